@@ -1,0 +1,32 @@
+"""GNET: how fast GoogleNet_2's TensorFlow train step runs here, and where its time goes.
+
+The public names load on first use, so that `import gnet_core` does not import TensorFlow.
+"""
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "GnetError": "config",
+    "StepConfig": "config",
+    "GoogleNet_2": "model",
+    "build_model": "model",
+    "classifier_layer": "model",
+    "inception_layer": "model",
+    "make_test_step": "step",
+    "make_train_step": "step",
+    "load_run": "records",
+    "train": "training",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

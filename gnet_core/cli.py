@@ -1,0 +1,446 @@
+"""The command `gnet`: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.options import (
+    BATCH_SIZE_LIST,
+    EXECUTION_LIST,
+    PRECISION_LIST,
+    Whole,
+    as_json_option,
+    device_option,
+    out_option,
+    seed_option,
+)
+
+if TYPE_CHECKING:
+    from gnet_core.runner import CaseState, RunSettings
+    from gnet_core.sweep import Axis
+
+FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+MEMORY_SHARE = 0.7
+"""Of the memory that is free, what a run may take unless told otherwise."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 fine, 2 bad usage or input, 3 some cases failed, 130 interrupted."""
+    # A build server stops a job with SIGTERM: what was finished is then kept and reported as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        status = commands.main(standalone_mode=False)
+    except click.ClickException as error:
+        _complain(error.format_message())
+        status = BAD_USAGE
+    except GnetError as error:
+        _complain(str(error))
+        status = BAD_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe left; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FINE
+    sys.exit(status or FINE)
+
+
+def _complain(message: str) -> None:
+    print(f"gnet: {' '.join(message.split())}", file=sys.stderr)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="gnet")
+def commands() -> None:
+    """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
+
+
+@commands.command()
+@as_json_option
+def info(as_json: bool) -> int:
+    """Tell the devices, TensorFlow, what each precision can be expected to do here, and warnings."""
+    from tabulate import tabulate
+
+    from gnet_core import device, machine
+
+    environment = device.environment()
+    devices = ["cpu", *(gpu["device"] for gpu in environment["tensorflow"]["gpus"])]
+    support = {name: machine.precision_support(environment, name) for name in devices}
+    warnings = machine.warnings(environment)
+    if as_json:
+        precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
+        _print_json(environment | {"precisions": precisions, "warnings": warnings})
+        return FINE
+    click.echo(tabulate(machine.as_lines(environment), tablefmt="plain", disable_numparse=True))
+    rows = [
+        (name, precision, "yes" if said.supported else "no", "yes" if said.pays else "no", said.reason)
+        for name, precisions in support.items()
+        for precision, said in precisions.items()
+    ]
+    click.echo("\n" + tabulate(rows, headers=("device", "precision", "runs", "should pay", "because")))
+    for warning in warnings:
+        click.echo(f"\nNote: {warning}")
+    return FINE
+
+
+@commands.command()
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option("--preset", default="quick", show_default=True, metavar="smoke|quick|full", help="How thoroughly.")
+@device_option
+@click.option("--replicates", type=Whole("replicates"), help="Processes a case.")
+@click.option("--execution", type=EXECUTION_LIST, help="Only these, separated by commas: eager, graph, xla.")
+@click.option("--precision", type=PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16.")
+@click.option("--batch-size", type=BATCH_SIZE_LIST, help="Only these, such as 8,16,32.")
+@click.option("--image-size", type=Whole("image_size"), help="Pixels a side.")
+@click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
+@seed_option
+@click.option("--memory", type=Whole("memory"), metavar="BYTES", help="A worker may take; else 70 % of what is free.")
+@out_option("<date-time>-<device>")
+@as_json_option
+def bench(
+    suites: tuple[str, ...],
+    preset: str,
+    device: str,
+    replicates: int | None,
+    execution: tuple[str, ...] | None,
+    precision: tuple[str, ...] | None,
+    batch_size: tuple[int, ...] | None,
+    image_size: int | None,
+    data: str,
+    seed: int,
+    memory: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure SUITEs (throughput, execution, precision, batch-size; none named: all) and write a run directory."""
+    import psutil
+
+    from gnet_core import machine, runner, sweep
+    from gnet_core.files import make_empty_directory
+
+    checkout = runner.find_checkout(Path.cwd())
+    found = runner.choose_suites(runner.discover(checkout), suites)
+    sweep.preset_for(preset, "cpu")  # a wrong name is told before anything slow
+    classes = _classes_of(data)
+    StepConfig(data=data, seed=seed, image_size=image_size or StepConfig().image_size)
+    _require_device_form(device)
+    if out is not None:
+        make_empty_directory(out)
+    environment = runner.probe()
+    environment["machine"]["commit"] = machine.commit(checkout)
+    device = choose_device(device, environment)
+    chosen_preset = sweep.preset_for(preset, device)
+    chosen: dict[Axis, tuple[Any, ...]] = {}
+    if execution:
+        chosen["execution"] = execution
+    if precision:
+        chosen["precision"] = precision
+    if batch_size:
+        chosen["batch_size"] = batch_size
+    template = StepConfig(
+        device=device, image_size=image_size or chosen_preset.image_size, data=data, seed=seed, classes=classes
+    )
+    planned = sweep.plan_cases(
+        [item.suite for item in found], sweep.Sweep(preset=chosen_preset, template=template, chosen=chosen)
+    )
+    states = runner.make_states(planned, found, environment, axis_alone=bool(precision))
+    out = out or _make_directory(None, "", device)
+    settings = runner.RunSettings(
+        checkout=checkout,
+        directory=out.resolve(),
+        plan=chosen_preset.plan,
+        replicates=replicates or chosen_preset.replicates,
+        memory_bytes=memory or int(MEMORY_SHARE * psutil.virtual_memory().available),
+    )
+    document = {
+        "created": _now(),
+        "preset": preset,
+        "device": device,
+        "seed": seed,
+        "replicates": settings.replicates,
+        "plan": dataclasses.asdict(chosen_preset.plan),
+        "memory_bytes": settings.memory_bytes,
+        "environment": environment,
+        "suites": [
+            {
+                "name": item.suite.name,
+                "question": item.suite.question,
+                "varies": item.suite.varies,
+                "base": item.suite.base,
+            }
+            for item in found
+        ],
+    }
+    return _run_and_report(states, settings, document, as_json=as_json)
+
+
+def _run_and_report(states: list[CaseState], settings: RunSettings, document: dict[str, Any], *, as_json: bool) -> int:
+    from gnet_core import records, report, runner
+
+    expected = sum(runner.expected_seconds(state.config, settings.plan) for state in states) * settings.replicates
+    with _progress_bar(expected) as progress:
+        complete = runner.run(states, settings, document, progress)
+    result = records.load_run(settings.directory)
+    report.write(result)
+    if as_json:
+        _print_json(report.to_json(result))
+    else:
+        click.echo(report.to_terminal(result))
+        click.echo(f"\nReport: {settings.directory / 'report.md'}")
+    if not complete:
+        _complain(f"interrupted; what was finished is in {settings.directory}")
+        return INTERRUPTED
+    return CASES_FAILED if report.failures(result) else FINE
+
+
+@contextmanager
+def _progress_bar(expected_seconds: float) -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr. Its unit is a second of expected work, so its time left follows the machine's real speed."""
+    from tqdm import tqdm
+
+    shape = "{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left | {desc}"
+    with tqdm(total=expected_seconds, bar_format=shape, smoothing=0, dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def progress(what: str, seconds: float) -> None:
+            bar.set_description_str(what, refresh=False)
+            bar.update(min(seconds, expected_seconds - bar.n))
+            bar.refresh()
+
+        yield progress
+
+
+@commands.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@as_json_option
+def report(run_dir: Path, as_json: bool) -> int:
+    """Build the report of RUN_DIR anew from its raw files."""
+    from gnet_core import records
+    from gnet_core import report as reporting
+
+    if records.is_profile(run_dir):
+        return _report_profile(run_dir, as_json=as_json)
+    run = records.load_run(run_dir)
+    with _writing(run_dir):
+        reporting.write(run)
+    if as_json:
+        _print_json(reporting.to_json(run))
+    else:
+        click.echo(reporting.to_terminal(run))
+    return FINE
+
+
+@commands.command()
+@click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
+@click.option("--precision", default="float32", show_default=True, metavar="NAME")
+@click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
+@click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
+@click.option("--steps", type=Whole("steps"), default=5, show_default=True, help="Whole steps to trace, at most 10.")
+@device_option
+@seed_option
+@out_option("<date-time>-profile-<device>")
+@as_json_option
+def profile(
+    execution: str,
+    precision: str,
+    batch_size: int,
+    image_size: int,
+    steps: int,
+    device: str,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
+    config = make_config(
+        execution=execution, precision=precision, batch_size=batch_size, image_size=image_size, seed=seed
+    )
+    _require_device_form(device)
+    out = _make_directory(out, "profile", device)
+    from gnet_core import device as devices
+    from gnet_core import machine, trace
+    from gnet_core.files import write_whole
+
+    environment = devices.environment(_checkout_or_none())
+    config = dataclasses.replace(config, device=choose_device(device, environment))
+    support = machine.precision_support(environment, config.device)[config.precision]
+    if not support.supported:
+        raise GnetError(f"precision: {precision!r} cannot be done on {config.device}: {support.reason}; use another")
+    summary = trace.trace_case(config, out / "traces", steps)
+    document = {
+        "format_version": 1,
+        "kind": "profile",
+        "created": _now(),
+        "device": config.device,
+        "config": config.to_dict(),
+        "environment": environment,
+        "trace": summary.to_dict(out),
+    }
+    write_whole(out / "run.json", json.dumps(document, indent=1))
+    return _report_profile(out, as_json=as_json)
+
+
+def _report_profile(directory: Path, *, as_json: bool) -> int:
+    from gnet_core import records
+    from gnet_core import report as reporting
+
+    profiled = records.load_profile(directory)
+    with _writing(directory):
+        table = reporting.write_profile(profiled)
+    if as_json:
+        _print_json(reporting.profile_to_json(profiled, table))
+    else:
+        click.echo(reporting.profile_to_terminal(profiled, table))
+    return FINE
+
+
+@commands.command()
+@click.option(
+    "--data", default="digits", show_default=True, metavar="NAME_OR_PATH", help="digits, fashion-mnist or a folder."
+)
+@click.option("--epochs", type=Whole("epochs"), default=10, show_default=True)
+@click.option("--batch-size", type=Whole("batch_size"), default=32, show_default=True)
+@click.option("--image-size", type=Whole("image_size"), help="Pixels a side; else what suits the data.")
+@click.option("--precision", default="float32", show_default=True, metavar="NAME")
+@click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
+@click.option(
+    "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: watch training collapse."
+)
+@device_option
+@seed_option
+@out_option("<date-time>-train-<data>")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the session in this directory.")
+@as_json_option
+def train(
+    data: str,
+    epochs: int,
+    batch_size: int,
+    image_size: int | None,
+    precision: str,
+    execution: str,
+    as_published: bool,
+    device: str,
+    seed: int,
+    out: Path | None,
+    resume: Path | None,
+    as_json: bool,
+) -> int:
+    """Train and test for some epochs; write history, curves and the best weights."""
+    from gnet_core.config import slug
+    from gnet_core.datasets import open_data
+
+    if out is not None and resume is not None:
+        raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
+    dataset = open_data(data)
+    config = make_config(
+        data=data,
+        classes=dataset.classes,
+        batch_size=batch_size,
+        image_size=image_size or dataset.default_image_size,
+        precision=precision,
+        execution=execution,
+        seed=seed,
+        as_published=as_published,
+    )
+    _require_device_form(device)
+    directory = resume or _make_directory(out, "train", slug(data))
+    from gnet_core import device as devices
+    from gnet_core import machine, training
+
+    environment = devices.environment()
+    config = dataclasses.replace(config, device=choose_device(device, environment))
+    support = machine.precision_support(environment, config.device)[config.precision]
+    if not support.supported:
+        raise GnetError(f"precision: {precision!r} cannot be done on {config.device}: {support.reason}; use another")
+    history = training.train(config, dataset, directory, epochs, resume=resume is not None)
+    best = max(history, key=lambda record: record.test_accuracy)
+    if as_json:
+        _print_json({"directory": str(directory), "epochs": [dataclasses.asdict(record) for record in history]})
+    else:
+        from tabulate import tabulate
+
+        rows = [dataclasses.asdict(record) for record in history]
+        click.echo(tabulate(rows, headers="keys", floatfmt=".4g"))
+        click.echo(f"\nBest test accuracy {best.test_accuracy:.2%} in epoch {best.epoch}. Written to {directory}")
+    return FINE
+
+
+def choose_device(asked: str, environment: dict[str, Any]) -> str:
+    """cpu or gpu:N of what was asked for. Raises GnetError for a GPU that TensorFlow does not see."""
+    gpus = [gpu["device"] for gpu in environment["tensorflow"]["gpus"]]
+    if asked == "auto":
+        return gpus[0] if gpus else "cpu"
+    wanted = "gpu:0" if asked == "gpu" else asked
+    if wanted != "cpu" and wanted not in gpus:
+        build = "" if environment["tensorflow"]["built_for_cuda"] else " (this is a TensorFlow built without CUDA)"
+        raise GnetError(f"device: {asked!r} is not there; TensorFlow sees {', '.join(['cpu', *gpus])}{build}")
+    return wanted
+
+
+def _require_device_form(asked: str) -> None:
+    """Whether it exists is known only once TensorFlow was asked; how it is written can be told at once."""
+    if asked not in ("auto", "gpu"):
+        StepConfig(device=asked)
+
+
+def _classes_of(data: str) -> int:
+    if data == "synthetic":
+        return StepConfig().classes
+    from gnet_core.data import open_data
+
+    return open_data(data).classes
+
+
+def make_config(**values: Any) -> StepConfig:
+    """A StepConfig of what the command line gave; its constructor refuses what is no choice."""
+    return StepConfig(**values)
+
+
+def _make_directory(out: Path | None, kind: str, detail: str) -> Path:
+    from gnet_core.files import make_empty_directory
+
+    if out is None:
+        stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
+        root = _checkout_or_none() or Path.cwd()
+        out = root / "reports" / "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
+    make_empty_directory(out)
+    return out
+
+
+def _checkout_or_none() -> Path | None:
+    from gnet_core import runner
+
+    try:
+        return runner.find_checkout(Path.cwd())
+    except GnetError:
+        return None
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise GnetError(f"run_dir: {directory} cannot be written ({error.strerror})") from error
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=1, allow_nan=False))

@@ -1,0 +1,151 @@
+"""A case: one frozen description of a train step, refused at birth when it cannot be one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Literal, get_args
+
+Execution = Literal["eager", "graph", "xla"]
+Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
+Widths = Literal["published", "paper"]
+
+EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+WIDTHS: tuple[Widths, ...] = get_args(Widths)
+
+MIN_IMAGE_SIZE = 67
+"""Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
+
+_DEVICE = re.compile(r"cpu|gpu:\d+")
+
+
+class GnetError(ValueError):
+    """Bad usage or bad input, said in one line that names the field, the value and what would be right."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepConfig:
+    """Everything that decides what one train step computes and how it is executed.
+
+    Raises GnetError from its constructor, naming the field, for a value that is no choice, of the wrong type or range.
+    """
+
+    execution: Execution = "graph"
+    """eager: no tf.function; graph: @tf.function; xla: @tf.function(jit_compile=True)."""
+
+    precision: Precision = "float32"
+    """float32 has TF32 off; tf32 is float32 on a GPU's tensor cores; the mixed ones keep float32 weights and logits."""
+
+    batch_size: int = 32
+    """Images a step."""
+
+    image_size: int = 224
+    """Pixels a side of the square RGB image."""
+
+    classes: int = 47
+    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset."""
+
+    widths: Widths = "published"
+    """Which table of filter counts: as the notebook ran, or as table 1 of arXiv 1409.4842 has it."""
+
+    aux_weight: float = 0.3
+    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 trains the main output alone."""
+
+    dropout: bool = True
+    """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ."""
+
+    bn_momentum: float = 0.9
+    """Of batch normalisation's moving statistics. Keras' 0.99 lags by hundreds of steps, more than a short run has."""
+
+    learning_rate: float = 1e-3
+    """Adam's."""
+
+    as_published: bool = False
+    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
+
+    data: str = "synthetic"
+    """synthetic, digits, fashion-mnist, or the path of a folder of images or of IDX files."""
+
+    device: str = "cpu"
+    """cpu or gpu:N."""
+
+    seed: int = 0
+    """Of the weights, the synthetic batch, shuffling and dropout."""
+
+    def __post_init__(self) -> None:
+        require_choice("execution", self.execution, EXECUTIONS)
+        require_choice("precision", self.precision, PRECISIONS)
+        require_choice("widths", self.widths, WIDTHS)
+        require_whole("batch_size", self.batch_size, least=1)
+        require_whole("image_size", self.image_size, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
+        require_whole("classes", self.classes, least=2)
+        if self.classes > 2**16:
+            raise GnetError(f"classes: {self.classes} is too large; labels travel as uint16, so at most {2**16}")
+        require_whole("seed", self.seed, least=0)
+        if self.seed >= 2**32:
+            raise GnetError(f"seed: {self.seed} is too large; the generators take at most {2**32 - 1}")
+        _require_number("aux_weight", self.aux_weight, 0.0, None)
+        _require_number("bn_momentum", self.bn_momentum, 0.0, 1.0)
+        _require_number("learning_rate", self.learning_rate, 0.0, None)
+        if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
+            raise GnetError(f"device: {self.device!r} is unknown; use cpu or gpu:N")
+        if not isinstance(self.data, str) or not self.data:
+            raise GnetError(f"data: {self.data!r} is no data set; use synthetic, digits, fashion-mnist or a folder")
+
+    @property
+    def name(self) -> str:
+        """The case's identifier in tables and file names: the five swept axes, then whatever else is not the default.
+
+        The seed stays out, so that runs of different seeds can be compared; so does `classes`, which the data decides.
+        """
+        parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}", slug(self.data)]
+        parts.append(self.device.replace(":", ""))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _OUTSIDE_NAME or value == field.default:
+                continue
+            parts.append(f"{field.name}={value}")
+        return "-".join(parts)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StepConfig:
+        """Read a recorded configuration back. Raises GnetError for a field this version does not know."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise GnetError(f"config: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+_OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}
+
+
+def slug(data: str) -> str:
+    """A data set's name, or the last part of its path, in characters that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", PurePath(data).name).strip("._") or "data"
+
+
+def require_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise GnetError unless the value is one of the choices."""
+    if value not in choices:
+        raise GnetError(f"{field}: {value!r} is unknown; use one of {', '.join(choices)}")
+
+
+def require_whole(field: str, value: object, least: int, why: str = "") -> None:
+    """Raise GnetError unless the value is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        because = f" ({why})" if why else ""
+        raise GnetError(f"{field}: {value!r} will not do; use a whole number of at least {least}{because}")
+
+
+def _require_number(field: str, value: object, low: float, below: float | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low or value == float("inf"):
+        raise GnetError(f"{field}: {value!r} will not do; use a number of at least {low:g}")
+    if below is not None and value >= below:
+        raise GnetError(f"{field}: {value!r} will not do; use a number below {below:g}")

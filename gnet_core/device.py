@@ -1,0 +1,87 @@
+"""The device of a case, seen from TensorFlow: choose it, wait for it, ask for its memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from gnet_core import machine
+from gnet_core.config import GnetError, StepConfig
+
+
+def prepare(config: StepConfig) -> str:
+    """Make the case's device the only one TensorFlow uses and set TF32; return its TensorFlow name, such as "/GPU:0".
+
+    Must run before TensorFlow has touched a device. The device that is left visible is number 0 to TensorFlow. Raises
+    GnetError where there is no such GPU.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return "/CPU:0"
+    index = int(config.device.partition(":")[2])
+    if index >= len(gpus):
+        raise GnetError(
+            f"device: {config.device!r} is not there; TensorFlow sees {len(gpus)} GPUs, so use cpu or fewer"
+        )
+    tf.config.set_visible_devices(gpus[index], "GPU")
+    # Without growth TensorFlow takes the whole card at once, and no memory figure means anything.
+    tf.config.experimental.set_memory_growth(gpus[index], True)
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
+    return "/GPU:0"
+
+
+def synchronise() -> None:
+    """Return when every device has finished what it was given."""
+    tf.test.experimental.sync_devices()
+
+
+def peak_memory(config: StepConfig) -> tuple[int, str]:
+    """Bytes at their highest so far in this process, and where the figure comes from.
+
+    On a GPU it is what TensorFlow's allocator held; on a CPU the process' resident memory, interpreter and libraries
+    included, since the CPU allocator keeps no count.
+    """
+    if config.device == "cpu":
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "peak resident memory of the process"
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]), "peak of TensorFlow's GPU allocator"
+
+
+def environment(checkout: Path | None = None) -> dict[str, Any]:
+    """The machine ("machine", see gnet_core.machine.describe) and the TensorFlow on it ("tensorflow", see describe)."""
+    return {"machine": machine.describe(checkout), "tensorflow": describe()}
+
+
+def describe() -> dict[str, Any]:
+    """TensorFlow as it is here: version, build, and each device with its name and, on a GPU, compute capability."""
+    import keras
+
+    build = tf.sysconfig.get_build_info()
+    gpus = []
+    for index, gpu in enumerate(tf.config.list_physical_devices("GPU")):
+        details = tf.config.experimental.get_device_details(gpu)
+        capability = details.get("compute_capability")
+        gpus.append(
+            {
+                "device": f"gpu:{index}",
+                "name": details.get("device_name", "unknown GPU"),
+                "compute_capability": list(capability) if capability else None,
+            }
+        )
+    return {
+        "version": tf.__version__,
+        "keras": keras.__version__,
+        "git": tf.version.GIT_VERSION,
+        "compiler": tf.version.COMPILER_VERSION,
+        "built_for_cuda": bool(build.get("is_cuda_build", False)),
+        "cuda": build.get("cuda_version"),
+        "cudnn": build.get("cudnn_version"),
+        "gpus": gpus,
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+    }

@@ -1,0 +1,29 @@
+"""Files that are whole or absent, and directories that nothing is lost in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gnet_core.config import GnetError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write UTF-8 text so that a reader never sees half a file, whenever the writer is killed."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def make_empty_directory(out: Path) -> None:
+    """Create it, or take an empty one. Raises GnetError for one with files in it or that cannot be written."""
+    if out.exists() and not out.is_dir():
+        raise GnetError(f"out: {out} is a file; name a folder that does not exist yet")
+    if out.is_dir() and any(out.iterdir()):
+        raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        attempt = out / ".attempt"
+        attempt.touch()
+        attempt.unlink()
+    except OSError as error:
+        raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

@@ -1,0 +1,240 @@
+"""What machine and software this is, and what it can be expected to do; without importing TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cpuinfo
+import psutil
+import pynvml
+
+from gnet_core.config import PRECISIONS, Precision
+
+PACKAGES = ("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf")
+PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
+TENSORFLOW_PREFIXES = tuple(
+    f"TF_{subject}"  # TF_ alone is also another tool's
+    for subject in (
+        "AUTO",
+        "CPP",
+        "CUD",
+        "DETERMINISTIC",
+        "DISABLE",
+        "ENABLE",
+        "FORCE",
+        "GPU",
+        "NUM",
+        "ONEDNN",
+        "SET",
+        "USE",
+        "XLA",
+    )
+)
+VARIABLE_PREFIXES = (
+    *TENSORFLOW_PREFIXES,
+    "XLA_",
+    "CUDA_",
+    "NVIDIA_",
+    "KERAS_",
+    "ONEDNN_",
+    "DNNL_",
+    "MKL_",
+    "OMP_",
+    "MALLOC_",
+)
+VARIABLES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONOPTIMIZE")
+
+
+class Support(NamedTuple):
+    """Whether a precision runs on a device, whether it can be expected to pay there, and why."""
+
+    supported: bool
+    pays: bool
+    reason: str
+
+
+def describe(checkout: Path | None = None) -> dict[str, Any]:
+    """The machine and its software as plain data for JSON; sizes in bytes, clocks in Hz. `checkout` adds its commit."""
+    processor = cpuinfo.get_cpu_info()
+    flags = set(processor.get("flags", ()))
+    return {
+        "processor": processor.get("brand_raw", platform.processor() or "unknown"),
+        "processor_family": [processor.get("family"), processor.get("model"), processor.get("stepping")],
+        "processor_flags": [flag for flag in PROCESSOR_FLAGS if flag in flags],
+        "hypervisor": "hypervisor" in flags,
+        "cores": psutil.cpu_count(logical=False),
+        "threads": psutil.cpu_count(),
+        "usable_threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        "frequency_hz": _frequency_hz(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "available_memory_bytes": psutil.virtual_memory().available,
+        "load_1_minute": psutil.getloadavg()[0],
+        "gpus": _nvidia_gpus(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": _package_versions(),
+        "environment_variables": _variables(),
+        "commit": commit(checkout) if checkout else None,
+    }
+
+
+def label(machine: Mapping[str, Any], device: str) -> str:
+    """One line that names the machine beside a figure."""
+    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
+    host = f"{machine['processor']}, {machine['usable_threads']} of {machine['threads']} threads, {memory}"
+    if device == "cpu" or not machine["gpus"]:
+        return host
+    index = int(device.partition(":")[2])
+    names = [gpu["name"] for gpu in machine["gpus"]]
+    return f"{names[index] if index < len(names) else names[0]} in {host}"
+
+
+def precision_support(environment: Mapping[str, Any], device: str) -> dict[Precision, Support]:
+    """What each precision can be expected to do on a device, from its processor flags or compute capability.
+
+    `environment` holds "machine" (see `describe`) and "tensorflow" (see gnet_core.device.describe). Sources: NVIDIA's
+    CUDA C++ Programming Guide (TF32 and bfloat16 from compute capability 8.0, float16 tensor cores from 7.0) and
+    oneDNN's data types (bfloat16 natively with AVX512_BF16 or AMX, float16 with AVX512_FP16).
+    """
+    support: dict[Precision, Support] = {"float32": Support(True, True, "the reference")}
+    if device == "cpu":
+        flags = set(environment["machine"]["processor_flags"])
+        has_bf16, has_fp16 = bool(flags & {"avx512_bf16", "amx_bf16"}), "avx512_fp16" in flags
+        support["tf32"] = Support(False, False, "TF32 is a GPU's way to multiply float32; there is none on a CPU")
+        support["mixed_bfloat16"] = Support(
+            True, has_bf16, "AVX512_BF16 or AMX" if has_bf16 else "neither AVX512_BF16 nor AMX: emulated"
+        )
+        support["mixed_float16"] = Support(True, has_fp16, "AVX512_FP16" if has_fp16 else "no AVX512_FP16: emulated")
+        return support
+    gpu = next((gpu for gpu in environment["tensorflow"]["gpus"] if gpu["device"] == device), None)
+    capability = tuple((gpu or {}).get("compute_capability") or (0, 0))
+    shown = ".".join(map(str, capability)) if gpu and gpu.get("compute_capability") else "unknown"
+    ampere, volta = capability >= (8, 0), capability >= (7, 0)
+    support["tf32"] = Support(ampere, ampere, f"compute capability {shown}, TF32 needs 8.0")
+    support["mixed_bfloat16"] = Support(ampere, ampere, f"compute capability {shown}, bfloat16 needs 8.0")
+    support["mixed_float16"] = Support(True, volta, f"compute capability {shown}, float16 tensor cores need 7.0")
+    return support
+
+
+def warnings(environment: Mapping[str, Any]) -> list[str]:
+    """What about this machine would make a careful reader doubt its figures, one sentence each."""
+    machine, tensorflow = environment["machine"], environment["tensorflow"]
+    found = []
+    if machine["gpus"] and not tensorflow["gpus"]:
+        why = "its CUDA libraries were not found" if tensorflow["built_for_cuda"] else "this is a build without CUDA"
+        found.append(f"The driver shows {len(machine['gpus'])} GPU(s) but TensorFlow sees none: {why}.")
+    if machine["hypervisor"]:
+        found.append("This is a virtual machine: other guests may take processor time that nothing here can see.")
+    if machine["load_1_minute"] > 0.5 * machine["usable_threads"]:
+        found.append(
+            f"The machine is busy: load {machine['load_1_minute']:.1f} on {machine['usable_threads']} threads."
+        )
+    if machine["usable_threads"] < machine["threads"]:
+        found.append(f"Only {machine['usable_threads']} of {machine['threads']} threads may be used by this process.")
+    if machine["available_memory_bytes"] < 4 * 2**30:
+        found.append(f"Only {machine['available_memory_bytes'] / 2**30:.1f} GiB of memory are free.")
+    pays = precision_support(environment, "cpu")
+    if not tensorflow["gpus"] and not pays["mixed_bfloat16"].pays:
+        found.append("This processor has no bfloat16 instructions: mixed precision will not pay.")
+    return found
+
+
+def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The environment as pairs of name and value for people."""
+    machine, tensorflow = environment["machine"], environment["tensorflow"]
+    lines = [
+        ("processor", f"{machine['processor']} ({', '.join(machine['processor_flags']) or 'no vector flags'})"),
+        ("cores", f"{machine['cores']} cores, {machine['usable_threads']} of {machine['threads']} threads usable"),
+        ("memory", f"{machine['memory_bytes'] / 2**30:.1f} GiB"),
+        ("system", machine["system"]),
+        ("Python", machine["python"]),
+        ("TensorFlow", f"{tensorflow['version']} ({tensorflow['git']}), Keras {tensorflow['keras']}"),
+        (
+            "CUDA build",
+            f"CUDA {tensorflow['cuda']}, cuDNN {tensorflow['cudnn']}" if tensorflow["built_for_cuda"] else "no",
+        ),
+        ("threads", f"intra-op {tensorflow['intra_op_threads']}, inter-op {tensorflow['inter_op_threads']} (0: all)"),
+    ]
+    lines += [
+        ("GPU", f"{gpu['name']}, {gpu['memory_bytes'] / 2**30:.0f} GiB, driver {gpu['driver']}")
+        for gpu in machine["gpus"]
+    ]
+    lines += [
+        ("TensorFlow GPU", f"{gpu['device']}: {gpu['name']}, capability {gpu['compute_capability']}")
+        for gpu in tensorflow["gpus"]
+    ]
+    lines += [*machine["packages"].items(), *machine["environment_variables"].items()]
+    if machine.get("commit"):
+        lines.append(("commit", machine["commit"]))
+    return lines
+
+
+def commit(checkout: Path) -> str | None:
+    """The checkout's commit, with "+changes" when files differ from it; None where git does not know."""
+    found = _git(checkout, "rev-parse", "HEAD")
+    if found is None:
+        return None
+    return f"{found}+changes" if _git(checkout, "status", "--porcelain") else found
+
+
+def supported_precisions(environment: Mapping[str, Any], device: str) -> list[Precision]:
+    """The precisions that run on a device, in the order of their declaration."""
+    support = precision_support(environment, device)
+    return [precision for precision in PRECISIONS if support[precision].supported]
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _frequency_hz() -> float | None:
+    frequency = psutil.cpu_freq()
+    return frequency.current * 1e6 if frequency else None
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _variables() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(VARIABLE_PREFIXES) or name in VARIABLES
+    }
+
+
+def _nvidia_gpus() -> list[dict[str, Any]]:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []  # no driver, so no NVIDIA GPU
+    try:
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [
+            {
+                "name": pynvml.nvmlDeviceGetName(handle),
+                "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                "driver": driver,
+            }
+            for handle in handles
+        ]
+    finally:
+        pynvml.nvmlShutdown()

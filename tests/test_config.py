@@ -1,0 +1,68 @@
+"""StepConfig refuses what is no case, and names what is."""
+
+import dataclasses
+
+import pytest
+
+from gnet_core.config import GnetError, StepConfig
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("execution", "turbo"),
+        ("precision", "float64"),
+        ("widths", "wide"),
+        ("batch_size", 0),
+        ("batch_size", -1),
+        ("batch_size", "8"),
+        ("batch_size", 2.0),
+        ("batch_size", True),
+        ("image_size", 66),
+        ("classes", 1),
+        ("classes", 2**16 + 1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("aux_weight", -0.1),
+        ("aux_weight", float("nan")),
+        ("bn_momentum", 1.0),
+        ("learning_rate", float("inf")),
+        ("device", "tpu"),
+        ("device", "gpu"),
+        ("data", ""),
+    ],
+)
+def test_a_bad_value_is_refused_by_field_and_value(field, value):
+    with pytest.raises(GnetError, match=field) as refusal:
+        StepConfig(**{field: value})
+    assert str(value) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_smallest_image_is_taken():
+    assert StepConfig(image_size=67).image_size == 67
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        StepConfig().batch_size = 2  # type: ignore[misc]
+
+
+def test_a_config_survives_being_recorded():
+    config = StepConfig(execution="xla", precision="mixed_bfloat16", batch_size=3, seed=9, dropout=False)
+    assert StepConfig.from_dict(config.to_dict()) == config
+
+
+def test_an_unknown_recorded_field_is_named():
+    with pytest.raises(GnetError, match="'colour'"):
+        StepConfig.from_dict({"colour": "red"})
+
+
+def test_the_name_holds_the_axes_and_whatever_else_is_not_the_default():
+    assert StepConfig().name == "graph-float32-b32-i224-synthetic-cpu"
+    assert StepConfig(device="gpu:1", data="/some/My Data").name == "graph-float32-b32-i224-My_Data-gpu1"
+    assert StepConfig(as_published=True).name == "graph-float32-b32-i224-synthetic-cpu-as_published=True"
+
+
+def test_the_name_leaves_out_seed_and_classes():
+    assert StepConfig(seed=5, classes=10).name == StepConfig().name

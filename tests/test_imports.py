@@ -1,0 +1,110 @@
+"""The house's arrows: who may import whom, and what must not bring TensorFlow in."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ALLOWED = {
+    "__init__": {"*"},  # by name, on first use
+    "__main__": {"cli"},
+    "config": set(),
+    "files": set(),
+    "protocol": set(),
+    "stats": set(),
+    "machine": {"config"},
+    "sweep": {"config"},
+    "model": {"config"},
+    "datasets": {"config"},
+    "data": {"config", "datasets"},
+    "device": {"config", "machine"},
+    "step": {"config", "model", "device"},
+    "timing": {"config", "sweep", "protocol", "model", "step", "data", "datasets", "device"},
+    "trace": {"config", "step", "data", "device", "model"},
+    "training": {"config", "files", "model", "step", "data", "datasets", "device"},
+    "runner": {"config", "files", "machine", "protocol", "sweep"},
+    "records": {"config", "stats"},
+    "profile": {"config"},
+    "report": {"config", "files", "machine", "records", "profile"},
+    "cli": {"*"},
+}
+"""The table of the README's architecture section, arrow by arrow."""
+
+WITHOUT_TENSORFLOW = [
+    "gnet_core",
+    "gnet_core.cli",
+    "gnet_core.config",
+    "gnet_core.datasets",
+    "gnet_core.machine",
+    "gnet_core.profile",
+    "gnet_core.protocol",
+    "gnet_core.records",
+    "gnet_core.report",
+    "gnet_core.runner",
+    "gnet_core.stats",
+    "gnet_core.sweep",
+    "gnet_core.timing",
+]
+
+
+def imported_from_here(file: Path) -> set[str]:
+    """The modules of gnet_core that a file imports anywhere, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("gnet_core.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "gnet_core":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gnet_core."):
+            found.add(str(node.module).partition(".")[2])
+    return found
+
+
+def test_the_table_names_every_module_and_no_other():
+    assert set(ALLOWED) == {file.stem for file in (ROOT / "gnet_core").glob("*.py")}
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED))
+def test_a_module_imports_only_what_the_table_allows(module):
+    found = imported_from_here(ROOT / "gnet_core" / f"{module}.py")
+    assert "*" in ALLOWED[module] or found <= ALLOWED[module]
+    assert "cli" not in found or module == "__main__"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda file: file.stem)
+def test_a_benchmark_imports_only_what_declares_and_times_cases(file):
+    assert imported_from_here(file) <= {"config", "sweep", "timing", "protocol"}
+
+
+def test_nothing_imports_benchmarks_or_tests():
+    for file in (ROOT / "gnet_core").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.partition(".")[0] in ("benchmarks", "tests")], file
+
+
+def test_these_modules_do_not_import_tensorflow():
+    imports = "; ".join(f"import {module}" for module in WITHOUT_TENSORFLOW)
+    check = f"import sys; {imports}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_help_does_not_import_tensorflow():
+    check = "import sys; sys.argv = ['gnet', '--help']\nfrom gnet_core.cli import main\n"
+    check += "try: main()\nexcept SystemExit: print('tensorflow' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("Usage: gnet")
+    assert answer.stdout.endswith("False\n")
+
+
+def test_every_public_name_can_be_had_and_there_are_at_most_ten():
+    import gnet_core
+
+    assert len(gnet_core.__all__) <= 10
+    for name in gnet_core.__all__:
+        assert getattr(gnet_core, name).__name__ == name

@@ -1,0 +1,73 @@
+"""Presets and suites make the cases of a run."""
+
+from pathlib import Path
+
+import pytest
+
+from gnet_core import runner, sweep
+from gnet_core.config import GnetError, StepConfig
+
+SUITES = [item.suite for item in runner.discover(Path(__file__).parents[1])]
+
+
+def planned(preset_name, device="cpu", **chosen):
+    preset = sweep.preset_for(preset_name, device)
+    template = StepConfig(device=device, image_size=preset.image_size)
+    return sweep.plan_cases(SUITES, sweep.Sweep(preset=preset, template=template, chosen=chosen))
+
+
+def test_the_four_suites_are_found_in_reading_order():
+    assert [suite.name for suite in SUITES] == ["throughput", "execution", "precision", "batch-size"]
+
+
+def test_smoke_has_graph_eager_xla_bfloat16_and_one_other_batch():
+    found = {(case.config.execution, case.config.precision, case.config.batch_size) for case in planned("smoke")}
+    assert found == {
+        ("graph", "float32", 8),
+        ("eager", "float32", 8),
+        ("xla", "float32", 8),
+        ("graph", "mixed_bfloat16", 8),
+        ("graph", "float32", 4),
+    }
+
+
+def test_quick_has_seven_cases_at_batch_1_8_and_32():
+    cases = planned("quick")
+    assert len(cases) == 7
+    assert {case.config.batch_size for case in cases} == {1, 8, 32}
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu:0"])
+def test_full_has_at_most_twenty_cases_of_full_size(device):
+    cases = planned("full", device)
+    assert len(cases) <= 20
+    assert {case.config.image_size for case in cases} == {224}
+
+
+def test_a_gpu_sweeps_tf32_and_larger_batches():
+    cases = planned("full", "gpu:0")
+    assert "tf32" in {case.config.precision for case in cases}
+    assert max(case.config.batch_size for case in cases) == 4096
+
+
+def test_a_case_that_suites_share_is_planned_once_with_all_their_names():
+    cases = planned("smoke")
+    (shared,) = [case for case in cases if case.config.name == "graph-float32-b8-i96-synthetic-cpu"]
+    assert shared.suites == ("throughput", "execution", "precision", "batch-size")
+    assert len({case.config for case in cases}) == len(cases)
+
+
+def test_batches_ascend_so_that_memory_runs_out_at_the_first_too_large():
+    sizes = [case.config.batch_size for case in planned("full")]
+    assert sizes == sorted(sizes)
+
+
+def test_what_the_user_chose_wins_over_every_suite():
+    cases = planned("smoke", execution=("xla",), precision=("float32",), batch_size=(2,))
+    (case,) = cases
+    assert (case.config.execution, case.config.precision, case.config.batch_size) == ("xla", "float32", 2)
+
+
+def test_an_unknown_preset_is_refused_by_name():
+    with pytest.raises(GnetError, match="preset: 'slow'"):
+        sweep.preset_for("slow", "cpu")

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from gnet_core import training
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.data import batches
+from gnet_core.datasets import DataSet, Split
+from gnet_core.model import build_model
+from gnet_core.step import make_test_step, make_train_step
+from gnet_core.training import EpochRecord, train
+
+# Keras 3.15 copies TensorFlow 2.21's variables to NumPy 2 in a way that NumPy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+# Eager, because tracing the tiny network takes longer than running it.
+CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)
+
+
+def bright_or_dark(images: int, seed: int) -> Split:
+    """Noise in the dark half of the range for label 0, in the bright half for label 1."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(images) % 2).astype(np.uint16)
+    levels = random.integers(0, 120, (images, 8, 8)) + 130 * labels[:, None, None]
+    return Split(levels.astype(np.uint8), labels)
+
+
+@pytest.fixture(scope="module")
+def bright() -> DataSet:
+    """20 training images make 2 steps of 8; 11 test images make a batch of 8 and one of 3."""
+    return DataSet("bright", ("dark", "light"), bright_or_dark(20, seed=1), bright_or_dark(11, seed=2), 67)
+
+
+def build_tiny_model(config: StepConfig) -> keras.Model:
+    """Three heads with dropout and batch normalisation, whose states must survive a resume as well."""
+    keras.utils.set_random_seed(config.seed)
+    inputs = keras.Input((config.image_size, config.image_size, 3))
+    x = keras.layers.AveragePooling2D(16)(inputs)
+    x = keras.layers.Flatten()(keras.layers.BatchNormalization(momentum=0.5)(x))
+    x = keras.layers.Dropout(0.4)(keras.layers.Dense(6, activation="relu")(x))
+    return keras.Model(inputs, [keras.layers.Dense(config.classes)(x) for _ in range(3)])
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Put the tiny network in the place of the real one; the list collects every one that is built."""
+    built: list[Any] = []
+
+    def build(config: StepConfig) -> keras.Model:
+        built.append(build_tiny_model(config))
+        return built[-1]
+
+    monkeypatch.setattr(training, "build_model", build)
+    return built
+
+
+@pytest.fixture(scope="module")
+def session(bright: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[EpochRecord]]:
+    """The directory of a finished session of 5 epochs, to be looked at only, and what `train` returned."""
+    out = tmp_path_factory.mktemp("sessions") / "new" / "folder"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_model", build_tiny_model)
+        return out, train(CONFIG, bright, out, epochs=5)
+
+
+def without_times(records: list[EpochRecord]) -> list[EpochRecord]:
+    return [dataclasses.replace(record, epoch_seconds=0.0, images_per_second=0.0) for record in records]
+
+
+def state_of(out: Path) -> dict[str, Any]:
+    with np.load(out / "state.npz") as state:
+        return dict(state)
+
+
+def test_history_has_a_row_an_epoch_and_equals_what_train_returns(session: tuple[Path, list[EpochRecord]]) -> None:
+    out, records = session
+    history = pd.read_csv(out / "history.csv")
+    assert list(history.columns) == [
+        *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+        *("epoch_seconds", "images_per_second", "skipped_steps"),
+    ]
+    pd.testing.assert_frame_equal(history, pd.DataFrame(records))
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert (history["skipped_steps"] == 0).all()
+    # 16 images are trained with, and training is part of the epoch.
+    assert (16 / history["images_per_second"] < history["epoch_seconds"]).all()
+
+
+def test_a_separable_set_is_learnt(session: tuple[Path, list[EpochRecord]]) -> None:
+    _, records = session
+    assert records[-1].test_accuracy > 0.9
+    assert records[-1].test_loss < 0.5 * records[0].test_loss
+
+
+def test_the_best_weights_give_the_best_loss_and_accuracy_over_all_test_images(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    out, records = session
+    best = max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
+    model = build_tiny_model(CONFIG)
+    model.load_weights(out / "best.weights.h5")
+    images, labels = next(iter(batches(bright.test, dataclasses.replace(CONFIG, batch_size=11), training=False)))
+    main, class_1, class_2 = model(images, training=False)
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = crossentropy(labels, main) + 0.3 * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
+    assert np.mean(np.argmax(main, axis=1) == labels) == pytest.approx(best.test_accuracy)
+    assert float(loss) == pytest.approx(best.test_loss, rel=1e-4)
+
+
+def test_curves_are_a_picture_with_something_on_it(session: tuple[Path, list[EpochRecord]]) -> None:
+    picture = imread(session[0] / "curves.png", format="png")
+    assert picture.shape[:2] == (480, 1200)
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 10
+
+
+def test_session_file_says_what_was_run_on_what(session: tuple[Path, list[EpochRecord]]) -> None:
+    written = json.loads((session[0] / "train.json").read_text())
+    assert StepConfig.from_dict(written["config"]) == CONFIG
+    assert written["data_set"] == {
+        "data": "bright",
+        "class_names": ["dark", "light"],
+        "train_images": 20,
+        "test_images": 11,
+    }
+    assert written["tensorflow"]["keras"] == keras.__version__
+
+
+def test_only_whole_files_are_left(session: tuple[Path, list[EpochRecord]]) -> None:
+    names = {path.name for path in session[0].iterdir()}
+    assert names == {"train.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
+
+
+def test_a_second_session_does_not_overwrite_the_first(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    with pytest.raises(GnetError, match=r"^out: .* already holds a session; resume it"):
+        train(CONFIG, bright, session[0], epochs=6)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_resume_refuses_epochs_that_are_done(session: tuple[Path, list[EpochRecord]], bright: DataSet) -> None:
+    with pytest.raises(GnetError, match=r"^epochs: 5 are done already; ask for more than 5$"):
+        train(CONFIG, bright, session[0], epochs=5, resume=True)
+
+
+def test_resume_refuses_another_case_or_other_data_by_field(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    with pytest.raises(GnetError, match=r"^batch_size: 4 differs from the session in .*; use 8$"):
+        train(dataclasses.replace(CONFIG, batch_size=4), bright, session[0], epochs=6, resume=True)
+    fewer = dataclasses.replace(bright, train=bright_or_dark(18, seed=1))
+    with pytest.raises(GnetError, match=r"^train_images: 18 differs .*; use 20$"):
+        train(CONFIG, fewer, session[0], epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", ["train.json", "state.npz"])
+def test_resume_names_a_damaged_file(
+    name: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(session[0], tmp_path / "copy"))
+    (out / name).write_bytes((out / name).read_bytes()[:20])
+    with pytest.raises(GnetError, match=rf"^resume: '.*{name}' is missing or damaged"):
+        train(CONFIG, bright, out, epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_best_weights_are_kept_when_a_later_epoch_is_worse(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = iter([(1.0, 0.5), (0.9, 0.8), (0.8, 0.7), (0.95, 0.8), (0.85, 0.8)])  # test loss and accuracy
+    saved: list[int] = []
+    epoch = 0
+
+    def run_steps(step: Any, _: Any, number: int, *__: Any) -> tuple[float, float]:
+        nonlocal epoch
+        epoch = number
+        return (2.0, 0.5) if hasattr(step, "optimizer") else next(results)
+
+    def save_weights(_: keras.Model, path: Path) -> None:
+        saved.append(epoch)
+        path.touch()
+
+    monkeypatch.setattr(training, "_run_steps", run_steps)
+    monkeypatch.setattr(keras.Model, "save_weights", save_weights)
+    train(CONFIG, bright, tmp_path, epochs=5)
+    assert saved == [1, 2, 5]  # more accurate; more accurate; as accurate with a lower loss
+
+
+@pytest.mark.parametrize(("execution", "precision"), [("eager", "float32"), ("graph", "mixed_float16")])
+def test_one_epoch_and_one_resumed_equal_two(
+    execution: Any, precision: Any, bright: DataSet, tmp_path: Path, tiny: list[Any]
+) -> None:
+    config = dataclasses.replace(CONFIG, execution=execution, precision=precision)
+    whole = train(config, bright, tmp_path / "whole", epochs=2)
+    train(config, bright, tmp_path / "parts", epochs=1)
+    parts = train(config, bright, tmp_path / "parts", epochs=2, resume=True)
+
+    assert without_times(parts) == without_times(whole)
+    expected, actual = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    assert expected.keys() == actual.keys()
+    del expected["history"]  # compared above, without its times
+    for name, value in expected.items():  # weights, moving statistics, dropout's seeds, Adam's slots, loss scale
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    assert len(expected) == len(tiny[0].variables) + len(make_train_step(tiny[0], config).optimizer.variables)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[bytes] = []
+
+    def look_only(step: Any, examples: Any, *_: Any) -> tuple[float, float]:
+        if hasattr(step, "optimizer"):
+            orders.append(np.concatenate([images for images, _ in examples]).tobytes())
+        return 1.0, 0.5
+
+    monkeypatch.setattr(training, "_run_steps", look_only)
+    train(CONFIG, bright, tmp_path / "a", epochs=2)
+    train(CONFIG, bright, tmp_path / "b", epochs=2)
+    train(dataclasses.replace(CONFIG, seed=1), bright, tmp_path / "c", epochs=2)
+    assert orders[:2] == orders[2:4]
+    assert len(set(orders)) == 4
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_epoch_whose_state_was_not_saved_is_done_again(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = training._save_state
+
+    def save_first_only(path: Path, variables: list[Any], records: list[EpochRecord]) -> None:
+        if len(records) == 2:
+            raise KeyboardInterrupt
+        save(path, variables, records)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save_state", save_first_only)
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, bright, tmp_path, epochs=3)
+    results = ["epoch", "train_loss", "test_loss", "test_accuracy"]
+    before = pd.read_csv(tmp_path / "history.csv")[results]
+    train(CONFIG, bright, tmp_path, epochs=2, resume=True)
+    assert before["epoch"].tolist() == [1, 2]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "history.csv")[results], before)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_cut_in_its_first_epoch_resumes_from_the_start(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_run_epoch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, bright, tmp_path, epochs=1)
+    assert [record.epoch for record in train(CONFIG, bright, tmp_path, epochs=1, resume=True)] == [1]
+
+
+def test_resume_refuses_a_directory_without_a_session(bright: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(GnetError, match=r"^resume: '.*train\.json' is missing or damaged"):
+        train(CONFIG, bright, tmp_path, epochs=2, resume=True)
+
+
+def test_out_that_is_a_file_is_refused(bright: DataSet, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GnetError, match=r"^out: .* cannot be written: File exists"):
+        train(CONFIG, bright, tmp_path / "file", epochs=1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_keeps_the_epochs_before(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[Any]
+) -> None:
+    run_epoch = training._run_epoch
+
+    def poison_second(epoch: int, *arguments: Any) -> EpochRecord:
+        if epoch == 2:
+            tiny[-1].trainable_variables[-1].assign([np.nan, np.nan])
+        return run_epoch(epoch, *arguments)
+
+    monkeypatch.setattr(training, "_run_epoch", poison_second)
+    with pytest.raises(GnetError, match=r"^loss: nan in epoch 2, after 16 images; .*saved"):
+        train(CONFIG, bright, tmp_path, epochs=3)
+    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [1]
+    assert all(np.isfinite(value).all() for name, value in state_of(tmp_path).items() if name != "history")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_labels_beyond_the_classes_are_refused_before_anything_is_written(bright: DataSet, tmp_path: Path) -> None:
+    three = dataclasses.replace(bright, train=Split(bright.train.images, bright.train.labels + np.uint16(1)))
+    with pytest.raises(GnetError, match=r"^classes: 2 is too few"):
+        train(CONFIG, three, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_batch_larger_than_the_training_images_is_refused_before_anything_is_written(
+    bright: DataSet, tmp_path: Path
+) -> None:
+    with pytest.raises(GnetError, match=r"^batch_size: 21 is too large"):
+        train(dataclasses.replace(CONFIG, batch_size=21), bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    paths = []
+    for number in range(8):
+        keras.utils.save_img(tmp_path / f"{number}.png", np.full((8, 8, 3), 30 * number))
+        paths.append(str(tmp_path / f"{number}.png"))
+    (tmp_path / "5.png").write_bytes((tmp_path / "5.png").read_bytes()[:40])
+    split = Split(tuple(paths), np.array([0, 1] * 4, np.uint16))
+    with pytest.raises(GnetError, match=r"^data: '.*5\.png' cannot be decoded"):
+        train(CONFIG, DataSet("cut", ("a", "b"), split, split, 67), tmp_path / "out", epochs=1)
+
+
+def test_the_real_network_trains_and_its_best_weights_load(bright: DataSet, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, learning_rate=1e-3)
+    (record,) = train(config, bright, tmp_path, epochs=1)
+    model = build_model(config)
+    model.load_weights(tmp_path / "best.weights.h5")
+    step = make_test_step(model, config)
+    for images, labels in batches(bright.test, config, training=False):
+        accuracy = step(images, labels).accuracy
+    assert float(accuracy) == pytest.approx(record.test_accuracy)
