@@ -28,8 +28,9 @@ from gnet_core.options import (
 )
 
 if TYPE_CHECKING:
-    from gnet_core.runner import CaseState, RunSettings
+    from gnet_core.runner import CaseState
     from gnet_core.sweep import Axis
+    from gnet_core.worker import RunSettings
 
 FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -130,7 +131,7 @@ def bench(
     """Measure SUITEs (throughput, execution, precision, batch-size; none named: all) and write a run directory."""
     import psutil
 
-    from gnet_core import machine, runner, sweep
+    from gnet_core import machine, runner, sweep, worker
     from gnet_core.files import make_empty_directory
 
     checkout = runner.find_checkout(Path.cwd())
@@ -143,7 +144,7 @@ def bench(
         make_empty_directory(out)
     environment = runner.probe()
     environment["machine"]["commit"] = machine.commit(checkout)
-    device = choose_device(device, environment)
+    device = machine.choose_device(device, environment)
     chosen_preset = sweep.preset_for(preset, device)
     chosen: dict[Axis, tuple[Any, ...]] = {}
     if execution:
@@ -160,7 +161,7 @@ def bench(
     )
     states = runner.make_states(planned, found, environment, axis_alone=bool(precision))
     out = out or _make_directory(None, "", device)
-    settings = runner.RunSettings(
+    settings = worker.RunSettings(
         checkout=checkout,
         directory=out.resolve(),
         plan=chosen_preset.plan,
@@ -176,15 +177,7 @@ def bench(
         "plan": dataclasses.asdict(chosen_preset.plan),
         "memory_bytes": settings.memory_bytes,
         "environment": environment,
-        "suites": [
-            {
-                "name": item.suite.name,
-                "question": item.suite.question,
-                "varies": item.suite.varies,
-                "base": item.suite.base,
-            }
-            for item in found
-        ],
+        "suites": [item.suite.to_dict() for item in found],
     }
     return _run_and_report(states, settings, document, as_json=as_json)
 
@@ -266,9 +259,12 @@ def profile(
     as_json: bool,
 ) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
+    from gnet_core.profile import require_steps
+
     config = make_config(
         execution=execution, precision=precision, batch_size=batch_size, image_size=image_size, seed=seed
     )
+    require_steps(steps)
     _require_device_form(device)
     out = _make_directory(out, "profile", device)
     from gnet_core import device as devices
@@ -276,10 +272,8 @@ def profile(
     from gnet_core.files import write_whole
 
     environment = devices.environment(_checkout_or_none())
-    config = dataclasses.replace(config, device=choose_device(device, environment))
-    support = machine.precision_support(environment, config.device)[config.precision]
-    if not support.supported:
-        raise GnetError(f"precision: {precision!r} cannot be done on {config.device}: {support.reason}; use another")
+    config = dataclasses.replace(config, device=machine.choose_device(device, environment))
+    machine.require_precision(config.precision, config.device, environment)
     summary = trace.trace_case(config, out / "traces", steps)
     document = {
         "format_version": 1,
@@ -295,16 +289,15 @@ def profile(
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:
-    from gnet_core import records
-    from gnet_core import report as reporting
+    from gnet_core import profile_report, records
 
     profiled = records.load_profile(directory)
     with _writing(directory):
-        table = reporting.write_profile(profiled)
+        where = profile_report.write(profiled)
     if as_json:
-        _print_json(reporting.profile_to_json(profiled, table))
+        _print_json(profile_report.to_json(profiled, where))
     else:
-        click.echo(reporting.profile_to_terminal(profiled, table))
+        click.echo(profile_report.to_terminal(profiled, where))
     return FINE
 
 
@@ -325,19 +318,17 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
 @out_option("<date-time>-train-<data>")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the session in this directory.")
 @as_json_option
+@click.pass_context
 def train(
-    data: str,
+    context: click.Context,
+    /,
+    *,
     epochs: int,
-    batch_size: int,
-    image_size: int | None,
-    precision: str,
-    execution: str,
-    as_published: bool,
     device: str,
-    seed: int,
     out: Path | None,
     resume: Path | None,
     as_json: bool,
+    **asked: Any,
 ) -> int:
     """Train and test for some epochs; write history, curves and the best weights."""
     from gnet_core.config import slug
@@ -345,27 +336,26 @@ def train(
 
     if out is not None and resume is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
-    dataset = open_data(data)
-    config = make_config(
-        data=data,
-        classes=dataset.classes,
-        batch_size=batch_size,
-        image_size=image_size or dataset.default_image_size,
-        precision=precision,
-        execution=execution,
-        seed=seed,
-        as_published=as_published,
-    )
     _require_device_form(device)
-    directory = resume or _make_directory(out, "train", slug(data))
+    if resume is not None:
+        from gnet_core.training import recorded_config
+
+        # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
+        explicit = {name for name in asked if context.get_parameter_source(name) is click.ParameterSource.COMMANDLINE}
+        config = dataclasses.replace(recorded_config(resume), **{name: asked[name] for name in explicit})
+        dataset = open_data(config.data)
+    else:
+        dataset = open_data(asked["data"])
+        asked["image_size"] = asked["image_size"] or dataset.default_image_size
+        config = make_config(**asked, classes=dataset.classes)
+    directory = resume or _make_directory(out, "train", slug(config.data))
     from gnet_core import device as devices
     from gnet_core import machine, training
 
     environment = devices.environment()
-    config = dataclasses.replace(config, device=choose_device(device, environment))
-    support = machine.precision_support(environment, config.device)[config.precision]
-    if not support.supported:
-        raise GnetError(f"precision: {precision!r} cannot be done on {config.device}: {support.reason}; use another")
+    if resume is None or device != "auto":
+        config = dataclasses.replace(config, device=machine.choose_device(device, environment))
+    machine.require_precision(config.precision, config.device, environment)
     history = training.train(config, dataset, directory, epochs, resume=resume is not None)
     best = max(history, key=lambda record: record.test_accuracy)
     if as_json:
@@ -379,18 +369,6 @@ def train(
     return FINE
 
 
-def choose_device(asked: str, environment: dict[str, Any]) -> str:
-    """cpu or gpu:N of what was asked for. Raises GnetError for a GPU that TensorFlow does not see."""
-    gpus = [gpu["device"] for gpu in environment["tensorflow"]["gpus"]]
-    if asked == "auto":
-        return gpus[0] if gpus else "cpu"
-    wanted = "gpu:0" if asked == "gpu" else asked
-    if wanted != "cpu" and wanted not in gpus:
-        build = "" if environment["tensorflow"]["built_for_cuda"] else " (this is a TensorFlow built without CUDA)"
-        raise GnetError(f"device: {asked!r} is not there; TensorFlow sees {', '.join(['cpu', *gpus])}{build}")
-    return wanted
-
-
 def _require_device_form(asked: str) -> None:
     """Whether it exists is known only once TensorFlow was asked; how it is written can be told at once."""
     if asked not in ("auto", "gpu"):
@@ -400,7 +378,7 @@ def _require_device_form(asked: str) -> None:
 def _classes_of(data: str) -> int:
     if data == "synthetic":
         return StepConfig().classes
-    from gnet_core.data import open_data
+    from gnet_core.datasets import open_data
 
     return open_data(data).classes
 

@@ -14,7 +14,7 @@ import cpuinfo
 import psutil
 import pynvml
 
-from gnet_core.config import PRECISIONS, Precision
+from gnet_core.config import GnetError, Precision
 
 PACKAGES = ("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf")
 PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
@@ -122,6 +122,25 @@ def precision_support(environment: Mapping[str, Any], device: str) -> dict[Preci
     return support
 
 
+def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
+    """cpu or gpu:N of auto, cpu, gpu or gpu:N. Raises GnetError for a GPU that TensorFlow does not see."""
+    gpus = [gpu["device"] for gpu in environment["tensorflow"]["gpus"]]
+    if asked == "auto":
+        return gpus[0] if gpus else "cpu"
+    wanted = "gpu:0" if asked == "gpu" else asked
+    if wanted != "cpu" and wanted not in gpus:
+        build = "" if environment["tensorflow"]["built_for_cuda"] else " (this is a TensorFlow built without CUDA)"
+        raise GnetError(f"device: {asked!r} is not there; TensorFlow sees {', '.join(['cpu', *gpus])}{build}")
+    return wanted
+
+
+def require_precision(precision: Precision, device: str, environment: Mapping[str, Any]) -> None:
+    """Raise GnetError for a precision that the device cannot do."""
+    support = precision_support(environment, device)[precision]
+    if not support.supported:
+        raise GnetError(f"precision: {precision!r} cannot be done on {device}: {support.reason}; use another")
+
+
 def warnings(environment: Mapping[str, Any]) -> list[str]:
     """What about this machine would make a careful reader doubt its figures, one sentence each."""
     machine, tensorflow = environment["machine"], environment["tensorflow"]
@@ -181,12 +200,6 @@ def commit(checkout: Path) -> str | None:
     if found is None:
         return None
     return f"{found}+changes" if _git(checkout, "status", "--porcelain") else found
-
-
-def supported_precisions(environment: Mapping[str, Any], device: str) -> list[Precision]:
-    """The precisions that run on a device, in the order of their declaration."""
-    support = precision_support(environment, device)
-    return [precision for precision in PRECISIONS if support[precision].supported]
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:

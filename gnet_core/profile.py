@@ -19,6 +19,9 @@ from gnet_core.config import GnetError, require_whole
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST_STEPS = 10
+"""xprof recognises no more steps in one trace."""
+
 MOST_EVENTS = 1_000_000
 """xprof's trace_viewer drops events beyond this without a word, so that counts would fall short."""
 
@@ -27,6 +30,13 @@ MOST_DEVICE_OPERATIONS = 499
 
 _COMPILED_FUNCTION = "__inference_"
 _EAGER_EVENT = "EagerLocalExecute: "
+
+
+def require_steps(steps: int) -> None:
+    """Raise GnetError for a number of steps that a trace cannot have."""
+    require_whole("steps", steps, least=1)
+    if steps > MOST_STEPS:
+        raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MOST_STEPS} in a trace")
 
 
 def find_traces(log_dir: Path) -> list[Path]:

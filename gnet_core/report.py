@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from gnet_core import machine
 from gnet_core.files import write_whole
+from gnet_core.markdown import environment_table, escape
 from gnet_core.records import Row, Run
 
 LEAST_REPLICATES = 3
@@ -81,15 +82,8 @@ def to_markdown(run: Run) -> str:
     parts += [
         HOW_TO_READ,
         "## Environment",
-        tabulate(
-            [(escape(name), escape(str(value))) for name, value in machine.as_lines(document["environment"])],
-            headers=("what", "value"),
-            tablefmt="pipe",
-            disable_numparse=True,
-        ),
+        environment_table(document["environment"]),
     ]
-    for warning in machine.warnings(document["environment"]):
-        parts.append(f"- {escape(warning)}")
     parts += ["## What was not measured, and why", _unmeasured(run)]
     parts += ["## What measures a row again", _commands(run)]
     return "\n\n".join(parts) + "\n"
@@ -266,13 +260,6 @@ def _columns(suite: dict[str, Any], rows: list[Row]) -> list[Column]:
         Column("status", lambda row: row.status),
         Column("note", lambda row: row.note),
     ]
-
-
-def escape(text: str) -> str:
-    """Text from a run as inert Markdown: no table cell ends early, no tag or link begins."""
-    for character in "\\|<>[]`*_":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
 
 
 def _unmeasured(run: Run) -> str:

@@ -159,6 +159,10 @@ class Suite:
     position: int = 100
     """Where it stands in a report, lowest first."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """What a report needs to know of it."""
+        return {"name": self.name, "question": self.question, "varies": self.varies, "base": self.base}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedCase:

@@ -14,10 +14,11 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core import device
-from gnet_core.config import GnetError, StepConfig, require_whole
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.data import endless_batches
 from gnet_core.device import synchronise
 from gnet_core.model import build_model
+from gnet_core.profile import require_steps
 from gnet_core.step import Tensor, TrainStep, make_train_step
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ Mark = Callable[[], AbstractContextManager[Any]]
 """Makes what a step runs inside of. A profiler's Trace starts when it is made, not when it is entered."""
 
 _WARMUP_STEPS = 3
-
-MOST_STEPS = 10
-"""xprof recognises no more steps in one trace."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +64,7 @@ class TraceSummary:
 
 def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
     """Build the case's step on its device, warm it up and capture `steps` of it. Raises what capture raises."""
+    require_steps(steps)
     tensorflow_device = device.prepare(config)
     images, labels = next(endless_batches(config, tensorflow_device))
     step = make_train_step(build_model(config), config)
@@ -81,9 +80,7 @@ def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, step
     already on the device. Raises GnetError for steps outside 1 to 10, for a log_dir that cannot be a folder, and where
     the profiler does not start or leaves no trace. A trace without the GPU's side is kept, with a warning.
     """
-    require_whole("steps", steps, least=1)
-    if steps > MOST_STEPS:
-        raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MOST_STEPS} in a trace")
+    require_steps(steps)
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -162,6 +162,13 @@ def _read(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple
         raise explain_decode_error(split) from error
 
 
+def recorded_config(directory: Path) -> StepConfig:
+    """The configuration of the session in a directory. Raises GnetError naming train.json where there is none."""
+    path = directory / SESSION_FILE
+    with _readable(path):
+        return StepConfig.from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+
+
 def _open_session(out: Path, config: StepConfig, dataset: DataSet, resume: bool) -> None:
     """Write train.json for a new session, or see that the one to resume is of the same case and data."""
     path = out / SESSION_FILE

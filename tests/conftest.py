@@ -1,5 +1,6 @@
 """What several test modules build on."""
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -54,7 +55,7 @@ SUITES = [
 @pytest.fixture
 def environment() -> dict[str, Any]:
     """A machine and a TensorFlow as `gnet info --json` tells them, to be changed freely."""
-    return json.loads(json.dumps({"machine": MACHINE, "tensorflow": TENSORFLOW}))
+    return copy.deepcopy({"machine": MACHINE, "tensorflow": TENSORFLOW})
 
 
 def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -> dict[str, Any]:

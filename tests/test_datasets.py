@@ -55,7 +55,8 @@ def file_names(split: Split) -> list[str]:
 
 def test_opening_and_importing_do_not_import_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys; import gnet_core.datasets as data; assert 'sklearn' not in sys.modules; data.open_data(sys.argv[1]); "
+        "import sys; import gnet_core.datasets as data; assert 'sklearn' not in sys.modules; "
+        "data.open_data(sys.argv[1]); "
         "data.open_data('digits'); assert 'tensorflow' not in sys.modules and 'sklearn' in sys.modules"
     )
     root = Path(datasets.__file__).parents[1]

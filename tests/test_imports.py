@@ -13,23 +13,27 @@ ALLOWED = {
     "__init__": {"*"},  # by name, on first use
     "__main__": {"cli"},
     "config": set(),
-    "files": set(),
+    "files": {"config"},
     "protocol": set(),
     "stats": set(),
     "machine": {"config"},
     "sweep": {"config"},
+    "markdown": {"machine"},
     "model": {"config"},
     "datasets": {"config"},
     "data": {"config", "datasets"},
     "device": {"config", "machine"},
     "step": {"config", "model", "device"},
-    "timing": {"config", "sweep", "protocol", "model", "step", "data", "datasets", "device"},
-    "trace": {"config", "step", "data", "device", "model"},
+    "timing": {"config", "sweep", "protocol", "model", "step", "data", "device"},
+    "trace": {"config", "model", "step", "data", "device", "profile"},
     "training": {"config", "files", "model", "step", "data", "datasets", "device"},
-    "runner": {"config", "files", "machine", "protocol", "sweep"},
+    "worker": {"config", "protocol", "sweep"},
+    "runner": {"config", "files", "machine", "sweep", "worker"},
     "records": {"config", "stats"},
     "profile": {"config"},
-    "report": {"config", "files", "machine", "records", "profile"},
+    "report": {"files", "machine", "markdown", "records"},
+    "profile_report": {"config", "files", "machine", "markdown", "records", "profile"},
+    "options": {"config"},
     "cli": {"*"},
 }
 """The table of the README's architecture section, arrow by arrow."""
@@ -41,6 +45,7 @@ WITHOUT_TENSORFLOW = [
     "gnet_core.datasets",
     "gnet_core.machine",
     "gnet_core.profile",
+    "gnet_core.profile_report",
     "gnet_core.protocol",
     "gnet_core.records",
     "gnet_core.report",
@@ -48,6 +53,7 @@ WITHOUT_TENSORFLOW = [
     "gnet_core.stats",
     "gnet_core.sweep",
     "gnet_core.timing",
+    "gnet_core.worker",
 ]
 
 

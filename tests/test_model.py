@@ -106,7 +106,7 @@ def test_a_saved_network_comes_back_the_same(small, tmp_path):
 
 
 def test_an_image_too_small_is_refused_by_its_size():
-    with pytest.raises(GnetError, match="image_size: 66 .* at least 67"):
+    with pytest.raises(GnetError, match=r"image_size: 66 .* at least 67"):
         GoogleNet_2((66, 66, 3), 10)
 
 

@@ -9,7 +9,9 @@ from gnet_core import stats
 
 def test_the_interval_of_two_values_is_the_t_interval_of_their_logarithms():
     # By hand: logs 0 and 1, mean 0.5, standard error 0.5, t(0.975, 1 degree of freedom) = 12.7062.
-    low, high = stats.geometric_interval([1.0, math.e])
+    interval = stats.geometric_interval([1.0, math.e])
+    assert interval is not None
+    low, high = interval
     assert math.log(low) == pytest.approx(0.5 - 12.7062 * 0.5, rel=1e-4)
     assert math.log(high) == pytest.approx(0.5 + 12.7062 * 0.5, rel=1e-4)
 

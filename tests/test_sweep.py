@@ -1,6 +1,7 @@
 """Presets and suites make the cases of a run."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -10,10 +11,11 @@ from gnet_core.config import GnetError, StepConfig
 SUITES = [item.suite for item in runner.discover(Path(__file__).parents[1])]
 
 
-def planned(preset_name, device="cpu", **chosen):
+def planned(preset_name, device="cpu", **chosen: Any):
     preset = sweep.preset_for(preset_name, device)
     template = StepConfig(device=device, image_size=preset.image_size)
-    return sweep.plan_cases(SUITES, sweep.Sweep(preset=preset, template=template, chosen=chosen))
+    axes = cast("dict[sweep.Axis, tuple[Any, ...]]", chosen)
+    return sweep.plan_cases(SUITES, sweep.Sweep(preset=preset, template=template, chosen=axes))
 
 
 def test_the_four_suites_are_found_in_reading_order():

@@ -21,7 +21,6 @@ from gnet_core.step import make_test_step, make_train_step
 from gnet_core.training import EpochRecord, train
 
 # Keras 3.15 copies TensorFlow 2.21's variables to NumPy 2 in a way that NumPy deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
 
 # Eager, because tracing the tiny network takes longer than running it.
 CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)

@@ -1,0 +1,209 @@
+"""The command line as a user meets it: bad input in one clear line, and each command once for real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gnet_core import cli, runner
+from tests.pictures import write_folder, write_image
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def gnet(monkeypatch, capsys, environment):
+    """Calls the command line in this process, where no TensorFlow is asked about itself."""
+    monkeypatch.setattr(runner, "probe", lambda: environment)
+    monkeypatch.chdir(ROOT)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+def refused(answer, *parts):
+    status, out, err = answer
+    assert status == 2
+    assert out == ""
+    assert err.startswith("gnet: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["bench", "speed"], ["suite: 'speed'", "throughput, execution, precision, batch-size"]),
+        (["bench", "--preset", "slow"], ["preset: 'slow'", "smoke, quick, full"]),
+        (["bench", "--precision", "float64"], ["precision: 'float64'", "mixed_bfloat16"]),
+        (["bench", "--precision", "float32,half"], ["precision: 'half'"]),
+        (["bench", "--execution", "turbo"], ["execution: 'turbo'", "eager, graph, xla"]),
+        (["bench", "--data", "imagenet"], ["data: 'imagenet'", "digits, fashion-mnist"]),
+        (["bench", "--batch-size", "0"], ["batch_size: 0", "at least 1"]),
+        (["bench", "--batch-size", "-4"], ["batch_size: -4"]),
+        (["bench", "--batch-size", "8,many"], ["batch_size: 'many'"]),
+        (["bench", "--batch-size", "8.5"], ["batch_size: '8.5'"]),
+        (["bench", "--image-size", "66"], ["image_size: 66", "at least 67"]),
+        (["bench", "--image-size", "big"], ["image_size: 'big'"]),
+        (["bench", "--seed", "-1"], ["seed: -1"]),
+        (["bench", "--replicates", "0"], ["replicates: 0"]),
+        (["bench", "--memory", "lots"], ["memory: 'lots'"]),
+        (["bench", "--device", "tpu"], ["device: 'tpu'"]),
+        (["bench", "--device", "gpu"], ["device: 'gpu' is not there", "cpu"]),
+        (["bench", "precision", "--precision", "tf32"], ["precision: 'tf32' cannot be done on cpu"]),
+        (["bench", "--out", "README.md"], ["out: README.md is a file"]),
+        (["bench", "--out", "tests"], ["out: tests has files in it"]),
+        (["bench", "--out", "/proc/nothing"], ["out: /proc/nothing cannot be written"]),
+        (["bench", "--turbo"], ["No such option"]),
+        (["report", "tests"], ["run.json: there is no such file"]),
+        (["profile", "--steps", "0"], ["steps: 0"]),
+        (["profile", "--steps", "11"], ["steps: 11"]),
+        (["profile", "--precision", "float64"], ["precision: 'float64'"]),
+        (["train", "--data", "nowhere"], ["data: 'nowhere'"]),
+        (["train", "--data", "synthetic"], ["data: 'synthetic' has nothing to learn"]),
+        (["train", "--epochs", "0"], ["epochs: 0"]),
+        (["train", "--batch-size", "0"], ["batch_size: 0"]),
+        (["train", "--image-size", "10"], ["image_size: 10"]),
+        (["train", "--resume", "tests"], ["train.json", "missing"]),
+        (["train", "--resume", "tests", "--out", "x"], ["out: x cannot be named beside --resume"]),
+        (["fly"], ["No such command 'fly'"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_status_2(gnet, words, parts):
+    refused(gnet(*words), *parts)
+
+
+def test_bad_data_is_refused_by_file_before_anything_is_measured(gnet, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(gnet("bench", "--data", empty), str(empty), "no class folders")
+    folder = write_folder(tmp_path / "folder")
+    (folder / "wool" / "notes.txt").write_text("no image")
+    refused(gnet("bench", "--data", folder), "notes.txt", "is not an image")
+    (tmp_path / "other" / "bare").mkdir(parents=True)
+    write_image(tmp_path / "other" / "full" / "1.png")
+    refused(gnet("train", "--data", tmp_path / "other"), "bare", "has 0 images")
+
+
+def test_outside_a_checkout_bench_says_so(gnet, monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path)
+    refused(gnet("bench"), "checkout", "run it in a checkout")
+
+
+def test_a_refused_run_leaves_nothing_behind(gnet, tmp_path):
+    out = tmp_path / "out"
+    refused(gnet("bench", "--out", out, "--batch-size", "0"))
+    assert not out.exists()
+
+
+def test_report_makes_the_files_anew_from_the_raw_ones(gnet, run_directory):
+    from gnet_core.config import StepConfig
+
+    run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
+    status, out, _ = gnet("report", run_directory.path)
+    assert status == 0
+    assert "8.0 images/s" in out
+    assert (run_directory.path / "report.md").is_file()
+    _, out, _ = gnet("report", run_directory.path, "--json")
+    assert json.loads(out)["rows"][0]["images_per_second"] == 8.0
+
+
+def run_gnet(*words, cwd=ROOT):
+    command = [sys.executable, "-m", "gnet_core", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_bench_measures_and_reports_a_case_for_real(tmp_path):
+    words = ("--preset", "smoke", "--image-size", 67, "--batch-size", 2, "--precision", "float32", "--device", "cpu")
+    answer = run_gnet("bench", "throughput", *words, "--out", tmp_path / "run", "--json")
+    assert answer.returncode == 0, answer.stderr
+    (row,) = json.loads(answer.stdout)["rows"]
+    assert (row["status"], row["replicates"], row["samples"]) == ("ok", 1, 3)
+    assert row["images_per_second"] == pytest.approx(2 / row["step_seconds"])
+    assert row["trace_seconds"] > 0
+    assert row["compile_seconds"] > 0
+    assert row["peak_memory_bytes"] > 100 * 2**20
+    assert row["loss_first"] > 0
+
+    (name,) = [path.name for path in (tmp_path / "run" / "raw").iterdir()]
+    raw = json.loads((tmp_path / "run" / "raw" / name).read_text())
+    info = raw["benchmarks"][0]["extra_info"]
+    assert info["config"]["image_size"] == 67
+    assert info["traces"] == 1
+    assert info["retraces_while_timed"] == 0
+    assert set(info["phase_seconds"]) == {"import", "build", "trace", "first_call", "warmup"}
+    assert len(info["single_step_seconds"]) in (0, 3 * info["block_steps"])
+    assert raw["machine_info"]["gnet"]["tensorflow"]["version"]
+
+    table = pd.read_csv(tmp_path / "run" / "cases.csv")
+    assert table["case"].tolist() == ["graph-float32-b2-i67-synthetic-cpu"]
+    assert (tmp_path / "run" / "report.md").read_text().startswith("**Do not quote")
+
+
+def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
+    # The step is not traced in eager execution, so this is the fastest way through the whole worker.
+    case = json.dumps({"execution": "eager", "batch_size": 2, "image_size": 67, "data": "digits", "classes": 10})
+    words = ["benchmarks/bench_execution.py", "--benchmark-json", str(tmp_path / "raw.json"), "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *words,
+        "--gnet-case",
+        case,
+        "--gnet-plan",
+        '{"turns": 2, "warmup_steps": 1}',
+    ]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout
+    (benchmark,) = json.loads((tmp_path / "raw.json").read_text())["benchmarks"]
+    assert benchmark["extra_info"]["config"]["data"] == "digits"
+    assert len(benchmark["stats"]["data"]) == 2
+
+
+def test_profile_traces_a_case_for_real_and_report_tells_it_again(tmp_path):
+    out = tmp_path / "profile"
+    words = ("--execution", "eager", "--batch-size", 2, "--image-size", 67, "--steps", 2, "--device", "cpu")
+    answer = run_gnet("profile", *words, "--out", out, "--json")
+    assert answer.returncode == 0, answer.stderr
+    document = json.loads(answer.stdout)
+    assert sum(row["share"] for row in document["operations"]) == pytest.approx(1)
+    assert len(document["trace"]["traced_step_seconds"]) == 2
+    assert list(out.glob("traces/plugins/profile/*/*.xplane.pb"))
+    first = (out / "report.md").read_text()
+    assert "under the profiler" in first.splitlines()[0]
+    again = run_gnet("report", out)
+    assert again.returncode == 0, again.stderr
+    assert f"tensorboard --logdir {out}/traces" in again.stdout
+    assert (out / "report.md").read_text() == first
+
+
+def test_train_runs_a_session_for_real_and_resumes_it_without_its_options(tmp_path):
+    folder, out = write_folder(tmp_path / "pictures", images=5), tmp_path / "session"
+    words = ("--execution", "eager", "--batch-size", 4, "--image-size", 67, "--device", "cpu")
+    answer = run_gnet("train", "--data", folder, *words, "--epochs", 1, "--out", out)
+    assert answer.returncode == 0, answer.stderr
+    assert "Best test accuracy" in answer.stdout
+    answer = run_gnet("train", "--resume", out, "--epochs", 2, "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert [record["epoch"] for record in json.loads(answer.stdout)["epochs"]] == [1, 2]
+    answer = run_gnet("train", "--resume", out, "--epochs", 3, "--batch-size", 2)
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines()[-1].startswith("gnet: batch_size: 2 differs from the session")
+
+
+def test_info_tells_the_machine_as_one_json_document(tmp_path):
+    answer = run_gnet("info", "--json", cwd=tmp_path)
+    document = json.loads(answer.stdout)
+    assert document["precisions"]["cpu"]["float32"]["supported"] is True
+    assert document["tensorflow"]["version"]

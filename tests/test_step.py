@@ -1,0 +1,154 @@
+"""The train and test step, on a network small enough to compile in a second, in every execution and precision."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from gnet_core.config import StepConfig
+from gnet_core.step import make_test_step, make_train_step
+
+CONFIG = StepConfig(batch_size=8, image_size=67, classes=3, dropout=False)
+
+
+class TinyNetwork(keras.Model):  # type: ignore[misc]
+    """Three outputs over one convolution, shaped like the real one."""
+
+    def __init__(self, config: StepConfig) -> None:
+        dtype = config.precision if config.precision.startswith("mixed_") else "float32"
+        keras.utils.set_random_seed(config.seed)
+        inputs = keras.Input((config.image_size, config.image_size, 3))
+        x = layers.Conv2D(4, 7, strides=8, dtype=dtype, name="trunk")(inputs)
+        x = layers.BatchNormalization(momentum=0.9, dtype=dtype)(x)
+        x = layers.GlobalAveragePooling2D(dtype=dtype)(x)
+        outputs = [layers.Dense(config.classes, dtype="float32", name=name)(x) for name in ("main", "aux_1", "aux_2")]
+        super().__init__(inputs, tuple(outputs))
+        self.inception_model = keras.Model(inputs, outputs[0])
+
+
+def batch(config=CONFIG):
+    """Images whose mean tells their label."""
+    labels = np.arange(config.batch_size) % config.classes
+    noise = np.random.default_rng(0).random((config.batch_size, config.image_size, config.image_size, 3))
+    images = 0.2 * noise + labels[:, None, None, None] / config.classes
+    return tf.constant(images, tf.float32), tf.constant(labels, tf.uint16)
+
+
+def train(steps, **changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    model = TinyNetwork(config)
+    step = make_train_step(model, config)
+    losses = [float(step(*batch(config)).loss) for _ in range(steps)]
+    return losses, model, step
+
+
+def weights(model, name):
+    return model.get_layer(name).get_weights()
+
+
+@pytest.mark.parametrize("execution", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_every_execution_and_precision_learns(execution, precision):
+    losses, _, step = train(40, execution=execution, precision=precision, learning_rate=0.05)
+    assert losses[-1] < 0.6 * losses[0]
+    assert step.trace_count == (0 if execution == "eager" else 1)
+
+
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_executions_agree_with_eager_on_losses_and_weights(execution):
+    eager_losses, eager, _ = train(3, execution="eager")
+    losses, model, _ = train(3, execution=execution)
+    np.testing.assert_allclose(losses, eager_losses, rtol=1e-4)
+    for mine, theirs in zip(model.variables, eager.variables, strict=True):
+        # Batch norm takes the convolution's bias out again, so its gradient is rounding noise that Adam scales up.
+        if mine.path != "trunk/bias":
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-4, err_msg=mine.path)
+
+
+def test_the_result_stays_on_the_device_as_float32_scalars():
+    model = TinyNetwork(CONFIG)
+    result = make_train_step(model, CONFIG)(*batch())
+    assert all(isinstance(tensor, tf.Tensor) for tensor in result)
+    assert [(tensor.dtype, tensor.shape.rank) for tensor in result] == [(tf.float32, 0)] * 3
+
+
+def test_one_trace_a_shape():
+    model = TinyNetwork(CONFIG)
+    step = make_train_step(model, CONFIG)
+    images, labels = batch()
+    step.trace(images, labels)
+    assert step.trace_count == 1
+    step(images, labels)
+    step(images + 0.0, labels)
+    assert step.trace_count == 1
+    step(images[:4], labels[:4])
+    assert step.trace_count == 2
+
+
+def test_the_loss_adds_the_auxiliary_losses_by_their_weight():
+    images, labels = batch()
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = TinyNetwork(CONFIG)
+    main, aux_1, aux_2 = (float(crossentropy(labels, logits)) for logits in model(images, training=False))
+    for weight in (0.3, 0.0):
+        step = make_test_step(model, dataclasses.replace(CONFIG, execution="eager", aux_weight=weight))
+        assert float(step(images, labels).loss) == pytest.approx(main + weight * (aux_1 + aux_2), rel=1e-5)
+
+
+def test_auxiliary_losses_train_their_classifiers_and_without_them_they_stand_still():
+    for changes, trained in ({}, True), ({"aux_weight": 0.0}, False), ({"as_published": True}, False):
+        config = dataclasses.replace(CONFIG, **changes)
+        before = weights(TinyNetwork(config), "aux_1")
+        _, model, _ = train(1, **changes)
+        moved = not np.array_equal(before[0], weights(model, "aux_1")[0])
+        assert moved == trained, changes
+
+
+def test_metrics_are_means_since_their_reset():
+    model = TinyNetwork(CONFIG)
+    step = make_test_step(model, CONFIG)
+    images, labels = batch()
+    first = step(images, labels)
+    half = step(images[:4], labels[:4])
+    assert float(half.mean_loss) == pytest.approx((float(first.loss) + float(half.loss)) / 2, rel=1e-5)
+    step.reset_metrics()
+    again = step(images[:4], labels[:4])
+    assert float(again.mean_loss) == pytest.approx(float(half.loss), rel=1e-5)
+
+
+def test_accuracy_is_that_of_the_main_output():
+    model = TinyNetwork(CONFIG)
+    images, labels = batch()
+    expected = np.mean(np.argmax(model(images, training=False)[0], axis=1) == labels.numpy())
+    assert float(make_test_step(model, CONFIG)(images, labels).accuracy) == pytest.approx(expected)
+
+
+def test_the_test_step_changes_no_weight_and_no_moving_statistic():
+    model = TinyNetwork(CONFIG)
+    before = model.get_weights()
+    make_test_step(model, CONFIG)(*batch())
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_float16_counts_the_steps_that_loss_scaling_skipped_and_leaves_the_weights_alone():
+    config = dataclasses.replace(CONFIG, precision="mixed_float16")
+    model = TinyNetwork(config)
+    step = make_train_step(model, config)
+    images, labels = batch()
+    before = weights(model, "trunk")
+    step(images * np.inf, labels)
+    assert step.skipped_steps() == 1
+    np.testing.assert_array_equal(before[0], weights(model, "trunk")[0])
+    model.layers[2].set_weights(TinyNetwork(config).layers[2].get_weights())  # its moving statistics took the infinity
+    step(images, labels)
+    assert step.skipped_steps() == 1
+    assert not np.array_equal(before[0], weights(model, "trunk")[0])
+
+
+def test_other_precisions_skip_nothing():
+    _, _, step = train(2)
+    assert step.skipped_steps() == 0
