@@ -173,12 +173,12 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
 
 def test_profile_traces_a_case_for_real_and_report_tells_it_again(tmp_path):
     out = tmp_path / "profile"
-    words = ("--execution", "eager", "--batch-size", 2, "--image-size", 67, "--steps", 2, "--device", "cpu")
+    words = ("--execution", "eager", "--batch-size", 2, "--image-size", 67, "--steps", 1, "--device", "cpu")
     answer = run_gnet("profile", *words, "--out", out, "--json")
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
     assert sum(row["share"] for row in document["operations"]) == pytest.approx(1)
-    assert len(document["trace"]["traced_step_seconds"]) == 2
+    assert len(document["trace"]["traced_step_seconds"]) == 1
     assert list(out.glob("traces/plugins/profile/*/*.xplane.pb"))
     first = (out / "report.md").read_text()
     assert "under the profiler" in first.splitlines()[0]
@@ -197,9 +197,6 @@ def test_train_runs_a_session_for_real_and_resumes_it_without_its_options(tmp_pa
     answer = run_gnet("train", "--resume", out, "--epochs", 2, "--json")
     assert answer.returncode == 0, answer.stderr
     assert [record["epoch"] for record in json.loads(answer.stdout)["epochs"]] == [1, 2]
-    answer = run_gnet("train", "--resume", out, "--epochs", 3, "--batch-size", 2)
-    assert answer.returncode == 2
-    assert answer.stderr.splitlines()[-1].startswith("gnet: batch_size: 2 differs from the session")
 
 
 def test_info_tells_the_machine_as_one_json_document(tmp_path):
