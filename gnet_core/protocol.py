@@ -1,7 +1,8 @@
 """What a runner and its worker say to each other: one JSON object a line over a socket the worker inherits.
 
 The worker: {"event": "phase", "name": …} when it enters one, {"event": "ready"}, {"event": "turn_done", "seconds": …},
-{"event": "failed", "kind": …, "message": …}. The runner: {"turn": number}. The end of the stream is the other's death.
+{"event": "failed", "kind": …, "message": …}. The runner: {"turn": number,
+"after_others": whether other workers had turns since this one's last}. The end of the stream is the other's death.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Row:
     gflop_per_second: float | None = None
     mfu: float | None = None
     loss_first: float | None = None
-    """Of the first step, and of the last one that the worker ran."""
+    """Of the first step, and of the last timed one."""
     loss_last: float | None = None
     note: str = ""
     turn_spread: float | None = None

@@ -113,8 +113,8 @@ def quotable_line(run: Run) -> str:
     """Whether the run's figures may be quoted, and if not, why."""
     why = reservations(run)
     if not why:
-        return "**The figures below may be quoted**, each with its machine, its configuration and its interval."
-    return f"**Do not quote the figures below:** {'; '.join(why)}."
+        return "**These figures may be quoted**, each with its machine, its configuration and its interval."
+    return f"**Do not quote these figures:** {'; '.join(why)}."
 
 
 def reservations(run: Run) -> list[str]:

@@ -102,7 +102,7 @@ class Worker:
         self._progress(f"{name}: timing", starting)
         for turn in range(self._settings.plan.turns):
             try:
-                channel.send(turn=turn)
+                channel.send(turn=turn, after_others=False)  # this runner keeps one worker alive at a time
             except ChannelClosed:
                 raise self._death(process) from None
             while self._next(process, channel)["event"] != "turn_done":

@@ -57,7 +57,7 @@ def test_the_first_line_says_why_one_process_a_case_may_not_be_quoted(stored):
 
 def test_three_processes_a_case_may_be_quoted_and_smoke_never(run_directory):
     run_directory.add(StepConfig(), [1.0], [1.1], [1.2])
-    assert report.quotable_line(load(run_directory)).startswith("**The figures below may be quoted**")
+    assert report.quotable_line(load(run_directory)).startswith("**These figures may be quoted**")
     run_directory.document["preset"] = "smoke"
     run_directory.write()
     assert "smoke" in report.quotable_line(load(run_directory))
