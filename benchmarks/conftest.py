@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from gnet_core.config import StepConfig
+from gnet_core.machine import choose_device, precision_support
 from gnet_core.protocol import Channel
 from gnet_core.sweep import PRESETS, Plan, Sweep, preset_for
-from gnet_core.timing import Timer, Turns, default_device, worker_environment
+from gnet_core.timing import Timer, Turns, worker_environment
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,26 +21,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--gnet-channel", metavar="FD", type=int, help="descriptor of the runner's channel")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A warning is no failure of a measurement, as it is of a test."""
+    config.addinivalue_line("filterwarnings", "default")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every function that asks for a `case` the runner's case, or each of its suite's."""
     if "case" not in metafunc.fixturenames:
         return
     options = metafunc.config.option
     if options.gnet_case:
-        cases = [StepConfig.from_dict(json.loads(options.gnet_case))]
+        parameters = [pytest.param(StepConfig.from_dict(json.loads(options.gnet_case)))]
     else:
-        device = default_device()
+        environment = worker_environment()
+        device = choose_device("auto", environment)
         preset = preset_for(options.preset, device)
         template = StepConfig(device=device, image_size=preset.image_size)
         cases = metafunc.module.SUITE.cases(Sweep(preset=preset, template=template))
-    metafunc.parametrize("case", cases, ids=[case.name for case in cases])
+        support = precision_support(environment, device)
+        skip = {name: pytest.mark.skip(reason=said.reason) for name, said in support.items() if not said.supported}
+        marks = [[skip[case.precision]] if case.precision in skip else [] for case in cases]
+        parameters = [pytest.param(case, marks=each) for case, each in zip(cases, marks, strict=True)]
+    metafunc.parametrize("case", parameters, ids=lambda case: case.name)
 
 
 @pytest.fixture(scope="session")
 def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
     """The clock of this worker, taking its turns from the runner if one started it."""
     options = request.config.option
-    plan = Plan(**json.loads(options.gnet_plan)) if options.gnet_plan else _plan_by_hand(options.preset)
+    plan = Plan(**json.loads(options.gnet_plan)) if options.gnet_plan else preset_for(options.preset, "cpu").plan
     channel = Channel.inherited(options.gnet_channel) if options.gnet_channel is not None else None
     yield Timer(plan, Turns(channel))
     if channel:
@@ -49,7 +60,3 @@ def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Keep the machine and the TensorFlow that were measured beside the samples."""
     machine_info["gnet"] = worker_environment()
-
-
-def _plan_by_hand(preset: str) -> Plan:
-    return preset_for(preset, default_device()).plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import os
 import signal
 import sys
@@ -54,10 +55,18 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted")
         status = INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "keras"):
+            raise
+        _complain(f"{error.name}: it is not installed here; pip install -e '.[cpu]' (or '.[gpu]') in the checkout")
+        status = BAD_USAGE
     except BrokenPipeError:
         # The reader of a pipe left; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FINE
+    except OSError as error:  # a full disk, or a directory that is taken away while it is written
+        _complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        status = BAD_USAGE
     sys.exit(status or FINE)
 
 
@@ -111,6 +120,7 @@ def info(as_json: bool) -> int:
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @seed_option
 @click.option("--memory", type=Whole("memory"), metavar="BYTES", help="A worker may take; else 70 % of what is free.")
+@click.option("--profile", is_flag=True, help="Trace a case as well, and report where its time goes.")
 @out_option("<date-time>-<device>")
 @as_json_option
 def bench(
@@ -125,48 +135,50 @@ def bench(
     data: str,
     seed: int,
     memory: int | None,
+    profile: bool,
     out: Path | None,
     as_json: bool,
 ) -> int:
     """Measure SUITEs (throughput, execution, precision, batch-size; none named: all) and write a run directory."""
-    import psutil
-
     from gnet_core import machine, runner, sweep, worker
-    from gnet_core.files import make_empty_directory
+    from gnet_core.files import make_empty_directory, require_empty
 
     checkout = runner.find_checkout(Path.cwd())
     found = runner.choose_suites(runner.discover(checkout), suites)
-    sweep.preset_for(preset, "cpu")  # a wrong name is told before anything slow
-    classes = _classes_of(data)
+    # What can be told at once is told before TensorFlow is asked about its devices.
+    sweep.preset_for(preset, "cpu")
+    classes, images, data = _look_at(data)
     StepConfig(data=data, seed=seed, image_size=image_size or StepConfig().image_size)
     _require_device_form(device)
     if out is not None:
-        make_empty_directory(out)
+        require_empty(out)
+
     environment = runner.probe()
     environment["machine"]["commit"] = machine.commit(checkout)
     device = machine.choose_device(device, environment)
     chosen_preset = sweep.preset_for(preset, device)
-    chosen: dict[Axis, tuple[Any, ...]] = {}
-    if execution:
-        chosen["execution"] = execution
-    if precision:
-        chosen["precision"] = precision
-    if batch_size:
-        chosen["batch_size"] = batch_size
-    template = StepConfig(
-        device=device, image_size=image_size or chosen_preset.image_size, data=data, seed=seed, classes=classes
+    asked: dict[Axis, tuple[Any, ...] | None] = {
+        "execution": execution,
+        "precision": precision,
+        "batch_size": batch_size,
+    }
+    cases = sweep.Sweep(
+        preset=chosen_preset,
+        template=StepConfig(
+            device=device, image_size=image_size or chosen_preset.image_size, data=data, seed=seed, classes=classes
+        ),
+        chosen={axis: values for axis, values in asked.items() if values},
     )
-    planned = sweep.plan_cases(
-        [item.suite for item in found], sweep.Sweep(preset=chosen_preset, template=template, chosen=chosen)
-    )
-    states = runner.make_states(planned, found, environment, axis_alone=bool(precision))
-    out = out or _make_directory(None, "", device)
+    planned = sweep.plan_cases([item.suite for item in found], cases)
+    states = runner.make_states(planned, found, environment, images)
+    out = out or _default_directory("", device)
+    make_empty_directory(out)
     settings = worker.RunSettings(
         checkout=checkout,
         directory=out.resolve(),
         plan=chosen_preset.plan,
         replicates=replicates or chosen_preset.replicates,
-        memory_bytes=memory or int(MEMORY_SHARE * psutil.virtual_memory().available),
+        memory_bytes=memory or int(MEMORY_SHARE * machine.available_memory_bytes()),
     )
     document = {
         "created": _now(),
@@ -179,15 +191,23 @@ def bench(
         "environment": environment,
         "suites": [item.suite.to_dict() for item in found],
     }
-    return _run_and_report(states, settings, document, as_json=as_json)
+    profiled = cases.cases()[0] if profile else None
+    return _run_and_report(states, settings, document, profiled, as_json=as_json)
 
 
-def _run_and_report(states: list[CaseState], settings: RunSettings, document: dict[str, Any], *, as_json: bool) -> int:
+def _run_and_report(
+    states: list[CaseState],
+    settings: RunSettings,
+    document: dict[str, Any],
+    profiled: StepConfig | None,
+    *,
+    as_json: bool,
+) -> int:
     from gnet_core import records, report, runner
 
     expected = sum(runner.expected_seconds(state.config, settings.plan) for state in states) * settings.replicates
     with _progress_bar(expected) as progress:
-        complete = runner.run(states, settings, document, progress)
+        complete = runner.run(states, settings, document, progress, profiled)
     result = records.load_run(settings.directory)
     report.write(result)
     if as_json:
@@ -259,6 +279,7 @@ def profile(
     as_json: bool,
 ) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
+    from gnet_core.files import RUN_FORMAT_VERSION, make_empty_directory, require_empty, write_whole
     from gnet_core.profile import require_steps
 
     config = make_config(
@@ -266,17 +287,19 @@ def profile(
     )
     require_steps(steps)
     _require_device_form(device)
-    out = _make_directory(out, "profile", device)
+    if out is not None:
+        require_empty(out)
     from gnet_core import device as devices
     from gnet_core import machine, trace
-    from gnet_core.files import write_whole
 
     environment = devices.environment(_checkout_or_none())
     config = dataclasses.replace(config, device=machine.choose_device(device, environment))
     machine.require_precision(config.precision, config.device, environment)
+    out = out or _default_directory("profile", config.device)
+    make_empty_directory(out)
     summary = trace.trace_case(config, out / "traces", steps)
     document = {
-        "format_version": 1,
+        "format_version": RUN_FORMAT_VERSION,
         "kind": "profile",
         "created": _now(),
         "device": config.device,
@@ -289,15 +312,14 @@ def profile(
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:
-    from gnet_core import profile_report, records
+    from gnet_core import profile_report
 
-    profiled = records.load_profile(directory)
     with _writing(directory):
-        where = profile_report.write(profiled)
+        document = profile_report.write(directory)
     if as_json:
-        _print_json(profile_report.to_json(profiled, where))
+        _print_json({"directory": str(directory), **document})
     else:
-        click.echo(profile_report.to_terminal(profiled, where))
+        click.echo(profile_report.to_terminal(document, directory))
     return FINE
 
 
@@ -332,7 +354,8 @@ def train(
 ) -> int:
     """Train and test for some epochs; write history, curves and the best weights."""
     from gnet_core.config import slug
-    from gnet_core.datasets import open_data
+    from gnet_core.datasets import absolute, open_data
+    from gnet_core.files import make_empty_directory, require_empty
 
     if out is not None and resume is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
@@ -345,10 +368,12 @@ def train(
         config = dataclasses.replace(recorded_config(resume), **{name: asked[name] for name in explicit})
         dataset = open_data(config.data)
     else:
+        asked["data"] = absolute(asked["data"])
         dataset = open_data(asked["data"])
         asked["image_size"] = asked["image_size"] or dataset.default_image_size
         config = make_config(**asked, classes=dataset.classes)
-    directory = resume or _make_directory(out, "train", slug(config.data))
+    if out is not None:
+        require_empty(out)
     from gnet_core import device as devices
     from gnet_core import machine, training
 
@@ -356,6 +381,9 @@ def train(
     if resume is None or device != "auto":
         config = dataclasses.replace(config, device=machine.choose_device(device, environment))
     machine.require_precision(config.precision, config.device, environment)
+    directory = resume or out or _default_directory("train", slug(config.data))
+    if resume is None:
+        make_empty_directory(directory)
     history = training.train(config, dataset, directory, epochs, resume=resume is not None)
     best = max(history, key=lambda record: record.test_accuracy)
     if as_json:
@@ -375,12 +403,14 @@ def _require_device_form(asked: str) -> None:
         StepConfig(device=asked)
 
 
-def _classes_of(data: str) -> int:
+def _look_at(data: str) -> tuple[int, float, str]:
+    """Classes, images to train on, and the data set's name or absolute path (workers run in another directory)."""
     if data == "synthetic":
-        return StepConfig().classes
-    from gnet_core.datasets import open_data
+        return StepConfig().classes, math.inf, data
+    from gnet_core.datasets import absolute, open_data
 
-    return open_data(data).classes
+    dataset = open_data(data)
+    return dataset.classes, len(dataset.train), absolute(data)
 
 
 def make_config(**values: Any) -> StepConfig:
@@ -388,15 +418,11 @@ def make_config(**values: Any) -> StepConfig:
     return StepConfig(**values)
 
 
-def _make_directory(out: Path | None, kind: str, detail: str) -> Path:
-    from gnet_core.files import make_empty_directory
-
-    if out is None:
-        stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
-        root = _checkout_or_none() or Path.cwd()
-        out = root / "reports" / "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
-    make_empty_directory(out)
-    return out
+def _default_directory(kind: str, detail: str) -> Path:
+    """reports/<date-time>-<kind>-<detail> in the checkout, or here where there is none."""
+    stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
+    root = _checkout_or_none() or Path.cwd()
+    return root / "reports" / "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
 
 
 def _checkout_or_none() -> Path | None:

@@ -22,7 +22,15 @@ def endless_batches(config: StepConfig, tensorflow_device: str) -> Iterator[tupl
             return itertools.repeat(synthetic_batch(config))
     dataset = open_data(config.data)
     check_labels(dataset, config.classes)
-    return iter(batches(dataset.train, config, training=True).repeat())
+    return named_errors(dataset.train, batches(dataset.train, config, training=True).repeat())
+
+
+def named_errors(split: Split, examples: tf.data.Dataset) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """The data set's batches; a file that cannot be decoded, or is gone, raises a GnetError that names it."""
+    try:
+        yield from examples
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        raise explain_decode_error(split) from error
 
 
 def synthetic_batch(config: StepConfig) -> tuple[tf.Tensor, tf.Tensor]:

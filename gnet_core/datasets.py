@@ -107,6 +107,15 @@ def open_data(name_or_path: str) -> DataSet:
     return _open_folder(name_or_path, folder)
 
 
+def absolute(name_or_path: str) -> str:
+    """The same data set for a process in another directory: a path made absolute, a name left alone."""
+    path, colon, split = name_or_path.rpartition(":")
+    if colon and _is_dtd(Path(path)):
+        return f"{Path(path).resolve()}:{split}"
+    is_name = name_or_path in ("synthetic", "digits", "fashion-mnist")
+    return name_or_path if is_name or not Path(name_or_path).exists() else str(Path(name_or_path).resolve())
+
+
 def check_labels(data: DataSet, classes: int) -> None:
     """Raise GnetError unless every label of the data set is below `classes`."""
     highest = max(int(data.train.labels.max()), int(data.test.labels.max()))

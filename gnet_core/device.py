@@ -10,11 +10,11 @@ from typing import Any
 import tensorflow as tf
 
 from gnet_core import machine
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import GnetError, Precision, StepConfig
 
 
 def prepare(config: StepConfig) -> str:
-    """Make the case's device the only one TensorFlow uses and set TF32; return its TensorFlow name, such as "/GPU:0".
+    """Make the case's device the only one TensorFlow uses; return its TensorFlow name, such as "/GPU:0".
 
     Must run before TensorFlow has touched a device. The device that is left visible is number 0 to TensorFlow. Raises
     GnetError where there is no such GPU.
@@ -31,8 +31,13 @@ def prepare(config: StepConfig) -> str:
     tf.config.set_visible_devices(gpus[index], "GPU")
     # Without growth TensorFlow takes the whole card at once, and no memory figure means anything.
     tf.config.experimental.set_memory_growth(gpus[index], True)
-    tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
+    tf.config.experimental.reset_memory_stats("GPU:0")
     return "/GPU:0"
+
+
+def set_tf32(precision: Precision) -> None:
+    """Let a GPU multiply float32 as TF32 for tf32 and for nothing else; it is TensorFlow's default from Ampere on."""
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
 def synchronise() -> None:

@@ -48,6 +48,7 @@ VARIABLE_PREFIXES = (
     "OMP_",
     "MALLOC_",
 )
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 VARIABLES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONOPTIMIZE")
 
 
@@ -73,7 +74,7 @@ def describe(checkout: Path | None = None) -> dict[str, Any]:
         "usable_threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
         "frequency_hz": _frequency_hz(),
         "memory_bytes": psutil.virtual_memory().total,
-        "available_memory_bytes": psutil.virtual_memory().available,
+        "available_memory_bytes": available_memory_bytes(),
         "load_1_minute": psutil.getloadavg()[0],
         "gpus": _nvidia_gpus(),
         "system": platform.platform(),
@@ -84,15 +85,23 @@ def describe(checkout: Path | None = None) -> dict[str, Any]:
     }
 
 
-def label(machine: Mapping[str, Any], device: str) -> str:
+def available_memory_bytes() -> int:
+    """What this process may still take: what is free, or what its control group has left, as in a container."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((_CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return free if limit == "max" else min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        return free  # no control group of version 2 here
+
+
+def label(environment: Mapping[str, Any], device: str) -> str:
     """One line that names the machine beside a figure."""
+    machine = environment["machine"]
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
     host = f"{machine['processor']}, {machine['usable_threads']} of {machine['threads']} threads, {memory}"
-    if device == "cpu" or not machine["gpus"]:
-        return host
-    index = int(device.partition(":")[2])
-    names = [gpu["name"] for gpu in machine["gpus"]]
-    return f"{names[index] if index < len(names) else names[0]} in {host}"
+    names = [gpu["name"] for gpu in environment["tensorflow"]["gpus"] if gpu["device"] == device]
+    return f"{names[0]} in {host}" if names else host
 
 
 def precision_support(environment: Mapping[str, Any], device: str) -> dict[Precision, Support]:
@@ -146,7 +155,8 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
     machine, tensorflow = environment["machine"], environment["tensorflow"]
     found = []
     if machine["gpus"] and not tensorflow["gpus"]:
-        why = "its CUDA libraries were not found" if tensorflow["built_for_cuda"] else "this is a build without CUDA"
+        hidden = "its CUDA libraries were not found, or CUDA_VISIBLE_DEVICES hides it"
+        why = hidden if tensorflow["built_for_cuda"] else "this is a build without CUDA"
         found.append(f"The driver shows {len(machine['gpus'])} GPU(s) but TensorFlow sees none: {why}.")
     if machine["hypervisor"]:
         found.append("This is a virtual machine: other guests may take processor time that nothing here can see.")
@@ -181,7 +191,7 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("threads", f"intra-op {tensorflow['intra_op_threads']}, inter-op {tensorflow['inter_op_threads']} (0: all)"),
     ]
     lines += [
-        ("GPU", f"{gpu['name']}, {gpu['memory_bytes'] / 2**30:.0f} GiB, driver {gpu['driver']}")
+        ("GPU", f"{gpu['name']}, {(gpu['memory_bytes'] or 0) / 2**30:.0f} GiB, driver {gpu['driver']}")
         for gpu in machine["gpus"]
     ]
     lines += [
@@ -241,13 +251,19 @@ def _nvidia_gpus() -> list[dict[str, Any]]:
     try:
         driver = pynvml.nvmlSystemGetDriverVersion()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
         return [
-            {
-                "name": pynvml.nvmlDeviceGetName(handle),
-                "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-                "driver": driver,
-            }
-            for handle in handles
+            {"name": name, "memory_bytes": _gpu_memory_bytes(handle), "driver": driver}
+            for name, handle in zip(names, handles, strict=True)
         ]
+    except pynvml.NVMLError:
+        return []  # a driver that does not answer is none to TensorFlow either
     finally:
         pynvml.nvmlShutdown()
+
+
+def _gpu_memory_bytes(handle: Any) -> int | None:
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except pynvml.NVMLError:
+        return None  # a partitioned GPU, or one that shares the host's memory, need not tell

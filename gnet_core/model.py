@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, layers
 
-from gnet_core.config import MIN_IMAGE_SIZE, StepConfig, Widths, require_whole
+from gnet_core.config import MIN_IMAGE_SIZE, StepConfig, Widths, require_choice, require_whole
 
 
 class Filters(NamedTuple):
@@ -99,8 +99,8 @@ def inception_layer(x: KerasTensor, filters: Filters, kit: LayerKit, name: str) 
 
 def classifier_layer(x: KerasTensor, classes: int, kit: LayerKit, name: str, dropout: float = 0.7) -> KerasTensor:
     """An auxiliary classifier: (batch, h, w, c) → float32 logits (batch, classes). Its pool is clipped to the map."""
-    side = min(5, x.shape[1])
-    x = layers.AveragePooling2D(side, 3, name=f"{name}_pool", dtype=kit.dtype)(x)
+    sides = (min(5, x.shape[1]), min(5, x.shape[2]))
+    x = layers.AveragePooling2D(sides, 3, name=f"{name}_pool", dtype=kit.dtype)(x)
     x = kit.norm_relu(x, f"{name}_project")
     x = kit.conv(x, 128, 1, f"{name}_project")
     x = layers.Flatten(name=f"{name}_flatten", dtype=kit.dtype)(x)
@@ -133,6 +133,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         """`dtype` is each layer's policy; `dropout=False` sets every rate to 0; `as_published` ends in a ReLU."""
         for side in input_shape[:2]:
             require_whole("image_size", side, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
+        require_choice("widths", widths, tuple(TABLES))
         table = TABLES[widths]
         kit = LayerKit(dtype=dtype, bn_momentum=bn_momentum, norm_before_conv3=widths == "paper")
         aux_rate, main_rate = (0.7, 0.4) if dropout else (0.0, 0.0)

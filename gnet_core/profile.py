@@ -179,7 +179,7 @@ def _is_inside(event: dict[str, Any], other: dict[str, Any], rounding: float) ->
 def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a table in Google's visualisation format, by column id."""
     columns = [column["id"] for column in table["cols"]]
-    return [dict(zip(columns, (cell["v"] for cell in row["c"]), strict=True)) for row in table["rows"]]
+    return [dict(zip(columns, (cell.get("v") for cell in row["c"]), strict=True)) for row in table["rows"]]
 
 
 def _convert(xplane: Path, tool: str) -> Any:

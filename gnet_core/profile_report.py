@@ -1,68 +1,58 @@
-"""A profile, said to people and to programs: operations.csv, report.md and the terminal. Pure but for `write`."""
+"""A profile, said to people and to programs: profile.json, operations.csv, report.md and the terminal."""
 
 from __future__ import annotations
 
+import json
 import statistics
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from gnet_core import machine, profile
-from gnet_core.config import GnetError
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import write_whole
 from gnet_core.markdown import environment_table, escape
-from gnet_core.records import Profile
+from gnet_core.records import PROFILE_FILE, load_profile
 
 
-class WhereTimeWent:
-    """The trace's tables, or why it has none."""
+def write(directory: Path) -> dict[str, Any]:
+    """Convert the trace that directory/run.json names; write profile.json, operations.csv and report.md beside it.
 
-    def __init__(self, profiled: Profile) -> None:
-        """Raises GnetError for a trace that cannot be read at all."""
-        self.step_seconds = profile.step_seconds(profiled.xplane)
-        self.operations: pd.DataFrame | None = None
-        self.missing = ""
-        try:
-            self.operations = profile.operation_table(profiled.xplane)
-        except GnetError as error:
-            self.missing = f"There is no table of operations. {error}."
-
-
-def write(profiled: Profile) -> WhereTimeWent:
-    """Convert the trace and write operations.csv (where it has operations) and report.md beside it."""
-    where = WhereTimeWent(profiled)
-    if where.operations is not None:
-        write_whole(profiled.directory / "operations.csv", where.operations.to_csv(index=False, lineterminator="\n"))
-    write_whole(profiled.directory / "report.md", to_markdown(profiled, where))
-    return where
+    Returns what profile.json holds. Raises GnetError for a directory without a profile or a trace that cannot be read.
+    """
+    described = load_profile(directory)
+    document = {key: described[key] for key in ("created", "device", "config", "environment", "trace")}
+    document |= _where_time_went(directory / described["trace"]["xplane"])
+    write_whole(directory / PROFILE_FILE, json.dumps(document, indent=1))
+    if document["operations"]:
+        table = pd.DataFrame(document["operations"])
+        write_whole(directory / "operations.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_whole(directory / "report.md", to_markdown(document))
+    return document
 
 
-def to_json(profiled: Profile, where: WhereTimeWent) -> dict[str, Any]:
-    operations = None if where.operations is None else where.operations.to_dict(orient="records")
-    document = {key: profiled.document[key] for key in ("device", "config", "environment", "trace")}
-    return document | {
-        "directory": str(profiled.directory),
-        "step_seconds": where.step_seconds,
-        "operations": operations,
-        "missing": where.missing,
-    }
+def _where_time_went(xplane: Path) -> dict[str, Any]:
+    """The trace's tables as plain data, or why it has none."""
+    found: dict[str, Any] = {"step_seconds": profile.step_seconds(xplane), "operations": [], "note": ""}
+    try:
+        table = profile.operation_table(xplane)
+    except GnetError as error:
+        found["note"] = f"There is no table of operations. {error}."
+    else:
+        found |= {"operations": table.to_dict(orient="records"), "note": str(table.attrs["note"])}
+    return found
 
 
-def to_markdown(profiled: Profile, where: WhereTimeWent) -> str:
+def to_markdown(document: dict[str, Any]) -> str:
     """The whole report.md of a profile."""
-    environment = profiled.document["environment"]
+    environment = document["environment"]
     parts = [
         "**Do not quote the times below as the step's speed:** they were taken under the profiler.",
         "# Where the time of GoogleNet_2's train step goes",
-        f"`{profiled.config.name}` on {escape(machine.label(environment['machine'], profiled.config.device))}, "
-        f"TensorFlow {environment['tensorflow']['version']}, {profiled.document['created']}.",
-        answer(where),
-    ]
-    if where.operations is not None:
-        parts += [profile.operation_markdown(where.operations), str(where.operations.attrs["note"])]
-    parts += [
-        overhead_line(profiled),
-        *(f"- {escape(warning)}" for warning in profiled.document["trace"]["warnings"]),
+        f"On {escape(machine.label(environment, document['device']))}, "
+        f"TensorFlow {environment['tensorflow']['version']}, {document['created']}.",
+        *section(document),
         f"TensorBoard's Profile page opens the trace: `{tensorboard_line('<this directory>')}`.",
         "## Environment",
         environment_table(environment),
@@ -70,27 +60,33 @@ def to_markdown(profiled: Profile, where: WhereTimeWent) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_terminal(profiled: Profile, where: WhereTimeWent) -> str:
-    parts = [profiled.config.name, answer(where).replace("**", "")]
-    if where.operations is not None:
-        parts += [profile.operation_markdown(where.operations), str(where.operations.attrs["note"])]
-    parts += [overhead_line(profiled), *profiled.document["trace"]["warnings"]]
-    parts += [f"Report: {profiled.directory / 'report.md'}", f"Trace: {tensorboard_line(str(profiled.directory))}"]
+def section(document: dict[str, Any]) -> list[str]:
+    """The answer, the table, what its times are, and what the profiler cost; paragraphs of Markdown."""
+    parts = [f"`{StepConfig.from_dict(document['config']).name}`: {answer(document)}"]
+    if document["operations"]:
+        parts += [profile.operation_markdown(pd.DataFrame(document["operations"])), escape(document["note"])]
+    parts.append(overhead_line(document))
+    return [*parts, *(f"- {escape(warning)}" for warning in document["trace"]["warnings"])]
+
+
+def to_terminal(document: dict[str, Any], directory: Path) -> str:
+    parts = [part.replace("**", "") for part in section(document)]
+    parts += [f"Report: {directory / 'report.md'}", f"Trace: {tensorboard_line(str(directory))}"]
     return "\n\n".join(parts)
 
 
-def answer(where: WhereTimeWent) -> str:
+def answer(document: dict[str, Any]) -> str:
     """Where the time went, in a sentence."""
-    if where.operations is None:
-        return where.missing
-    first = where.operations.iloc[:3]
-    named = ", ".join(f"{row.operation} {row.share:.0%}" for row in first.itertuples())
-    return f"**{first['share'].sum():.0%} of the time inside operations** goes to {named}."
+    if not document["operations"]:
+        return str(document["note"])
+    first = document["operations"][:3]
+    named = ", ".join(f"{row['operation'].strip('_')} {row['share']:.0%}" for row in first)
+    return f"**{sum(row['share'] for row in first):.0%} of the time inside operations** goes to {named}."
 
 
-def overhead_line(profiled: Profile) -> str:
+def overhead_line(document: dict[str, Any]) -> str:
     """What the profiler cost, as the trace's own run saw it."""
-    trace = profiled.document["trace"]
+    trace = document["trace"]
     without = statistics.median(trace["untraced_step_seconds"])
     overhead = trace["overhead_seconds"] / without
     steps = len(trace["traced_step_seconds"])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
 
 from gnet_core import stats
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
 
-RUN_FORMAT_VERSION = 1
-RAW_FORMAT_VERSION = 1
+PROFILE_FILE = "profile.json"
+
+_RUN_FIELDS = ("created", "preset", "device", "seed", "environment", "suites", "complete", "cases")
+_PROFILE_FIELDS = ("created", "device", "config", "environment", "trace")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -46,7 +50,7 @@ class Row:
     step_seconds_ci_low: float | None = None
     step_seconds_ci_high: float | None = None
     step_seconds_p50: float | None = None
-    """Percentiles of steps synchronised one by one."""
+    """Percentiles of steps synchronised one by one, in whichever process."""
     step_seconds_p95: float | None = None
     step_seconds_p99: float | None = None
     images_per_second: float | None = None
@@ -67,7 +71,9 @@ class Row:
     single_steps: int = 0
     """Steps that the percentiles rest on."""
     skipped_steps: int | None = None
-    """Steps that loss scaling skipped, of all that the first process ran."""
+    """Steps that loss scaling skipped, of all that the processes ran."""
+    finite: bool = True
+    """Whether every loss that was looked at was a number."""
     import_seconds: float | None = None
     build_seconds: float | None = None
     warmup_seconds: float | None = None
@@ -85,6 +91,8 @@ class Run:
     rows: list[Row]
     unmeasured: list[tuple[str, str]]
     """Cases that were configured and have no row, with the reason."""
+    profiles: list[dict[str, Any]]
+    """What profile.json says of each case that was traced, in a process of its own."""
 
 
 def load_run(directory: Path) -> Run:
@@ -93,12 +101,9 @@ def load_run(directory: Path) -> Run:
     A raw file that cannot be read costs its case's row the figures, not the run: the row is `failed` and says why.
     """
     path = directory / "run.json"
-    document = _read_json(path)
-    if document.get("format_version") != RUN_FORMAT_VERSION:
-        found = document.get("format_version")
-        raise GnetError(f"{path}: format_version is {found!r}; this version of gnet reads {RUN_FORMAT_VERSION}")
+    document = _read_document(path, _RUN_FIELDS)
     rows, unmeasured = [], []
-    for case in document.get("cases", []):
+    for case in document["cases"]:
         try:
             if case["status"] is None:
                 unmeasured.append((case["case"], case["note"] or "the run ended before it"))
@@ -106,18 +111,8 @@ def load_run(directory: Path) -> Run:
                 rows.append(_row(directory, case, document))
         except (KeyError, TypeError, GnetError) as error:
             raise GnetError(f"{path}: case {case!r:.80} cannot be read: {error}") from error
-    return Run(directory=directory, document=document, rows=rows, unmeasured=unmeasured)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Profile:
-    """A directory that gnet profile wrote, read."""
-
-    directory: Path
-    document: dict[str, Any]
-    """run.json."""
-    config: StepConfig
-    xplane: Path
+    profiles = [_read_json(found) for found in sorted(directory.glob(f"traces/*/{PROFILE_FILE}"))]
+    return Run(directory=directory, document=document, rows=rows, unmeasured=unmeasured, profiles=profiles)
 
 
 def is_profile(directory: Path) -> bool:
@@ -125,14 +120,27 @@ def is_profile(directory: Path) -> bool:
     return _read_json(directory / "run.json").get("kind") == "profile"
 
 
-def load_profile(directory: Path) -> Profile:
-    """Read what gnet profile wrote. Raises GnetError naming run.json for a field that is missing or wrong."""
-    document = _read_json(directory / "run.json")
+def load_profile(directory: Path) -> dict[str, Any]:
+    """What gnet profile wrote into run.json. Raises GnetError naming it for a field that is missing or wrong."""
+    path = directory / "run.json"
+    document = _read_document(path, _PROFILE_FIELDS)
     try:
-        config, xplane = StepConfig.from_dict(document["config"]), directory / document["trace"]["xplane"]
-    except (KeyError, TypeError, GnetError) as error:
-        raise GnetError(f"{directory / 'run.json'}: it describes no profile: {error}") from error
-    return Profile(directory=directory, document=document, config=config, xplane=xplane)
+        StepConfig.from_dict(document["config"])
+        (directory / document["trace"]["xplane"]).resolve().relative_to(directory.resolve())
+    except (KeyError, TypeError, ValueError) as error:
+        raise GnetError(f"{path}: it describes no profile: {error}") from error
+    return document
+
+
+def _read_document(path: Path, fields: tuple[str, ...]) -> dict[str, Any]:
+    document = _read_json(path)
+    if document.get("format_version") != RUN_FORMAT_VERSION:
+        found = document.get("format_version")
+        raise GnetError(f"{path}: format_version is {found!r}; this version of gnet reads {RUN_FORMAT_VERSION}")
+    for field in fields:
+        if field not in document:
+            raise GnetError(f"{path}: field {field!r} is missing; is it a run.json of another program?")
+    return document
 
 
 def _row(directory: Path, case: dict[str, Any], document: dict[str, Any]) -> Row:
@@ -151,10 +159,15 @@ def _row(directory: Path, case: dict[str, Any], document: dict[str, Any]) -> Row
         command=_command(config, case["suites"][0], document),
     )
     if row.status == "ok":
+        measured = dataclasses.replace(row)
         try:
-            _add_figures(row, [_read_raw(directory / name, row.case) for name in case["raw"]])
+            _add_figures(measured, [_read_raw(directory / name, row.case) for name in case["raw"]])
         except GnetError as error:
             row.status, row.note = "failed", str(error)
+        except (KeyError, TypeError, ValueError) as error:
+            row.status, row.note = "failed", f"{', '.join(case['raw'])}: field missing or wrong: {error}"
+        else:
+            return measured
     return row
 
 
@@ -185,6 +198,8 @@ def _read_raw(path: Path, case: str) -> _Process:
             raise GnetError(f"{path}: format_version is {info['format_version']!r}; gnet reads {RAW_FORMAT_VERSION}")
         if info["case"] != case:
             raise GnetError(f"{path}: case is {info['case']!r} but the run says {case!r}")
+        if info["retraces_while_timed"]:
+            raise GnetError(f"{path}: the step was traced anew while it was timed, so its samples are void")
         for seconds in (*blocks, *info["single_step_seconds"]):
             if not isinstance(seconds, float) or not math.isfinite(seconds) or seconds <= 0:
                 raise GnetError(f"{path}: a sample is {seconds!r}; times are numbers above 0")
@@ -235,25 +250,29 @@ def _add_phases(row: Row, processes: list[_Process]) -> None:
 def _add_losses_and_memory(row: Row, processes: list[_Process]) -> None:
     info = processes[0].info
     row.loss_first, row.loss_last = info["loss_first"], info["loss_last"]
-    row.skipped_steps = info["skipped_steps"]
+    row.skipped_steps = sum(process.info["skipped_steps"] for process in processes)
     row.peak_memory_bytes = max(process.info["peak_memory_bytes"] for process in processes)
     row.memory_source = info["memory_source"]
     notes = [row.note] if row.note else []
-    if row.loss_first is None or row.loss_last is None:
+    if any(process.info[loss] is None for process in processes for loss in ("loss_first", "loss_last")):
+        row.finite = False
         notes.append("the loss was not finite")
     if row.skipped_steps:
-        notes.append(f"{row.skipped_steps} of {info['steps']} steps skipped by loss scaling")
-    retraces = sum(process.info["retraces_while_timed"] for process in processes)
-    if retraces:
-        notes.append(f"{retraces} retraces while timed: the samples are void")
+        steps = sum(process.info["steps"] for process in processes)
+        notes.append(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
+    if row.data != "synthetic":
+        notes.append("reading and resizing the images is inside the clock")
     row.note = "; ".join(notes)
 
 
 def _command(config: StepConfig, suite: str, document: dict[str, Any]) -> str:
-    words = ["gnet bench", suite, f"--preset {document.get('preset', 'quick')}", f"--device {config.device}"]
-    words += [f"--execution {config.execution}", f"--precision {config.precision}", f"--batch-size {config.batch_size}"]
-    words += [f"--image-size {config.image_size}", f"--data {config.data}", f"--seed {config.seed}"]
-    return " ".join(words)
+    words = ["gnet", "bench", suite, "--preset", document["preset"], "--device", config.device]
+    words += ["--execution", config.execution, "--precision", config.precision]
+    words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
+    words += ["--data", config.data, "--seed", str(config.seed)]
+    if document.get("replicates", 1) != 1:
+        words += ["--replicates", str(document["replicates"])]
+    return shlex.join(words)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

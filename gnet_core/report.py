@@ -12,6 +12,7 @@ from tabulate import tabulate
 from gnet_core import machine
 from gnet_core.files import write_whole
 from gnet_core.markdown import environment_table, escape
+from gnet_core.profile_report import section
 from gnet_core.records import Row, Run
 
 LEAST_REPLICATES = 3
@@ -62,6 +63,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "environment": run.document["environment"],
         "rows": [dataclasses.asdict(row) for row in run.rows],
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
+        "profiles": run.profiles,
     }
 
 
@@ -79,6 +81,8 @@ def to_markdown(run: Run) -> str:
         if rows:
             parts += [f"## {suite['name']}: {escape(suite['question'])}", answer(suite, rows)]
             parts.append(suite_table(suite, rows, "pipe"))
+    for document_of_profile in run.profiles:
+        parts += ["## profile: Where does the time of a step go?", *section(document_of_profile)]
     parts += [
         HOW_TO_READ,
         "## Environment",
@@ -99,13 +103,15 @@ def to_terminal(run: Run) -> str:
             parts.append(suite_table(suite, rows, "simple"))
     parts += [f"{row.case}: {row.status}: {row.note}" for row in run.rows if row.status != "ok"]
     parts += [f"{case}: {reason}" for case, reason in run.unmeasured]
+    for document in run.profiles:
+        parts += [part.replace("**", "") for part in section(document)]
     parts.append(quotable_line(run).replace("**", ""))
     return "\n\n".join(parts)
 
 
 def machine_line(run: Run) -> str:
     environment = run.document["environment"]
-    label = machine.label(environment["machine"], run.document["device"])
+    label = machine.label(environment, run.document["device"])
     return f"{label}, TensorFlow {environment['tensorflow']['version']}"
 
 
@@ -113,7 +119,10 @@ def quotable_line(run: Run) -> str:
     """Whether the run's figures may be quoted, and if not, why."""
     why = reservations(run)
     if not why:
-        return "**These figures may be quoted**, each with its machine, its configuration and its interval."
+        return (
+            "**These figures may be quoted**, each with its machine, its configuration and its interval. The ratios "
+            "between cases carry no interval yet and may not."
+        )
     return f"**Do not quote these figures:** {'; '.join(why)}."
 
 
@@ -130,8 +139,8 @@ def reservations(run: Run) -> list[str]:
     elif (fewest := min(row.replicates for row in measured)) < LEAST_REPLICATES:
         processes = "one process" if fewest == 1 else f"{fewest} processes"
         why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
-    if any("void" in row.note for row in measured):
-        why.append("samples are void where the step was traced again")
+    if any(not row.finite for row in measured):
+        why.append("a loss was not finite, and speed counts only at equal work")
     return why
 
 
@@ -265,6 +274,8 @@ def _columns(suite: dict[str, Any], rows: list[Row]) -> list[Column]:
 def _unmeasured(run: Run) -> str:
     lines = [f"- `{row.case}`: {row.status}, {escape(row.note)}" for row in run.rows if row.status != "ok"]
     lines += [f"- `{case}`: {escape(reason)}" for case, reason in run.unmeasured]
+    if note := run.document.get("profile_note"):
+        lines.append(f"- A trace: {escape(note)}")
     lines.append("- Verdicts between cases, model FLOP utilisation and energy: this version does not measure them yet.")
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 import time
@@ -16,13 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import write_whole
+from gnet_core.files import RUN_FORMAT_VERSION, write_whole
 from gnet_core.machine import precision_support, require_precision
 from gnet_core.sweep import Plan, PlannedCase, Suite
 from gnet_core.worker import RunSettings, Worker, WorkerLost
-
-FORMAT_VERSION = 1
-"""Of run.json."""
 
 PROBE_LIMIT_SECONDS = 180
 
@@ -93,23 +91,23 @@ def probe(python: str = sys.executable) -> dict[str, Any]:
     command = [python, "-m", "gnet_core", "info", "--json"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GnetError(f"python: {python} could not be asked about its TensorFlow ({error})") from error
+    try:
         environment = json.loads(answer.stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        raise GnetError(
-            f"python: {python} could not describe its TensorFlow ({error}); is it installed there?"
-        ) from error
+    except ValueError:
+        said = (answer.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise GnetError(f"python: {python} could not describe its TensorFlow; it said: {said}") from None
     if not isinstance(environment, dict) or not {"machine", "tensorflow"} <= environment.keys():
         raise GnetError(f"python: {python} gave no description of its TensorFlow; does it have the same gnet?")
     return environment
 
 
 def make_states(
-    planned: list[PlannedCase], found: list[FoundSuite], environment: Mapping[str, Any], *, axis_alone: bool
+    planned: list[PlannedCase], found: list[FoundSuite], environment: Mapping[str, Any], most_images: float = math.inf
 ) -> list[CaseState]:
-    """A state for each case; a precision that its device cannot do is `unsupported` from the start.
-
-    `axis_alone`: the user asked for these precisions and no others. Where that leaves nothing to measure, it is a
-    GnetError instead of rows.
+    """A state for each case. One that cannot be run is `unsupported` from the start: a precision that its device cannot
+    do, or a batch of more than `most_images`, the images that there are. Raises GnetError where nothing else is left.
     """
     modules = {item.suite.name: item.module for item in found}
     states = []
@@ -118,9 +116,13 @@ def make_states(
         support = precision_support(environment, case.config.device)[case.config.precision]
         if not support.supported:
             state.status, state.note = "unsupported", support.reason
+        elif case.config.batch_size > most_images:
+            state.status, state.note = "unsupported", f"the data has only {most_images} images to train on"
         states.append(state)
-    if axis_alone and all(state.status == "unsupported" for state in states):
-        require_precision(states[0].config.precision, states[0].config.device, environment)
+    if all(state.status == "unsupported" for state in states):
+        config, note = states[0].config, states[0].note
+        require_precision(config.precision, config.device, environment)
+        raise GnetError(f"batch_size: {config.batch_size} is too large; {note}, so use at most {most_images}")
     return states
 
 
@@ -135,8 +137,14 @@ def expected_seconds(config: StepConfig, plan: Plan) -> float:
     return start + plan.warmup_steps * step + plan.turns * turn
 
 
-def run(states: list[CaseState], settings: RunSettings, document: dict[str, Any], progress: Progress) -> bool:
-    """Measure every case that is still open; True when nothing interrupted it.
+def run(
+    states: list[CaseState],
+    settings: RunSettings,
+    document: dict[str, Any],
+    progress: Progress,
+    profiled: StepConfig | None = None,
+) -> bool:
+    """Measure every case that is still open, then trace the case `profiled`; True when nothing interrupted it.
 
     `document` is what run.json says besides the cases; it is written anew after every case. Ctrl-C stops the worker of
     the moment, whose case stays unmeasured, and keeps the rest.
@@ -150,6 +158,9 @@ def run(states: list[CaseState], settings: RunSettings, document: dict[str, Any]
             for state in states:
                 _measure_replicate(state, replicate, states, settings, document, progress)
                 _write_document(states, settings, document, complete=False)
+        if profiled is not None:
+            progress(f"{profiled.name}: tracing where its time goes", 0.0)
+            document["profile_note"] = profile_case(profiled, settings)
         complete = True
     except KeyboardInterrupt:
         for state in states:
@@ -157,6 +168,24 @@ def run(states: list[CaseState], settings: RunSettings, document: dict[str, Any]
                 state.note = "interrupted before it was measured"
     _write_document(states, settings, document, complete=complete)
     return complete
+
+
+def profile_case(config: StepConfig, settings: RunSettings) -> str:
+    """Trace a few steps of a case in a process of its own, into traces/<case>; say why when that failed, else ""."""
+    words = ["--execution", config.execution, "--precision", config.precision, "--batch-size", str(config.batch_size)]
+    words += ["--image-size", str(config.image_size), "--device", config.device, "--seed", str(config.seed)]
+    words += ["--out", str(settings.directory / "traces" / config.name), "--json"]
+    command = [settings.python, "-m", "gnet_core", "profile", *words]
+    limit = settings.plan.limit_seconds
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, check=False, cwd=settings.checkout
+        )
+    except subprocess.TimeoutExpired:
+        return f"the profiler had not finished after {limit:g} s"
+    if answer.returncode != 0:
+        return (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
+    return ""
 
 
 def _measure_replicate(
@@ -190,7 +219,8 @@ def _measure_replicate(
         state.status = "ok"
     except WorkerLost as lost:
         if state.raw:  # earlier replicates stand
-            state.note = f"replicate {replicate} lost ({lost.status}): {lost.note}"
+            told = f"replicate {replicate} lost ({lost.status}): {lost.note}"
+            state.note = f"{state.note}; {told}" if state.note else told
         else:
             state.status, state.note = lost.status, lost.note
     finally:
@@ -214,5 +244,5 @@ def _write_document(
     for state in states:
         case = {"case": state.config.name, "config": state.config.to_dict(), "suites": list(state.suites)}
         cases.append(case | {"status": state.status, "note": state.note, "raw": state.raw, "seconds": state.seconds})
-    whole = {"format_version": FORMAT_VERSION, **document, "complete": complete, "cases": cases}
+    whole = {"format_version": RUN_FORMAT_VERSION, **document, "complete": complete, "cases": cases}
     write_whole(settings.directory / "run.json", json.dumps(whole, indent=1))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from gnet_core import device
 from gnet_core.config import StepConfig
 from gnet_core.model import GoogleNet_2
 
@@ -30,6 +31,7 @@ class Step:
     """
 
     def __init__(self, body: Callable[[Tensor, Tensor], StepResult], config: StepConfig, metrics: list[Any]) -> None:
+        device.set_tf32(config.precision)
         self.metrics = metrics
         self.trace_count = 0
         """How often the body was traced; stays 0 in eager execution, which traces nothing."""
@@ -70,7 +72,10 @@ class TrainStep(Step):
         return super().__call__(images, labels)
 
     def skipped_steps(self) -> int:
-        """Steps whose gradients were not finite, so that loss scaling left the weights alone. Waits for the device."""
+        """Steps whose gradients were not finite, so that loss scaling left the weights alone. Waits for the device.
+
+        Counted from the optimizer's own steps, so of a restored one only differences mean anything.
+        """
         applied = getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations
         return self.calls - int(applied.numpy())
 

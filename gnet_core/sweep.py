@@ -47,7 +47,7 @@ class Preset:
     plan: Plan = Plan()
 
 
-_POWERS_OF_TWO = tuple(2**n for n in range(13))
+_POWERS_OF_TWO = tuple(2**n for n in range(12))  # from 4096 on, the stem's map has more values than an int32 counts
 _QUICK_PLAN = Plan(turns=5, limit_seconds=300)
 _FULL_PLAN = Plan(warmup_steps=5, turns=20, limit_seconds=1200)
 

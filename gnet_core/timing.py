@@ -6,6 +6,7 @@ Importable without TensorFlow, so that cases can be discovered fast; TensorFlow 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import statistics
 import time
@@ -13,14 +14,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gnet_core.config import StepConfig
+from gnet_core.files import RAW_FORMAT_VERSION
 from gnet_core.protocol import Channel
 from gnet_core.sweep import Plan
 
 if TYPE_CHECKING:
     from gnet_core.step import StepResult
-
-FORMAT_VERSION = 1
-"""Of what `extra_info` holds."""
 
 
 class Turns:
@@ -69,8 +68,9 @@ class Timer:
             tensorflow_device = device.prepare(config)
             batches = data.endless_batches(config, tensorflow_device)
             train_step = step.make_train_step(model.build_model(config), config)
-        with self._phase("trace"):
             images, labels = next(batches)
+            device.synchronise()
+        with self._phase("trace"):
             train_step.trace(images, labels)
 
         def run(steps: int) -> StepResult:
@@ -81,9 +81,12 @@ class Timer:
 
         with self._phase("first_call"):
             loss_first = float(run(1).loss)
+        warmup_seconds: list[float] = []
         with self._phase("warmup"):
-            warmup_seconds = [_seconds(lambda: run(1)) for _ in range(self._plan.warmup_steps)]
-        step_seconds = statistics.median(warmup_seconds)
+            # Both: a few steps of a fast device are over before its clocks have risen.
+            while len(warmup_seconds) < self._plan.warmup_steps or sum(warmup_seconds) < self._plan.block_seconds:
+                warmup_seconds.append(_seconds(lambda: run(1)))
+        step_seconds = statistics.median(warmup_seconds[len(warmup_seconds) // 2 :])
         block_steps = max(1, round(self._plan.block_seconds / step_seconds))
         traces_before = train_step.trace_count
         single_steps: list[float] = []
@@ -104,7 +107,7 @@ class Timer:
         )
         peak_bytes, memory_source = device.peak_memory(config)
         benchmark.extra_info.update(
-            format_version=FORMAT_VERSION,
+            format_version=RAW_FORMAT_VERSION,
             case=config.name,
             config=config.to_dict(),
             block_steps=block_steps,
@@ -129,31 +132,35 @@ class Timer:
         self._phase_seconds[name] = time.perf_counter() - start
 
 
+OUT_OF_MEMORY_SIGNS = (
+    *("resourceexhausted", "resource_exhausted", "memoryerror", "oom when allocating", "out of memory"),
+    *("failed to allocate", "alloc_failed", "cuda_error_out_of_memory"),
+)
+
+_FRAME_LINES = ("Graph execution error", "Detected at node")
+"""How TensorFlow begins the message of an error inside a graph, before it comes to the point."""
+
+
 def failure_kind(error: BaseException) -> str:
-    """ "oom" where a device or the host ran out of memory, else "failed"."""
-    text = f"{type(error).__name__}: {error}"
-    exhausted = ("ResourceExhaustedError", "MemoryError", "RESOURCE_EXHAUSTED", "OOM when allocating", "Out of memory")
-    return "oom" if any(sign in text for sign in exhausted) else "failed"
+    """Return "oom" where a device or the host ran out of memory, else "failed"."""
+    text = f"{type(error).__name__}: {error}".casefold()
+    return "oom" if any(sign in text for sign in OUT_OF_MEMORY_SIGNS) else "failed"
 
 
 def first_line(error: BaseException) -> str:
-    """The error in one line, for a table."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    """The error in one line, for a table: the line that tells of memory, or the first that comes to the point."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS)]
+    told += [line for line in lines if not line.startswith(_FRAME_LINES)]
+    return f"{type(error).__name__}: {told[0][:300]}" if told else type(error).__name__
 
 
+@functools.cache
 def worker_environment() -> dict[str, Any]:
-    """The machine and the TensorFlow that this worker measured with."""
+    """The machine and the TensorFlow that this process measures with."""
     from gnet_core import device
 
     return device.environment()
-
-
-def default_device() -> str:
-    """gpu:0 where TensorFlow sees a GPU, else cpu."""
-    from gnet_core import device
-
-    return "gpu:0" if device.environment()["tensorflow"]["gpus"] else "cpu"
 
 
 def _seconds(action: Any) -> float:

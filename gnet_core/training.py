@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from gnet_core import device
 from gnet_core.config import GnetError, StepConfig, require_whole
-from gnet_core.data import batches, explain_decode_error
+from gnet_core.data import batches, named_errors
 from gnet_core.datasets import DataSet, Split, check_labels
 from gnet_core.files import write_whole
 from gnet_core.model import build_model
@@ -109,10 +108,10 @@ def _run_epoch(
 
     bar.set_description(f"epoch {epoch}, training")
     start = time.perf_counter()
-    train_loss, train_accuracy = _run_steps(train_step, _read(dataset.train, shuffled, training=True), epoch, bar)
+    train_loss, train_accuracy = _run_steps(train_step, _examples(dataset.train, shuffled, training=True), epoch, bar)
     trained = time.perf_counter()
     bar.set_description(f"epoch {epoch}, testing")
-    test_loss, test_accuracy = _run_steps(test_step, _read(dataset.test, config, training=False), epoch, bar)
+    test_loss, test_accuracy = _run_steps(test_step, _examples(dataset.test, config, training=False), epoch, bar)
     end = time.perf_counter()
 
     train_images = len(dataset.train) // config.batch_size * config.batch_size
@@ -154,12 +153,8 @@ def _run_steps(step: Step, examples: Iterator[tuple[Tensor, Tensor]], epoch: int
     return read_loss(), float(accuracy)
 
 
-def _read(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch; an image that cannot be decoded raises a GnetError that names it."""
-    try:
-        yield from batches(split, config, training=training)
-    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise explain_decode_error(split) from error
+def _examples(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    return named_errors(split, batches(split, config, training=training))
 
 
 def recorded_config(directory: Path) -> StepConfig:

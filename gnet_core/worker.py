@@ -21,6 +21,8 @@ from gnet_core.protocol import Channel, ChannelClosed
 from gnet_core.sweep import Plan
 
 POLL_SECONDS = 0.5
+LAST_WORDS_SECONDS = 20
+"""What a worker that failed is given to end by itself."""
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
@@ -70,6 +72,7 @@ class Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs.fileno(),),
+                env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
                 start_new_session=True,  # Ctrl-C is the runner's to handle
             )
         theirs.close()
@@ -117,11 +120,10 @@ class Worker:
                 message = channel.receive(POLL_SECONDS)
             except ChannelClosed:
                 raise self._death(process) from None
-            if message is not None:
-                if message.get("event") == "failed":
-                    raise WorkerLost(message.get("kind", "failed"), message.get("message", "it did not say why"))
-                return message
             self._watch(process)
+            if message is not None:
+                self._raise_if_failed(process, message)
+                return message
 
     def _await_end(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
         while process.poll() is None:
@@ -130,11 +132,18 @@ class Worker:
             except ChannelClosed:
                 time.sleep(POLL_SECONDS / 10)
             else:
-                if message and message.get("event") == "failed":
-                    raise WorkerLost(message.get("kind", "failed"), message.get("message", "it did not say why"))
+                if message:
+                    self._raise_if_failed(process, message)
             self._watch(process)
         if process.returncode != 0:
             raise self._death(process)
+
+    def _raise_if_failed(self, process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+        if message.get("event") != "failed":
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to write its traceback into the log
+            process.wait(timeout=LAST_WORDS_SECONDS)
+        raise WorkerLost(message.get("kind", "failed"), message.get("message", "it did not say why"))
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         limit = self._settings.plan.limit_seconds

@@ -1,11 +1,13 @@
 """The command line as a user meets it: bad input in one clear line, and each command once for real."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from gnet_core import cli, runner
@@ -102,7 +104,9 @@ def test_outside_a_checkout_bench_says_so(gnet, monkeypatch, tmp_path):
 
 def test_a_refused_run_leaves_nothing_behind(gnet, tmp_path):
     out = tmp_path / "out"
-    refused(gnet("bench", "--out", out, "--batch-size", "0"))
+    refused(gnet("bench", "--out", out, "--device", "gpu"))
+    refused(gnet("bench", "precision", "--out", out, "--precision", "tf32"))
+    refused(gnet("bench", "--out", out, "--data", "digits", "--batch-size", 5000), "batch_size: 5000", "at most 1438")
     assert not out.exists()
 
 
@@ -116,6 +120,14 @@ def test_report_makes_the_files_anew_from_the_raw_ones(gnet, run_directory):
     assert (run_directory.path / "report.md").is_file()
     _, out, _ = gnet("report", run_directory.path, "--json")
     assert json.loads(out)["rows"][0]["images_per_second"] == 8.0
+
+
+def test_a_missing_tensorflow_is_one_clear_line(gnet, monkeypatch):
+    def import_it(**_):
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr(cli.info, "callback", import_it)
+    refused(gnet("info"), "tensorflow: it is not installed here")
 
 
 def run_gnet(*words, cwd=ROOT):
@@ -169,6 +181,33 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
     (benchmark,) = json.loads((tmp_path / "raw.json").read_text())["benchmarks"]
     assert benchmark["extra_info"]["config"]["data"] == "digits"
     assert len(benchmark["stats"]["data"]) == 2
+
+
+def test_ctrl_c_ends_with_130_and_a_report_and_leaves_no_worker(tmp_path):
+    out = tmp_path / "run"
+    words = ["bench", "throughput", "--preset", "smoke", "--device", "cpu", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gnet_core", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    said = ""
+    while "build" not in said:  # the first worker is at work
+        said += process.stderr.read(1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the run was interrupted" in output
+    assert "interrupted before it was measured" in (out / "report.md").read_text()
+    assert not [each for each in psutil.process_iter(["cmdline"]) if str(out) in " ".join(each.info["cmdline"] or ())]
+
+
+def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "--quiet", "-p", "no:cacheprovider"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout
+    cases = [line.partition("[")[2] for line in answer.stdout.splitlines() if "::bench_" in line]
+    assert len(cases) == 9
+    assert len(set(cases)) == 5
 
 
 def test_profile_traces_a_case_for_real_and_report_tells_it_again(tmp_path):

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import pynvml
 import pytest
 
 from gnet_core import machine
@@ -100,7 +101,35 @@ def test_a_busy_virtual_or_restricted_machine_is_a_warning(environment):
     assert len(machine.warnings(environment)) == 5
 
 
+def test_a_containers_limit_is_what_may_still_be_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
+    free = machine.available_memory_bytes()
+    assert free > 0
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    assert machine.available_memory_bytes() == 2_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.available_memory_bytes() > 2_000_000
+
+
+def test_a_gpu_that_does_not_tell_its_memory_is_told_all_the_same(monkeypatch):
+    def refuse(_handle):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    for name, answer in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlSystemGetDriverVersion": lambda: "1",
+        "nvmlDeviceGetCount": lambda: 1,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetName": lambda _handle: "A GPU",
+        "nvmlDeviceGetMemoryInfo": refuse,
+    }.items():
+        monkeypatch.setattr(pynvml, name, answer)
+    assert machine.describe()["gpus"] == [{"name": "A GPU", "memory_bytes": None, "driver": "1"}]
+
+
 def test_the_label_names_the_gpu_only_for_a_case_on_it(environment):
-    environment["machine"]["gpus"] = [{"name": "A GPU", "memory_bytes": 2**34, "driver": "1"}]
-    assert machine.label(environment["machine"], "gpu:0").startswith("A GPU in Test Processor")
-    assert machine.label(environment["machine"], "cpu").startswith("Test Processor, 8 of 8 threads, 16 GiB")
+    environment["tensorflow"]["gpus"] = [GPU]
+    assert machine.label(environment, "gpu:0").startswith("A GPU in Test Processor")
+    assert machine.label(environment, "cpu").startswith("Test Processor, 8 of 8 threads, 16 GiB")

@@ -58,9 +58,23 @@ def test_a_loss_that_is_not_finite_and_skipped_steps_stand_in_the_note(run_direc
     assert only_row(run_directory).note == "the loss was not finite; 3 of 20 steps skipped by loss scaling"
 
 
-def test_retraces_while_timed_void_the_samples_in_the_note(run_directory):
+def test_a_retrace_while_timed_voids_the_samples(run_directory):
     run_directory.add(CONFIG, [1.0], retraces_while_timed=1)
-    assert "void" in only_row(run_directory).note
+    row = only_row(run_directory)
+    assert (row.status, row.step_seconds) == ("failed", None)
+    assert "void" in row.note
+
+
+def test_a_loss_that_is_not_finite_in_any_process_is_seen(run_directory):
+    run_directory.add(CONFIG, [1.0], [1.0])
+    second = run_directory.path / f"raw/{CONFIG.name}.r2.json"
+    spoil(second, lambda raw: raw["extra_info"].update(loss_last=None))
+    assert only_row(run_directory).finite is False
+
+
+def test_real_images_inside_the_clock_are_told(run_directory):
+    run_directory.add(StepConfig(data="digits"), [1.0])
+    assert only_row(run_directory).note == "reading and resizing the images is inside the clock"
 
 
 def test_a_case_without_a_status_is_no_row_but_is_told(run_directory):
@@ -87,6 +101,8 @@ def spoil(path, change):
     ("change", "said"),
     [
         (lambda raw: raw["extra_info"].pop("block_steps"), "block_steps"),
+        (lambda raw: raw["extra_info"].pop("phase_seconds"), "phase_seconds"),
+        (lambda raw: raw["extra_info"].update(skipped_steps="many"), "field missing or wrong"),
         (lambda raw: raw["extra_info"].update(format_version=9), "format_version is 9"),
         (lambda raw: raw["extra_info"].update(case="another"), "case is 'another'"),
         (lambda raw: raw["stats"].update(data=[1.0, float("nan")]), "a sample is nan"),
@@ -120,6 +136,15 @@ def test_a_directory_without_a_run_is_refused_by_its_file(tmp_path):
         records.load_run(tmp_path)
 
 
+@pytest.mark.parametrize("field", ["suites", "complete", "preset", "created", "environment", "cases"])
+def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
+    run_directory.add(CONFIG, [1.0])
+    del run_directory.document[field]
+    run_directory.write()
+    with pytest.raises(GnetError, match=rf"run\.json: field '{field}' is missing"):
+        records.load_run(run_directory.path)
+
+
 def test_another_format_version_is_refused(run_directory):
     run_directory.document["format_version"] = 2
     run_directory.write()
@@ -133,3 +158,10 @@ def test_the_command_measures_the_case_again(run_directory):
         "gnet bench throughput --preset quick --device cpu --execution xla --precision float32 --batch-size 4 "
         "--image-size 224 --data synthetic --seed 3"
     )
+
+
+def test_the_command_repeats_the_processes_and_quotes_a_path(run_directory):
+    run_directory.document["replicates"] = 5
+    run_directory.add(StepConfig(data="/my pictures"), [1.0])
+    assert "--data '/my pictures'" in only_row(run_directory).command
+    assert only_row(run_directory).command.endswith("--replicates 5")

@@ -63,6 +63,28 @@ def test_three_processes_a_case_may_be_quoted_and_smoke_never(run_directory):
     assert "smoke" in report.quotable_line(load(run_directory))
 
 
+def test_a_loss_that_is_not_finite_may_not_be_quoted(run_directory):
+    run_directory.add(StepConfig(), [1.0], [1.1], [1.2], loss_last=None)
+    assert "a loss was not finite" in report.quotable_line(load(run_directory))
+
+
+def test_a_trace_of_the_run_is_told_in_its_report(run_directory):
+    run_directory.add(StepConfig(), [1.0])
+    folder = run_directory.path / "traces" / StepConfig().name
+    folder.mkdir(parents=True)
+    rows = [
+        {"operation": "Conv2D", "occurrences": 6, "self_seconds": 0.75, "share": 0.75},
+        {"operation": "Mul", "occurrences": 2, "self_seconds": 0.25, "share": 0.25},
+    ]
+    trace = {"untraced_step_seconds": [0.5], "traced_step_seconds": [0.6], "overhead_seconds": 0.1, "warnings": []}
+    document = {"config": StepConfig().to_dict(), "operations": rows, "note": "Wall time.", "trace": trace}
+    (folder / "profile.json").write_text(json.dumps(document))
+    text = report.to_markdown(load(run_directory))
+    assert "goes to Conv2D 75%, Mul 25%." in text
+    assert "| Conv2D      |       6 |           750.00 |   75.0% |" in text
+    assert "500 ms without the profiler and +20% under it" in text
+
+
 def test_an_interrupted_run_may_not_be_quoted(run_directory):
     run_directory.add(StepConfig(), [1.0], [1.1], [1.2])
     run_directory.document["complete"] = False

@@ -23,6 +23,8 @@ BEHAVIOURS = [
     "is silent",
     "bad_alloc",
     "leaves",
+    "explains",
+    "fails later",
 ]
 
 CONFTEST = """
@@ -60,6 +62,11 @@ def misbehave(behaviour, turns):
     if behaviour == "runs out of memory":
         turns.announce("failed", kind="oom", message="ResourceExhaustedError: too large")
         raise MemoryError
+    if behaviour == "fails later" and "r2.partial" in " ".join(sys.argv):
+        raise ValueError
+    if behaviour == "explains":
+        turns.announce("failed", kind="failed", message="short")
+        raise ValueError("the whole story")
     if behaviour == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "hangs":
@@ -137,7 +144,7 @@ def ignore(_what: str, _seconds: float) -> None:
 
 
 def run(states, settings, progress=ignore):
-    document = {"created": "now", "preset": "quick", "device": "cpu", "environment": {}, "suites": []}
+    document = {"created": "now", "preset": "quick", "device": "cpu", "seed": 0, "environment": {}, "suites": []}
     complete = runner.run(states, settings, document, progress)
     return complete, json.loads((settings.directory / "run.json").read_text())
 
@@ -184,9 +191,10 @@ def test_a_worker_that_does_not_finish_in_time_is_a_timeout_and_is_ended(checkou
 
 def test_only_a_worker_that_failed_leaves_its_log(checkout):
     settings = settings_for(checkout)
-    _, document = run(states_for(checkout, "raises", "fine"), settings)
+    _, document = run(states_for(checkout, "explains", "fine"), settings)
     failed, fine = (settings.directory / "raw" / f"{case['case']}.r1.log" for case in document["cases"])
-    assert "one two" in failed.read_text()
+    assert document["cases"][0]["note"] == "short"
+    assert "ValueError: the whole story" in failed.read_text()
     assert not fine.exists()
 
 
@@ -206,11 +214,21 @@ def test_ctrl_c_keeps_what_was_finished_and_says_what_was_not(checkout):
     assert not processes_of(checkout)
 
 
-def test_replicates_are_processes_of_their_own_and_a_lost_one_is_told(checkout):
+def test_replicates_are_processes_of_their_own(checkout):
     settings = dataclasses.replace(settings_for(checkout), replicates=2)
     _, document = run(states_for(checkout, "fine"), settings)
     assert len(document["cases"][0]["raw"]) == 2
     assert [replicate for _, replicate in document["order"]] == [1, 2]
+
+
+def test_a_lost_replicate_is_told_and_the_others_stand(checkout):
+    settings = dataclasses.replace(settings_for(checkout), replicates=3)
+    states = states_for(checkout, "fails later")
+    _, document = run(states, settings)
+    (case,) = document["cases"]
+    assert case["status"] == "ok"
+    assert [name.rpartition(".r")[2] for name in case["raw"]] == ["1.json", "3.json"]
+    assert case["note"].startswith("replicate 2 lost (failed): ")
 
 
 def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):
@@ -239,11 +257,21 @@ def found():
 
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], found(), environment, axis_alone=False)
+    states = runner.make_states([tf32, float32], found(), environment)
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], found(), environment, axis_alone=True)
+        runner.make_states([tf32], found(), environment)
+
+
+def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
+    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), environment, 50)
+    assert [(state.status, state.note) for state in states] == [
+        (None, ""),
+        ("unsupported", "the data has only 50 images to train on"),
+    ]
+    with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
+        runner.make_states([planned(batch_size=64)], found(), environment, 50)
 
 
 def test_an_unknown_suite_is_refused_with_those_there_are():

@@ -49,7 +49,7 @@ def test_full_has_at_most_twenty_cases_of_full_size(device):
 def test_a_gpu_sweeps_tf32_and_larger_batches():
     cases = planned("full", "gpu:0")
     assert "tf32" in {case.config.precision for case in cases}
-    assert max(case.config.batch_size for case in cases) == 4096
+    assert max(case.config.batch_size for case in cases) == 2048
 
 
 def test_a_case_that_suites_share_is_planned_once_with_all_their_names():
