@@ -186,15 +186,21 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
 def test_ctrl_c_ends_with_130_and_a_report_and_leaves_no_worker(tmp_path):
     out = tmp_path / "run"
     words = ["bench", "throughput", "--preset", "smoke", "--device", "cpu", "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gnet_core", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    said = ""
-    while "build" not in said:  # the first worker is at work
-        said += process.stderr.read(1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    with subprocess.Popen(
+        [sys.executable, "-m", "gnet_core", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever started the tests in the background made them, and so their children, deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "build" not in said and process.poll() is None:  # until the first worker is at work
+            said += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the run was interrupted" in output
     assert "interrupted before it was measured" in (out / "report.md").read_text()
@@ -210,7 +216,7 @@ def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
     assert len(set(cases)) == 5
 
 
-def test_profile_traces_a_case_for_real_and_report_tells_it_again(tmp_path):
+def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path):
     out = tmp_path / "profile"
     words = ("--execution", "eager", "--batch-size", 2, "--image-size", 67, "--steps", 1, "--device", "cpu")
     answer = run_gnet("profile", *words, "--out", out, "--json")
@@ -221,9 +227,9 @@ def test_profile_traces_a_case_for_real_and_report_tells_it_again(tmp_path):
     assert list(out.glob("traces/plugins/profile/*/*.xplane.pb"))
     first = (out / "report.md").read_text()
     assert "under the profiler" in first.splitlines()[0]
-    again = run_gnet("report", out)
-    assert again.returncode == 0, again.stderr
-    assert f"tensorboard --logdir {out}/traces" in again.stdout
+    status, told, _ = gnet("report", out)
+    assert status == 0
+    assert f"tensorboard --logdir {out}/traces" in told
     assert (out / "report.md").read_text() == first
 
 

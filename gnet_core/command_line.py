@@ -1,14 +1,19 @@
-"""The options that commands share: their types, which refuse by field and value, and their help."""
+"""What the commands share: exit statuses, options that refuse by field and value, where runs go, how JSON is said."""
 
 from __future__ import annotations
 
+import datetime
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gnet_core.config import EXECUTIONS, PRECISIONS, require_choice, require_whole
+from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
+
+FINE, BAD_USAGE, CASES_FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
 class Choices(click.ParamType[tuple[str, ...]]):
@@ -74,3 +79,41 @@ def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def out_option(default: str) -> Callable[..., Any]:
     return click.option("--out", type=click.Path(path_type=Path), help=f"Directory to write; else reports/{default}.")
+
+
+def complain(message: str) -> None:
+    """Say what is wrong in one line on stderr."""
+    print(f"gnet: {' '.join(message.split())}", file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=1, allow_nan=False))
+
+
+def require_device_form(asked: str) -> None:
+    """Whether it exists is known only once TensorFlow was asked; how it is written can be told at once."""
+    if asked not in ("auto", "gpu"):
+        StepConfig(device=asked)
+
+
+def default_directory(kind: str, detail: str) -> Path:
+    """reports/<date-time>-<kind>-<detail> in the checkout, or here where there is none."""
+    stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
+    root = checkout_or_none() or Path.cwd()
+    return root / "reports" / "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
+
+
+def checkout_or_none() -> Path | None:
+    """The checkout around the working directory, if there is one."""
+    from gnet_core import runner
+
+    try:
+        return runner.find_checkout(Path.cwd())
+    except GnetError:
+        return None
+
+
+def now() -> str:
+    """The time as run.json tells it."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
