@@ -51,16 +51,18 @@ _POWERS_OF_TWO = tuple(2**n for n in range(12))  # from 4096 on, the stem's map 
 _QUICK_PLAN = Plan(turns=5, limit_seconds=300)
 _FULL_PLAN = Plan(warmup_steps=5, turns=20, limit_seconds=1200)
 
+_SMOKE = Preset(
+    name="smoke",
+    purpose="does everything work? no measurement",
+    image_size=96,
+    batch_size=8,
+    throughput_batch_size=8,
+    batch_sizes=(4, 8),
+)
+
 _PRESETS = {
     "cpu": (
-        Preset(
-            name="smoke",
-            purpose="does everything work? no measurement",
-            image_size=96,
-            batch_size=8,
-            throughput_batch_size=8,
-            batch_sizes=(4, 8),
-        ),
+        _SMOKE,
         Preset(
             name="quick",
             purpose="a first answer",
@@ -83,14 +85,7 @@ _PRESETS = {
     ),
     # On a GPU the batch grows until it no longer fits: the runner stops the sweep at the first case out of memory.
     "gpu": (
-        Preset(
-            name="smoke",
-            purpose="does everything work? no measurement",
-            image_size=96,
-            batch_size=8,
-            throughput_batch_size=8,
-            batch_sizes=(4, 8),
-        ),
+        _SMOKE,
         Preset(
             name="quick",
             purpose="a first answer",
