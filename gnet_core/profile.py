@@ -39,13 +39,6 @@ def require_steps(steps: int) -> None:
         raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MOST_STEPS} in a trace")
 
 
-def find_traces(log_dir: Path) -> list[Path]:
-    """Every trace below a TensorBoard log directory, oldest first. Raises GnetError where there is no such folder."""
-    if not log_dir.is_dir():
-        raise GnetError(f"log_dir: '{log_dir}' is no folder; use the log directory that a trace was written to")
-    return sorted(log_dir.glob("**/plugins/profile/*/*.xplane.pb"), key=lambda path: (path.parent.name, path))
-
-
 def operation_table(xplane: Path) -> pd.DataFrame:
     """Self time by type of operation, longest first: operation, occurrences, self_seconds, share (0..1, summing to 1).
 

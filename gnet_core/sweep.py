@@ -35,7 +35,6 @@ class Preset:
     """What a run sweeps and how thoroughly it measures, for one kind of device."""
 
     name: PresetName
-    purpose: str
     image_size: int
     batch_size: int
     """Where a suite does not vary it."""
@@ -53,7 +52,6 @@ _FULL_PLAN = Plan(warmup_steps=5, turns=20, limit_seconds=1200)
 
 _SMOKE = Preset(
     name="smoke",
-    purpose="does everything work? no measurement",
     image_size=96,
     batch_size=8,
     throughput_batch_size=8,
@@ -65,7 +63,6 @@ _PRESETS = {
         _SMOKE,
         Preset(
             name="quick",
-            purpose="a first answer",
             image_size=224,
             batch_size=8,
             throughput_batch_size=32,
@@ -74,7 +71,6 @@ _PRESETS = {
         ),
         Preset(
             name="full",
-            purpose="figures to quote",
             image_size=224,
             batch_size=16,
             throughput_batch_size=32,
@@ -88,7 +84,6 @@ _PRESETS = {
         _SMOKE,
         Preset(
             name="quick",
-            purpose="a first answer",
             image_size=224,
             batch_size=64,
             throughput_batch_size=256,
@@ -98,7 +93,6 @@ _PRESETS = {
         ),
         Preset(
             name="full",
-            purpose="figures to quote",
             image_size=224,
             batch_size=128,
             throughput_batch_size=512,

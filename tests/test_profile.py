@@ -270,20 +270,3 @@ def test_a_table_that_fits_has_no_last_row_for_others(most: int) -> None:
 def test_fewer_rows_than_one_are_refused(most: Any) -> None:
     with pytest.raises(GnetError, match=r"^most: "):
         profile.operation_markdown(TABLE, most)
-
-
-def test_traces_are_found_oldest_first_in_every_log_directory_below(tmp_path: Path) -> None:
-    expected = []
-    for folder, run in (("b", "2026_01_01_00_00_00"), ("a", "2026_01_02_00_00_00"), (".", "2026_01_03_00_00_00")):
-        path = tmp_path / folder / "plugins" / "profile" / run / "host.xplane.pb"
-        path.parent.mkdir(parents=True)
-        path.touch()
-        path.with_name("ALL_HOSTS.op_stats_v2.pb").touch()  # a cache file that TensorBoard leaves
-        expected.append(path)
-    assert profile.find_traces(tmp_path) == expected
-
-
-def test_a_log_directory_without_traces_has_none_and_a_missing_one_is_refused(tmp_path: Path) -> None:
-    assert profile.find_traces(tmp_path) == []
-    with pytest.raises(GnetError, match=r"^log_dir: .*gone' is no folder"):
-        profile.find_traces(tmp_path / "gone")
