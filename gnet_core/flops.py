@@ -1,0 +1,65 @@
+"""Floating-point operations of a train step, counted from layer shapes: what a rate is divided by for an MFU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import layers
+
+from gnet_core.config import GnetError, StepConfig
+
+FLOP_PER_MULTIPLY_ADD = 2
+
+
+def multiply_adds(model: Any) -> dict[str, int]:
+    """Multiply-adds of one image's forward pass, of every Conv2D and Dense layer by its name, in the model's order.
+
+    Each weight of a kernel is used once at every position of the output, so it is kernel size × output positions:
+    k·k·channels_in·channels_out·height·width for a convolution, inputs·outputs for a dense layer. Biases, batch
+    normalisation, activations and pools are left out, as is customary. Layers are NHWC. Raises GnetError for a layer
+    whose output has no fixed size.
+    """
+    return {layer.name: _layer_multiply_adds(layer) for layer in _counted_layers(model)}
+
+
+def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
+    """FLOP that one image needs in the case's step: 2 a multiply-add, in Conv2D and Dense layers.
+
+    A layer's gradient with respect to its weights costs as much as its forward pass, and so does the one with respect
+    to its input (backward is twice forward: arXiv 2001.08361, section 2.1), which a layer that reads the images does
+    without. It is what the step's result depends on, whatever an execution may do besides: without auxiliary losses the
+    classifiers count for nothing, though eager execution computes the idle ones of `as_published`. `part="forward"` has
+    no gradients, and the optimizer counts for nothing. Raises GnetError as multiply_adds does.
+    """
+    needed = model if _uses_auxiliary_losses(config) else model.inception_model
+    return FLOP_PER_MULTIPLY_ADD * sum(
+        _layer_multiply_adds(layer) * _passes(layer, needed, config) for layer in _counted_layers(needed)
+    )
+
+
+def _passes(layer: Any, model: Any, config: StepConfig) -> int:
+    """How often a step does a layer's multiply-adds: forward, for its weights and for its input."""
+    if config.part == "forward":
+        return 1
+    reads_images = any(layer.input is images for images in model.inputs)
+    return 2 if reads_images else 3
+
+
+def _uses_auxiliary_losses(config: StepConfig) -> bool:
+    return config.aux_weight > 0 and not config.as_published
+
+
+def _counted_layers(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)]
+
+
+def _layer_multiply_adds(layer: Any) -> int:
+    positions: tuple[int | None, ...] = layer.output.shape[1:-1]
+    if None in positions:
+        raise GnetError(
+            f"model: the output of layer {layer.name!r} is {layer.output.shape}, of no fixed size; "
+            "build the model for images of one size"
+        )
+    each: int = math.prod(layer.kernel.shape)
+    return each * math.prod(position for position in positions if position)
