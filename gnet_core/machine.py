@@ -8,7 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cpuinfo
 import psutil
@@ -47,9 +47,41 @@ VARIABLE_PREFIXES = (
     "MKL_",
     "OMP_",
     "MALLOC_",
+    "GNET_",
 )
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 VARIABLES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONOPTIMIZE")
+
+Kind = Literal["hardware", "software"]
+UNKNOWN = "unknown"
+MEMORY_TOLERANCE = 0.02
+"""Kernels and firmware keep different amounts of the same memory to themselves; other modules differ by far more."""
+
+VOLATILE = ("frequency_hz", "available_memory_bytes", "load_1_minute")
+"""What `describe` tells of the moment; machines are the same whatever it is."""
+
+_MACHINE_HARDWARE = {
+    "processor": "processor",
+    "processor_family": "processor family, model, stepping",
+    "processor_flags": "processor flags",
+    "hypervisor": "virtual machine",
+    "cores": "cores",
+    "threads": "threads",
+    "usable_threads": "usable threads",
+}
+_IN_TENSORFLOW_SECTION = ("tensorflow", "tensorflow-cpu", "keras")
+_MACHINE_SOFTWARE = {"system": "system", "python": "Python", "commit": "commit"}
+_TENSORFLOW_SOFTWARE = {
+    "version": "TensorFlow",
+    "git": "TensorFlow's commit",
+    "compiler": "TensorFlow's compiler",
+    "built_for_cuda": "TensorFlow built for CUDA",
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "keras": "Keras",
+    "intra_op_threads": "intra-op threads",
+    "inter_op_threads": "inter-op threads",
+}
 
 
 class Support(NamedTuple):
@@ -58,6 +90,18 @@ class Support(NamedTuple):
     supported: bool
     pays: bool
     reason: str
+
+
+class Difference(NamedTuple):
+    """Something in which two environments differ, its values as text; hardware makes them two machines."""
+
+    name: str
+    base: str
+    new: str
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.base} → {self.new}"
 
 
 def describe(checkout: Path | None = None) -> dict[str, Any]:
@@ -168,6 +212,8 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
         found.append(f"Only {machine['usable_threads']} of {machine['threads']} threads may be used by this process.")
     if machine["available_memory_bytes"] < 4 * 2**30:
         found.append(f"Only {machine['available_memory_bytes'] / 2**30:.1f} GiB of memory are free.")
+    if "GNET_DELAY_SECONDS" in machine["environment_variables"]:
+        found.append("GNET_DELAY_SECONDS adds a delay to each step: these figures are of no use but to test the suite.")
     pays = precision_support(environment, "cpu")
     if not tensorflow["gpus"] and not pays["mixed_bfloat16"].pays:
         found.append("This processor has no bfloat16 instructions: mixed precision will not pay.")
@@ -202,6 +248,140 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     if machine.get("commit"):
         lines.append(("commit", machine["commit"]))
     return lines
+
+
+def differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """What differs between two environments, hardware first; what is of the moment (`VOLATILE`) is not looked at.
+
+    An environment holds "machine" (see `describe`) and "tensorflow" (see gnet_core.device.describe), and may be from a
+    stranger's file: what is missing or None there is "unknown", which differs from all but itself.
+    """
+    machines = _mapping(base.get("machine")), _mapping(new.get("machine"))
+    tensorflows = _mapping(base.get("tensorflow")), _mapping(new.get("tensorflow"))
+    cards, packages, variables = (
+        (tell(machines[0]), tell(machines[1])) for tell in (_driver_gpus, _packages_told, _variables_told)
+    )
+    found = [
+        *_fields_that_differ(_MACHINE_HARDWARE, machines, "hardware"),
+        *_memory_difference(*machines),
+        *_parts_that_differ("GPUs", cards, "none", "hardware"),
+        *_tensorflow_gpu_differences(*tensorflows),
+        *_fields_that_differ(_TENSORFLOW_SOFTWARE, tensorflows, "software"),
+        *_fields_that_differ(_MACHINE_SOFTWARE, machines, "software"),
+        *_parts_that_differ("packages", packages, "not installed", "software"),
+        *_parts_that_differ("environment variables", variables, "not set", "software"),
+    ]
+    return sorted(found, key=lambda difference: difference.kind != "hardware")
+
+
+def same_machine(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """In what two environments' hardware differs, one line each; empty for one and the same machine."""
+    return [str(difference) for difference in differences(base, new) if difference.kind == "hardware"]
+
+
+def _fields_that_differ(
+    names: Mapping[str, str], pair: tuple[Mapping[str, Any], Mapping[str, Any]], kind: Kind
+) -> list[Difference]:
+    base, new = pair
+    found = [Difference(name, _text(base.get(field)), _text(new.get(field)), kind) for field, name in names.items()]
+    return [difference for difference in found if difference.base != difference.new]
+
+
+def _parts_that_differ(
+    whole: str, pair: tuple[dict[str, str] | None, dict[str, str] | None], absent: str, kind: Kind
+) -> list[Difference]:
+    """Part by part; `absent` is a part's value where it is missing. A whole that is None on one side is unknown."""
+    base, new = pair
+    if base is None or new is None:
+        sides = _whole(base), _whole(new)
+        return [] if sides[0] == sides[1] else [Difference(whole, *sides, kind)]
+    found = [Difference(part, base.get(part, absent), new.get(part, absent), kind) for part in {**base, **new}]
+    return [difference for difference in found if difference.base != difference.new]
+
+
+def _whole(parts: Mapping[str, str] | None) -> str:
+    return UNKNOWN if parts is None else ", ".join(f"{part} {value}" for part, value in parts.items()) or "none"
+
+
+def _memory_difference(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    first, second = _number(base.get("memory_bytes")), _number(new.get("memory_bytes"))
+    if first is None or second is None:
+        same = first is second
+    else:
+        same = abs(first - second) <= MEMORY_TOLERANCE * max(first, second)
+    return [] if same else [Difference("memory", _gibibytes(first, 2), _gibibytes(second, 2), "hardware")]
+
+
+def _tensorflow_gpu_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """One name for two different GPUs is hardware. A GPU that one side alone sees is software: its TensorFlow's build
+    and variables decide that.
+    """
+    seen = _tensorflow_gpus(base), _tensorflow_gpus(new)
+    found = _parts_that_differ("TensorFlow's GPUs", seen, "not seen", "hardware")
+    one_sided = {"not seen", UNKNOWN}
+    return [
+        difference._replace(kind="software") if {difference.base, difference.new} & one_sided else difference
+        for difference in found
+    ]
+
+
+def _driver_gpus(machine: Mapping[str, Any]) -> dict[str, str] | None:
+    gpus = machine.get("gpus")
+    if not isinstance(gpus, list):
+        return None
+    told = {}
+    for number, gpu in enumerate(map(_mapping, gpus)):
+        size = f"{_gibibytes(_number(gpu.get('memory_bytes')), 0)} of memory"
+        told[f"GPU {number}"] = f"{_text(gpu.get('name'))}, {size}, driver {_text(gpu.get('driver'))}"
+    return told
+
+
+def _tensorflow_gpus(tensorflow: Mapping[str, Any]) -> dict[str, str] | None:
+    gpus = tensorflow.get("gpus")
+    if not isinstance(gpus, list):
+        return None
+    told = {}
+    for gpu in map(_mapping, gpus):
+        capability = gpu.get("compute_capability")
+        version = ".".join(map(str, capability)) if isinstance(capability, list) else _text(capability)
+        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {version}"
+    return told
+
+
+def _packages_told(machine: Mapping[str, Any]) -> dict[str, str] | None:
+    """Less those whose versions the TensorFlow section has, so that nothing is told twice."""
+    packages = _texts(machine.get("packages"))
+    return packages and {name: version for name, version in packages.items() if name not in _IN_TENSORFLOW_SECTION}
+
+
+def _variables_told(machine: Mapping[str, Any]) -> dict[str, str] | None:
+    return _texts(machine.get("environment_variables"))
+
+
+def _texts(parts: Any) -> dict[str, str] | None:
+    return {str(part): _text(value) for part, value in parts.items()} if isinstance(parts, Mapping) else None
+
+
+def _gibibytes(memory_bytes: float | None, digits: int) -> str:
+    return UNKNOWN if memory_bytes is None else f"{memory_bytes / 2**30:.{digits}f} GiB"
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return str(value)
 
 
 def commit(checkout: Path) -> str | None:

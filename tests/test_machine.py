@@ -1,5 +1,6 @@
 """What is told of a machine, and what is made of it."""
 
+import copy
 import subprocess
 
 import pynvml
@@ -20,14 +21,23 @@ def test_the_machine_describes_itself_with_sizes_that_make_sense(tmp_path):
     assert said["commit"] is None
 
 
-def test_only_variables_that_matter_to_tensorflow_are_told(monkeypatch):
+def test_only_variables_that_matter_to_tensorflow_or_the_suite_are_told(monkeypatch):
+    monkeypatch.setenv("GNET_DELAY_SECONDS", "0.01")
     monkeypatch.setenv("TF_XLA_FLAGS", "--x")
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", "/secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     variables = machine.describe()["environment_variables"]
     assert variables["TF_XLA_FLAGS"] == "--x"
     assert variables["OMP_NUM_THREADS"] == "2"
+    assert variables["GNET_DELAY_SECONDS"] == "0.01"
     assert "TF_CLI_CONFIG_FILE" not in variables
+
+
+def test_a_delay_that_tests_the_suite_is_a_warning(environment):
+    environment["machine"]["environment_variables"] = {"GNET_DELAY_SECONDS": "0.01"}
+    assert machine.warnings(environment) == [
+        "GNET_DELAY_SECONDS adds a delay to each step: these figures are of no use but to test the suite."
+    ]
 
 
 def test_the_commit_says_when_files_differ_from_it(tmp_path):
@@ -133,3 +143,88 @@ def test_the_label_names_the_gpu_only_for_a_case_on_it(environment):
     environment["tensorflow"]["gpus"] = [GPU]
     assert machine.label(environment, "gpu:0").startswith("A GPU in Test Processor")
     assert machine.label(environment, "cpu").startswith("Test Processor, 8 of 8 threads, 16 GiB")
+
+
+def found_between(base, new):
+    return [(str(difference), difference.kind) for difference in machine.differences(base, new)]
+
+
+def test_an_environment_does_not_differ_from_itself_at_another_moment(environment):
+    later = copy.deepcopy(environment)
+    later["machine"] |= {"frequency_hz": 1e9, "available_memory_bytes": 1, "load_1_minute": 9.0}
+    later["machine"]["memory_bytes"] = int(0.985 * later["machine"]["memory_bytes"])
+    assert machine.differences(environment, later) == []
+    assert machine.same_machine(environment, later) == []
+
+
+def test_all_that_is_described_of_the_machine_is_compared_or_volatile(environment):
+    environment["machine"] |= {"gpus": [{"name": "A GPU"}], "environment_variables": {"TF_XLA_FLAGS": "--x"}}
+    assert environment["machine"].keys() == machine.describe().keys()
+    for field in environment["machine"].keys() - set(machine.VOLATILE):
+        other = copy.deepcopy(environment)
+        del other["machine"][field]
+        assert len(machine.differences(environment, other)) == 1, field
+
+
+def test_all_that_is_described_of_tensorflow_is_compared(environment):
+    environment["tensorflow"] |= {"cuda": "12.5", "cudnn": "9", "gpus": [GPU]}
+    for field in environment["tensorflow"]:
+        other = copy.deepcopy(environment)
+        del other["tensorflow"][field]
+        assert len(machine.differences(environment, other)) == 1, field
+
+
+def test_hardware_comes_first_and_is_what_makes_another_machine(environment):
+    new = copy.deepcopy(environment)
+    new["machine"] |= {"processor": "Other Processor", "processor_flags": [], "usable_threads": 4, "hypervisor": True}
+    new["machine"] |= {"memory_bytes": 32 * 2**30, "python": "3.12.0", "commit": None}
+    new["machine"]["packages"] = {"gnet": "0.1.0", "keras": "3.15.1", "numpy": "2.0"}
+    new["machine"]["environment_variables"] = {"TF_XLA_FLAGS": "--x"}
+    new["tensorflow"] |= {"version": "2.22.0", "built_for_cuda": True}
+    assert found_between(environment, new) == [
+        ("processor: Test Processor → Other Processor", "hardware"),
+        ("processor flags: avx2, avx512_bf16 → none", "hardware"),
+        ("virtual machine: no → yes", "hardware"),
+        ("usable threads: 8 → 4", "hardware"),
+        ("memory: 16.00 GiB → 32.00 GiB", "hardware"),
+        ("TensorFlow: 2.21.0 → 2.22.0", "software"),
+        ("TensorFlow built for CUDA: no → yes", "software"),
+        ("Python: 3.11.0 → 3.12.0", "software"),
+        ("commit: 0123456789abcdef → unknown", "software"),
+        ("numpy: not installed → 2.0", "software"),
+        ("TF_XLA_FLAGS: not set → --x", "software"),
+    ]
+    assert machine.same_machine(environment, new) == [said for said, kind in found_between(environment, new)[:5]]
+
+
+def test_another_gpu_driver_or_number_of_gpus_is_another_machine(environment):
+    card = {"name": "A GPU", "memory_bytes": 80 * 2**30, "driver": "550"}
+    environment["machine"]["gpus"] = [card, card]
+    new = copy.deepcopy(environment)
+    new["machine"]["gpus"] = [card | {"driver": "560"}]
+    assert machine.same_machine(environment, new) == [
+        "GPU 0: A GPU, 80 GiB of memory, driver 550 → A GPU, 80 GiB of memory, driver 560",
+        "GPU 1: A GPU, 80 GiB of memory, driver 550 → none",
+    ]
+
+
+def test_a_gpu_that_only_one_tensorflow_sees_is_software_and_another_of_its_name_hardware(environment):
+    new = copy.deepcopy(environment)
+    new["tensorflow"]["gpus"] = [GPU]
+    assert found_between(environment, new) == [("gpu:0: not seen → A GPU, capability 9.0", "software")]
+    environment["tensorflow"]["gpus"] = [GPU | {"name": "Another"}]
+    assert found_between(environment, new)[0][1] == "hardware"
+
+
+@pytest.mark.parametrize("stranger", [{}, {"machine": None, "tensorflow": []}, {"machine": {"gpus": [None]}}])
+def test_what_a_strangers_file_lacks_is_unknown_and_no_crash(environment, stranger):
+    assert machine.differences(stranger, stranger) == []
+    said = machine.same_machine(stranger, environment)
+    assert "processor: unknown → Test Processor" in said
+    assert "memory: unknown → 16.00 GiB" in said
+
+
+def test_gpus_that_are_not_told_are_not_taken_for_none(environment):
+    new = copy.deepcopy(environment)
+    del new["machine"]["gpus"]
+    assert machine.same_machine(environment, new) == ["GPUs: none → unknown"]

@@ -1,0 +1,382 @@
+"""What the machine was like during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
+
+Read before and after a turn, outside its clock. Nothing here imports TensorFlow, and nothing here drops a turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import psutil
+import pynvml
+
+from gnet_core.config import GnetError
+
+MOST_OTHER_CPU_SHARE = 0.05
+"""Of the machine's processor time. A 2-core virtual machine's own services took 0.5–0.8 % of it; what compares cases
+wants to see effects of 5 %, and one more busy thread is 50 % there and still 6 % on 16 processors."""
+
+MOST_STEAL_SHARE = 0.05
+"""Likewise. Of 591 spans of 0.4 s on that machine, both processors busy, 2 lost more; the mean was 0.15 %."""
+
+LEAST_TELLING_SECONDS = 0.05
+"""Of processor time, for a share to mean anything. Linux counts in hundredths of a second, and each counter behind a
+share may be off by one: what others took came out up to 0.03 s wrong, which is 5 % of 0.3 s on 2 processors."""
+
+CLOCK_DROP = 0.2
+"""Below the usual clock. Boost clocks move by 10 % with temperature and with how many cores are busy."""
+
+Answer = TypeVar("Answer")
+
+_BUSY = ("user", "nice", "system", "irq", "softirq")  # guest time is within user; waiting for a disk is no work
+_PROCESSORS = Path("/sys/devices/system/cpu")
+_THROTTLE_REASONS = {
+    pynvml.nvmlClocksEventReasonSwPowerCap: "power cap",
+    pynvml.nvmlClocksEventReasonHwSlowdown: "hardware slowdown",
+    pynvml.nvmlClocksEventReasonSyncBoost: "kept in step with other GPUs",
+    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "too hot (software)",
+    pynvml.nvmlClocksEventReasonHwThermalSlowdown: "too hot (hardware)",
+    pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "power brake",
+    pynvml.nvmlClocksEventReasonDisplayClockSetting: "display clock setting",
+}
+_NO_THROTTLE = pynvml.nvmlClocksEventReasonGpuIdle | pynvml.nvmlClocksEventReasonApplicationsClocksSetting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The machine during one turn. None is a figure that this machine, its driver or its permissions do not give."""
+
+    seconds: float
+    """From `Watch.begin` to `Watch.end`: a little more than what the turn's own clock shows."""
+    processors: int
+    """Logical ones of the whole machine, those that the worker may not use included; shares are of their time."""
+    load_1_minute: float
+    """As the turn ended: the worker's own threads are in it."""
+    other_cpu_share: float | None
+    """Processor time of everything but the worker ÷ (seconds × processors). Neither idle nor stolen time counts."""
+    steal_share: float | None
+    """Time that a hypervisor kept from this machine ÷ (seconds × processors). None where the system does not tell."""
+    worker_cpu_seconds: float | None
+    """Processor time of the worker and its children."""
+    frequency_hz: float | None
+    """Mean of the processors' clocks as the turn ended. A virtual machine tells a nominal one that never changes."""
+    throttled: bool | None
+    """Whether a processor slowed itself down for heat. None where nothing counts it: on AMD, in virtual machines."""
+    gpu_sm_clock_hz: float | None = None
+    """This and the next three are as the turn ended, as NVML has them."""
+    gpu_power_watts: float | None = None
+    gpu_temperature_celsius: float | None = None
+    gpu_throttle_reasons: str | None = None
+    """NVML's clocks event reasons, separated by ", " and "" for none; idle and chosen clocks are no throttling."""
+    gpu_energy_joules: float | None = None
+    """Over the turn."""
+    gpu_other_processes: int | None = None
+    """Processes that compute on the GPU and are none of ours. None too where the worker itself is not seen there, as
+    in a container whose process numbers are not the driver's."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat, for JSON and CSV."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What `Watch.begin` read, for `Watch.end` to subtract."""
+
+    pid: int
+    at_seconds: float
+    busy_seconds: float
+    steal_seconds: float | None
+    worker_seconds: float | None
+    throttle_count: int | None
+    gpu_joules: float | None
+
+
+class Watch:
+    """Reads the machine around turns on a device, cpu or gpu:N; a context manager, as NVML stays open.
+
+    On a 2-core virtual machine with 80 processes a pair of begin and end took 0.7 ms, and the first one for a worker
+    2 ms more, in which its children are looked for. A processor whose clock and throttling are counted in files adds
+    about 0.05 ms for each thread (9 µs a file).
+
+    Raises GnetError for a device that is none; a GPU that NVML cannot tell apart gives no figures rather than those of
+    another.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._processors = psutil.cpu_count() or 1
+        self._frequency_files = sorted(_PROCESSORS.glob("cpufreq/policy*/scaling_cur_freq"))
+        self._throttle_files = sorted(_PROCESSORS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+        self._families: dict[int, list[psutil.Process]] = {}
+        self._nvml = False
+        self._gpu: Any = None
+        number = _gpu_number(device)
+        if number is not None:
+            self._open_gpu(number)
+
+    def begin(self, pid: int) -> Snapshot:
+        """Call it right before the worker `pid` gets its turn."""
+        worker_seconds = _spent_seconds(self._family(pid))
+        throttle_count, gpu_joules = _sum(self._throttle_files), self._gpu_joules()
+        times = psutil.cpu_times()
+        return Snapshot(
+            pid=pid,
+            at_seconds=time.perf_counter(),
+            busy_seconds=_busy_seconds(times),
+            steal_seconds=getattr(times, "steal", None),
+            worker_seconds=worker_seconds,
+            throttle_count=throttle_count,
+            gpu_joules=gpu_joules,
+        )
+
+    def end(self, begun: Snapshot, ours: Collection[int] = ()) -> Conditions:
+        """Call it right after the turn. `ours`: the other workers, whose contexts on the GPU are no strangers'."""
+        at_seconds, times = time.perf_counter(), psutil.cpu_times()
+        gpu = self._gpu_figures(begun, {begun.pid, *ours})  # first: a GPU's clock falls once it has no work
+        family = self._family(begun.pid)
+        seconds = at_seconds - begun.at_seconds
+        worker = _difference(begun.worker_seconds, _spent_seconds(family))
+        busy = max(0.0, _busy_seconds(times) - begun.busy_seconds)
+        stolen = _difference(begun.steal_seconds, getattr(times, "steal", None))
+        throttles = _difference(begun.throttle_count, _sum(self._throttle_files))
+        offered = seconds * self._processors
+        return Conditions(
+            seconds=seconds,
+            processors=self._processors,
+            load_1_minute=psutil.getloadavg()[0],
+            other_cpu_share=None if worker is None else min(1.0, max(0.0, busy - worker) / offered),
+            steal_share=None if stolen is None else min(1.0, stolen / offered),
+            worker_cpu_seconds=worker,
+            frequency_hz=_frequency_hz(self._frequency_files),
+            throttled=None if throttles is None else throttles > 0,
+            **gpu,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of NVML. Further turns are told without their GPU."""
+        if self._nvml:
+            _ask(pynvml.nvmlShutdown)
+        self._nvml, self._gpu = False, None
+
+    def _open_gpu(self, number: int) -> None:
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return  # no driver
+        self._nvml = True
+        self._gpu = _ask(lambda: _find_gpu(number))
+
+    def _family(self, pid: int) -> list[psutil.Process]:
+        """The worker and the children it had when it was first seen: to look for them reads every process there is.
+
+        Of later children those that end are in their parent's count; what still runs counts as another's.
+        """
+        family = self._families.get(pid)
+        if not family or not family[0].is_running():
+            family = self._families[pid] = _find_family(pid)
+        return family
+
+    def _gpu_joules(self) -> float | None:
+        if self._gpu is None:
+            return None
+        return _figure(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu), 1e-3)
+
+    def _gpu_figures(self, begun: Snapshot, ours: set[int]) -> dict[str, Any]:
+        gpu = self._gpu
+        if gpu is None:
+            return {}
+        return {
+            "gpu_sm_clock_hz": _figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6),
+            "gpu_throttle_reasons": _throttle_reasons(gpu),
+            "gpu_power_watts": _figure(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu), 1e-3),
+            "gpu_temperature_celsius": _figure(
+                lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU), 1.0
+            ),
+            "gpu_energy_joules": _difference(begun.gpu_joules, self._gpu_joules()),
+            "gpu_other_processes": _other_processes(gpu, begun.pid, ours),
+        }
+
+
+def processor_seconds(pid: int) -> float | None:
+    """User and system time so far of a process and its children, ended ones included; None when it is gone.
+
+    The difference over a span in which a worker waits is what its waiting cost.
+    """
+    return _spent_seconds(_find_family(pid))
+
+
+def disturbance(
+    conditions: Conditions, usual_frequency_hz: float | None = None, usual_gpu_sm_clock_hz: float | None = None
+) -> str:
+    """Why the turn counts as disturbed, reasons separated by "; ", or "". The usual clocks are the run's medians."""
+    found = [
+        _share_taken(conditions, conditions.other_cpu_share, MOST_OTHER_CPU_SHARE, "other processes took"),
+        _share_taken(conditions, conditions.steal_share, MOST_STEAL_SHARE, "the hypervisor took"),
+        "the processor was throttled" if conditions.throttled else "",
+        _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock"),
+        f"the GPU was throttled: {conditions.gpu_throttle_reasons}" if conditions.gpu_throttle_reasons else "",
+        _clock_drop(conditions.gpu_sm_clock_hz, usual_gpu_sm_clock_hz, "the GPU's clock"),
+        _strangers(conditions.gpu_other_processes),
+    ]
+    return "; ".join(reason for reason in found if reason)
+
+
+def _share_taken(conditions: Conditions, share: float | None, most: float, who: str) -> str:
+    if share is None or share <= most:
+        return ""
+    taken_seconds = share * conditions.seconds * conditions.processors
+    return f"{who} {share:.0%} of the processors' time" if taken_seconds > LEAST_TELLING_SECONDS else ""
+
+
+def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str) -> str:
+    if not clock_hz or not usual_hz or clock_hz >= (1 - CLOCK_DROP) * usual_hz:
+        return ""
+    return f"{whose} was {1 - clock_hz / usual_hz:.0%} below the run's median"
+
+
+def _strangers(count: int | None) -> str:
+    return f"{count} other process{'es' if count > 1 else ''} on the GPU" if count else ""
+
+
+def _busy_seconds(times: Any) -> float:
+    return float(sum(getattr(times, name, 0.0) for name in _BUSY))
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    """What a counter gained; 0 for one that fell, as a child's does that ends without its parent's asking."""
+    return None if before is None or after is None else max(0.0, after - before)
+
+
+def _find_family(pid: int) -> list[psutil.Process]:
+    """The process and its children, all generations; empty when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _spent_seconds(family: list[psutil.Process]) -> float | None:
+    total = None
+    for process in family:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            if total is None:
+                return None  # the worker itself: without it the sum says nothing
+            continue  # a child that ended: its parent's count has it now
+        total = (total or 0.0) + times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _sum(files: list[Path]) -> int | None:
+    try:
+        return sum(map(_read_number, files)) if files else None
+    except (OSError, ValueError):
+        return None  # a processor was taken offline
+
+
+def _read_number(file: Path) -> int:
+    descriptor = os.open(file, os.O_RDONLY)  # a third of read_text's time, and there may be hundreds
+    try:
+        return int(os.read(descriptor, 32))
+    finally:
+        os.close(descriptor)
+
+
+def _frequency_hz(files: list[Path]) -> float | None:
+    kilohertz = _sum(files)  # psutil reads three files a processor for the same
+    if kilohertz is not None:
+        return kilohertz * 1e3 / len(files)
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError):
+        return None
+    return frequency.current * 1e6 if frequency and frequency.current else None
+
+
+def _gpu_number(device: str) -> int | None:
+    """N of gpu:N, None of cpu."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return None
+    if kind != "gpu" or not number.isdecimal():
+        raise GnetError(f"device: {device!r} is no device; use cpu or gpu:N")
+    return int(number)
+
+
+def _find_gpu(number: int) -> Any | None:
+    """NVML's handle of what TensorFlow calls gpu:`number`; None where that cannot be told for sure.
+
+    CUDA_VISIBLE_DEVICES has indices or the beginnings of UUIDs and ends at the first that names no GPU (CUDA C++
+    Programming Guide, "CUDA Environment Variables"). CUDA counts the fastest first unless CUDA_DEVICE_ORDER says
+    otherwise, and NVML by bus. On a partitioned GPU (MIG) what NVML tells is of more than the worker's part.
+    """
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    if any(map(_is_partitioned, handles)):
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    words = list(map(str, range(len(handles)))) if visible is None else visible.split(",")
+    chosen = [_named_gpu(word.strip(), handles) for word in words[: number + 1]]
+    if len(chosen) <= number or None in chosen:
+        return None
+    same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(set(map(_name, handles))) == 1
+    return chosen[number] if same_order or not words[number].strip().isdecimal() else None
+
+
+def _named_gpu(word: str, handles: list[Any]) -> Any | None:
+    if word.isdecimal():
+        return handles[int(word)] if int(word) < len(handles) else None
+    found = [handle for handle in handles if word.startswith("GPU-") and _uuid(handle).startswith(word)]
+    return found[0] if len(found) == 1 else None
+
+
+def _name(handle: Any) -> str:
+    return str(pynvml.nvmlDeviceGetName(handle))
+
+
+def _uuid(handle: Any) -> str:
+    return str(pynvml.nvmlDeviceGetUUID(handle))
+
+
+def _is_partitioned(handle: Any) -> bool:
+    return bool(_ask(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE))
+
+
+def _throttle_reasons(gpu: Any) -> str | None:
+    bits = _ask(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
+    if bits is None:
+        return None
+    bits &= ~_NO_THROTTLE
+    names = [name for bit, name in _THROTTLE_REASONS.items() if bits & bit]
+    unnamed = bits & ~sum(_THROTTLE_REASONS)
+    return ", ".join([*names, f"reasons {unnamed:#x}"] if unnamed else names)
+
+
+def _other_processes(gpu: Any, worker: int, ours: set[int]) -> int | None:
+    running = _ask(lambda: {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)})
+    return len(running - ours) if running is not None and worker in running else None
+
+
+def _figure(question: Callable[[], float], unit: float) -> float | None:
+    answer = _ask(question)
+    return None if answer is None else answer * unit
+
+
+def _ask(question: Callable[[], Answer]) -> Answer | None:
+    """NVML's answer; None where the driver or the GPU does not tell."""
+    try:
+        return question()
+    except pynvml.NVMLError:
+        return None
