@@ -11,10 +11,12 @@ from typing import Any, Literal, get_args
 Execution = Literal["eager", "graph", "xla"]
 Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 Widths = Literal["published", "paper"]
+Part = Literal["train", "gradients", "forward"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 WIDTHS: tuple[Widths, ...] = get_args(Widths)
+PARTS: tuple[Part, ...] = get_args(Part)
 
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
@@ -39,6 +41,13 @@ class StepConfig:
     precision: Precision = "float32"
     """float32 has TF32 off; tf32 is float32 on a GPU's tensor cores; the mixed ones keep float32 weights and logits."""
 
+    part: Part = "train"
+    """How much of the step there is.
+
+    forward: every output that has a loss, and the losses, in training mode, which moves batch normalisation's
+    statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
+    """
+
     batch_size: int = 32
     """Images a step."""
 
@@ -52,7 +61,7 @@ class StepConfig:
     """Which table of filter counts: as the notebook ran, or as table 1 of arXiv 1409.4842 has it."""
 
     aux_weight: float = 0.3
-    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 trains the main output alone."""
+    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
 
     dropout: bool = True
     """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ."""
@@ -78,6 +87,7 @@ class StepConfig:
     def __post_init__(self) -> None:
         require_choice("execution", self.execution, EXECUTIONS)
         require_choice("precision", self.precision, PRECISIONS)
+        require_choice("part", self.part, PARTS)
         require_choice("widths", self.widths, WIDTHS)
         require_whole("batch_size", self.batch_size, least=1)
         require_whole("image_size", self.image_size, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")

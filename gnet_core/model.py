@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import KerasTensor, layers
 
 from gnet_core.config import MIN_IMAGE_SIZE, StepConfig, Widths, require_choice, require_whole
@@ -49,6 +50,26 @@ PAPER = {
 }
 
 TABLES: dict[Widths, dict[str, Filters]] = {"published": PUBLISHED, "paper": PAPER}
+
+
+@keras.saving.register_keras_serializable(package="gnet_core")
+class SwitchedDropout(layers.Dropout):  # type: ignore[misc]
+    """Dropout whose effective rate is `rate` · `switch`: off, the same kernels drop nothing and scale by 1.
+
+    `switch` is a float32 variable of TensorFlow, 1 or 0, so that a traced or compiled step sees it change. It is no
+    Keras weight: it is counted nowhere and saved nowhere, and a loaded layer is on.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(rate, **kwargs)
+        self.switch = tf.Variable(1.0, trainable=False, name="switch")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training or self.rate == 0:
+            return inputs
+        rate = tf.cast(self.rate * self.switch, inputs.dtype)
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        return tf.nn.experimental.stateless_dropout(inputs, rate, seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +127,7 @@ def classifier_layer(x: KerasTensor, classes: int, kit: LayerKit, name: str, dro
     x = layers.Flatten(name=f"{name}_flatten", dtype=kit.dtype)(x)
     x = layers.Dense(1024, name=f"{name}_dense", dtype=kit.dtype)(x)
     x = kit.relu(x, f"{name}_dense_relu")
-    x = layers.Dropout(dropout, name=f"{name}_dropout", dtype=kit.dtype)(x)
+    x = SwitchedDropout(dropout, name=f"{name}_dropout", dtype=kit.dtype)(x)
     return layers.Dense(classes, name=f"{name}_logits", dtype="float32")(x)
 
 
@@ -157,7 +178,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
             x = inception_layer(x, table[block], kit, f"inception_{block}")
         x = kit.norm_relu(x, "main")
         x = layers.GlobalAveragePooling2D(name="main_pool", dtype=dtype)(x)
-        x = layers.Dropout(main_rate, name="main_dropout", dtype=dtype)(x)
+        x = SwitchedDropout(main_rate, name="main_dropout", dtype=dtype)(x)
         main = layers.Dense(classes, name="main_logits", dtype="float32")(x)
         if as_published:
             main = layers.ReLU(name="main_output_relu", dtype="float32")(main)
@@ -176,6 +197,15 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
             "as_published": as_published,
             "name": name,
         }
+
+    def set_dropout(self, active: bool) -> None:
+        """Switch dropout on, as it is at first, or off, also in steps already traced or compiled from this network.
+
+        Off, a training step computes what a network made with `dropout=False` computes, by the same kernels as on.
+        """
+        for layer in self.layers:
+            if isinstance(layer, SwitchedDropout):
+                layer.switch.assign(float(active))
 
     def get_config(self) -> dict[str, Any]:
         return dict(self._arguments)

@@ -13,6 +13,7 @@ from gnet_core.config import GnetError, StepConfig
         ("execution", "turbo"),
         ("precision", "float64"),
         ("widths", "wide"),
+        ("part", "backward"),
         ("batch_size", 0),
         ("batch_size", -1),
         ("batch_size", "8"),
@@ -61,6 +62,7 @@ def test_an_unknown_recorded_field_is_named():
 def test_the_name_holds_the_axes_and_whatever_else_is_not_the_default():
     assert StepConfig().name == "graph-float32-b32-i224-synthetic-cpu"
     assert StepConfig(device="gpu:1", data="/some/My Data").name == "graph-float32-b32-i224-My_Data-gpu1"
+    assert StepConfig(part="forward").name == "graph-float32-b32-i224-synthetic-cpu-part=forward"
     assert StepConfig(as_published=True).name == "graph-float32-b32-i224-synthetic-cpu-as_published=True"
 
 

@@ -6,7 +6,15 @@ import pytest
 import tensorflow as tf
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.model import PAPER, GoogleNet_2, LayerKit, build_model, classifier_layer, inception_layer
+from gnet_core.model import (
+    PAPER,
+    GoogleNet_2,
+    LayerKit,
+    SwitchedDropout,
+    build_model,
+    classifier_layer,
+    inception_layer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +132,69 @@ def test_dropout_can_be_switched_off():
     assert rates == {"main_dropout": 0.0, "class_1_dropout": 0.0, "class_2_dropout": 0.0}
 
 
+def test_the_switch_is_no_weight(small):
+    assert not [variable.path for variable in small.variables if "switch" in variable.path]
+    assert len(small.get_weights()) == len(small.weights)
+
+
 def test_as_published_ends_in_a_relu():
     model = build_model(StepConfig(image_size=67, as_published=True))
     assert float(tf.reduce_min(model(tf.random.uniform((4, 67, 67, 3)))[0])) == 0.0
+
+
+@pytest.fixture
+def network_with_dropout():
+    """One of each kind of layer that a step needs, small enough to compile in a second."""
+
+    def build(dtype, rate=0.5):
+        inputs = keras.Input((16,))
+        x = keras.layers.Dense(32, dtype=dtype, kernel_initializer=keras.initializers.GlorotUniform(3))(inputs)
+        x = SwitchedDropout(rate, dtype=dtype, seed=1)(x)
+        return keras.Model(inputs, keras.layers.Dense(4, dtype="float32", kernel_initializer="ones")(x))
+
+    return build
+
+
+@pytest.mark.parametrize("execution", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_dropout_goes_off_and_on_within_one_trace(network_with_dropout, execution, dtype):
+    model, without = network_with_dropout(dtype), network_with_dropout(dtype, rate=0.0)
+    traces = []
+
+    def body(images):
+        traces.append(1)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(images, training=True) ** 2)
+        return loss, tape.gradient(loss, model.trainable_variables)[0]
+
+    step = body if execution == "eager" else tf.function(body, jit_compile=execution == "xla")
+    images = tf.random.stateless_uniform((8, 16), (0, 1))
+    on = [float(step(images)[0]) for _ in range(2)]
+    layer = model.layers[2]
+    layer.switch.assign(0.0)
+    off = [step(images) for _ in range(2)]
+    layer.switch.assign(1.0)
+    on_again = float(step(images)[0])
+
+    assert on[0] != on[1]
+    assert float(off[0][0]) == float(off[1][0])
+    np.testing.assert_array_equal(off[0][1], off[1][1])
+    expected = float(tf.reduce_mean(without(images, training=True) ** 2))
+    assert float(off[0][0]) == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-2)
+    assert on_again not in (on[0], on[1], float(off[0][0]))
+    assert execution == "eager" or len(traces) == 1
+
+
+def test_switched_dropout_drops_its_rate_and_keeps_the_mean():
+    layer = SwitchedDropout(0.7, seed=0)
+    dropped = layer(tf.ones((200, 200)), training=True).numpy()
+    assert np.mean(dropped == 0) == pytest.approx(0.7, abs=0.02)
+    assert np.mean(dropped) == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_array_equal(layer(tf.ones((2, 2)), training=False), 1.0)
+
+
+def test_the_network_switches_all_its_dropout(small):
+    small.set_dropout(False)
+    assert [float(layer.switch) for layer in small.layers if isinstance(layer, SwitchedDropout)] == [0.0] * 3
+    small.set_dropout(True)
+    assert [float(layer.switch) for layer in small.layers if isinstance(layer, SwitchedDropout)] == [1.0] * 3

@@ -1,12 +1,14 @@
 """The train and test step, on a network small enough to compile in a second, in every execution and precision."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from tensorflow.python.eager import context
 
 from gnet_core.config import StepConfig
 from gnet_core.step import make_test_step, make_train_step
@@ -151,3 +153,74 @@ def test_float16_counts_the_steps_that_loss_scaling_skipped_and_leaves_the_weigh
 def test_other_precisions_skip_nothing():
     _, _, step = train(2)
     assert step.skipped_steps() == 0
+
+
+@pytest.mark.parametrize("execution", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("part", ["forward", "gradients"])
+def test_a_part_of_the_step_gives_its_loss_and_moves_statistics_but_no_weight(execution, precision, part):
+    changes = {"execution": execution, "precision": precision}
+    whole_losses, _, whole = train(1, **changes)
+    losses, model, step = train(2, part=part, **changes)
+    assert losses == [pytest.approx(whole_losses[0], rel=1e-3)] * 2
+    before = TinyNetwork(dataclasses.replace(CONFIG, **changes))
+    for new, old in zip(model.trainable_variables, before.trainable_variables, strict=True):
+        np.testing.assert_array_equal(new.numpy(), old.numpy())
+    moved = [(new.numpy() != old.numpy()).any() for new, old in zip(model.variables, before.variables, strict=True)]
+    assert any(moved)
+    assert (step.applied_steps(), step.skipped_steps()) == (0, 0)
+    assert whole.applied_steps() + whole.skipped_steps() == 1
+
+
+def kernels_that_ran(part, **changes):
+    """The kinds of operation in the graph that ran, as TensorFlow's optimiser left it."""
+    config = dataclasses.replace(CONFIG, part=part, **changes)
+    step = make_train_step(TinyNetwork(config), config)
+    context.enable_graph_collection()
+    try:
+        step(*batch(config))
+        graphs = context.export_run_metadata().partition_graphs
+    finally:
+        context.disable_graph_collection()
+    nodes = [node for graph in graphs for node in graph.node]
+    gradients = sum("Conv2DBackpropFilter" in node.op for node in nodes)
+    forward = sum("Conv2D" in node.op and "Backprop" not in node.op for node in nodes)
+    return forward, gradients, sum("adam" in node.name.casefold() and "Assign" in node.op for node in nodes)
+
+
+def test_no_part_of_a_graph_is_pruned_and_nothing_else_is_in_it():
+    assert kernels_that_ran("forward") == (1, 0, 0)
+    assert kernels_that_ran("gradients") == (1, 1, 0)
+    forward, gradients, updates = kernels_that_ran("train")
+    assert (forward, gradients) == (1, 1)
+    assert updates > 0
+
+
+def convolutions_compiled(part):
+    """How many convolutions are left in what XLA compiled and optimised."""
+    config = dataclasses.replace(CONFIG, part=part, execution="xla")
+    step: Any = make_train_step(TinyNetwork(config), config)
+    compiled = step.function.experimental_get_compiler_ir(*batch(config))(stage="optimized_hlo")
+    return compiled.count(" convolution(")
+
+
+def test_no_part_of_an_xla_program_is_pruned():
+    assert [convolutions_compiled(part) for part in ("forward", "gradients", "train")] == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "computed"), [({}, True), ({"aux_weight": 0.0}, False), ({"as_published": True}, True)]
+)
+def test_classifiers_without_a_loss_are_computed_only_as_published(changes, computed):
+    config = dataclasses.replace(CONFIG, **changes)
+    step: Any = make_train_step(TinyNetwork(config), config)
+    graph = step.function.get_concrete_function(*batch(config)).graph
+    assert any("aux_1" in operation.name for operation in graph.get_operations()) == computed
+
+
+def test_applied_steps_count_only_steps_that_moved_the_weights():
+    config = dataclasses.replace(CONFIG, precision="mixed_float16")
+    step = make_train_step(TinyNetwork(config), config)
+    images, labels = batch()
+    step(images * np.inf, labels)
+    assert (step.applied_steps(), step.skipped_steps()) == (0, 1)
