@@ -18,6 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--preset", choices=PRESETS, default="smoke", help="the cases to run by hand (default: smoke)")
     group.addoption("--gnet-case", metavar="JSON", help="the one case to run, as gnet bench names it")
     group.addoption("--gnet-plan", metavar="JSON", help="how long and how often to measure it")
+    group.addoption("--gnet-run", metavar="ID", default="", help="the run that its raw file belongs to")
     group.addoption("--gnet-channel", metavar="FD", type=int, help="descriptor of the runner's channel")
 
 
@@ -52,7 +53,7 @@ def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
     options = request.config.option
     plan = Plan(**json.loads(options.gnet_plan)) if options.gnet_plan else preset_for(options.preset, "cpu").plan
     channel = Channel.inherited(options.gnet_channel) if options.gnet_channel is not None else None
-    yield Timer(plan, Turns(channel))
+    yield Timer(plan, Turns(channel), options.gnet_run)
     if channel:
         channel.close()
 

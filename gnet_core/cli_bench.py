@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +31,11 @@ from gnet_core.command_line import (
     require_device_form,
     seed_option,
 )
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError, StepConfig
 
 if TYPE_CHECKING:
-    from gnet_core.runner import CaseState
-    from gnet_core.sweep import Axis
+    from gnet_core.runner import Runner
+    from gnet_core.sweep import Axis, PlannedCase, Preset, Source, Sweep
     from gnet_core.worker import RunSettings
 
 MEMORY_SHARE = 0.7
@@ -52,95 +53,184 @@ MEMORY_SHARE = 0.7
 @click.option("--image-size", type=Whole("image_size"), help="Pixels a side.")
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @seed_option
-@click.option("--memory", type=Whole("memory"), metavar="BYTES", help="A worker may take; else 70 % of what is free.")
+@click.option("--memory", type=Whole("memory"), metavar="BYTES", help="For all workers; else 70 % of what is free.")
 @click.option("--profile", is_flag=True, help="Trace a case as well, and report where its time goes.")
+@click.option("--aa", is_flag=True, help="Compare a case with itself as well: the machine's own noise.")
+@click.option("--python", multiple=True, metavar="NAME=INTERPRETER", help="Measure from this one; several: compare.")
+@click.option("--against", metavar="REV", help="Compare the working tree with this git revision.")
 @out_option("<date-time>-<device>")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the interrupted run in this directory.")
 @as_json_option
-def bench(
-    suites: tuple[str, ...],
-    preset: str,
-    device: str,
-    replicates: int | None,
-    execution: tuple[str, ...] | None,
-    precision: tuple[str, ...] | None,
-    batch_size: tuple[int, ...] | None,
-    image_size: int | None,
-    data: str,
-    seed: int,
-    memory: int | None,
-    profile: bool,
-    out: Path | None,
-    as_json: bool,
-) -> int:
-    """Measure SUITEs (throughput, execution, precision, batch-size; none named: all) and write a run directory."""
-    from gnet_core import machine, runner, sweep, worker
-    from gnet_core.files import make_empty_directory, require_empty
+@click.pass_context
+def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, as_json: bool, **asked: Any) -> int:
+    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary; none named: what the preset has)
+    and write a run directory.
+    """
+    from gnet_core import records
+    from gnet_core.files import require_empty
 
-    checkout = runner.find_checkout(Path.cwd())
-    found = runner.choose_suites(runner.discover(checkout), suites)
-    # What can be told at once is told before TensorFlow is asked about its devices.
-    sweep.preset_for(preset, "cpu")
-    classes, images, data = _look_at(data)
-    StepConfig(data=data, seed=seed, image_size=image_size or StepConfig().image_size)
-    require_device_form(device)
+    previous = None
+    if resume is not None:
+        if out is not None:
+            raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
+        previous = records.read_run_document(resume)
+        _refuse_what_differs(context, asked, previous["options"], resume)
+        asked = {**previous["options"], "memory": previous["memory_bytes"]}
     if out is not None:
         require_empty(out)
-
-    environment = runner.probe()
-    environment["machine"]["commit"] = machine.commit(checkout)
-    device = machine.choose_device(device, environment)
-    chosen_preset = sweep.preset_for(preset, device)
-    asked: dict[Axis, tuple[Any, ...] | None] = {
-        "execution": execution,
-        "precision": precision,
-        "batch_size": batch_size,
-    }
-    cases = sweep.Sweep(
-        preset=chosen_preset,
-        template=StepConfig(
-            device=device, image_size=image_size or chosen_preset.image_size, data=data, seed=seed, classes=classes
-        ),
-        chosen={axis: values for axis, values in asked.items() if values},
-    )
-    planned = sweep.plan_cases([item.suite for item in found], cases)
-    states = runner.make_states(planned, found, environment, images)
-    out = out or default_directory("", device)
-    make_empty_directory(out)
-    settings = worker.RunSettings(
-        checkout=checkout,
-        directory=out.resolve(),
-        plan=chosen_preset.plan,
-        replicates=replicates or chosen_preset.replicates,
-        memory_bytes=memory or int(MEMORY_SHARE * machine.available_memory_bytes()),
-    )
-    document = {
-        "created": now(),
-        "preset": preset,
-        "device": device,
-        "seed": seed,
-        "replicates": settings.replicates,
-        "plan": dataclasses.asdict(chosen_preset.plan),
-        "memory_bytes": settings.memory_bytes,
-        "environment": environment,
-        "suites": [item.suite.to_dict() for item in found],
-    }
-    profiled = cases.cases()[0] if profile else None
-    return _run_and_report(states, settings, document, profiled, as_json=as_json)
+    with contextlib.ExitStack() as stack:
+        plan = _Plan(asked, stack)
+        runner, settings = plan.runner(resume or out or default_directory("", plan.device), previous)
+        return _run_and_report(runner, settings, plan.profiled, as_json=as_json)
 
 
-def _run_and_report(
-    states: list[CaseState],
-    settings: RunSettings,
-    document: dict[str, Any],
-    profiled: StepConfig | None,
-    *,
-    as_json: bool,
-) -> int:
-    from gnet_core import records, report, runner
+class _Plan:
+    """What was asked, turned into cases, sources and settings. Raises GnetError for what cannot be done."""
 
-    expected = sum(runner.expected_seconds(state.config, settings.plan) for state in states) * settings.replicates
+    def __init__(self, asked: Mapping[str, Any], stack: contextlib.ExitStack) -> None:
+        from gnet_core import machine, runner, sources, sweep
+
+        self._asked = asked
+        self._checkout = runner.find_checkout(Path.cwd())
+        # What can be told at once is told before TensorFlow is asked about its devices.
+        sweep.preset_for(asked["preset"], "cpu")
+        self._found = runner.choose_suites(runner.discover(self._checkout), asked["suites"], asked["preset"])
+        classes, self._images, data = _look_at(asked["data"])
+        StepConfig(data=data, seed=asked["seed"], image_size=asked["image_size"] or StepConfig().image_size)
+        require_device_form(asked["device"])
+        self._sources = self._find_sources(stack)
+        self._environments = {
+            name: runner.probe(source) for name, source in self._sources.items() if name != sources.AGAIN
+        }
+        if sources.AGAIN in self._sources:
+            self._environments[sources.AGAIN] = next(iter(self._environments.values()))
+        self.environment = next(iter(self._environments.values()))
+        self.device = machine.choose_device(asked["device"], self.environment)
+        self._preset: Preset = sweep.preset_for(asked["preset"], self.device)
+        template = StepConfig(
+            device=self.device,
+            image_size=asked["image_size"] or self._preset.image_size,
+            data=data,
+            seed=asked["seed"],
+            classes=classes,
+        )
+        axes: tuple[Axis, ...] = sweep.AXES
+        chosen = {axis: tuple(asked[axis]) for axis in axes if asked[axis]}
+        self._sweep: Sweep = sweep.Sweep(preset=self._preset, template=template, chosen=chosen)
+        self._planned = self._plan_cases()
+        self.profiled = self._sweep.cases()[0] if asked["profile"] else None
+
+    def runner(self, directory: Path, previous: dict[str, Any] | None) -> tuple[Runner, RunSettings]:
+        """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
+        from gnet_core import machine
+        from gnet_core.files import make_empty_directory
+        from gnet_core.runner import Runner, make_states
+        from gnet_core.worker import RunSettings
+
+        if previous is not None and (other := machine.differences(previous["environment"], self.environment)):
+            told = "; ".join(str(difference) for difference in other)
+            raise GnetError(f"resume: this is not what {directory} was measured with: {told}")
+        asked = self._asked
+        states = make_states(self._planned, self._found, self._environments, self._images)
+        if previous is None:
+            make_empty_directory(directory)
+        document = previous or {"created": now(), "options": _recorded(asked)}
+        settings = RunSettings(
+            directory=directory.resolve(),
+            plan=self._preset.plan,
+            replicates=asked["replicates"] or self._preset.replicates,
+            memory_bytes=asked["memory"] or int(MEMORY_SHARE * machine.available_memory_bytes()),
+            seed=asked["seed"],
+            run=document["created"],
+            with_peaks=asked["preset"] != "smoke",
+            sources=self._sources,
+        )
+        document |= {
+            "preset": asked["preset"],
+            "device": self.device,
+            "seed": asked["seed"],
+            "replicates": settings.replicates,
+            "plan": dataclasses.asdict(settings.plan),
+            "memory_bytes": settings.memory_bytes,
+            "environment": self.environment,
+            "environments": self._environments,
+            "suites": self._described_suites(),
+        }
+        suites = [item.suite for item in self._found]
+        runner = Runner(states, suites, settings, document)
+        if previous is not None:
+            runner.resume(previous)
+        return runner, settings
+
+    def _find_sources(self, stack: contextlib.ExitStack) -> dict[str, Source]:
+        from gnet_core import sources
+        from gnet_core.sweep import Source
+
+        asked = self._asked
+        found = {"": Source(checkout=self._checkout)}
+        if asked["python"] and asked["against"]:
+            raise GnetError(f"against: {asked['against']!r} cannot be named beside --python; compare one thing")
+        if asked["python"]:
+            found = sources.interpreters(asked["python"], self._checkout)
+        elif asked["against"]:
+            found = stack.enter_context(sources.against(asked["against"], self._checkout))
+        if asked["aa"]:
+            first = next(iter(found.values()))
+            found[sources.AGAIN] = dataclasses.replace(first, name=sources.AGAIN)
+        return found
+
+    def _plan_cases(self) -> list[PlannedCase]:
+        from gnet_core import sweep
+        from gnet_core.sources import AGAIN
+
+        names = [name for name in self._sources if name != AGAIN]
+        planned = sweep.plan_cases([item.suite for item in self._found], self._sweep, names)
+        if self._asked["aa"]:
+            usual = self._sweep.cases()[0]
+            twin = next((case for case in planned if case.config == usual), planned[0])
+            planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
+        return planned
+
+    def _described_suites(self) -> list[dict[str, Any]]:
+        from gnet_core.sources import AGAIN
+
+        described = [item.suite.to_dict() for item in self._found]
+        first, *others = [name for name in self._sources if name != AGAIN]
+        if others:
+            question = f"How fast are the same cases from {', '.join(others)} as from {first}?"
+            described.append({"name": "sources", "question": question, "varies": "source", "base": first})
+        if AGAIN in self._sources:
+            question = "How far is identical code from itself here?"
+            described.append({"name": "aa", "question": question, "varies": "source", "base": first})
+        return described
+
+
+def _recorded(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as run.json keeps them; a path as it is seen from anywhere."""
+    return {**asked, "data": _look_at(asked["data"])[2]}
+
+
+def _refuse_what_differs(
+    context: click.Context, asked: Mapping[str, Any], before: Mapping[str, Any], directory: Path
+) -> None:
+    """Raise GnetError for an option that was given and is not what the run was started with."""
+    for name, value in asked.items():
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        given = list(value) if isinstance(value, tuple) else value
+        was = before.get(name)
+        if given != (list(was) if isinstance(was, tuple) else was):
+            raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; leave it out")
+
+
+def _run_and_report(runner: Runner, settings: RunSettings, profiled: StepConfig | None, *, as_json: bool) -> int:
+    from gnet_core import records, report
+    from gnet_core.cohort import expected_seconds
+
+    click.echo(_what_can_be_told(settings), err=True)
+    expected = sum(expected_seconds(job.case.config, settings.plan) for job in runner.open_jobs())
     with _progress_bar(expected) as progress:
-        complete = runner.run(states, settings, document, progress, profiled)
+        complete = runner.run(progress, profiled)
     result = records.load_run(settings.directory)
     report.write(result)
     if as_json:
@@ -149,9 +239,22 @@ def _run_and_report(
         click.echo(report.to_terminal(result))
         click.echo(f"\nReport: {settings.directory / 'report.md'}")
     if not complete:
-        complain(f"interrupted; what was finished is in {settings.directory}")
+        complain(f"interrupted; what was finished is in {settings.directory}, and --resume goes on with it")
         return INTERRUPTED
     return CASES_FAILED if report.failures(result) else FINE
+
+
+def _what_can_be_told(settings: RunSettings) -> str:
+    from gnet_core import stats
+
+    processes, turns = settings.replicates, settings.plan.turns
+    effect = stats.resolvable_effect(processes, turns)
+    if effect is None:
+        return f"1 process × {turns} turns a case: a first look; it cannot tell any effect from chance"
+    return (
+        f"{processes} processes × {turns} turns a case: on a shared machine they find a difference of "
+        f"{effect:.1%} 9 times in 10; the report tells what they could find here"
+    )
 
 
 @contextmanager

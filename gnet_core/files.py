@@ -6,11 +6,15 @@ from pathlib import Path
 
 from gnet_core.config import GnetError
 
-RUN_FORMAT_VERSION = 1
+RUN_FORMAT_VERSION = 2
 """Of run.json."""
 
-RAW_FORMAT_VERSION = 1
+RAW_FORMAT_VERSION = 2
 """Of what a worker adds to pytest-benchmark's file, its extra_info."""
+
+
+TURNS_FILE = "turns.csv"
+"""In a run directory: a line a turn, and what the machine was like during it."""
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,8 +1,9 @@
 """What a runner and its worker say to each other: one JSON object a line over a socket the worker inherits.
 
 The worker: {"event": "phase", "name"} when it enters one, {"event": "ready", "step_seconds", "block_steps"},
-{"event": "turn_done"}, {"event": "failed", "kind", "message"}. The runner: {"turn": its number, "after_others": whether
-other workers had turns since this one's last}. The end of the stream is the other's death.
+{"event": "turn_done", "steps": run in it}, {"event": "failed", "kind", "message"}. The runner: {"turn": its number,
+"after_others": whether other workers had turns since this one's last}, and {"finish": true} when there are no more
+turns, which may be early. The end of the stream is the other's death.
 """
 
 from __future__ import annotations

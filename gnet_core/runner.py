@@ -1,28 +1,31 @@
-"""In the parent: finds the cases, starts a worker for each, hands out turns, and survives whatever befalls a worker.
-
-One worker is alive at a time. Everything finished is on disk before the next begins.
-"""
+"""In the parent: finds the cases, runs them cohort by cohort, and keeps run.json true to what is finished."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import math
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import RUN_FORMAT_VERSION, write_whole
-from gnet_core.machine import precision_support, require_precision
-from gnet_core.sweep import Plan, PlannedCase, Suite
-from gnet_core.worker import RunSettings, Worker, WorkerLost
+from gnet_core.files import RUN_FORMAT_VERSION, TURNS_FILE, write_whole
+from gnet_core.machine import commit, precision_support, require_precision
+from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
+from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
+from gnet_core.worker import RunSettings
 
 PROBE_LIMIT_SECONDS = 180
+GPU_CONTEXT_BYTES = 2**30
+"""What CUDA takes of a GPU for each process, which TensorFlow's own count does not see."""
+GPU_MEMORY_SHARE = 0.7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,17 +40,15 @@ class FoundSuite:
 class CaseState:
     """What became of a case so far. `status` stays None while nothing was measured, and `note` then says why."""
 
-    config: StepConfig
-    suites: tuple[str, ...]
-    module: Path
+    case: PlannedCase
+    module: str
+    """The file in benchmarks/ that measures it."""
     status: str | None = None
     note: str = ""
     raw: list[str] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
 
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the seconds' worth of expected work (see `expected_seconds`) just finished."""
+    def add_note(self, told: str) -> None:
+        self.note = f"{self.note}; {told}" if self.note else told
 
 
 def find_checkout(start: Path) -> Path:
@@ -77,20 +78,25 @@ def discover(checkout: Path) -> list[FoundSuite]:
     return sorted(found, key=lambda item: (item.suite.position, item.suite.name))
 
 
-def choose_suites(found: list[FoundSuite], names: tuple[str, ...]) -> list[FoundSuite]:
-    """Those named, or all when none is. Raises GnetError for a name that no module declares."""
+def choose_suites(found: list[FoundSuite], names: tuple[str, ...], preset: str) -> list[FoundSuite]:
+    """Those named; when none is, all that the preset has. Raises GnetError for a name that no module declares."""
     known = [item.suite.name for item in found]
     for name in names:
         if name not in known:
             raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(known)}")
-    return [item for item in found if not names or item.suite.name in names]
+    if names:
+        return [item for item in found if item.suite.name in names]
+    return [item for item in found if preset == "full" or not item.suite.only_full]
 
 
-def probe(python: str = sys.executable) -> dict[str, Any]:
-    """The machine and TensorFlow as another process of that interpreter sees them. Raises GnetError naming it."""
+def probe(source: Source) -> dict[str, Any]:
+    """The machine and TensorFlow as a process of that source sees them, with its commit. Raises GnetError naming it."""
+    python = source.python
     command = [python, "-m", "gnet_core", "info", "--json"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT_SECONDS, check=False)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=PROBE_LIMIT_SECONDS, check=False, cwd=source.checkout
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"python: {python} could not be asked about its TensorFlow ({error})") from error
     try:
@@ -100,74 +106,248 @@ def probe(python: str = sys.executable) -> dict[str, Any]:
         raise GnetError(f"python: {python} could not describe its TensorFlow; it said: {said}") from None
     if not isinstance(environment, dict) or not {"machine", "tensorflow"} <= environment.keys():
         raise GnetError(f"python: {python} gave no description of its TensorFlow; does it have the same gnet?")
+    environment["machine"]["commit"] = commit(source.checkout)
     return environment
 
 
 def make_states(
-    planned: list[PlannedCase], found: list[FoundSuite], environment: Mapping[str, Any], most_images: float = math.inf
+    planned: Sequence[PlannedCase],
+    found: Sequence[FoundSuite],
+    environments: Mapping[str, Mapping[str, Any]],
+    most_images: float = math.inf,
 ) -> list[CaseState]:
     """A state for each case. One that cannot be run is `unsupported` from the start: a precision that its device cannot
-    do, or a batch of more than `most_images`, the images that there are. Raises GnetError where nothing else is left.
+    do, or a batch of more than `most_images`, the images that there are. `environments` has one for each source. Raises
+    GnetError where nothing else is left.
     """
-    modules = {item.suite.name: item.module for item in found}
+    modules = {item.suite.name: item.module.name for item in found}
     states = []
     for case in planned:
-        state = CaseState(config=case.config, suites=case.suites, module=modules[case.suites[0]])
-        support = precision_support(environment, case.config.device)[case.config.precision]
+        config = case.config
+        # Every module times any case; a case that no suite asked for, as of an A/A comparison, takes the first.
+        state = CaseState(case=case, module=modules.get(case.suites[0], found[0].module.name))
+        support = precision_support(environments[case.source], config.device)[config.precision]
         if not support.supported:
             state.status, state.note = "unsupported", support.reason
-        elif case.config.batch_size > most_images:
+        elif config.batch_size > most_images:
             state.status, state.note = "unsupported", f"the data has only {most_images} images to train on"
         states.append(state)
     if all(state.status == "unsupported" for state in states):
-        config, note = states[0].config, states[0].note
-        require_precision(config.precision, config.device, environment)
-        raise GnetError(f"batch_size: {config.batch_size} is too large; {note}, so use at most {most_images}")
+        case, note = states[0].case, states[0].note
+        require_precision(case.config.precision, case.config.device, environments[case.source])
+        raise GnetError(f"batch_size: {case.config.batch_size} is too large; {note}, so use at most {most_images}")
     return states
 
 
-def expected_seconds(config: StepConfig, plan: Plan) -> float:
-    """A guess at a worker's time, only to weigh cases against each other in a progress bar.
+class Runner:
+    """Measures the cases that are still open. `document` is what run.json says besides cases and cohorts."""
 
-    From a 2-core CPU: seconds until the first step, and seconds an image of 224×224.
-    """
-    start, an_image = {"eager": (12, 0.25), "graph": (25, 0.08), "xla": (45, 0.11)}[config.execution]
-    step = an_image * config.batch_size * (config.image_size / 224) ** 2 if config.device == "cpu" else 0.0
-    turn = step if step > plan.block_seconds else 2 * plan.block_seconds
-    return start + plan.warmup_steps * step + plan.turns * turn
+    def __init__(
+        self, states: list[CaseState], suites: Sequence[Suite], settings: RunSettings, document: dict[str, Any]
+    ) -> None:
+        self._states = {state.case: state for state in states}
+        self._compared = comparisons([state.case for state in states], suites)
+        self._settings = settings
+        self._document = document
+        self._cohorts: list[dict[str, Any]] = []
+        """As run.json has them: the workers' stems, the order of their turns, and whether they are finished."""
+        self._turns: list[dict[str, Any]] = []
 
+    def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
+        """Measure what is open, then trace the case `profiled`; True when nothing interrupted it.
 
-def run(
-    states: list[CaseState],
-    settings: RunSettings,
-    document: dict[str, Any],
-    progress: Progress,
-    profiled: StepConfig | None = None,
-) -> bool:
-    """Measure every case that is still open, then trace the case `profiled`; True when nothing interrupted it.
+        run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk.
+        """
+        (self._settings.directory / "raw").mkdir(exist_ok=True)
+        try:
+            with self._unless_interrupted():
+                if not self._cohorts:
+                    self._plan_cohorts(progress)
+                self._measure_peaks(progress)
+                for number, cohort in enumerate(self._cohorts, start=1):  # grows while it is gone through
+                    if not cohort["complete"]:
+                        self._run_cohort(number, cohort, progress)
+                if len(self._cohorts) > 1:
+                    self._measure_peaks(progress)
+                if profiled is not None:
+                    progress(f"{profiled.name}: tracing where its time goes", 0.0)
+                    self._document["profile_note"] = profile_case(profiled, self._settings)
+                self.write(complete=True)
+                return True
+        finally:
+            if not self._document.get("complete"):
+                self.write(complete=False)
+        return False
 
-    `document` is what run.json says besides the cases; it is written anew after every case. Ctrl-C stops the worker of
-    the moment, whose case stays unmeasured, and keeps the rest.
-    """
-    (settings.directory / "raw").mkdir(exist_ok=True)
-    document["order"] = []
-    complete = False
-    try:
-        _write_document(states, settings, document, complete=False)
-        for replicate in range(1, settings.replicates + 1):
-            for state in states:
-                _measure_replicate(state, replicate, states, settings, document, progress)
-                _write_document(states, settings, document, complete=False)
-        if profiled is not None:
-            progress(f"{profiled.name}: tracing where its time goes", 0.0)
-            document["profile_note"] = profile_case(profiled, settings)
-        complete = True
-    except KeyboardInterrupt:
-        for state in states:
-            if state.status is None and not state.note:
-                state.note = "interrupted before it was measured"
-    _write_document(states, settings, document, complete=complete)
-    return complete
+    def resume(self, previous: Mapping[str, Any]) -> None:
+        """Take over what a run that was interrupted has finished, as its run.json tells. Raises GnetError."""
+        cases = {state.case.name: state for state in self._states.values()}
+        recorded = {case["case"]: case for case in previous["cases"]}
+        if cases.keys() != recorded.keys():
+            other = sorted(cases.keys() ^ recorded.keys())
+            raise GnetError(f"resume: the run has other cases than this version would measure, such as {other[0]}")
+        for state in cases.values():
+            before = recorded[state.case.name]
+            if before["config"] != state.case.config.to_dict():
+                raise GnetError(f"resume: case {state.case.name} was measured with another configuration; start anew")
+        self._cohorts = [dict(cohort) for cohort in previous["cohorts"]]
+        finished = {f"raw/{stem}.json" for cohort in self._cohorts if cohort["complete"] for stem in cohort["workers"]}
+        for state in cases.values():
+            before = recorded[state.case.name]
+            state.raw = [raw for raw in before["raw"] if raw in finished]
+            if (before["status"] == "ok" and state.raw) or before["status"] not in ("ok", None):
+                state.status, state.note = before["status"], before["note"]
+        turns = self._settings.directory / TURNS_FILE
+        if turns.is_file():
+            complete = {number for number, cohort in enumerate(self._cohorts, start=1) if cohort["complete"]}
+            kept = pd.read_csv(turns)
+            self._turns = kept[kept["cohort"].isin(complete)].to_dict("records")  # type: ignore[assignment]
+
+    def open_jobs(self) -> list[Job]:
+        """What there is to measure."""
+        if self._cohorts:
+            stems = [stem for cohort in self._cohorts if not cohort["complete"] for stem in cohort["workers"]]
+            return [self._job_of(stem) for stem in stems]
+        replicates = range(1, self._settings.replicates + 1)
+        open_cases = [state.case for state in self._states.values() if state.status is None]
+        return [Job(case=case, replicate=replicate) for replicate in replicates for case in open_cases]
+
+    def write(self, *, complete: bool) -> None:
+        """run.json, whole."""
+        cases = []
+        for state in self._states.values():
+            case = state.case
+            told: dict[str, Any] = {"case": case.name, "config": case.config.to_dict(), "source": case.source}
+            told |= {"suites": list(case.suites), "status": state.status, "note": state.note, "raw": state.raw}
+            cases.append(told)
+        self._document["complete"] = complete
+        whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": self._cohorts, "cases": cases}
+        write_whole(self._settings.directory / "run.json", json.dumps(whole, indent=1))
+
+    @contextlib.contextmanager
+    def _unless_interrupted(self) -> Iterator[None]:
+        """Ctrl-C ends what is going on, and is told of every case that it left unmeasured."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            for state in self._states.values():
+                if state.status is None and not state.note:
+                    state.note = "interrupted before it was measured"
+
+    def _plan_cohorts(self, progress: Progress) -> None:
+        self.write(complete=False)
+        open_cases = [state.case for state in self._states.values() if state.status is None]
+        on_gpu = any(case.config.device != "cpu" for case in open_cases)
+        sizes, memory = self._probed_sizes(open_cases, progress) if on_gpu else self._estimated_sizes(open_cases)
+        open_cases = [case for case in open_cases if case in sizes]
+        compared = [pair for pair in self._compared if set(pair) <= set(open_cases)]
+        parts = groups(open_cases, compared)
+        for jobs in cohorts(parts, self._settings.replicates, memory, sizes):
+            self._cohorts.append({"workers": [job.stem for job in jobs], "order": [], "complete": False})
+        self.write(complete=False)
+
+    def _estimated_sizes(self, cases: list[PlannedCase]) -> tuple[dict[PlannedCase, int], int]:
+        return {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
+
+    def _probed_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
+        """What each case takes of a GPU, which no formula knows: each runs alone for a turn, in ascending batches.
+
+        One that is out of memory is a row from then on, and larger batches of the same are not tried.
+        """
+        (device,) = {case.config.device for case in cases}
+        plan = dataclasses.replace(self._settings.plan, turns=1)
+        settings = dataclasses.replace(self._settings, plan=plan)
+        sizes = {}
+        for case in sorted(cases, key=lambda case: case.config.batch_size):
+            job = Job(case=case, replicate=0)
+            if not self._still_wanted(job):
+                continue
+            progress(f"{case.name}: what memory does it take?", 0.0)
+            outcome = Cohort([job], 0, settings, self._module_of, lambda _what, _seconds: None).run()
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            if job in outcome.lost:
+                self._states[case].status, self._states[case].note = outcome.lost[job].status, outcome.lost[job].note
+                continue
+            raw = self._settings.directory / outcome.finished[job]
+            (measured,) = json.loads(raw.read_text())["benchmarks"]
+            sizes[case] = measured["extra_info"]["peak_memory_bytes"] + GPU_CONTEXT_BYTES
+            raw.unlink()
+        return sizes, _gpu_memory_bytes(self._document["environment"], device)
+
+    def _run_cohort(self, number: int, cohort: dict[str, Any], progress: Progress) -> None:
+        jobs = [job for stem in cohort["workers"] if self._still_wanted(job := self._job_of(stem))]
+        cohort["workers"] = [job.stem for job in jobs]
+        if jobs:
+            outcome = Cohort(jobs, number, self._settings, self._module_of, progress).run()
+            self._take_over(outcome)
+            cohort["order"] = outcome.order
+            for job in outcome.crowded:
+                self._cohorts.append({"workers": [job.stem], "order": [], "complete": False})
+            if outcome.interrupted:
+                self._write_turns()
+                raise KeyboardInterrupt
+        cohort["complete"] = True
+        self._write_turns()
+        self.write(complete=False)
+
+    def _take_over(self, outcome: Outcome) -> None:
+        for job, raw in outcome.finished.items():
+            state = self._states[job.case]
+            state.raw.append(raw)
+            if state.status not in (None, "ok"):  # an earlier replicate was lost
+                state.note = f"a replicate was lost ({state.status}): {state.note}"
+            state.status = "ok"
+        for job, lost in outcome.lost.items():
+            state = self._states[job.case]
+            if state.raw:  # other replicates stand
+                state.add_note(f"replicate {job.replicate} lost ({lost.status}): {lost.note}")
+            else:
+                state.status, state.note = lost.status, lost.note
+        self._turns += outcome.turns
+
+    def _write_turns(self) -> None:
+        if not self._turns:
+            return
+        table = pd.DataFrame(self._turns)
+        write_whole(self._settings.directory / TURNS_FILE, str(table.to_csv(index=False, lineterminator="\n")))
+
+    def _job_of(self, stem: str) -> Job:
+        name, _, replicate = stem.rpartition(".r")
+        case = next((case for case in self._states if case.name == name), None)
+        if case is None or not replicate.isdecimal():
+            raise GnetError(f"resume: worker {stem!r} belongs to no case of the run")
+        return Job(case=case, replicate=int(replicate))
+
+    def _module_of(self, job: Job) -> str:
+        return self._states[job.case].module
+
+    def _still_wanted(self, job: Job) -> bool:
+        """Not when the case failed before, nor when a smaller batch of the same was out of memory."""
+        state = self._states[job.case]
+        too_large = self._smaller_batch_out_of_memory(job.case)
+        if state.status is None and too_large is not None:
+            state.note = f"not run: batch size {too_large} was out of memory already"
+        return state.status in (None, "ok") and too_large is None
+
+    def _smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:
+        """The batch size at which the same case ran out of memory, if a smaller one did."""
+        for other in self._states.values():
+            smaller = other.case.config.batch_size
+            same = dataclasses.replace(other.case.config, batch_size=case.config.batch_size) == case.config
+            if same and other.status == "oom" and smaller < case.config.batch_size:
+                return smaller
+        return None
+
+    def _measure_peaks(self, progress: Progress) -> None:
+        """Before the cases and after: the best of both is the peak, since the machine may have had a slow minute."""
+        configs = [case.config for case, state in self._states.items() if state.status in (None, "ok")]
+        precisions = sorted({config.precision for config in configs})
+        if not precisions or not self._settings.with_peaks:
+            return
+        progress("the device's peaks", 0.0)
+        passes = self._document.setdefault("peaks", [])
+        passes.append(peaks(configs[0].device, precisions, self._settings))
 
 
 def profile_case(config: StepConfig, settings: RunSettings) -> str:
@@ -175,74 +355,40 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
     words = ["--execution", config.execution, "--precision", config.precision, "--batch-size", str(config.batch_size)]
     words += ["--image-size", str(config.image_size), "--device", config.device, "--seed", str(config.seed)]
     words += ["--out", str(settings.directory / "traces" / config.name), "--json"]
-    command = [settings.python, "-m", "gnet_core", "profile", *words]
-    limit = settings.plan.limit_seconds
+    _said, why_not = _ask(["gnet_core", "profile", *words], settings)
+    return why_not
+
+
+def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict[str, Any]:
+    """By precision, what the device does at best (see gnet_core.peaks), or {"error": why that is not known}."""
+    said, why_not = _ask(["gnet_core.peaks", "--device", device, "--precision", ",".join(precisions)], settings)
+    if why_not:
+        return {"error": why_not}
+    try:
+        found = json.loads(said)
+    except ValueError:
+        return {"error": f"it said {said[:80]!r}"}
+    return found if isinstance(found, dict) else {"error": f"it said {said[:80]!r}"}
+
+
+def _ask(words: list[str], settings: RunSettings) -> tuple[str, str]:
+    """What `python -m words` prints, and why it failed, else ""."""
+    source, limit = settings.own_source, settings.plan.limit_seconds
+    command = [source.python, "-m", *words]
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, check=False, cwd=settings.checkout
+            command, capture_output=True, text=True, timeout=limit, check=False, cwd=source.checkout
         )
     except subprocess.TimeoutExpired:
-        return f"the profiler had not finished after {limit:g} s"
+        return "", f"{words[0]} had not finished after {limit:g} s"
     if answer.returncode != 0:
-        return (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
-    return ""
+        return "", (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
+    return answer.stdout, ""
 
 
-def _measure_replicate(
-    state: CaseState,
-    replicate: int,
-    states: list[CaseState],
-    settings: RunSettings,
-    document: dict[str, Any],
-    progress: Progress,
-) -> None:
-    weight = expected_seconds(state.config, settings.plan)
-    too_large = _smaller_batch_out_of_memory(state, states)
-    if state.status is None and too_large is not None:
-        state.note = f"not run: batch size {too_large} was out of memory already"
-    if state.status not in (None, "ok") or too_large is not None:
-        progress(state.config.name, weight)
-        return
-    stem = f"{state.config.name}.r{replicate}"
-    document["order"].append([state.config.name, replicate])
-    start = time.monotonic()
-    left = weight
-
-    def advance(what: str, share: float) -> None:
-        nonlocal left
-        left -= share * weight
-        progress(what, share * weight)
-
-    try:
-        Worker(state.config, state.module, stem, settings, advance).run()
-        state.raw.append(f"raw/{stem}.json")
-        state.status = "ok"
-    except WorkerLost as lost:
-        if state.raw:  # earlier replicates stand
-            told = f"replicate {replicate} lost ({lost.status}): {lost.note}"
-            state.note = f"{state.note}; {told}" if state.note else told
-        else:
-            state.status, state.note = lost.status, lost.note
-    finally:
-        state.seconds += time.monotonic() - start
-    progress(state.config.name, left)  # a lost worker leaves its remaining turns undone
-
-
-def _smaller_batch_out_of_memory(state: CaseState, states: list[CaseState]) -> int | None:
-    """The batch size at which the same case ran out of memory, if a smaller one did."""
-    for other in states:
-        same = dataclasses.replace(other.config, batch_size=state.config.batch_size) == state.config
-        if same and other.status == "oom" and other.config.batch_size < state.config.batch_size:
-            return other.config.batch_size
-    return None
-
-
-def _write_document(
-    states: list[CaseState], settings: RunSettings, document: dict[str, Any], *, complete: bool
-) -> None:
-    cases = []
-    for state in states:
-        case = {"case": state.config.name, "config": state.config.to_dict(), "suites": list(state.suites)}
-        cases.append(case | {"status": state.status, "note": state.note, "raw": state.raw, "seconds": state.seconds})
-    whole = {"format_version": RUN_FORMAT_VERSION, **document, "complete": complete, "cases": cases}
-    write_whole(settings.directory / "run.json", json.dumps(whole, indent=1))
+def _gpu_memory_bytes(environment: Mapping[str, Any], device: str) -> int:
+    """What workers may take of a GPU together: most of it, since what TensorFlow asks for can be in pieces."""
+    gpus = environment["machine"]["gpus"]
+    index = int(device.partition(":")[2])
+    known = gpus[index]["memory_bytes"] if index < len(gpus) else None
+    return int(GPU_MEMORY_SHARE * known) if known else 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gnet_core.config import Execution, GnetError, Precision, StepConfig, require_choice
 
 Axis = Literal["execution", "precision", "batch_size"]
+Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight"]
 PresetName = Literal["smoke", "quick", "full"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
@@ -46,9 +49,13 @@ class Preset:
     plan: Plan = Plan()
 
 
-_POWERS_OF_TWO = tuple(2**n for n in range(12))  # from 4096 on, the stem's map has more values than an int32 counts
+# Without 2, to stay at twenty cases. From 4096 on, the stem's map has more values than an int32 counts.
+_POWERS_OF_TWO = (1, *(2**n for n in range(2, 12)))
 _QUICK_PLAN = Plan(turns=5, limit_seconds=300)
-_FULL_PLAN = Plan(warmup_steps=5, turns=20, limit_seconds=1200)
+# As many processes and turns as find 5 % in 94 of 100 cases under the noise of a shared machine, with 1.5 % between
+# processes and 7 % between blocks, and say SAME of equal cases at a margin of 5 % in 81 (tests/noise.py).
+_FULL_REPLICATES = 8
+_FULL_PLAN = Plan(warmup_steps=5, turns=12, limit_seconds=1200)
 
 _SMOKE = Preset(
     name="smoke",
@@ -76,6 +83,7 @@ _PRESETS = {
             throughput_batch_size=32,
             batch_sizes=(1, 2, 4, 8, 16, 32, 64),
             precisions=("float32", "tf32", "mixed_bfloat16", "mixed_float16"),
+            replicates=_FULL_REPLICATES,
             plan=_FULL_PLAN,
         ),
     ),
@@ -98,6 +106,7 @@ _PRESETS = {
             throughput_batch_size=512,
             batch_sizes=_POWERS_OF_TWO,
             precisions=("float32", "tf32", "mixed_bfloat16", "mixed_float16"),
+            replicates=_FULL_REPLICATES,
             plan=_FULL_PLAN,
         ),
     ),
@@ -141,12 +150,14 @@ class Suite:
     name: str
     question: str
     cases: Callable[[Sweep], list[StepConfig]]
-    varies: Axis | None = None
-    """The axis its table compares along."""
+    varies: Varied | None = None
+    """The field of StepConfig its table compares along."""
     base: Any = None
-    """The value of that axis that the others are compared with; None compares with nothing."""
+    """The value of that field that the others are compared with; None compares with nothing."""
     position: int = 100
     """Where it stands in a report, lowest first."""
+    only_full: bool = False
+    """Left out of the shorter presets unless it is named."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a report needs to know of it."""
@@ -154,15 +165,36 @@ class Suite:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a worker's code and interpreter come from. A run has one, unless it compares several."""
+
+    name: str = ""
+    python: str = sys.executable
+    checkout: Path
+    """The folder with the gnet_core/ and benchmarks/ that the worker runs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedCase:
-    """A case of a run, measured once however many suites ask for it."""
+    """A case of a run, measured by one source however many suites ask for it."""
 
     config: StepConfig
     suites: tuple[str, ...]
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its identifier in tables and file names."""
+        return case_name(self.config, self.source)
 
 
-def plan_cases(suites: Iterable[Suite], sweep: Sweep) -> list[PlannedCase]:
-    """The cases of these suites without repetition, each with the suites that share it.
+def case_name(config: StepConfig, source: str) -> str:
+    """A case's identifier in its run: that of its configuration, and of its source where there are several."""
+    return f"{config.name}@{source}" if source else config.name
+
+
+def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Iterable[str] = ("",)) -> list[PlannedCase]:
+    """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
     Batches ascend, so that memory runs out at the first that is too large. Raises GnetError when nothing is left.
     """
@@ -175,4 +207,32 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep) -> list[PlannedCase]:
     if not wanted:
         raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
     ordered = sorted(wanted, key=lambda config: config.batch_size)
-    return [PlannedCase(config=config, suites=tuple(wanted[config])) for config in ordered]
+    sources = tuple(sources)
+    return [
+        PlannedCase(config=config, suites=tuple(wanted[config]), source=source)
+        for config in ordered
+        for source in sources
+    ]
+
+
+def base_config(suite: Mapping[str, Any], config: StepConfig) -> StepConfig | None:
+    """The case that a suite (see Suite.to_dict) compares this one with, which may be itself; None: with nothing."""
+    if suite["base"] is None or suite["varies"] is None:
+        return None
+    return dataclasses.replace(config, **{suite["varies"]: suite["base"]})
+
+
+def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[tuple[PlannedCase, PlannedCase]]:
+    """Each base with each case that is compared with it: within the suites, and with the first source of its config."""
+    known = {(case.config, case.source): case for case in cases}
+    first: dict[StepConfig, PlannedCase] = {}
+    pairs = []
+    for case in cases:
+        base = first.setdefault(case.config, case)
+        if base is not case:
+            pairs.append((base, case))
+        for suite in suites:
+            wanted = base_config(suite.to_dict(), case.config) if suite.name in case.suites else None
+            if wanted is not None and wanted != case.config and (wanted, case.source) in known:
+                pairs.append((known[wanted, case.source], case))
+    return pairs

@@ -8,18 +8,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import statistics
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.equal_work import TOLERANCE
 from gnet_core.files import RAW_FORMAT_VERSION
 from gnet_core.protocol import Channel
 from gnet_core.sweep import Plan
 
 if TYPE_CHECKING:
     from gnet_core.step import StepResult
+
+COMPARED_UPDATES = len(TOLERANCE["mixed_float16"])
+MOST_OBSERVED = 12
+"""Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
 
 
 class Turns:
@@ -32,20 +38,29 @@ class Turns:
         if self._channel:
             self._channel.send(event=event, **details)
 
-    def wait(self) -> bool:
-        """Return when it is this worker's turn; True if other workers ran since its last one."""
+    def wait(self) -> Literal["first", "again", "over"]:
+        """Return when it is this worker's turn: again, or the first since others ran; or when all turns are over."""
         if not self._channel:
-            return False
+            return "again"
         turn = self._channel.receive()
-        return bool(turn and turn["after_others"])
+        if not turn or "finish" in turn:
+            return "over"
+        return "first" if turn["after_others"] else "again"
+
+    def wait_for_the_end(self) -> None:
+        """Return when no other worker is timing, so that what is still to be looked at disturbs nobody."""
+        if self._channel:
+            self._channel.receive()
 
 
 class Timer:
     """Times cases as one plan says, taking its turns from a runner where there is one."""
 
-    def __init__(self, plan: Plan, turns: Turns) -> None:
-        self._plan = plan
-        self._turns = turns
+    def __init__(self, plan: Plan, turns: Turns, run: str = "") -> None:
+        """`run` is what the run's raw files are told from those of others by."""
+        self.plan = plan
+        self.turns = turns
+        self._run = run
         self._phase_seconds: dict[str, float] = {}
 
     def time_train_step(self, benchmark: Any, config: StepConfig) -> None:
@@ -57,17 +72,18 @@ class Timer:
         try:
             self._time_train_step(benchmark, config)
         except Exception as error:
-            self._turns.announce("failed", kind=failure_kind(error), message=first_line(error))
+            self.turns.announce("failed", kind=failure_kind(error), message=first_line(error))
             raise
 
     def _time_train_step(self, benchmark: Any, config: StepConfig) -> None:
         self._phase_seconds = {}
         with self._phase("import"):
-            from gnet_core import data, device, model, step
+            from gnet_core import data, device, flops, model, precision_proof, step
         with self._phase("build"):
             tensorflow_device = device.prepare(config)
             batches = data.endless_batches(config, tensorflow_device)
-            train_step = step.make_train_step(model.build_model(config), config)
+            network = model.build_model(config)
+            train_step = step.make_train_step(network, config)
             images, labels = next(batches)
             device.synchronise()
         with self._phase("trace"):
@@ -76,60 +92,140 @@ class Timer:
         def run(steps: int) -> StepResult:
             for _ in range(steps):
                 result = train_step(*next(batches))
+                if delay_seconds:
+                    time.sleep(delay_seconds)
             device.synchronise()
             return result
 
+        def observe() -> tuple[int, float]:
+            return train_step.applied_steps(), float(run(1).loss)
+
+        # Dropout's masks differ between executions, so the losses that are compared are those without.
+        network.set_dropout(False)
+        delay_seconds = float(os.environ.get("GNET_DELAY_SECONDS", 0))
         with self._phase("first_call"):
-            loss_first = float(run(1).loss)
+            losses = [observe()]
         warmup_seconds: list[float] = []
         with self._phase("warmup"):
+            losses += [observe() for _ in range(self.plan.warmup_steps)]
+            # Loss scaling skips its first steps, so float16 takes more of them to get as far.
+            while (
+                config.part == "train" and train_step.applied_steps() < COMPARED_UPDATES and len(losses) < MOST_OBSERVED
+            ):
+                losses.append(observe())
+            network.set_dropout(True)
             # Both: a few steps of a fast device are over before its clocks have risen.
-            while len(warmup_seconds) < self._plan.warmup_steps or sum(warmup_seconds) < self._plan.block_seconds:
+            while not warmup_seconds or sum(warmup_seconds) < self.plan.block_seconds:
                 warmup_seconds.append(_seconds(lambda: run(1)))
-        step_seconds = statistics.median(warmup_seconds[len(warmup_seconds) // 2 :])
-        block_steps = max(1, round(self._plan.block_seconds / step_seconds))
-        traces_before = train_step.trace_count
-        single_steps: list[float] = []
-
-        def take_turn() -> None:
-            if self._turns.wait():
-                run(1)  # the first step after others ran finds cold caches, so it stays outside the clock
-
-        def hand_back() -> None:
-            # A block of one step is a synchronised step already; longer blocks are followed by as many single ones.
-            if block_steps > 1:
-                single_steps.extend(_seconds(lambda: run(1)) for _ in range(block_steps))
-            self._turns.announce("turn_done")
-
-        self._turns.announce("ready", step_seconds=step_seconds, block_steps=block_steps)
-        last = benchmark.pedantic(
-            lambda: run(block_steps), setup=take_turn, teardown=hand_back, rounds=self._plan.turns, iterations=1
-        )
+        blocks = Blocks(self.turns, run, lambda: train_step.trace_count, self.plan, statistics.median(warmup_seconds))
+        last = blocks.time(benchmark)
         peak_bytes, memory_source = device.peak_memory(config)
+        steps, skipped = train_step.calls, train_step.skipped_steps()
+        try:
+            share, why_no_share = precision_proof.low_precision_share(train_step, images, labels), ""
+        except GnetError as error:
+            share, why_no_share = None, str(error)
         benchmark.extra_info.update(
             format_version=RAW_FORMAT_VERSION,
+            run=self._run,
             case=config.name,
             config=config.to_dict(),
-            block_steps=block_steps,
+            **blocks.to_dict(),
             phase_seconds=self._phase_seconds,
             warmup_step_seconds=warmup_seconds,
-            single_step_seconds=single_steps,
             traces=train_step.trace_count,
-            retraces_while_timed=train_step.trace_count - traces_before,
-            skipped_steps=train_step.skipped_steps(),
-            steps=train_step.calls,
-            loss_first=_finite(loss_first),
+            skipped_steps=skipped,
+            steps=steps,
+            losses_without_dropout=[(applied, _finite(loss)) for applied, loss in losses],
+            loss_first=_finite(losses[0][1]),
             loss_last=_finite(float(last.loss)),
             peak_memory_bytes=peak_bytes,
             memory_source=memory_source,
+            flop_per_image=flops.train_step_flop_per_image(network, config),
+            low_precision_share=share,
+            low_precision_note=why_no_share,
+            delay_seconds=delay_seconds,
         )
 
     @contextlib.contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        self._turns.announce("phase", name=name)
+        self.turns.announce("phase", name=name)
         start = time.perf_counter()
         yield
         self._phase_seconds[name] = time.perf_counter() - start
+
+
+class Blocks:
+    """The timed blocks of one worker, and what is to be known of each besides its seconds."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        run: Callable[[int], StepResult],
+        trace_count: Callable[[], int],
+        plan: Plan,
+        step_seconds: float,
+    ) -> None:
+        self._turns = turns
+        self._run = run
+        self._trace_count = trace_count
+        self._rounds = plan.turns
+        self._step_seconds = step_seconds
+        self._block_steps = max(1, round(plan.block_seconds / step_seconds))
+        self._traces = 0
+        self._steps = 0
+        self._over = False
+        self._resumed_seconds: list[float] = []
+        self._single_seconds: list[float] = []
+        self._voided: list[int] = []
+        self._timed = 0
+
+    def time(self, benchmark: Any) -> StepResult:
+        """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
+        self._turns.announce("ready", step_seconds=self._step_seconds, block_steps=self._block_steps)
+        last: StepResult = benchmark.pedantic(
+            self._block, setup=self._take_turn, teardown=self._hand_back, rounds=self._rounds, iterations=1
+        )
+        if not self._over:
+            self._turns.wait_for_the_end()
+        return last if last is not None else self._run(1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the raw file tells of them; seconds a step where not said otherwise."""
+        return {
+            "block_steps": self._block_steps,
+            "timed_blocks": self._timed,
+            "voided_blocks": self._voided,
+            "resumed_step_seconds": self._resumed_seconds,
+            "single_step_seconds": self._single_seconds,
+        }
+
+    def _take_turn(self) -> None:
+        turn = "over" if self._over else self._turns.wait()
+        self._over = turn == "over"
+        self._steps = 0
+        if turn == "first":
+            # The first step after others ran finds cold caches, so it stays outside the clock.
+            self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
+        self._traces = self._trace_count()
+
+    def _block(self) -> StepResult | None:
+        return None if self._over else self._counted(self._block_steps)
+
+    def _hand_back(self) -> None:
+        if self._over:
+            return  # interrupted: the rounds that are left are none
+        if self._trace_count() > self._traces:
+            self._voided.append(self._timed)
+        self._timed += 1
+        # A block of one step is a synchronised step already; longer blocks are followed by as many single ones.
+        if self._block_steps > 1:
+            self._single_seconds.extend(_seconds(lambda: self._counted(1)) for _ in range(self._block_steps))
+        self._turns.announce("turn_done", steps=self._steps)
+
+    def _counted(self, steps: int) -> StepResult:
+        self._steps += steps
+        return self._run(steps)
 
 
 OUT_OF_MEMORY_SIGNS = (

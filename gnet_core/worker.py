@@ -1,28 +1,33 @@
-"""The parent's side of one worker: start it, hand it its turns, and say what became of it."""
+"""The parent's side of one worker: start it, give it turns, end it, and say what became of it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from gnet_core.config import StepConfig
 from gnet_core.protocol import Channel, ChannelClosed
-from gnet_core.sweep import Plan
+from gnet_core.schedule import Job
+from gnet_core.sweep import Plan, Source
 
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 20
 """What a worker that failed is given to end by itself."""
+
+SLOWEST_TURN = 20
+"""A turn that takes this many times what the worker said it would is not coming back."""
+
+SHORTEST_TURN_LIMIT_SECONDS = 30.0
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
@@ -34,40 +39,71 @@ class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, no
         self.note = note
 
 
+class WorkerCrowded(Exception):  # noqa: N818 - likewise
+    """A worker for which there is no memory beside the others; alone it may have enough."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """How to run: everything that a run needs besides its cases."""
 
-    checkout: Path
     directory: Path
     plan: Plan
     replicates: int
     memory_bytes: int
-    python: str = sys.executable
+    """What all workers alive together may take."""
+    seed: int
+    run: str
+    """When it was started: what its raw files are told from those of others by."""
+    with_peaks: bool
+    """Whether the device's peaks are measured as well, without which there is no MFU."""
+    sources: Mapping[str, Source]
+    """By name; the first is the one that others are compared with."""
+
+    @property
+    def own_source(self) -> Source:
+        """The one that measures what is not a case: peaks and traces."""
+        return next(iter(self.sources.values()))
 
 
 class Worker:
-    """A pytest process that measures one case, from its start to its raw file."""
+    """A pytest process that measures one case. `watch` is called whenever it is waited for; it may raise WorkerLost.
 
-    def __init__(
-        self, config: StepConfig, module: Path, stem: str, settings: RunSettings, progress: Callable[[str, float], None]
-    ) -> None:
-        self._config = config
+    Its deadline is its plan's limit, and only the time in which it holds the baton counts.
+    """
+
+    def __init__(self, job: Job, settings: RunSettings, module: str, watch: Callable[[Worker], None]) -> None:
+        self.job = job
+        self._plan = settings.plan
+        self._run = settings.run
+        self._source = settings.sources[job.case.source]
         self._module = module
-        self._settings = settings
-        self._progress = progress
-        self._final = settings.directory / "raw" / f"{stem}.json"
+        self._watch = watch
+        self._final = settings.directory / "raw" / f"{job.stem}.json"
         self._partial = self._final.with_suffix(".partial")
         self._log = self._final.with_suffix(".log")
-        self._deadline = time.monotonic() + settings.plan.limit_seconds
+        self._left_seconds = settings.plan.limit_seconds
+        self._turn_limit_seconds = settings.plan.limit_seconds
+        self._deadline, self._lateness = math.inf, ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
 
-    def run(self) -> None:
-        """Raises WorkerLost, its log then kept beside the raw files; leaves no process behind in any case."""
-        ours, theirs = Channel.pair()
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    @property
+    def raw(self) -> str:
+        """Its raw file, as run.json names it."""
+        return f"raw/{self._final.name}"
+
+    def start(self, progress: Callable[[str], None]) -> None:
+        """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
+        self._channel, theirs = Channel.pair()
         with self._log.open("wb") as log:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 self.command(theirs.fileno()),
-                cwd=self._settings.checkout,
+                cwd=self._source.checkout,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -76,88 +112,132 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is the runner's to handle
             )
         theirs.close()
-        try:
-            self._converse(process, ours)
-            self._collect()
-            self._log.unlink()
-        finally:
-            _kill(process)
-            ours.close()
-            self._partial.unlink(missing_ok=True)
+        with self._holding_the_baton():
+            while (message := self._next())["event"] != "ready":
+                progress(message.get("name", message["event"]))
+        expected = message.get("step_seconds", 0.0) * (2 * message.get("block_steps", 1) + 1)
+        self._turn_limit_seconds = max(SHORTEST_TURN_LIMIT_SECONDS, SLOWEST_TURN * expected)
+
+    def take_turn(self, number: int, *, after_others: bool) -> dict[str, Any]:
+        """Let it time one block; return what it says of the turn. Raises WorkerLost."""
+        with self._holding_the_baton(self._turn_limit_seconds):
+            self._tell(turn=number, after_others=after_others)
+            while (message := self._next())["event"] != "turn_done":
+                pass
+        return message
+
+    def finish(self, limit_seconds: float | None = None) -> None:
+        """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost."""
+        with self._holding_the_baton(limit_seconds):
+            self._tell(finish=True)
+            self._await_end()
+        self._collect()
+        self._log.unlink()
+
+    def stop(self) -> None:
+        """Leave nothing of it behind but what it said in its log, however far it came."""
+        if self._process is not None:
+            _kill(self._process)
+        if self._channel is not None:
+            self._channel.close()
+        self._partial.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Stop it without a trace: it will be started again."""
+        self.stop()
+        self._log.unlink(missing_ok=True)
 
     def command(self, descriptor: int) -> list[str]:
         """How this worker is started."""
+        checkout = self._source.checkout
         return [
-            self._settings.python,
-            *("-m", "pytest", str(self._module), "--quiet", "--capture=no", "-p", "no:cacheprovider"),
-            *("--rootdir", str(self._settings.checkout), "--benchmark-only", f"--benchmark-json={self._partial}"),
-            f"--gnet-case={json.dumps(self._config.to_dict())}",
-            f"--gnet-plan={json.dumps(dataclasses.asdict(self._settings.plan))}",
+            self._source.python,
+            *("-m", "pytest", str(checkout / "benchmarks" / self._module), "--quiet", "--capture=no"),
+            *("-p", "no:cacheprovider", "--rootdir", str(checkout)),
+            *("--benchmark-only", f"--benchmark-json={self._partial}"),
+            f"--gnet-case={json.dumps(self.job.case.config.to_dict())}",
+            f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",
+            f"--gnet-run={self._run}",
             f"--gnet-channel={descriptor}",
         ]
 
-    def _converse(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
-        """Wait until it is ready, hand it its turns one after the other, and wait for its end."""
-        name = self._config.name
-        starting = 0.5  # of the case's expected time; the rest belongs to its turns
-        while (message := self._next(process, channel))["event"] != "ready":
-            self._progress(f"{name}: {message.get('name', message['event'])}", 0.0)
-        self._progress(f"{name}: timing", starting)
-        for turn in range(self._settings.plan.turns):
-            try:
-                channel.send(turn=turn, after_others=False)  # this runner keeps one worker alive at a time
-            except ChannelClosed:
-                raise self._death(process) from None
-            while self._next(process, channel)["event"] != "turn_done":
-                pass
-            self._progress(f"{name}: timing", (1 - starting) / self._settings.plan.turns)
-        self._await_end(process, channel)
+    def resident_bytes(self) -> int:
+        """What it and its children hold in memory; 0 when they ended."""
+        try:
+            process = psutil.Process(self.pid)
+            return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
+        except psutil.Error:
+            return 0
 
-    def _next(self, process: subprocess.Popen[bytes], channel: Channel) -> dict[str, Any]:
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "a worker is started before it is spoken to"
+        return self._process
+
+    @contextlib.contextmanager
+    def _holding_the_baton(self, limit_seconds: float | None = None) -> Iterator[None]:
+        start = time.monotonic()
+        self._deadline, self._lateness = (
+            start + self._left_seconds,
+            f"not finished after {self._plan.limit_seconds:g} s",
+        )
+        if limit_seconds is not None and limit_seconds < self._left_seconds:
+            self._deadline, self._lateness = start + limit_seconds, f"a turn took more than {limit_seconds:.0f} s"
+        try:
+            yield
+        finally:
+            self._left_seconds -= time.monotonic() - start
+
+    def _tell(self, **message: Any) -> None:
+        assert self._channel is not None
+        try:
+            self._channel.send(**message)
+        except ChannelClosed:
+            raise self._death() from None
+
+    def _next(self) -> dict[str, Any]:
         """The worker's next message. Raises WorkerLost when it died, failed, took too long or too much memory."""
+        assert self._channel is not None
         while True:
             try:
-                message = channel.receive(POLL_SECONDS)
+                message = self._channel.receive(POLL_SECONDS)
             except ChannelClosed:
-                raise self._death(process) from None
-            self._watch(process)
+                raise self._death() from None
+            self._look_after()
             if message is not None:
-                self._raise_if_failed(process, message)
+                self._raise_if_failed(message)
                 return message
 
-    def _await_end(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
-        while process.poll() is None:
+    def _await_end(self) -> None:
+        assert self._channel is not None
+        while self._running.poll() is None:
             try:
-                message = channel.receive(POLL_SECONDS)
+                message = self._channel.receive(POLL_SECONDS)
             except ChannelClosed:
                 time.sleep(POLL_SECONDS / 10)
             else:
                 if message:
-                    self._raise_if_failed(process, message)
-            self._watch(process)
-        if process.returncode != 0:
-            raise self._death(process)
+                    self._raise_if_failed(message)
+            self._look_after()
+        if self._running.returncode != 0:
+            raise self._death()
 
-    def _raise_if_failed(self, process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    def _raise_if_failed(self, message: dict[str, Any]) -> None:
         if message.get("event") != "failed":
             return
         with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to write its traceback into the log
-            process.wait(timeout=LAST_WORDS_SECONDS)
+            self._running.wait(timeout=LAST_WORDS_SECONDS)
         raise WorkerLost(message.get("kind", "failed"), message.get("message", "it did not say why"))
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        limit = self._settings.plan.limit_seconds
+    def _look_after(self) -> None:
         if time.monotonic() > self._deadline:
-            raise WorkerLost("timeout", f"not finished after {limit:g} s")
-        used = _resident_bytes(process.pid)
-        if used > self._settings.memory_bytes:
-            allowed = self._settings.memory_bytes / 2**30
-            raise WorkerLost("oom", f"took {used / 2**30:.1f} GiB of memory, more than the {allowed:.1f} GiB allowed")
+            raise WorkerLost("timeout", self._lateness)
+        self._watch(self)
 
-    def _death(self, process: subprocess.Popen[bytes]) -> WorkerLost:
+    def _death(self) -> WorkerLost:
         """What the exit status and the log say of a worker that ended without having finished."""
         try:
-            code = process.wait(timeout=10)
+            code = self._running.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return WorkerLost("failed", "the worker closed its channel but went on")
         log = self._log.read_text(errors="replace")
@@ -187,11 +267,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        process = psutil.Process(pid)
-        return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
-    except psutil.Error:
-        return 0  # it ended between two looks

@@ -1,5 +1,6 @@
 """The command line as a user meets it: bad input in one clear line, and each command once for real."""
 
+import copy
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def gnet(monkeypatch, capsys, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda: environment)
+    monkeypatch.setattr(runner, "probe", lambda _source: copy.deepcopy(environment))
     monkeypatch.chdir(ROOT)
 
     def call(*words):
@@ -67,6 +68,12 @@ def refused(answer, *parts):
         (["bench", "--out", "tests"], ["out: tests has files in it"]),
         (["bench", "--out", "/proc/nothing"], ["out: /proc/nothing cannot be written"]),
         (["bench", "--turbo"], ["No such option"]),
+        (["bench", "--python", "python3"], ["python: 'python3' is no NAME=INTERPRETER"]),
+        (["bench", "--python", "a=/nowhere/python"], ["python: '/nowhere/python' of a is no program"]),
+        (["bench", "--python", "a=python3", "--against", "HEAD"], ["against: 'HEAD' cannot be named beside --python"]),
+        (["bench", "--against", "nonsense"], ["against: 'nonsense' cannot be checked out"]),
+        (["bench", "--resume", "tests"], ["run.json: there is no such file"]),
+        (["bench", "--resume", "tests", "--out", "x"], ["out: x cannot be named beside --resume"]),
         (["report", "tests"], ["run.json: there is no such file"]),
         (["profile", "--steps", "0"], ["steps: 0"]),
         (["profile", "--steps", "11"], ["steps: 11"]),
@@ -152,7 +159,10 @@ def test_bench_measures_and_reports_a_case_for_real(tmp_path):
     info = raw["benchmarks"][0]["extra_info"]
     assert info["config"]["image_size"] == 67
     assert info["traces"] == 1
-    assert info["retraces_while_timed"] == 0
+    assert info["voided_blocks"] == []
+    assert info["low_precision_share"] == 0
+    assert [applied for applied, _loss in info["losses_without_dropout"]] == [0, 1, 2]
+    assert row["equal_work"] is True
     assert set(info["phase_seconds"]) == {"import", "build", "trace", "first_call", "warmup"}
     assert len(info["single_step_seconds"]) in (0, 3 * info["block_steps"])
     assert raw["machine_info"]["gnet"]["tensorflow"]["version"]
@@ -183,9 +193,10 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
     assert len(benchmark["stats"]["data"]) == 2
 
 
-def test_ctrl_c_ends_with_130_and_a_report_and_leaves_no_worker(tmp_path):
+def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
     out = tmp_path / "run"
-    words = ["bench", "throughput", "--preset", "smoke", "--device", "cpu", "--out", str(out)]
+    words = ["bench", "throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32"]
+    words += ["--batch-size", "2", "--image-size", "67", "--device", "cpu", "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "gnet_core", *words],
         cwd=ROOT,
@@ -205,6 +216,43 @@ def test_ctrl_c_ends_with_130_and_a_report_and_leaves_no_worker(tmp_path):
     assert "the run was interrupted" in output
     assert "interrupted before it was measured" in (out / "report.md").read_text()
     assert not [each for each in psutil.process_iter(["cmdline"]) if str(out) in " ".join(each.info["cmdline"] or ())]
+    other = run_gnet("bench", "--resume", out, "--batch-size", 4)
+    assert other.returncode == 2
+    assert "batch_size: (4,) was asked, but" in other.stderr
+    answer = run_gnet("bench", "--resume", out, "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert [row["status"] for row in json.loads(answer.stdout)["rows"]] == ["ok"]
+
+
+def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environment):
+    from gnet_core.config import StepConfig
+
+    run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
+    options = {"suites": ["throughput"], "preset": "quick", "device": "cpu", "replicates": 1, "seed": 0}
+    options |= dict.fromkeys(("execution", "precision", "batch_size", "image_size", "memory", "against"))
+    run_directory.document["options"] = options | {"data": "synthetic", "profile": False, "aa": False, "python": []}
+    other = copy.deepcopy(environment)
+    other["machine"]["processor"] = "Another Processor"
+    run_directory.document["environment"] = other
+    run_directory.write()
+    refused(gnet("bench", "--resume", run_directory.path), "resume", "Another Processor", "Test Processor")
+    run_directory.document["environment"] = copy.deepcopy(environment)
+    run_directory.write()
+    refused(gnet("bench", "--resume", run_directory.path), "resume: the run has other cases than this version")
+
+
+def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path):
+    words = ["throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32", "--batch-size", 2]
+    words += ["--image-size", 67, "--device", "cpu", "--aa"]
+    words += ["--python", f"old={sys.executable}", "--python", f"new={sys.executable}"]
+    answer = run_gnet("bench", *words, "--out", tmp_path / "run", "--json")
+    assert answer.returncode == 0, answer.stderr
+    document = json.loads(answer.stdout)
+    assert [row["source"] for row in document["rows"]] == ["old", "new", "again"]
+    families = {family["suite"]: family["comparisons"] for family in document["verdicts"]}
+    assert families["sources"][0]["base"].endswith("@old")
+    assert families["aa"][0]["variant"].endswith("@again")
+    assert families["sources"][0]["mode"] == "turns"
 
 
 def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
@@ -212,8 +260,8 @@ def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
     cases = [line.partition("[")[2] for line in answer.stdout.splitlines() if "::bench_" in line]
-    assert len(cases) == 9
-    assert len(set(cases)) == 5
+    assert len(cases) == 14
+    assert len(set(cases)) == 8
 
 
 def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path):

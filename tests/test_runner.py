@@ -1,16 +1,26 @@
 """The runner against workers that misbehave in every way: real processes, no TensorFlow."""
 
+import copy
 import dataclasses
 import json
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import records, runner
+from gnet_core import conditions, records, runner
+from gnet_core.cohort import expected_seconds
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.sweep import Plan, PlannedCase
+from gnet_core.protocol import Channel
+from gnet_core.schedule import Job
+from gnet_core.sweep import Plan, PlannedCase, Source
 from gnet_core.worker import RunSettings, Worker
+from tests.conftest import MACHINE, TENSORFLOW
 
 BEHAVIOURS = [
     "fine",
@@ -25,6 +35,9 @@ BEHAVIOURS = [
     "leaves",
     "explains",
     "fails later",
+    "is large",
+    "does not fit",
+    "would not fit either",
 ]
 
 CONFTEST = """
@@ -34,12 +47,16 @@ from gnet_core.protocol import Channel
 from gnet_core.timing import Turns
 
 def pytest_addoption(parser):
-    for name in ("--gnet-case", "--gnet-plan", "--gnet-channel"):
+    for name in ("--gnet-case", "--gnet-plan", "--gnet-channel", "--gnet-run"):
         parser.addoption(name)
 
 @pytest.fixture
 def case(request):
     return StepConfig.from_dict(json.loads(request.config.option.gnet_case))
+
+@pytest.fixture
+def run(request):
+    return request.config.option.gnet_run
 
 @pytest.fixture
 def turns(request):
@@ -55,6 +72,11 @@ def rounds(request):
 MODULE = f"""
 import os, signal, sys, time
 BEHAVIOURS = {BEHAVIOURS!r}
+
+def eat(mebibytes):
+    eaten = bytearray(mebibytes * 2**20)
+    eaten[::4096] = b"x" * len(eaten[::4096])
+    return eaten
 
 def misbehave(behaviour, turns):
     if behaviour == "raises":
@@ -74,8 +96,7 @@ def misbehave(behaviour, turns):
     if behaviour == "is stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     if behaviour == "eats":
-        eaten = bytearray(400 * 2**20)
-        eaten[::4096] = b"x" * len(eaten[::4096])
+        eaten = eat(400)
         time.sleep(600)
     if behaviour == "bad_alloc":
         os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'")
@@ -83,31 +104,47 @@ def misbehave(behaviour, turns):
     if behaviour == "leaves":
         os._exit(0)
 
-def bench(benchmark, case, turns, rounds):
+def bench(benchmark, case, turns, rounds, run):
     behaviour = BEHAVIOURS[case.batch_size - 1]
     turns.announce("phase", name="build")
     if behaviour == "is silent":
         return
+    if behaviour == "does not fit":
+        turns.announce("failed", kind="oom", message="ResourceExhaustedError: does not fit")
+        raise MemoryError
+    kept = eat(200) if behaviour == "is large" else None
     turns.announce("ready")
     taken = []
+    over = []
     def take_turn():
-        turns.wait()
+        if over:
+            return
+        if turns.wait() == "over":
+            over.append(len(taken))
+            return
         taken.append(1)
         if len(taken) == 2:
             misbehave(behaviour, turns)
-    benchmark.pedantic(
-        lambda: None, setup=take_turn, teardown=lambda: turns.announce("turn_done"), rounds=rounds
-    )
+    def hand_back():
+        if not over:
+            turns.announce("turn_done", steps=1)
+    benchmark.pedantic(lambda: sum(range(10000)), setup=take_turn, teardown=hand_back, rounds=rounds)
+    if not over:
+        turns.wait_for_the_end()
     benchmark.extra_info.update(
-        format_version=1, case=case.name, block_steps=1, single_step_seconds=[], retraces_while_timed=0,
+        format_version=2, run=run, case=case.name, config=case.to_dict(), block_steps=1, single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
-        loss_first=1.0, loss_last=1.0, skipped_steps=0, peak_memory_bytes=1, memory_source="none",
+        timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
+        flop_per_image=1, low_precision_share=0.0, delay_seconds=0.0,
+        loss_first=1.0, loss_last=1.0, skipped_steps=0, peak_memory_bytes=200 * 2**20, memory_source="none",
     )
 """
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "peaks", lambda *_: {"float32": {"flop_per_second": 1.0}})
+    monkeypatch.setattr(runner, "estimated_bytes", lambda _config: 60 * 2**20)
     folder = tmp_path / "checkout"
     (folder / "benchmarks").mkdir(parents=True)
     (folder / "benchmarks" / "conftest.py").write_text(CONFTEST)
@@ -116,24 +153,29 @@ def checkout(tmp_path):
     return folder
 
 
-def settings_for(checkout, **plan):
+def settings_for(checkout, *, alive=1, replicates=1, **plan):
+    """With memory for as many workers of the estimated size together."""
     directory = checkout / "run"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     return RunSettings(
-        checkout=checkout,
         directory=directory,
         plan=Plan(turns=3, **{"limit_seconds": 60.0, **plan}),
-        replicates=1,
-        memory_bytes=300 * 2**20,
+        replicates=replicates,
+        memory_bytes=max(300, 60 * alive + 30) * 2**20 if alive > 1 else 110 * 2**20,
+        seed=0,
+        run="now",
+        with_peaks=True,
+        sources={"": Source(checkout=checkout)},
     )
 
 
-def states_for(checkout, *behaviours):
+def states_for(*behaviours):
     return [
         runner.CaseState(
-            config=StepConfig(batch_size=BEHAVIOURS.index(behaviour) + 1, seed=number),
-            suites=("fake",),
-            module=checkout / "benchmarks" / "bench_fake.py",
+            case=PlannedCase(
+                config=StepConfig(batch_size=BEHAVIOURS.index(behaviour) + 1, image_size=96 + number), suites=("fake",)
+            ),
+            module="bench_fake.py",
         )
         for number, behaviour in enumerate(behaviours)
     ]
@@ -143,9 +185,17 @@ def ignore(_what: str, _seconds: float) -> None:
     pass
 
 
-def run(states, settings, progress=ignore):
-    document = {"created": "now", "preset": "quick", "device": "cpu", "seed": 0, "environment": {}, "suites": []}
-    complete = runner.run(states, settings, document, progress)
+def new_document():
+    document = {"created": "now", "preset": "quick", "device": "cpu", "seed": 0, "replicates": 1, "memory_bytes": 1}
+    environment = copy.deepcopy({"machine": MACHINE, "tensorflow": TENSORFLOW})
+    return document | {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
+
+
+def run(states, settings, progress=ignore, suites=(), previous=None):
+    runs = runner.Runner(states, suites, settings, previous or new_document())
+    if previous:
+        runs.resume(previous)
+    complete = runs.run(progress)
     return complete, json.loads((settings.directory / "run.json").read_text())
 
 
@@ -157,74 +207,190 @@ def processes_of(checkout):
     ]
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "status", "note"),
-    [
-        ("raises", "failed", "one two"),
-        ("runs out of memory", "oom", "ResourceExhaustedError: too large"),
-        ("dies", "failed", "SIGKILL"),
-        ("is silent", "failed", "ended with status 0"),
-        ("bad_alloc", "oom", "std::bad_alloc"),
-        ("leaves", "failed", "ended with status 0"),
-        ("eats", "oom", "more than the 0.3 GiB allowed"),
-    ],
-)
-def test_a_worker_that_fails_is_a_row_with_its_status_and_the_others_go_on(checkout, behaviour, status, note):
-    settings = settings_for(checkout)
-    complete, document = run(states_for(checkout, behaviour, "fine"), settings)
-    failed, fine = document["cases"]
+LOSSES = [
+    ("raises", "failed", "one two"),
+    ("runs out of memory", "oom", "ResourceExhaustedError: too large"),
+    ("dies", "failed", "SIGKILL"),
+    ("is silent", "failed", "ended with status 0"),
+    ("bad_alloc", "oom", "std::bad_alloc"),
+    ("leaves", "failed", "ended with status 0"),
+    ("eats", "oom", "GiB allowed"),
+]
+
+
+@pytest.mark.parametrize("alive", [1, 3], ids=["alone", "in turns"])
+@pytest.mark.parametrize(("behaviour", "status", "note"), LOSSES)
+def test_a_worker_that_fails_is_a_row_with_its_status_and_the_others_go_on(checkout, behaviour, status, note, alive):
+    settings = settings_for(checkout, alive=alive)
+    complete, document = run(states_for("fine", behaviour, "fine"), settings)
+    _fine, failed, last = document["cases"]
     assert complete
-    assert (failed["status"], fine["status"]) == (status, "ok")
+    assert [case["status"] for case in document["cases"]] == ["ok", status, "ok"]
     assert note in failed["note"]
-    assert fine["raw"] == [f"raw/{fine['case']}.r1.json"]
-    assert records.load_run(settings.directory).rows[1].samples == 3
+    assert last["raw"] == [f"raw/{last['case']}.r1.json"]
+    assert len(document["cohorts"]) == (3 if alive == 1 else 1)
+    assert [row.samples for row in records.load_run(settings.directory).rows] == [3, 0, 3]
     assert not processes_of(checkout)
     assert not list((settings.directory / "raw").glob("*.partial"))
 
 
+@pytest.mark.parametrize("alive", [1, 2], ids=["alone", "in turns"])
 @pytest.mark.parametrize("behaviour", ["hangs", "is stopped"])
-def test_a_worker_that_does_not_finish_in_time_is_a_timeout_and_is_ended(checkout, behaviour):
-    _, document = run(states_for(checkout, behaviour), settings_for(checkout, limit_seconds=4.0))
-    assert (document["cases"][0]["status"], document["cases"][0]["note"]) == ("timeout", "not finished after 4 s")
+def test_a_worker_that_does_not_finish_in_time_is_a_timeout_and_is_ended(checkout, behaviour, alive):
+    settings = settings_for(checkout, alive=alive, limit_seconds=6.0)
+    _, document = run(states_for(behaviour, "fine"), settings)
+    assert (document["cases"][0]["status"], document["cases"][0]["note"]) == ("timeout", "not finished after 6 s")
+    assert document["cases"][1]["status"] == "ok"
     assert not processes_of(checkout)
 
 
 def test_only_a_worker_that_failed_leaves_its_log(checkout):
     settings = settings_for(checkout)
-    _, document = run(states_for(checkout, "explains", "fine"), settings)
+    _, document = run(states_for("explains", "fine"), settings)
     failed, fine = (settings.directory / "raw" / f"{case['case']}.r1.log" for case in document["cases"])
     assert document["cases"][0]["note"] == "short"
     assert "ValueError: the whole story" in failed.read_text()
     assert not fine.exists()
 
 
-def test_ctrl_c_keeps_what_was_finished_and_says_what_was_not(checkout):
+def test_workers_of_a_cohort_take_turns_in_an_order_drawn_anew_each_round(checkout):
+    settings = settings_for(checkout, alive=3)
+    settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, turns=8))
+    _, document = run(states_for("fine", "fine", "fine"), settings)
+    (cohort,) = document["cohorts"]
+    assert len(cohort["workers"]) == 3
+    assert [sorted(order) for order in cohort["order"]] == [[0, 1, 2]] * 8
+    assert len({tuple(order) for order in cohort["order"]}) > 2
+    turns = pd.read_csv(settings.directory / "turns.csv")
+    assert len(turns) == 24
+    taken = [cohort["workers"][index] for order in cohort["order"] for index in order]
+    assert list(turns["worker"]) == taken
+    assert set(turns["round"]) == set(range(1, 9))
+
+
+def test_the_order_of_turns_follows_from_the_seed(checkout):
+    orders = []
+    for seed in (1, 1, 2):
+        settings = dataclasses.replace(settings_for(checkout, alive=4), seed=seed)
+        _, document = run(states_for("fine", "fine", "fine", "fine"), settings)
+        orders.append(document["cohorts"][0]["order"])
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_a_worker_for_which_there_is_no_memory_beside_the_others_runs_alone_afterwards(checkout):
+    settings = settings_for(checkout, alive=2)
+    settings = dataclasses.replace(settings, memory_bytes=300 * 2**20)  # it takes 235 of them, each other 45
+    _, document = run(states_for("fine", "fine", "is large"), settings)
+    assert [case["status"] for case in document["cases"]] == ["ok", "ok", "ok"]
+    large = document["cases"][2]["case"]
+    assert [cohort["workers"] for cohort in document["cohorts"]][-1] == [f"{large}.r1"]
+    assert len(document["cohorts"]) == 2
+
+
+def test_ctrl_c_keeps_what_was_timed_and_says_what_was_not(checkout):
     def interrupt(what, _seconds):
-        if "timing" in what and "b1-" not in what:
+        if "turn 2 of 3" in what and "b1-" in what:
             raise KeyboardInterrupt
 
     settings = settings_for(checkout)
-    states = states_for(checkout, "fine", "hangs", "dies")
-    complete, document = run(states, settings, interrupt)
+    complete, document = run(states_for("fine", "hangs", "dies"), settings, interrupt)
     assert not complete
     assert document["complete"] is False
     assert [case["status"] for case in document["cases"]] == ["ok", None, None]
     assert document["cases"][1]["note"] == "interrupted before it was measured"
-    assert records.load_run(settings.directory).rows[0].status == "ok"
+    (row,) = records.load_run(settings.directory).rows
+    assert (row.status, row.samples) == ("ok", 2)
     assert not processes_of(checkout)
 
 
+def test_ctrl_c_keeps_the_turns_of_every_worker_of_the_cohort(checkout):
+    def interrupt(what, _seconds):
+        if "turn 3 of 3" in what:
+            raise KeyboardInterrupt
+
+    settings = settings_for(checkout, alive=2)
+    complete, document = run(states_for("fine", "fine"), settings, interrupt)
+    assert not complete
+    assert sorted(row.samples for row in records.load_run(settings.directory).rows) == [2, 3]
+    assert document["cohorts"][0]["complete"] is False
+    assert not processes_of(checkout)
+
+
+def test_a_run_that_was_interrupted_goes_on_with_what_is_open(checkout):
+    turns = iter(range(1, 100))
+
+    def interrupt(what, _seconds):
+        if "turn" in what and next(turns) == 5:
+            raise KeyboardInterrupt
+
+    settings = settings_for(checkout, replicates=3)
+    complete, before = run(states_for("fine"), settings, interrupt)
+    assert not complete
+    assert [cohort["complete"] for cohort in before["cohorts"]] == [True, False, False]
+    first = settings.directory / before["cases"][0]["raw"][0]
+    written = first.stat().st_mtime_ns
+    complete, after = run(states_for("fine"), settings, previous=before)
+    assert complete
+    assert [cohort["complete"] for cohort in after["cohorts"]] == [True, True, True]
+    assert first.stat().st_mtime_ns == written
+    (row,) = records.load_run(settings.directory).rows
+    assert (row.replicates, row.samples) == (3, 9)
+    assert len(pd.read_csv(settings.directory / "turns.csv")) == 9
+
+
+def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
+    settings = settings_for(checkout)
+    _, before = run(states_for("fine"), settings)
+    with pytest.raises(GnetError, match="resume: the run has other cases than this version would measure"):
+        run(states_for("dies"), settings, previous=before)
+
+
+def test_a_waiting_worker_burns_no_processor_time():
+    ours, theirs = Channel.pair()
+    program = (
+        "from gnet_core.protocol import Channel\nfrom gnet_core.timing import Turns\n"
+        f"turns = Turns(Channel.inherited({theirs.fileno()}))\nturns.announce('ready')\nturns.wait()"
+    )
+    with ours, theirs:
+        waiting = subprocess.Popen([sys.executable, "-c", program], pass_fds=(theirs.fileno(),))
+        assert ours.receive(60) == {"event": "ready"}
+        before = conditions.processor_seconds(waiting.pid)
+        time.sleep(1.0)  # a span to wait for, not a time that is judged
+        after = conditions.processor_seconds(waiting.pid)
+        ours.send(finish=True)
+        assert waiting.wait(60) == 0
+    assert before is not None
+    assert after is not None
+    assert after - before < 0.02
+
+
+def test_each_source_measures_with_its_own_interpreter_and_checkout(checkout, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(checkout, other)
+    conftest = other / "benchmarks" / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("return request.config.option.gnet_run", 'return "now" + "!"'))
+    sources = {"old": Source(name="old", checkout=checkout), "new": Source(name="new", checkout=other)}
+    settings = dataclasses.replace(settings_for(checkout, alive=2), sources=sources)
+    states = [dataclasses.replace(state) for state in states_for("fine") for _ in sources]
+    for state, source in zip(states, sources, strict=True):
+        state.case = dataclasses.replace(state.case, source=source)
+    _, document = run(states, settings)
+    assert [sorted(cohort["workers"]) for cohort in document["cohorts"]] == [
+        [f"{states[0].case.config.name}@{source}.r1" for source in ("new", "old")]
+    ]
+    old, new = records.load_run(settings.directory).rows
+    assert (old.source, old.status, new.source) == ("old", "ok", "new")
+    assert "run is 'now!'" in new.note  # the other checkout's own conftest wrote it
+
+
 def test_replicates_are_processes_of_their_own(checkout):
-    settings = dataclasses.replace(settings_for(checkout), replicates=2)
-    _, document = run(states_for(checkout, "fine"), settings)
+    _, document = run(states_for("fine"), settings_for(checkout, replicates=2))
     assert len(document["cases"][0]["raw"]) == 2
-    assert [replicate for _, replicate in document["order"]] == [1, 2]
+    assert [cohort["workers"][0].rpartition(".r")[2] for cohort in document["cohorts"]] == ["1", "2"]
 
 
 def test_a_lost_replicate_is_told_and_the_others_stand(checkout):
-    settings = dataclasses.replace(settings_for(checkout), replicates=3)
-    states = states_for(checkout, "fails later")
-    _, document = run(states, settings)
+    _, document = run(states_for("fails later"), settings_for(checkout, replicates=3))
     (case,) = document["cases"]
     assert case["status"] == "ok"
     assert [name.rpartition(".r")[2] for name in case["raw"]] == ["1.json", "3.json"]
@@ -232,19 +398,39 @@ def test_a_lost_replicate_is_told_and_the_others_stand(checkout):
 
 
 def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):
-    states = states_for(checkout, "runs out of memory", "eats")
-    states = [dataclasses.replace(state, config=dataclasses.replace(state.config, seed=0)) for state in states]
+    states = states_for("runs out of memory", "eats")
+    for state in states:
+        config = dataclasses.replace(state.case.config, image_size=96)
+        state.case = dataclasses.replace(state.case, config=config)
     _, document = run(states, settings_for(checkout))
     assert [case["status"] for case in document["cases"]] == ["oom", None]
     assert document["cases"][1]["note"] == "not run: batch size 3 was out of memory already"
 
 
+def test_on_a_gpu_the_sizes_are_probed_first_and_batches_beyond_its_memory_are_rows(checkout):
+    states = states_for("fine", "does not fit", "would not fit either")
+    for state in states:
+        config = dataclasses.replace(state.case.config, device="gpu:0", image_size=96)
+        state.case = dataclasses.replace(state.case, config=config)
+    gpu = {"name": "G", "driver": "1", "memory_bytes": 4 * 2**30}
+    document = new_document()
+    document["environment"]["machine"]["gpus"] = [gpu]
+    settings = settings_for(checkout, alive=9, replicates=2)
+    assert runner.Runner(states, (), settings, document).run(ignore)
+    document = json.loads((settings.directory / "run.json").read_text())
+    assert [case["status"] for case in document["cases"]] == ["ok", "oom", None]
+    assert "was out of memory already" in document["cases"][2]["note"]
+    # 200 MiB and CUDA's 1 GiB for each of two processes fit into 70 % of the GPU.
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [2]
+    assert not (settings.directory / "raw" / f"{document['cases'][0]['case']}.r0.json").exists()
+
+
 def test_progress_adds_up_to_the_expected_seconds_whatever_happens(checkout):
     done = []
-    settings = settings_for(checkout)
-    states = states_for(checkout, "fine", "raises")
+    settings = settings_for(checkout, alive=2)
+    states = states_for("fine", "raises")
     run(states, settings, lambda _what, seconds: done.append(seconds))
-    assert sum(done) == pytest.approx(sum(runner.expected_seconds(state.config, settings.plan) for state in states))
+    assert sum(done) == pytest.approx(sum(expected_seconds(state.case.config, settings.plan) for state in states))
 
 
 def planned(**changes):
@@ -257,27 +443,34 @@ def found():
 
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], found(), environment)
+    states = runner.make_states([tf32, float32], found(), {"": environment})
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], found(), environment)
+        runner.make_states([tf32], found(), {"": environment})
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), environment, 50)
+    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), {"": environment}, 50)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        runner.make_states([planned(batch_size=64)], found(), environment, 50)
+        runner.make_states([planned(batch_size=64)], found(), {"": environment}, 50)
 
 
 def test_an_unknown_suite_is_refused_with_those_there_are():
     with pytest.raises(GnetError, match="suite: 'speed' is unknown; use one of throughput, execution"):
-        runner.choose_suites(found(), ("speed",))
-    assert [item.suite.name for item in runner.choose_suites(found(), ("precision",))] == ["precision"]
+        runner.choose_suites(found(), ("speed",), "full")
+    assert [item.suite.name for item in runner.choose_suites(found(), ("precision",), "quick")] == ["precision"]
+
+
+def test_the_longer_suites_are_left_out_of_a_short_preset_unless_they_are_named():
+    names = [item.suite.name for item in runner.choose_suites(found(), (), "quick")]
+    assert names == ["throughput", "execution", "precision", "batch-size"]
+    assert [item.suite.name for item in runner.choose_suites(found(), (), "full")] == [*names, "parts", "auxiliary"]
+    assert [item.suite.name for item in runner.choose_suites(found(), ("parts",), "smoke")] == ["parts"]
 
 
 def test_outside_a_checkout_is_refused_in_one_line(tmp_path):
@@ -292,14 +485,14 @@ def test_a_benchmark_that_declares_no_suite_is_named(tmp_path):
         runner.discover(tmp_path)
 
 
-def test_an_interpreter_that_cannot_tell_of_itself_is_named():
+def test_an_interpreter_that_cannot_tell_of_itself_is_named(tmp_path):
     with pytest.raises(GnetError, match="python: /nowhere/python could not"):
-        runner.probe("/nowhere/python")
+        runner.probe(Source(python="/nowhere/python", checkout=tmp_path))
 
 
 def test_every_worker_is_started_with_its_whole_configuration(checkout):
     settings = settings_for(checkout)
-    (state,) = states_for(checkout, "fine")
-    worker = Worker(state.config, state.module, "stem", settings, ignore)
+    (state,) = states_for("fine")
+    worker = Worker(Job(case=state.case, replicate=1), settings, state.module, lambda _worker: None)
     (given,) = [word for word in worker.command(9) if word.startswith("--gnet-case=")]
-    assert StepConfig.from_dict(json.loads(given.partition("=")[2])) == state.config
+    assert StepConfig.from_dict(json.loads(given.partition("=")[2])) == state.case.config

@@ -8,18 +8,21 @@ import pytest
 from gnet_core import runner, sweep
 from gnet_core.config import GnetError, StepConfig
 
-SUITES = [item.suite for item in runner.discover(Path(__file__).parents[1])]
+FOUND = runner.discover(Path(__file__).parents[1])
+SUITES = [item.suite for item in FOUND]
 
 
 def planned(preset_name, device="cpu", **chosen: Any):
     preset = sweep.preset_for(preset_name, device)
     template = StepConfig(device=device, image_size=preset.image_size)
     axes = cast("dict[sweep.Axis, tuple[Any, ...]]", chosen)
-    return sweep.plan_cases(SUITES, sweep.Sweep(preset=preset, template=template, chosen=axes))
+    suites = [item.suite for item in runner.choose_suites(FOUND, (), preset_name)]
+    return sweep.plan_cases(suites, sweep.Sweep(preset=preset, template=template, chosen=axes))
 
 
-def test_the_four_suites_are_found_in_reading_order():
-    assert [suite.name for suite in SUITES] == ["throughput", "execution", "precision", "batch-size"]
+def test_the_suites_are_found_in_reading_order():
+    names = ["throughput", "execution", "precision", "batch-size", "parts", "auxiliary"]
+    assert [suite.name for suite in SUITES] == names
 
 
 def test_smoke_has_graph_eager_xla_bfloat16_and_one_other_batch():
@@ -73,3 +76,30 @@ def test_what_the_user_chose_wins_over_every_suite():
 def test_an_unknown_preset_is_refused_by_name():
     with pytest.raises(GnetError, match="preset: 'slow'"):
         sweep.preset_for("slow", "cpu")
+
+
+def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies_alone():
+    cases = planned("full")
+    compared = {(base.config.name, variant.config.name) for base, variant in sweep.comparisons(cases, SUITES)}
+    graph = "graph-float32-b16-i224-synthetic-cpu"
+    assert compared == {
+        (graph, "eager-float32-b16-i224-synthetic-cpu"),
+        (graph, "xla-float32-b16-i224-synthetic-cpu"),
+        (graph, "graph-tf32-b16-i224-synthetic-cpu"),
+        (graph, "graph-mixed_bfloat16-b16-i224-synthetic-cpu"),
+        (graph, "graph-mixed_float16-b16-i224-synthetic-cpu"),
+        (graph, f"{graph}-part=forward"),
+        (graph, f"{graph}-part=gradients"),
+        (graph, f"{graph}-aux_weight=0"),
+    }
+
+
+def test_each_source_measures_every_case_and_the_first_is_what_the_others_are_compared_with():
+    preset = sweep.preset_for("smoke", "cpu")
+    template = StepConfig(image_size=preset.image_size)
+    (throughput,) = [suite for suite in SUITES if suite.name == "throughput"]
+    chosen: dict[sweep.Axis, tuple[Any, ...]] = {"precision": ("float32",)}
+    cases = sweep.plan_cases([throughput], sweep.Sweep(preset=preset, template=template, chosen=chosen), ["old", "new"])
+    old, new = cases
+    assert (old.name, new.name) == (f"{old.config.name}@old", f"{old.config.name}@new")
+    assert sweep.comparisons(cases, [throughput]) == [(old, new)]

@@ -3,7 +3,8 @@
 import pytest
 
 from gnet_core.protocol import Channel, ChannelClosed
-from gnet_core.timing import Turns, failure_kind, first_line
+from gnet_core.sweep import Plan
+from gnet_core.timing import Blocks, Turns, failure_kind, first_line
 
 
 class ResourceExhaustedError(Exception):
@@ -13,16 +14,18 @@ class ResourceExhaustedError(Exception):
 def test_without_a_runner_there_is_nobody_to_wait_for():
     turns = Turns()
     turns.announce("ready")
-    assert turns.wait() is False
+    assert turns.wait() == "again"
+    turns.wait_for_the_end()
 
 
-def test_a_turn_tells_whether_others_ran_since_the_last():
+def test_a_turn_tells_whether_others_ran_since_the_last_and_when_there_are_no_more():
     ours, theirs = Channel.pair()
     with ours, theirs:
         turns = Turns(theirs)
         ours.send(turn=0, after_others=False)
         ours.send(turn=1, after_others=True)
-        assert [turns.wait(), turns.wait()] == [False, True]
+        ours.send(finish=True)
+        assert [turns.wait(), turns.wait(), turns.wait()] == ["again", "first", "over"]
         turns.announce("turn_done")
         assert ours.receive(1) == {"event": "turn_done"}
 
@@ -32,6 +35,94 @@ def test_a_worker_whose_runner_is_gone_does_not_wait_for_ever():
     ours.close()
     with theirs, pytest.raises(ChannelClosed):
         Turns(theirs).wait()
+
+
+class Pedantic:
+    """pytest-benchmark's fixture, as far as blocks use it; counts what was run inside the clock."""
+
+    def __init__(self, step):
+        self.step = step
+        self.timed = []
+
+    def pedantic(self, target, setup, teardown, rounds, iterations):
+        assert iterations == 1
+        for _ in range(rounds):
+            setup()
+            before = self.step.count
+            result = target()
+            self.timed.append(self.step.count - before)
+            teardown()
+        return result
+
+
+class CountedStep:
+    def __init__(self):
+        self.count = 0
+        self.traces = 0
+
+    def __call__(self, steps):
+        self.count += steps
+        return self.count
+
+
+def time_blocks(turns, rounds, *, step=None, step_seconds=0.25):
+    step = step or CountedStep()
+    blocks = Blocks(turns, step, lambda: step.traces, Plan(turns=rounds, block_seconds=0.5), step_seconds)
+    benchmark = Pedantic(step)
+    blocks.time(benchmark)
+    return blocks.to_dict(), benchmark, step
+
+
+def test_a_block_fills_half_a_second_and_is_followed_by_as_many_single_steps():
+    told, benchmark, step = time_blocks(Turns(), 3)
+    assert (told["block_steps"], told["timed_blocks"]) == (2, 3)
+    assert benchmark.timed == [2, 2, 2]
+    assert len(told["single_step_seconds"]) == 6
+    assert told["resumed_step_seconds"] == []
+    assert step.count == 12
+
+
+def test_a_step_longer_than_a_block_is_a_block_and_needs_no_single_steps():
+    told, benchmark, step = time_blocks(Turns(), 3, step_seconds=2.0)
+    assert (benchmark.timed, step.count, told["single_step_seconds"]) == ([1, 1, 1], 3, [])
+
+
+def test_the_first_step_after_others_ran_stays_outside_the_clock():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=True)
+        ours.send(turn=1, after_others=False)
+        ours.send(finish=True)
+        told, benchmark, step = time_blocks(Turns(theirs), 2)
+        assert benchmark.timed == [2, 2]
+        assert len(told["resumed_step_seconds"]) == 1
+        assert step.count == 9
+        said = [ours.receive(1) for _ in range(3)]
+    assert said == [
+        {"event": "ready", "step_seconds": 0.25, "block_steps": 2},
+        {"event": "turn_done", "steps": 5},
+        {"event": "turn_done", "steps": 4},
+    ]
+
+
+def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=False)
+        ours.send(finish=True)
+        told, benchmark, _step = time_blocks(Turns(theirs), 4)
+    assert told["timed_blocks"] == 1
+    assert benchmark.timed == [2, 0, 0, 0]
+
+
+def test_a_retrace_inside_the_timed_region_voids_its_block_alone():
+    class Retracing(CountedStep):
+        def __call__(self, steps):
+            self.traces += self.count == 4  # the first step of the second round
+            return super().__call__(steps)
+
+    told, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
+    assert told["voided_blocks"] == [1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""Which workers are alive together, and in which order they take their turns."""
+
+import dataclasses
+from typing import cast
+
+import pytest
+
+from gnet_core.config import Execution, StepConfig
+from gnet_core.schedule import Job, cohorts, estimated_bytes, groups, orders
+from gnet_core.sweep import PlannedCase
+
+
+def case(batch_size, **changes):
+    return PlannedCase(config=StepConfig(batch_size=batch_size, **changes), suites=("any",))
+
+
+A, B, C, D = (case(number) for number in (1, 2, 3, 4))
+
+
+def names(jobs):
+    return [(job.case.config.batch_size, job.replicate) for job in jobs]
+
+
+def test_whatever_is_compared_also_by_way_of_others_is_one_part():
+    assert groups([A, B, C, D], [(A, B), (C, B)]) == [[C, A, B], [D]]
+    assert groups([A, B], []) == [[A], [B]]
+
+
+def test_a_base_comes_first_in_its_part():
+    (part,) = groups([B, C, A], [(A, B), (A, C)])
+    assert part[0] == A
+
+
+def test_all_processes_are_alive_together_where_memory_allows():
+    (together,) = cohorts([[A, B]], 2, memory_bytes=40, sizes={A: 10, B: 10})
+    assert names(together) == [(1, 1), (2, 1), (1, 2), (2, 2)]
+
+
+def test_what_is_compared_stays_together_and_small_cases_fill_what_is_left():
+    sizes = {A: 10, B: 10, C: 5}
+    found = cohorts([[C], [A, B]], 2, memory_bytes=25, sizes=sizes)
+    assert [names(jobs) for jobs in found] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
+    assert all(sum(sizes[job.case] for job in jobs) <= 25 for jobs in found)
+
+
+def test_what_does_not_fit_beside_its_base_runs_alone():
+    found = cohorts([[A, B, C]], 1, memory_bytes=25, sizes={A: 10, B: 20, C: 10})
+    assert [names(jobs) for jobs in found] == [[(1, 1), (3, 1)], [(2, 1)]]
+
+
+def test_a_case_larger_than_the_memory_is_tried_all_the_same():
+    assert [names(jobs) for jobs in cohorts([[A]], 1, memory_bytes=5, sizes={A: 10})] == [[(1, 1)]]
+
+
+def test_every_round_has_every_worker_once_in_an_order_of_its_own():
+    found = orders(5, 50, "7/1")
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in found)
+    assert len({tuple(order) for order in found}) > 20
+    assert found == orders(5, 50, "7/1") != orders(5, 50, "8/1")
+    firsts = [order[0] for order in found]
+    assert set(firsts) == {0, 1, 2, 3, 4}
+
+
+def test_a_workers_files_are_named_by_case_source_and_replicate():
+    job = Job(case=dataclasses.replace(A, source="old"), replicate=3)
+    assert job.stem == "graph-float32-b1-i224-synthetic-cpu@old.r3"
+
+
+def test_the_estimate_is_near_what_was_seen():
+    seen = {("graph", 1): 1.11, ("graph", 16): 1.80, ("graph", 64): 3.73, ("xla", 16): 3.09, ("eager", 16): 2.14}
+    for (execution, batch_size), gibibytes in seen.items():
+        config = StepConfig(execution=cast("Execution", execution), batch_size=batch_size)
+        estimate = estimated_bytes(config) / 2**30
+        assert estimate == pytest.approx(gibibytes, rel=0.05)
