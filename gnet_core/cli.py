@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gnet_core.cli_bench import bench
+from gnet_core.cli_compare import compare
 from gnet_core.command_line import (
     BAD_USAGE,
     FINE,
@@ -33,7 +34,7 @@ from gnet_core.config import GnetError, StepConfig
 
 
 def main() -> None:
-    """Run the command line and exit: 0 fine, 2 bad usage or input, 3 some cases failed, 130 interrupted."""
+    """Run the command line and exit: 0 fine, 1 a gate failed, 2 bad usage or input, 3 cases failed, 130 interrupted."""
     # A build server stops a job with SIGTERM: what was finished is then kept and reported as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -70,6 +71,7 @@ def commands() -> None:
 
 
 commands.add_command(bench)
+commands.add_command(compare)
 
 
 @commands.command()

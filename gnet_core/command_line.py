@@ -13,7 +13,7 @@ import click
 
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 
-FINE, BAD_USAGE, CASES_FAILED, INTERRUPTED = 0, 2, 3, 130
+FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Choices(click.ParamType[tuple[str, ...]]):

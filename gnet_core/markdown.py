@@ -11,7 +11,8 @@ from gnet_core import machine
 
 
 def escape(text: str) -> str:
-    """Text from a run as inert Markdown: no table cell ends early, no tag or link begins, no line breaks."""
+    """Text from a run as inert Markdown: no table cell ends early, no tag, link, line or terminal's command begins."""
+    text = "".join(character if character.isprintable() else " " for character in text)
     for character in "\\|<>[]`*_":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import hashlib
 import math
 import shlex
 import statistics
 from pathlib import Path
 from typing import Any
 
-from gnet_core import stats
+import pandas as pd
+
+from gnet_core import shapes, stats
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
+from gnet_core.equal_work import judge_trajectory
+from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION, TURNS_FILE
 
 PROFILE_FILE = "profile.json"
 
-_RUN_FIELDS = ("created", "preset", "device", "seed", "environment", "suites", "complete", "cases")
-_PROFILE_FIELDS = ("created", "device", "config", "environment", "trace")
+AA_SUITE = "aa"
+"""The suite that compares identical code with itself."""
+
+_PROFILE_FIELDS: shapes.Fields = {"created": str, "device": str, "config": dict, "environment": dict, "trace": dict}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -38,7 +43,7 @@ class Row:
     replicates: int = 0
     """Processes that measured it."""
     samples: int = 0
-    """Timed blocks, over all processes."""
+    """Timed blocks, over all processes, without the voided ones."""
     trace_seconds: float | None = None
     """Of get_concrete_function."""
     compile_seconds: float | None = None
@@ -79,6 +84,28 @@ class Row:
     warmup_seconds: float | None = None
     command: str = ""
     """What measures this case again."""
+    source: str = ""
+    """Which interpreter or revision it is from, where a run compares several."""
+    voided_samples: int = 0
+    """Timed blocks in which the step was traced anew, left out of every figure."""
+    disturbed_turns: int = 0
+    """Turns in which the machine was busy with something else, of all its turns; their samples count."""
+    drift: float | None = None
+    """How far the time of a step still changed over the run, where that is beyond doubt: there is no steady state."""
+    loss_deviation: float | None = None
+    """Largest difference of its loss trajectory from float32's, as a fraction."""
+    equal_work: bool | None = None
+    """Whether that trajectory is float32's within tolerance; None where there was none to compare with."""
+    low_precision_share: float | None = None
+    """Of the matrix work that ran, how much ran in the lower precision, by floating-point operations."""
+    images_per_joule: float | None = None
+    """Of the GPU, over whole turns."""
+    resumed_step_ratio: float | None = None
+    """Median of the steps right after others ran, which are outside the clock ÷ the timed steps' median."""
+    waiting_cpu_share: float | None = None
+    """Of one processor, what its processes took while they waited for their turns."""
+    delay_seconds: float | None = None
+    """Added to every step to test the suite; None in a run that measures."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +116,10 @@ class Run:
     document: dict[str, Any]
     """run.json."""
     rows: list[Row]
+    configs: dict[str, StepConfig]
+    """Of each row, by case."""
+    processes: dict[str, tuple[stats.Process, ...]]
+    """The samples of each row that has any, by case."""
     unmeasured: list[tuple[str, str]]
     """Cases that were configured and have no row, with the reason."""
     profiles: list[dict[str, Any]]
@@ -101,29 +132,58 @@ def load_run(directory: Path) -> Run:
     A raw file that cannot be read costs its case's row the figures, not the run: the row is `failed` and says why.
     """
     path = directory / "run.json"
-    document = _read_document(path, _RUN_FIELDS)
-    rows, unmeasured = [], []
+    document = read_run_document(directory)
+    reader = _Reader(directory, document)
+    rows, unmeasured, configs = [], [], {}
     for case in document["cases"]:
         try:
             if case["status"] is None:
                 unmeasured.append((case["case"], case["note"] or "the run ended before it"))
             else:
-                rows.append(_row(directory, case, document))
-        except (KeyError, TypeError, GnetError) as error:
-            raise GnetError(f"{path}: case {case!r:.80} cannot be read: {error}") from error
-    profiles = [_read_json(found) for found in sorted(directory.glob(f"traces/*/{PROFILE_FILE}"))]
-    return Run(directory=directory, document=document, rows=rows, unmeasured=unmeasured, profiles=profiles)
+                configs[case["case"]] = StepConfig.from_dict(case["config"])
+                rows.append(reader.row(case, configs[case["case"]]))
+        except (TypeError, GnetError) as error:
+            raise GnetError(f"{path}: case {case['case']!r} cannot be read: {error!s:.300}") from error
+    _add_equal_work(rows, configs, reader.trajectories)
+    _add_drift(rows, reader.processes)
+    _add_peaks(rows, document)
+    _add_turns(rows, directory, reader.case_of_worker)
+    profiles = []
+    for found in sorted(directory.glob(f"traces/*/{PROFILE_FILE}")):
+        try:
+            profiles.append(shapes.read_json(found, strict=True))
+        except GnetError as error:  # the figures stand without it
+            unmeasured.append((found.parent.name, str(error)))
+    return Run(
+        directory=directory,
+        document=document,
+        rows=rows,
+        configs=configs,
+        processes=reader.processes,
+        unmeasured=unmeasured,
+        profiles=profiles,
+    )
+
+
+def read_run_document(directory: Path) -> dict[str, Any]:
+    """run.json of a run of gnet bench. Raises GnetError naming it and the field that is missing or wrong."""
+    path = directory / "run.json"
+    document = _read_document(path)
+    shapes.require_run(path, document)
+    return document
 
 
 def is_profile(directory: Path) -> bool:
     """Whether gnet profile wrote it. Raises GnetError where no run.json can be read."""
-    return _read_json(directory / "run.json").get("kind") == "profile"
+    return shapes.read_json(directory / "run.json").get("kind") == "profile"
 
 
 def load_profile(directory: Path) -> dict[str, Any]:
     """What gnet profile wrote into run.json. Raises GnetError naming it for a field that is missing or wrong."""
     path = directory / "run.json"
-    document = _read_document(path, _PROFILE_FIELDS)
+    document = _read_document(path)
+    shapes.require_fields(str(path), document, _PROFILE_FIELDS)
+    shapes.require_environment(path, document["environment"], document["device"])
     try:
         StepConfig.from_dict(document["config"])
         (directory / document["trace"]["xplane"]).resolve().relative_to(directory.resolve())
@@ -132,43 +192,12 @@ def load_profile(directory: Path) -> dict[str, Any]:
     return document
 
 
-def _read_document(path: Path, fields: tuple[str, ...]) -> dict[str, Any]:
-    document = _read_json(path)
+def _read_document(path: Path) -> dict[str, Any]:
+    document = shapes.read_json(path, strict=True)
     if document.get("format_version") != RUN_FORMAT_VERSION:
         found = document.get("format_version")
-        raise GnetError(f"{path}: format_version is {found!r}; this version of gnet reads {RUN_FORMAT_VERSION}")
-    for field in fields:
-        if field not in document:
-            raise GnetError(f"{path}: field {field!r} is missing; is it a run.json of another program?")
+        raise GnetError(f"{path}: format_version is {found!r:.60}; this version of gnet reads {RUN_FORMAT_VERSION}")
     return document
-
-
-def _row(directory: Path, case: dict[str, Any], document: dict[str, Any]) -> Row:
-    config = StepConfig.from_dict(case["config"])
-    row = Row(
-        case=case["case"],
-        suite="+".join(case["suites"]),
-        execution=config.execution,
-        precision=config.precision,
-        batch_size=config.batch_size,
-        image_size=config.image_size,
-        data=config.data,
-        device=config.device,
-        status=case["status"],
-        note=case["note"],
-        command=_command(config, case["suites"][0], document),
-    )
-    if row.status == "ok":
-        measured = dataclasses.replace(row)
-        try:
-            _add_figures(measured, [_read_raw(directory / name, row.case) for name in case["raw"]])
-        except GnetError as error:
-            row.status, row.note = "failed", str(error)
-        except (KeyError, TypeError, ValueError) as error:
-            row.status, row.note = "failed", f"{', '.join(case['raw'])}: field missing or wrong: {error}"
-        else:
-            return measured
-    return row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,11 +205,13 @@ class _Process:
     """The figures of one worker."""
 
     block_seconds: list[float]
+    """NaN where the sample is void."""
     info: dict[str, Any]
 
     @property
     def step_seconds(self) -> list[float]:
-        return [seconds / self.info["block_steps"] for seconds in self.block_seconds]
+        """Of the blocks that count."""
+        return [seconds / self.info["block_steps"] for seconds in self.block_seconds if not math.isnan(seconds)]
 
     @property
     def single_steps(self) -> list[float]:
@@ -188,28 +219,113 @@ class _Process:
         single: list[float] = self.info["single_step_seconds"]
         return single or self.step_seconds
 
+    def samples(self, cohort: str) -> stats.Process:
+        steps = self.info["block_steps"]
+        return stats.Process(cohort, tuple(math.log(seconds / steps) for seconds in self.block_seconds))
 
-def _read_raw(path: Path, case: str) -> _Process:
-    document = _read_json(path)
+
+class _Reader:
+    """Reads the raw files of a run, each once."""
+
+    def __init__(self, directory: Path, document: dict[str, Any]) -> None:
+        self._directory = directory
+        self._document = document
+        self._cohort_of_worker = {
+            stem: f"{directory.resolve()}#{number}"
+            for number, cohort in enumerate(document["cohorts"], start=1)
+            for stem in cohort["workers"]
+        }
+        self._seen: dict[str, str] = {}
+        """Raw files by what they hold."""
+        self.processes: dict[str, tuple[stats.Process, ...]] = {}
+        self.trajectories: dict[str, list[float | None]] = {}
+        self.case_of_worker: dict[str, str] = {}
+
+    def row(self, case: dict[str, Any], config: StepConfig) -> Row:
+        """The row of a case of run.json, without what rests on other cases."""
+        row = Row(
+            case=case["case"],
+            suite="+".join(case["suites"]),
+            execution=config.execution,
+            precision=config.precision,
+            batch_size=config.batch_size,
+            image_size=config.image_size,
+            data=config.data,
+            device=config.device,
+            status=case["status"],
+            note=case["note"],
+            source=case["source"],
+            command=_command(config, case["suites"][0], self._document),
+        )
+        if row.status == "ok":
+            measured = dataclasses.replace(row)
+            try:
+                self._measure(measured, config, case["raw"])
+            except GnetError as error:
+                row.status, row.note = "failed", str(error)
+            else:
+                return measured
+        return row
+
+    def _measure(self, row: Row, config: StepConfig, names: list[str]) -> None:
+        processes = [self._process(name, row.case, config) for name in names]
+        _add_figures(row, processes)
+        stems = [Path(name).stem for name in names]
+        for stem in stems:
+            if stem not in self._cohort_of_worker:
+                raise GnetError(f"{self._directory / 'run.json'}: worker {stem} is in none of the cohorts")
+        self.trajectories[row.case] = _trajectory(processes[0].info["losses_without_dropout"])
+        self.case_of_worker |= dict.fromkeys(stems, row.case)
+        self.processes[row.case] = tuple(
+            process.samples(self._cohort_of_worker[stem]) for process, stem in zip(processes, stems, strict=True)
+        )
+
+    def _process(self, name: str, case: str, config: StepConfig) -> _Process:
+        run, path = self._directory / "run.json", self._directory / name
+        if Path(name).parts != ("raw", Path(name).name):
+            raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
+        if name in self._seen.values():
+            raise GnetError(f"{run}: {name} is named twice; each process has its own")
+        process = _read_raw(path, case, config, self._document["created"])
+        # The same samples twice would look like two processes that agree wonderfully.
+        held = hashlib.sha256(path.read_bytes()).hexdigest()
+        if held in self._seen:
+            raise GnetError(f"{path}: it is a copy of {self._seen[held]}; each process has its own")
+        self._seen[held] = name
+        return process
+
+
+def _read_raw(path: Path, case: str, config: StepConfig, run: str) -> _Process:
+    document = shapes.read_json(path)
     try:
         (benchmark,) = document["benchmarks"]
         info, blocks = benchmark["extra_info"], benchmark["stats"]["data"]
         if info["format_version"] != RAW_FORMAT_VERSION:
-            raise GnetError(f"{path}: format_version is {info['format_version']!r}; gnet reads {RAW_FORMAT_VERSION}")
-        if info["case"] != case:
-            raise GnetError(f"{path}: case is {info['case']!r} but the run says {case!r}")
-        if info["retraces_while_timed"]:
-            raise GnetError(f"{path}: the step was traced anew while it was timed, so its samples are void")
-        for seconds in (*blocks, *info["single_step_seconds"]):
-            if not isinstance(seconds, float) or not math.isfinite(seconds) or seconds <= 0:
-                raise GnetError(f"{path}: a sample is {seconds!r}; times are numbers above 0")
-        if not blocks or not isinstance(info["block_steps"], int) or info["block_steps"] < 1:
-            raise GnetError(f"{path}: it holds no timed block")
+            raise GnetError(
+                f"{path}: format_version is {info['format_version']!r:.60}; gnet reads {RAW_FORMAT_VERSION}"
+            )
+        if info["config"] != config.to_dict():
+            raise GnetError(f"{path}: config is not that of {case}; the file belongs to another case or run")
+        if info["run"] != run:
+            raise GnetError(
+                f"{path}: run is {info['run']!r:.60}, but this one was started {run}; the file is another's"
+            )
+        shapes.require_raw(path, info, blocks)
+    except GnetError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        raise (
-            error if isinstance(error, GnetError) else GnetError(f"{path}: field missing or wrong: {error}")
-        ) from error
-    return _Process(block_seconds=blocks, info=info)
+        raise GnetError(f"{path}: field missing or wrong: {error}") from error
+    voided = set(info["voided_blocks"])
+    kept = [math.nan if index in voided else seconds for index, seconds in enumerate(blocks[: info["timed_blocks"]])]
+    if all(map(math.isnan, kept)):
+        raise GnetError(f"{path}: the step was traced anew in every timed block, so its samples are void")
+    return _Process(block_seconds=kept, info=info)
+
+
+def _trajectory(losses: list[tuple[int, float | None]]) -> list[float | None]:
+    """The loss after 0, 1, 2, … applied updates; steps that loss scaling skipped repeat the one before."""
+    by_updates = dict(losses)
+    return [by_updates.get(updates) for updates in range(max(by_updates) + 1)]
 
 
 def _add_figures(row: Row, processes: list[_Process]) -> None:
@@ -217,7 +333,8 @@ def _add_figures(row: Row, processes: list[_Process]) -> None:
         raise GnetError(f"run.json: case {row.case} is ok but names no raw file")
     means = [statistics.fmean(process.step_seconds) for process in processes]
     row.replicates = len(processes)
-    row.samples = sum(len(process.block_seconds) for process in processes)
+    row.samples = sum(len(process.step_seconds) for process in processes)
+    row.voided_samples = sum(len(process.block_seconds) for process in processes) - row.samples
     row.step_seconds = statistics.fmean(means)
     row.images_per_second = row.batch_size / row.step_seconds
     if interval := stats.geometric_interval(means):
@@ -231,8 +348,99 @@ def _add_figures(row: Row, processes: list[_Process]) -> None:
     spreads = [stats.relative_spread(process.step_seconds) for process in processes]
     if known := [spread for spread in spreads if spread is not None]:
         row.turn_spread = statistics.fmean(known)
+    _add_resumed(row, processes)
     _add_phases(row, processes)
     _add_losses_and_memory(row, processes)
+
+
+def _add_resumed(row: Row, processes: list[_Process]) -> None:
+    resumed = [seconds for process in processes for seconds in process.info["resumed_step_seconds"]]
+    timed = [seconds for process in processes for seconds in process.step_seconds]
+    if resumed:
+        row.resumed_step_ratio = statistics.median(resumed) / statistics.median(timed)
+
+
+def _add_equal_work(
+    rows: list[Row], configs: dict[str, StepConfig], trajectories: dict[str, list[float | None]]
+) -> None:
+    """Judge each loss trajectory by the float32 one of the same step: graph execution's, else its own execution's."""
+    judged_rows = [row for row in rows if row.case in trajectories and configs[row.case].part == "train"]
+    case_of = {(configs[row.case], row.source): row.case for row in judged_rows}
+    for row in judged_rows:
+        config = configs[row.case]
+        reference = dataclasses.replace(config, precision="float32")
+        candidates = [(dataclasses.replace(reference, execution="graph"), row.source), (reference, row.source)]
+        found = next((case_of[candidate] for candidate in candidates if candidate in case_of), None)
+        if found is None:
+            continue
+        judged = judge_trajectory(trajectories[row.case], trajectories[found], config.precision)
+        row.equal_work = judged.within
+        if judged.deviation is not None and math.isfinite(judged.deviation):  # JSON has no infinity
+            row.loss_deviation = judged.deviation
+        if judged.reason:
+            row.note = f"{row.note}; {judged.reason}" if row.note else judged.reason
+
+
+def _add_drift(rows: list[Row], processes: dict[str, tuple[stats.Process, ...]]) -> None:
+    drifts = stats.drift(processes)
+    for row in rows:
+        drift = drifts.get(row.case)
+        if drift is not None and drift.drifting:
+            row.drift = drift.change
+            told = f"no steady state: the step's time still changed by {drift.change:+.0%} over the run"
+            row.note = f"{row.note}; {told}" if row.note else told
+
+
+def _add_peaks(rows: list[Row], document: dict[str, Any]) -> None:
+    """Model FLOP utilisation against the best that the run itself saw the device do in that precision."""
+    best = peak_flop_per_second(document)
+    for row in rows:
+        if row.gflop_per_image is None or row.images_per_second is None:
+            continue
+        row.gflop_per_second = row.gflop_per_image * row.images_per_second
+        if peak := best.get(row.precision):
+            row.mfu = row.gflop_per_second * 1e9 / peak
+
+
+def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
+    """By precision, the highest peak of all passes of a run; what is no positive number is passed over."""
+    best: dict[str, float] = {}
+    for found in document.get("peaks", []):
+        for precision, peak in found.items() if isinstance(found, dict) else ():
+            value = peak.get("flop_per_second") if isinstance(peak, dict) else None
+            if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+                best[precision] = max(best.get(precision, 0.0), float(value))
+    return best
+
+
+def _add_turns(rows: list[Row], directory: Path, case_of_worker: dict[str, str]) -> None:
+    """What the machine was like during the turns of each case, from turns.csv; a run without it says nothing of it."""
+    path = directory / TURNS_FILE
+    if not path.is_file():
+        return
+    try:
+        turns = pd.read_csv(path)
+    except pd.errors.EmptyDataError:  # every worker was lost before its first turn
+        return
+    except ValueError as error:
+        raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
+    try:
+        turns["case"] = turns["worker"].map(case_of_worker)
+        by_case = dict(list(turns.groupby("case")))
+        for row in rows:
+            if row.case in by_case:
+                _add_case_turns(row, by_case[row.case])
+    except (KeyError, TypeError, ValueError) as error:  # pandas' own are ValueErrors
+        raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
+
+
+def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
+    row.disturbed_turns = int(turns["disturbed"].notna().sum())
+    waiting = turns["waiting_cpu_share"].dropna()
+    row.waiting_cpu_share = float(waiting.mean()) if len(waiting) else None
+    joules = float(turns["gpu_energy_joules"].sum())
+    if joules > 0:
+        row.images_per_joule = float(turns["steps"].sum()) * row.batch_size / joules
 
 
 def _add_phases(row: Row, processes: list[_Process]) -> None:
@@ -249,6 +457,8 @@ def _add_phases(row: Row, processes: list[_Process]) -> None:
 
 def _add_losses_and_memory(row: Row, processes: list[_Process]) -> None:
     info = processes[0].info
+    row.gflop_per_image = info["flop_per_image"] / 1e9
+    row.low_precision_share = info["low_precision_share"]
     row.loss_first, row.loss_last = info["loss_first"], info["loss_last"]
     row.skipped_steps = sum(process.info["skipped_steps"] for process in processes)
     row.peak_memory_bytes = max(process.info["peak_memory_bytes"] for process in processes)
@@ -260,28 +470,28 @@ def _add_losses_and_memory(row: Row, processes: list[_Process]) -> None:
     if row.skipped_steps:
         steps = sum(process.info["steps"] for process in processes)
         notes.append(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
+    if row.voided_samples:
+        notes.append(f"{row.voided_samples} samples voided: the step was traced anew")
+    row.delay_seconds = max(process.info["delay_seconds"] for process in processes) or None
+    if row.delay_seconds:
+        notes.append(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
     if row.data != "synthetic":
         notes.append("reading and resizing the images is inside the clock")
     row.note = "; ".join(notes)
 
 
 def _command(config: StepConfig, suite: str, document: dict[str, Any]) -> str:
-    words = ["gnet", "bench", suite, "--preset", document["preset"], "--device", config.device]
-    words += ["--execution", config.execution, "--precision", config.precision]
+    again = suite == AA_SUITE  # which no module declares: an option adds it to another
+    words = ["gnet", "bench", "throughput" if again else suite, "--preset", document["preset"]]
+    words += ["--device", config.device, "--execution", config.execution, "--precision", config.precision]
     words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
     words += ["--data", config.data, "--seed", str(config.seed)]
-    if document.get("replicates", 1) != 1:
+    if document["replicates"] != 1:
         words += ["--replicates", str(document["replicates"])]
-    return shlex.join(words)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GnetError(f"{path}: there is no such file; name a directory that gnet bench wrote") from None
-    except (OSError, ValueError) as error:
-        raise GnetError(f"{path}: it cannot be read as JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise GnetError(f"{path}: it holds no JSON object")
-    return document
+    options = document["options"]
+    interpreters = options.get("python")
+    for interpreter in interpreters if isinstance(interpreters, list) else ():
+        words += ["--python", str(interpreter)]
+    if options.get("against"):
+        words += ["--against", str(options["against"])]
+    return shlex.join([*words, "--aa"] if again else words)

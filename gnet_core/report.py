@@ -1,45 +1,57 @@
-"""A run's rows, said to people and to programs: cases.csv, report.md and the terminal. Pure but for `write`."""
+"""A run's rows and verdicts, said to people and to programs: report.md, the tables as CSV, the terminal and JSON.
+
+Pure but for `write`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from gnet_core import machine
+from gnet_core.answers import DIFFERENT, Sentence, answers, smallest_effects
+from gnet_core.checks import failed_checks
+from gnet_core.comparisons import Family, within
+from gnet_core.config import StepConfig
 from gnet_core.files import write_whole
-from gnet_core.markdown import environment_table, escape
-from gnet_core.profile_report import section
-from gnet_core.records import Row, Run
+from gnet_core.markdown import environment_table
+from gnet_core.profile_report import section as profile_section
+from gnet_core.records import AA_SUITE, Row, Run
+from gnet_core.sections import sections
+from gnet_core.shapes import CASE_NAME
+from gnet_core.tables import code, inert, pairs_table, plain, suite_table
+from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
 
-LEAST_REPLICATES = 3
-"""Processes a case below which no interval is worth the name."""
+MOST_DISTURBED = 0.2
+"""Of a case's turns. Beyond that its figures are those of a machine that did something else as well."""
 
 HOW_TO_READ = (
     "`images/s` is the batch size over the mean step of all timed blocks. `± turns` is the standard deviation of those "
     "blocks within a process, which says nothing about the next process. p50 and p95 are of steps synchronised one by "
     "one, p95 only from 100 of them. Compile is the first call less a steady step; first step is from TensorFlow "
-    "imported to the end of the first step."
+    "imported to the end of the first step.",
+    "`×` is a ratio of images/s, taken turn by turn between processes that were alive together, so it need not be the "
+    f"quotient of the two figures beside it. SAME: its whole 95 % interval is within {100 * DEFAULT_MARGIN:g} % of 1. "
+    f"FASTER, SLOWER: the interval leaves out 1 and the estimate is more than {100 * DEFAULT_MARGIN:g} % away, at a "
+    "false discovery rate of 5 % over the table. UNRESOLVED: neither can be said. `smallest effect` is what the "
+    f"comparison would have found {100 * POWER:g} % of the time. Sequential comparisons are of processes timed one "
+    "after the other: the machine's weather is part of them.",
 )
 
-GOOD_ENOUGH = 0.95
-"""Share of the best throughput at which a smaller batch will do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A table's column: its heading with the unit, and a row's cell."""
-
-    heading: str
-    cell: Callable[[Row], str]
+VERDICT_COLUMNS = (
+    *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
+    *("smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
+)
+"""Of verdicts.csv, in its order."""
 
 
 def write(run: Run) -> None:
-    """Write cases.csv and report.md into the run directory, each under a temporary name first."""
+    """Write cases.csv, verdicts.csv and report.md into the run directory, each under a temporary name first."""
     write_whole(run.directory / "cases.csv", to_csv(run))
+    write_whole(run.directory / "verdicts.csv", verdicts_to_csv(within(run)))
     write_whole(run.directory / "report.md", to_markdown(run))
 
 
@@ -50,18 +62,31 @@ def to_frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def to_csv(run: Run) -> str:
+    """cases.csv."""
     return str(to_frame(run.rows).to_csv(index=False, lineterminator="\n"))
 
 
+def verdicts_to_csv(families: Iterable[Family]) -> str:
+    """verdicts.csv: a row a comparison; what it has no figure for is empty."""
+    rows = [{"suite": family.suite} | each.to_dict() for family in families for each in family.comparisons.values()]
+    frame = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS), dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
 def to_json(run: Run) -> dict[str, Any]:
-    """The same rows for programs, with the run they belong to."""
+    """The same rows and verdicts for programs, with the run they belong to."""
+    why = reservations(run)
     return {
         "directory": str(run.directory),
         "complete": run.document["complete"],
-        "quotable": not reservations(run),
-        "reservations": reservations(run),
+        "quotable": not why,
+        "reservations": why,
+        "failed_checks": failed_checks(run),
         "environment": run.document["environment"],
+        "environments": run.document["environments"],
+        "peaks": run.document.get("peaks", []),
         "rows": [dataclasses.asdict(row) for row in run.rows],
+        "verdicts": [family.to_dict() for family in within(run)],
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
         "profiles": run.profiles,
     }
@@ -69,25 +94,24 @@ def to_json(run: Run) -> dict[str, Any]:
 
 def to_markdown(run: Run) -> str:
     """The whole report.md."""
-    document = run.document
+    document, found = run.document, sections(run)
+    version = document["environment"]["machine"]["packages"].get("gnet", machine.UNKNOWN)
     parts = [
         quotable_line(run),
         "# The train step of GoogleNet_2",
-        f"On {escape(machine_line(run))}. Preset `{document['preset']}`, seed {document['seed']}, "
-        f"started {document['created']}, gnet {document['environment']['machine']['packages'].get('gnet', 'unknown')}.",
+        f"On {inert(machine_line(run))}. Preset {code(document['preset'])}, seed {document['seed']}, "
+        f"started {inert(document['created'])}, gnet {inert(version)}.",
     ]
-    for suite in document["suites"]:
-        rows = rows_of(run, suite["name"])
-        if rows:
-            parts += [f"## {suite['name']}: {escape(suite['question'])}", answer(suite, rows)]
-            parts.append(suite_table(suite, rows, "pipe"))
-    for document_of_profile in run.profiles:
-        parts += ["## profile: Where does the time of a step go?", *section(document_of_profile)]
-    parts += [
-        HOW_TO_READ,
-        "## Environment",
-        environment_table(document["environment"]),
-    ]
+    if resolved := smallest_effects(found):
+        parts.append(_in_markdown(resolved))
+    if broken := failed_checks(run):
+        parts += ["## What this report finds wrong with itself", _bullets(map(inert, broken))]
+    for section in found:
+        parts += [f"## {inert(section.name)}: {inert(section.suite['question'])}"]
+        parts += [_bullets(map(_in_markdown, answers(section))), suite_table(section, "pipe")]
+    for told in _profiles(run, _operation):
+        parts += ["## profile: Where does the time of a step go?", *told]
+    parts += [*HOW_TO_READ, "## Environment", *_environment(run)]
     parts += ["## What was not measured, and why", _unmeasured(run)]
     parts += ["## What measures a row again", _commands(run)]
     return "\n\n".join(parts) + "\n"
@@ -95,53 +119,88 @@ def to_markdown(run: Run) -> str:
 
 def to_terminal(run: Run) -> str:
     """The answers and tables of the report, for a terminal."""
-    parts = [machine_line(run)]
-    for suite in run.document["suites"]:
-        rows = rows_of(run, suite["name"])
-        if rows:
-            parts.append(f"{suite['name']}: {suite['question']}\n{answer(suite, rows).replace('**', '')}")
-            parts.append(suite_table(suite, rows, "simple"))
-    parts += [f"{row.case}: {row.status}: {row.note}" for row in run.rows if row.status != "ok"]
-    parts += [f"{case}: {reason}" for case, reason in run.unmeasured]
-    for document in run.profiles:
-        parts += [part.replace("**", "") for part in section(document)]
-    parts.append(quotable_line(run).replace("**", ""))
+    found = sections(run)
+    parts = [plain(machine_line(run))]
+    for section in found:
+        said = [f"{plain(section.name)}: {plain(section.suite['question'])}"]
+        parts.append("\n".join(said + [plain(" ".join(sentence)) for sentence in answers(section)]))
+        parts.append(suite_table(section, "simple"))
+    parts += [plain(f"{row.case}: {row.status}: {row.note}") for row in run.rows if row.status != "ok"]
+    parts += [plain(f"{case}: {reason}") for case, reason in run.unmeasured]
+    for told in _profiles(run, plain):
+        parts += [part.replace("**", "") for part in told]
+    if resolved := smallest_effects(found):
+        parts.append(plain(" ".join(resolved)))
+    parts.append(quotable_line(run, plain).replace("**", ""))
     return "\n\n".join(parts)
 
 
 def machine_line(run: Run) -> str:
+    """The machine and its TensorFlow in one line."""
     environment = run.document["environment"]
     label = machine.label(environment, run.document["device"])
     return f"{label}, TensorFlow {environment['tensorflow']['version']}"
 
 
-def quotable_line(run: Run) -> str:
+def quotable_line(run: Run, protect: Callable[[object], str] = inert) -> str:
     """Whether the run's figures may be quoted, and if not, why."""
     why = reservations(run)
-    if not why:
-        return (
-            "**These figures may be quoted**, each with its machine, its configuration and its interval. The ratios "
-            "between cases carry no interval yet and may not."
-        )
-    return f"**Do not quote these figures:** {'; '.join(why)}."
+    if why:
+        return f"**Do not quote these figures:** {'; '.join(map(protect, why))}."
+    sequential = [each for family in within(run) for each in family.comparisons.values() if each.mode == "sequential"]
+    told = "**These figures may be quoted**, each with its machine, its configuration and its interval."
+    if sequential:
+        are = "comparison is" if len(sequential) == 1 else "comparisons are"
+        told += f" {len(sequential)} {are} sequential: say so beside the ratio."
+    return told
 
 
 def reservations(run: Run) -> list[str]:
-    """Every reason against quoting the run's figures."""
+    """Every reason against quoting the run's figures. (That no A/A comparison was run is none.)"""
+    measured = [row for row in run.rows if row.status == "ok"]
     why = []
     if run.document["preset"] == "smoke":
         why.append("the preset smoke only shows that everything works, it measures nothing")
     if not run.document["complete"]:
         why.append("the run was interrupted")
-    measured = [row for row in run.rows if row.status == "ok"]
     if not measured:
         why.append("nothing was measured")
-    elif (fewest := min(row.replicates for row in measured)) < LEAST_REPLICATES:
+    elif (fewest := min(row.replicates for row in measured)) < LEAST_PROCESSES:
         processes = "one process" if fewest == 1 else f"{fewest} processes"
         why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
-    if any(not row.finite for row in measured):
-        why.append("a loss was not finite, and speed counts only at equal work")
+    return [*why, *_reservations_of_rows(measured), *_reservations_of_verdicts(run)]
+
+
+def _reservations_of_rows(measured: list[Row]) -> list[str]:
+    doubts = {
+        "a loss was not finite, and speed counts only at equal work": lambda row: not row.finite,
+        "other losses than float32's, and speed counts only at equal work": lambda row: row.equal_work is False,
+        "every step was delayed to test the suite": lambda row: row.delay_seconds,
+        "no steady state, its time still changed over the run": lambda row: row.drift is not None,
+        f"more than {MOST_DISTURBED:.0%} of its turns were disturbed": _disturbed,
+    }
+    found = {why: [row.case for row in measured if applies(row)] for why, applies in doubts.items()}
+    return [f"{why} ({_listed(cases)})" for why, cases in found.items() if cases]
+
+
+def _reservations_of_verdicts(run: Run) -> list[str]:
+    why = []
+    for family in within(run):
+        if family.suite == AA_SUITE:
+            odd = [each for each in family.comparisons.values() if each.verdict in DIFFERENT]
+            why += [f"identical code against itself came out {each.verdict}" for each in odd]
+    if broken := failed_checks(run):
+        why.append(f"{len(broken)} of the report's own checks failed, of which the first: {broken[0].rstrip('.')}")
     return why
+
+
+def _disturbed(row: Row) -> bool:
+    return row.disturbed_turns > MOST_DISTURBED * (row.samples + row.voided_samples)
+
+
+def _listed(cases: list[str], most: int = 3) -> str:
+    more = f" and {len(cases) - most} more" if len(cases) > most else ""
+    return ", ".join(cases[:most]) + more
 
 
 def failures(run: Run) -> list[Row]:
@@ -162,152 +221,72 @@ def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:
     )
 
 
-def rows_of(run: Run, suite: str) -> list[Row]:
-    return [row for row in run.rows if suite in row.suite.split("+")]
+def _in_markdown(sentence: Sentence) -> str:
+    return f"**{inert(sentence.point)}** {inert(sentence.rest)}"
 
 
-def answer(suite: dict[str, Any], rows: list[Row]) -> str:
-    """One sentence that answers the suite's question from its rows."""
-    measured = [row for row in rows if row.images_per_second]
-    if not measured:
-        return "**No answer:** none of its cases could be measured."
-    best = max(measured, key=_speed)
-    if suite["varies"] == "batch_size":
-        return _scaling_answer(measured, best)
-    if suite["base"] is not None:
-        return _ratio_answer(suite, measured)
-    return f"**{_speed(best):.1f} images/s** with {_named(best)}: {_milliseconds(best.step_seconds)} ms a step."
+def _bullets(lines: Iterable[str]) -> str:
+    lines = list(lines)
+    return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
 
 
-def _scaling_answer(measured: list[Row], best: Row) -> str:
-    alike = [row for row in measured if (row.execution, row.precision) == (best.execution, best.precision)]
-    smallest = min(alike, key=lambda row: row.batch_size)
-    enough = min((row for row in alike if _speed(row) >= GOOD_ENOUGH * _speed(best)), key=lambda row: row.batch_size)
-    if smallest is best:
-        return f"**{_speed(best):.1f} images/s** with {_named(best)}, the smallest batch, is the most."
-    sentence = (
-        f"From {_speed(smallest):.1f} images/s at batch {smallest.batch_size} to "
-        f"**{_speed(best):.1f} images/s** with {_named(best)}"
-    )
-    if enough is not best:
-        sentence += f"; batch {enough.batch_size} already gives {_speed(enough) / _speed(best):.0%} of that"
-    return f"{sentence}."
+def _profiles(run: Run, protect: Callable[[object], str]) -> Iterable[list[str]]:
+    """What each trace tells; a profile.json that is none is told in words."""
+    for document in run.profiles:
+        try:
+            if not CASE_NAME.fullmatch(StepConfig.from_dict(document["config"]).name):
+                raise ValueError("config")
+            operations = [{**row, "operation": protect(row["operation"])} for row in document["operations"]]
+            yield profile_section({**document, "operations": operations})
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as error:
+            yield [protect(f"A profile.json in traces/ cannot be told: field missing or wrong: {error}")]
 
 
-def _ratio_answer(suite: dict[str, Any], measured: list[Row]) -> str:
-    said = []
-    for row in measured:
-        base = base_of(suite, row, measured)
-        if base is None or base is row:
-            continue
-        ratio = _speed(row) / _speed(base)
-        named = _named(row, leave_out=suite["varies"])
-        said.append(f"{getattr(row, suite['varies'])} does **{ratio:.2f}×** the images/s of {suite['base']} ({named})")
-    if not said:
-        return (
-            f"**No answer:** {suite['base']}, which the others are compared with, has no figures to compare with here."
+def _operation(name: object) -> str:
+    """An operation's name for Markdown. Its underscores stay: they are inside words or before them."""
+    return inert(name).replace("\\_", "_")
+
+
+def _environment(run: Run) -> list[str]:
+    """The machine and its software, in what the run's sources differ, and the peaks that were measured."""
+    document = run.document
+    parts = [environment_table(document["environment"])]
+    (first, base), *others = document["environments"].items() or [("", document["environment"])]
+    for name, environment in others:
+        if differing := machine.differences(base, environment):
+            parts.append(f"From {code(first)} to {code(name)} these differ:")
+            parts.append("\n".join(f"- {inert(difference)}" for difference in differing))
+    return [*parts, *_peaks(document)]
+
+
+def _peaks(document: Mapping[str, Any]) -> list[str]:
+    """The best of the run's passes by precision, which MFU is a share of."""
+    best: dict[str, tuple[float, str]] = {}
+    errors = []
+    for found in document.get("peaks", []):
+        for precision, peak in found.items() if isinstance(found, dict) else ():
+            value = peak.get("flop_per_second") if isinstance(peak, dict) else None
+            if isinstance(value, int | float) and value > best.get(precision, (0.0, ""))[0]:
+                best[precision] = float(value), str(peak.get("operation", machine.UNKNOWN))
+            elif precision == "error":
+                errors.append(f"- A measurement of the device's peaks failed: {inert(peak)}")
+    parts = ["\n".join(dict.fromkeys(errors))] if errors else []
+    if best:
+        lines = [(inert(name), f"{value / 1e12:.3g}", inert(told)) for name, (value, told) in best.items()]
+        parts.append(
+            "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
         )
-    return f"{'; '.join(said)}."
-
-
-def _named(row: Row, leave_out: str | None = None) -> str:
-    """The row by its axes."""
-    axes = {"execution": row.execution, "precision": row.precision, "batch_size": f"batch {row.batch_size}"}
-    return ", ".join(value for axis, value in axes.items() if axis != leave_out)
-
-
-def base_of(suite: dict[str, Any], row: Row, rows: list[Row]) -> Row | None:
-    """The row that this one is compared with: the same but for the suite's axis, which has the base's value."""
-    axes = {"execution", "precision", "batch_size"} - {suite["varies"]}
-    for other in rows:
-        same = all(getattr(other, axis) == getattr(row, axis) for axis in axes)
-        if same and getattr(other, suite["varies"]) == suite["base"] and other.images_per_second:
-            return other
-    return None
-
-
-def suite_table(suite: dict[str, Any], rows: list[Row], style: str) -> str:
-    """The suite's rows; a column that no row fills is left out."""
-    columns = _columns(suite, rows)
-    cells = [[column.cell(row) for column in columns] for row in rows]
-    filled = [index for index in range(len(columns)) if any(line[index] for line in cells)]
-    protect = escape if style == "pipe" else str
-    return tabulate(
-        [[protect(line[index]) for index in filled] for line in cells],
-        headers=[columns[index].heading for index in filled],
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=["left" if columns[index].heading in _TEXT else "right" for index in filled],
-    )
-
-
-_TEXT = {"execution", "precision", "data", "status", "note"}
-
-
-def _columns(suite: dict[str, Any], rows: list[Row]) -> list[Column]:
-    columns = [
-        Column("execution", lambda row: row.execution),
-        Column("precision", lambda row: row.precision),
-        Column("batch", lambda row: str(row.batch_size)),
-        Column("data", lambda row: row.data if row.data != "synthetic" else ""),
-        Column("images/s", lambda row: _number(row.images_per_second, "{:.1f}")),
-        Column("95 % interval", _interval),
-        Column("± turns", lambda row: _number(row.turn_spread, "{:.1%}")),
-        Column("ms a step", lambda row: _milliseconds(row.step_seconds)),
-        Column("p50 ms", lambda row: _milliseconds(row.step_seconds_p50)),
-        Column("p95 ms", lambda row: _milliseconds(row.step_seconds_p95)),
-    ]
-    if suite["base"] is not None:
-        columns.append(Column(f"× {suite['base']}", lambda row: _ratio(suite, row, rows)))
-    return [
-        *columns,
-        Column("trace s", lambda row: _number(row.trace_seconds, "{:.1f}")),
-        Column("compile s", lambda row: _number(row.compile_seconds, "{:.1f}")),
-        Column("first step s", lambda row: _number(row.first_step_seconds, "{:.1f}")),
-        Column("peak GiB", lambda row: _number(row.peak_memory_bytes and row.peak_memory_bytes / 2**30, "{:.2f}")),
-        Column("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
-        Column("status", lambda row: row.status),
-        Column("note", lambda row: row.note),
-    ]
+        parts.append(pairs_table(lines, ("precision", "TFLOP/s", "fastest operation")))
+    return parts
 
 
 def _unmeasured(run: Run) -> str:
-    lines = [f"- `{row.case}`: {row.status}, {escape(row.note)}" for row in run.rows if row.status != "ok"]
-    lines += [f"- `{case}`: {escape(reason)}" for case, reason in run.unmeasured]
+    lines = [f"- {code(row.case)}: {inert(row.status)}, {inert(row.note)}" for row in run.rows if row.status != "ok"]
+    lines += [f"- {code(case)}: {inert(reason)}" for case, reason in run.unmeasured]
     if note := run.document.get("profile_note"):
-        lines.append(f"- A trace: {escape(note)}")
-    lines.append("- Verdicts between cases, model FLOP utilisation and energy: this version does not measure them yet.")
-    return "\n".join(lines)
+        lines.append(f"- A trace: {inert(note)}")
+    return "\n".join(lines) or "Everything was measured."
 
 
 def _commands(run: Run) -> str:
-    lines = [(f"`{row.case}`", f"`{row.command.replace('`', '')}`".replace("|", "\\|")) for row in run.rows]
-    return tabulate(lines, headers=("case", "command"), tablefmt="pipe")
-
-
-def _speed(row: Row) -> float:
-    assert row.images_per_second is not None
-    return row.images_per_second
-
-
-def _ratio(suite: dict[str, Any], row: Row, rows: list[Row]) -> str:
-    base = base_of(suite, row, rows)
-    if base is None or not row.images_per_second:
-        return ""
-    return "1" if base is row else f"{_speed(row) / _speed(base):.2f}"
-
-
-def _interval(row: Row) -> str:
-    if row.images_per_second_ci_low is None or row.images_per_second_ci_high is None:
-        return ""
-    return f"{row.images_per_second_ci_low:.1f}–{row.images_per_second_ci_high:.1f}"
-
-
-def _number(value: float | None, shape: str) -> str:
-    return "" if value is None else shape.format(value)
-
-
-def _milliseconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{seconds * 1000:.2f}"
+    return pairs_table([(code(row.case), code(row.command)) for row in run.rows], ("case", "command"))

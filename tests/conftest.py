@@ -3,12 +3,16 @@
 import copy
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gnet_core.config import StepConfig
+from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION, TURNS_FILE
+from gnet_core.sweep import case_name
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -48,8 +52,13 @@ TENSORFLOW = {
 SUITES = [
     {"name": "throughput", "question": "How many?", "varies": None, "base": None},
     {"name": "execution", "question": "What does XLA give?", "varies": "execution", "base": "graph"},
+    {"name": "precision", "question": "What does bfloat16 give?", "varies": "precision", "base": "float32"},
     {"name": "batch-size", "question": "How does it scale?", "varies": "batch_size", "base": None},
+    {"name": "parts", "question": "What takes how much?", "varies": "part", "base": "train"},
+    {"name": "auxiliary", "question": "What do they cost?", "varies": "aux_weight", "base": 0.3},
 ]
+
+CREATED = "2026-01-02T03:04:05+00:00"
 
 
 @pytest.fixture
@@ -61,21 +70,28 @@ def environment() -> dict[str, Any]:
 def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -> dict[str, Any]:
     """A worker's raw file: blocks of two steps, and the given extra_info over a plain one."""
     info = {
-        "format_version": 1,
+        "format_version": RAW_FORMAT_VERSION,
+        "run": CREATED,
         "case": config.name,
         "config": config.to_dict(),
         "block_steps": 2,
+        "timed_blocks": len(block_seconds),
+        "voided_blocks": [],
+        "resumed_step_seconds": [],
+        "single_step_seconds": [0.5, 0.6, 0.7],
         "phase_seconds": {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 10.0, "warmup": 1.0},
         "warmup_step_seconds": [0.5, 0.5],
-        "single_step_seconds": [0.5, 0.6, 0.7],
         "traces": 1,
-        "retraces_while_timed": 0,
         "skipped_steps": 0,
         "steps": 20,
+        "losses_without_dropout": [[0, 4.0], [1, 3.0], [2, 2.0]],
         "loss_first": 4.0,
         "loss_last": 1.0,
         "peak_memory_bytes": 2**30,
         "memory_source": "peak resident memory of the process",
+        "flop_per_image": 10e9,
+        "low_precision_share": 0.9 if config.precision.startswith("mixed_") else 0.0,
+        "delay_seconds": 0.0,
     }
     return {"benchmarks": [{"stats": {"data": block_seconds}, "extra_info": info | extra}]}
 
@@ -87,17 +103,25 @@ class RunDirectory:
         self.path = path
         (path / "raw").mkdir(parents=True)
         self.document: dict[str, Any] = {
-            "format_version": 1,
-            "created": "2026-01-02T03:04:05+00:00",
+            "format_version": RUN_FORMAT_VERSION,
+            "created": CREATED,
+            "options": {"suites": [], "python": [], "against": None, "aa": False},
             "preset": "quick",
             "device": "cpu",
             "seed": 0,
             "replicates": 1,
+            "memory_bytes": 2**33,
             "environment": environment,
-            "suites": SUITES,
+            "environments": {"": environment},
+            "suites": copy.deepcopy(SUITES),
             "complete": True,
+            "cohorts": [],
             "cases": [],
         }
+        self._together: dict[int, dict[str, Any]] = {}
+        """The cohort of each replicate number."""
+        self._turns: list[dict[str, Any]] = []
+        self._processes = 0
 
     def add(
         self,
@@ -106,19 +130,52 @@ class RunDirectory:
         status: str | None = "ok",
         note: str = "",
         suites: tuple[str, ...] = ("throughput",),
+        source: str = "",
+        sequential: bool = False,
+        disturbed: int = 0,
+        waiting_cpu_share: float = 0.0,
         **extra: Any,
     ) -> None:
-        """A case with the block seconds of each of its processes."""
-        raw = []
-        for number, block_seconds in enumerate(processes, start=1):
-            raw.append(f"raw/{config.name}.r{number}.json")
-            (self.path / raw[-1]).write_text(json.dumps(raw_document(config, block_seconds, **extra)))
-        case = {"case": config.name, "config": config.to_dict(), "suites": list(suites), "seconds": 1.0}
+        """A case with the block seconds of each of its processes, of whose turns the first few were disturbed.
+
+        Processes of one replicate number take turns in one cohort, whatever their case, unless they are sequential.
+        """
+        name, raw = case_name(config, source), []
+        for replicate, block_seconds in enumerate(processes, start=1):
+            stem = f"{name}.r{replicate}"
+            raw.append(f"raw/{stem}.json")
+            self._processes += 1
+            document = raw_document(config, block_seconds, **extra)
+            document["datetime"] = f"process {self._processes}"
+            (self.path / raw[-1]).write_text(json.dumps(document))
+            self._cohort(None if sequential else replicate)["workers"].append(stem)
+            for number in range(len(block_seconds)):
+                turn = {"cohort": 1, "round": number + 1, "position": 1, "worker": stem, "steps": 2}
+                turn |= {"waiting_cpu_share": waiting_cpu_share, "gpu_energy_joules": None}
+                self._turns.append(turn | {"disturbed": "the hypervisor took 9%" if number < disturbed else ""})
+        case = {"case": name, "config": config.to_dict(), "source": source, "suites": list(suites)}
         self.document["cases"].append(case | {"status": status, "note": note, "raw": raw})
         self.write()
 
     def write(self) -> None:
         (self.path / "run.json").write_text(json.dumps(self.document))
+        if self._turns:
+            pd.DataFrame(self._turns).to_csv(self.path / TURNS_FILE, index=False)
+
+    def spoil(self, raw: str, change: Callable[[dict[str, Any]], Any]) -> None:
+        """Change what the raw file of that name holds: its one benchmark is handed to `change`."""
+        document = json.loads((self.path / raw).read_text())
+        change(document["benchmarks"][0])
+        (self.path / raw).write_text(json.dumps(document))
+
+    def _cohort(self, replicate: int | None) -> dict[str, Any]:
+        if replicate is not None and replicate in self._together:
+            return self._together[replicate]
+        cohort: dict[str, Any] = {"workers": [], "order": [], "complete": True}
+        self.document["cohorts"].append(cohort)
+        if replicate is not None:
+            self._together[replicate] = cohort
+        return cohort
 
 
 @pytest.fixture

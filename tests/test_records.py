@@ -1,10 +1,8 @@
 """Raw files become rows, and what cannot be read is named."""
 
-import json
-
 import pytest
 
-from gnet_core import records
+from gnet_core import records, shapes
 from gnet_core.config import GnetError, StepConfig
 
 CONFIG = StepConfig(batch_size=8)
@@ -58,17 +56,76 @@ def test_a_loss_that_is_not_finite_and_skipped_steps_stand_in_the_note(run_direc
     assert only_row(run_directory).note == "the loss was not finite; 3 of 20 steps skipped by loss scaling"
 
 
-def test_a_retrace_while_timed_voids_the_samples(run_directory):
-    run_directory.add(CONFIG, [1.0], retraces_while_timed=1)
+def test_a_block_in_which_the_step_was_traced_anew_counts_for_nothing(run_directory):
+    run_directory.add(CONFIG, [1.0, 9.0, 1.0], voided_blocks=[1])
+    row = only_row(run_directory)
+    assert (row.samples, row.voided_samples, row.step_seconds) == (2, 1, 0.5)
+    assert row.note == "1 samples voided: the step was traced anew"
+
+
+def test_without_any_block_left_the_row_has_no_figures(run_directory):
+    run_directory.add(CONFIG, [1.0], voided_blocks=[0])
     row = only_row(run_directory)
     assert (row.status, row.step_seconds) == ("failed", None)
     assert "void" in row.note
 
 
+def test_blocks_after_an_interruption_are_none(run_directory):
+    run_directory.add(CONFIG, [1.0, 3.0, 0.001], timed_blocks=2)
+    assert only_row(run_directory).step_seconds == pytest.approx(1.0)
+
+
+def test_figures_that_rest_on_the_turns_come_from_their_table(run_directory):
+    run_directory.add(CONFIG, [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], disturbed=1, waiting_cpu_share=0.25)
+    row = only_row(run_directory)
+    assert (row.disturbed_turns, row.waiting_cpu_share, row.images_per_joule) == (2, 0.25, None)
+
+
+def test_a_table_without_a_turn_says_nothing(run_directory):
+    run_directory.add(CONFIG, status="failed", note="every worker was lost")
+    (run_directory.path / "turns.csv").write_text("\n")
+    assert only_row(run_directory).note == "every worker was lost"
+
+
+def test_utilisation_is_a_share_of_the_best_measured_peak(run_directory):
+    run_directory.document["peaks"] = [
+        {"float32": {"flop_per_second": 1e11, "operation": "product"}},
+        {"float32": {"flop_per_second": 2e11, "operation": "convolution"}, "error": "x"},
+        {"error": "it did not finish"},
+    ]
+    run_directory.add(CONFIG, [2.0])
+    row = only_row(run_directory)
+    assert (row.gflop_per_image, row.gflop_per_second, row.mfu) == (10.0, 80.0, pytest.approx(0.4))
+
+
+def test_without_a_measured_peak_there_is_no_utilisation(run_directory):
+    run_directory.add(CONFIG, [2.0])
+    assert (only_row(run_directory).gflop_per_second, only_row(run_directory).mfu) == (80.0, None)
+
+
+def test_a_delay_that_tests_the_suite_is_told(run_directory):
+    run_directory.add(CONFIG, [1.0], delay_seconds=0.02)
+    row = only_row(run_directory)
+    assert (row.delay_seconds, row.note) == (0.02, "every step was delayed by 0.02 s to test the suite")
+
+
+def test_the_step_after_a_wait_is_told_apart_from_the_timed_ones(run_directory):
+    run_directory.add(CONFIG, [1.0, 1.0], resumed_step_seconds=[0.75, 0.75])
+    assert only_row(run_directory).resumed_step_ratio == pytest.approx(1.5)
+
+
+def test_losses_of_the_same_step_in_float32_tell_equal_work(run_directory):
+    run_directory.add(CONFIG, [1.0])
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), [1.0], losses_without_dropout=[[0, 4.0], [1, 9.0]])
+    run_directory.add(StepConfig(batch_size=16), [1.0])
+    run_directory.add(StepConfig(batch_size=4, precision="mixed_bfloat16"), [1.0])
+    rows = records.load_run(run_directory.path).rows
+    assert [row.equal_work for row in rows] == [True, False, True, None]
+
+
 def test_a_loss_that_is_not_finite_in_any_process_is_seen(run_directory):
     run_directory.add(CONFIG, [1.0], [1.0])
-    second = run_directory.path / f"raw/{CONFIG.name}.r2.json"
-    spoil(second, lambda raw: raw["extra_info"].update(loss_last=None))
+    run_directory.spoil(f"raw/{CONFIG.name}.r2.json", lambda raw: raw["extra_info"].update(loss_last=None))
     assert only_row(run_directory).finite is False
 
 
@@ -91,35 +148,111 @@ def test_a_case_without_figures_keeps_its_status_and_reason(run_directory, statu
     assert (row.status, row.note, row.step_seconds, row.samples) == (status, "because", None, 0)
 
 
-def spoil(path, change):
-    document = json.loads(path.read_text())
-    change(document["benchmarks"][0])
-    path.write_text(json.dumps(document))
+def info(**changed):
+    return lambda raw: raw["extra_info"].update(changed)
+
+
+def data(*blocks):
+    return lambda raw: (raw["stats"].update(data=list(blocks)), raw["extra_info"].update(timed_blocks=len(blocks)))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda raw: raw["extra_info"].pop("block_steps"), "block_steps"),
-        (lambda raw: raw["extra_info"].pop("phase_seconds"), "phase_seconds"),
-        (lambda raw: raw["extra_info"].update(skipped_steps="many"), "field missing or wrong"),
-        (lambda raw: raw["extra_info"].update(format_version=9), "format_version is 9"),
-        (lambda raw: raw["extra_info"].update(case="another"), "case is 'another'"),
-        (lambda raw: raw["stats"].update(data=[1.0, float("nan")]), "a sample is nan"),
-        (lambda raw: raw["stats"].update(data=[-1.0]), "a sample is -1.0"),
-        (lambda raw: raw["stats"].update(data=[]), "no timed block"),
+        (lambda raw: raw["extra_info"].pop("block_steps"), "field missing or wrong: 'block_steps'"),
+        (lambda raw: raw["extra_info"].pop("phase_seconds"), "field missing or wrong: 'phase_seconds'"),
+        (lambda raw: raw.pop("stats"), "field missing or wrong: 'stats'"),
+        (info(phase_seconds=[]), "field missing or wrong"),
+        (info(phase_seconds={"import": -1.0}), "phase_seconds.import is -1.0; it has to be a number, 0 or more"),
+        (info(skipped_steps="many"), "skipped_steps is 'many'; it has to be a whole number"),
+        (info(steps=10**400), "steps is 1000"),
+        (info(peak_memory_bytes=None), "peak_memory_bytes is None"),
+        (info(memory_source=["a"]), "memory_source is ['a']; it has to be text"),
+        (info(flop_per_image=float("inf")), "flop_per_image is inf"),
+        (info(delay_seconds=float("nan")), "delay_seconds is nan"),
+        (info(loss_last="low"), "loss_last is 'low'; it has to be a number"),
+        (info(low_precision_share=1.5), "low_precision_share is 1.5; it has to be a number, from 0 to 1"),
+        (info(losses_without_dropout=[]), "losses_without_dropout is []"),
+        (info(losses_without_dropout=[[10**9, 1.0]]), "losses_without_dropout is 1000000000"),
+        (info(losses_without_dropout=[1.0]), "field missing or wrong"),
+        (info(voided_blocks=[7]), "voided_blocks is 7; it has to be a whole number, from 0 to 0"),
+        (info(voided_blocks=None), "field missing or wrong"),
+        (info(single_step_seconds=[0.1, -0.1]), "a sample is -0.1 (single_step_seconds)"),
+        (info(resumed_step_seconds="none"), "resumed_step_seconds is 'none'; it has to be a list"),
+        (info(block_steps=0), "no timed block"),
+        (info(timed_blocks=0), "no timed block"),
+        (info(format_version=9), "format_version is 9; gnet reads 2"),
+        (info(config={"execution": "graph"}), f"config is not that of {CONFIG.name}"),
+        (info(run="2025-01-01T00:00:00+00:00"), "run is '2025-01-01T00:00:00+00:00', but this one was started 2026-"),
+        (data(1.0, float("nan")), "a sample is nan (data)"),
+        (data(-1.0), "a sample is -1.0 (data); times are seconds between 1e-06 and 1e+06"),
+        (data(1e300), "a sample is 1e+300"),
+        (data("fast"), "a sample is 'fast'"),
+        (data(), "no timed block"),
+        (lambda raw: raw["stats"].update(data=None), "no timed block"),
     ],
 )
 def test_a_spoiled_raw_file_costs_its_row_the_figures_and_is_named(run_directory, change, said):
     run_directory.add(CONFIG, [1.0])
-    other = StepConfig(batch_size=16)
-    run_directory.add(other, [1.0])
-    spoil(run_directory.path / RAW, change)
+    run_directory.add(StepConfig(batch_size=16), [1.0])
+    run_directory.spoil(RAW, change)
     spoiled, whole = records.load_run(run_directory.path).rows
     assert spoiled.status == "failed"
+    assert spoiled.note.startswith(f"{run_directory.path / RAW}: ")
+    assert said in spoiled.note
+    assert spoiled.step_seconds is None
+    assert whole.images_per_second == pytest.approx(32.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be read as JSON"),
+        ("not JSON", "cannot be read as JSON"),
+        ("[]", "holds no JSON object"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("{}", "field missing or wrong: 'benchmarks'"),
+        ('{"benchmarks": []}', "field missing or wrong"),
+        ('{"benchmarks": [1]}', "field missing or wrong"),
+        ('{"benchmarks": [], "name": "\\ud800"}', "cannot be read as JSON"),
+    ],
+)
+def test_a_raw_file_that_is_none_is_named_and_the_rest_is_read(run_directory, text, said):
+    run_directory.add(CONFIG, [1.0])
+    run_directory.add(StepConfig(batch_size=16), [1.0])
+    (run_directory.path / RAW).write_text(text)
+    spoiled, whole = records.load_run(run_directory.path).rows
+    assert (spoiled.status, whole.status) == ("failed", "ok")
     assert RAW in spoiled.note
     assert said in spoiled.note
-    assert whole.images_per_second == pytest.approx(32.0)
+
+
+def test_a_raw_file_stands_for_one_process_only(run_directory):
+    run_directory.add(CONFIG, [1.0], [1.1])
+    run_directory.document["cases"][0]["raw"] = [RAW, RAW]
+    run_directory.write()
+    assert (
+        only_row(run_directory).note
+        == f"{run_directory.path / 'run.json'}: {RAW} is named twice; each process has its own"
+    )
+    second = f"raw/{CONFIG.name}.r2.json"
+    run_directory.document["cases"][0]["raw"] = [RAW, second]
+    run_directory.write()
+    (run_directory.path / second).write_text((run_directory.path / RAW).read_text())
+    assert (
+        only_row(run_directory).note
+        == f"{run_directory.path / second}: it is a copy of {RAW}; each process has its own"
+    )
+
+
+def test_a_raw_file_lies_in_its_own_run_and_in_a_cohort(run_directory):
+    run_directory.add(CONFIG, [1.0])
+    run_directory.document["cohorts"] = []
+    run_directory.write()
+    assert f"worker {CONFIG.name}.r1 is in none of the cohorts" in only_row(run_directory).note
+    run_directory.document["cases"][0]["raw"] = ["../../etc/passwd"]
+    run_directory.write()
+    assert "raw is '../../etc/passwd'; it lies in raw/" in only_row(run_directory).note
 
 
 def test_a_raw_file_cut_short_or_missing_is_named(run_directory):
@@ -136,7 +269,7 @@ def test_a_directory_without_a_run_is_refused_by_its_file(tmp_path):
         records.load_run(tmp_path)
 
 
-@pytest.mark.parametrize("field", ["suites", "complete", "preset", "created", "environment", "cases"])
+@pytest.mark.parametrize("field", sorted(shapes.RUN_FIELDS))
 def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
     run_directory.add(CONFIG, [1.0])
     del run_directory.document[field]
@@ -145,11 +278,52 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
         records.load_run(run_directory.path)
 
 
-def test_another_format_version_is_refused(run_directory):
-    run_directory.document["format_version"] = 2
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda run: run.update(format_version=1), "format_version is 1; this version of gnet reads 2"),
+        (lambda run: run.update(format_version="2"), "format_version is '2'"),
+        (lambda run: run.update(created=5), "field 'created' is 5; it has to be text"),
+        (lambda run: run.update(cases={}), "field 'cases' is {}; it has to be a list"),
+        (lambda run: run.update(peaks=3), "field 'peaks' is 3; it has to be a list"),
+        (lambda run: run.update(seed=float("nan")), "NaN is no number of JSON"),
+        (lambda run: run["environment"].pop("machine"), "field 'environment' misses or mistakes 'machine'"),
+        (lambda run: run.update(environments={"": 4}), "field 'environment' misses or mistakes"),
+        (lambda run: run.update(suites=[{"name": "x"}]), "suites: field 'question' is missing"),
+        (lambda run: run["suites"][1].update(varies="speed"), "'execution' varies or compares what cannot be"),
+        (lambda run: run["suites"][1].update(base="turbo"), "execution: 'turbo' is unknown"),
+        (lambda run: run.update(cohorts=[{"workers": [1], "order": [], "complete": True}]), "'workers' holds 1"),
+        (lambda run: run.update(cases=["x"]), "case None: 'x' is no object"),
+        (lambda run: run["cases"][0].pop("note"), f"case '{CONFIG.name}': field 'note' is missing"),
+        (lambda run: run["cases"][0].update(status=3), "field 'status' is 3; it has to be text or null"),
+        (lambda run: run["cases"][0].update(suites=[]), "field 'suites' is empty"),
+        (lambda run: run["cases"][0].update(raw=[7]), "field 'raw' holds 7; it has to hold text"),
+        (lambda run: run["cases"][0].update(case="<script>|"), "case '<script>|': a name has at most 250"),
+        (lambda run: run["cases"][0].update(case="x" * 10**6), "a name has at most 250"),
+        (lambda run: run["cases"][0].update(config={"turbo": 1}), "unknown field 'turbo'"),
+        (lambda run: run["cases"][0].update(config={"batch_size": -1}), "batch_size: -1 will not do"),
+    ],
+)
+def test_a_run_that_is_none_is_refused_in_one_line_by_file_and_field(run_directory, change, said):
+    run_directory.add(CONFIG, [1.0])
+    change(run_directory.document)
     run_directory.write()
-    with pytest.raises(GnetError, match="format_version is 2"):
+    with pytest.raises(GnetError) as refused:
         records.load_run(run_directory.path)
+    assert str(refused.value).startswith(f"{run_directory.path / 'run.json'}: ")
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+def test_a_profile_that_cannot_be_read_costs_the_run_nothing_else(run_directory):
+    run_directory.add(CONFIG, [1.0])
+    folder = run_directory.path / "traces" / CONFIG.name
+    folder.mkdir(parents=True)
+    (folder / "profile.json").write_text("{")
+    run = records.load_run(run_directory.path)
+    ((case, reason),) = run.unmeasured
+    assert (case, run.rows[0].status) == (CONFIG.name, "ok")
+    assert "profile.json: it cannot be read as JSON" in reason
 
 
 def test_the_command_measures_the_case_again(run_directory):
@@ -165,3 +339,11 @@ def test_the_command_repeats_the_processes_and_quotes_a_path(run_directory):
     run_directory.add(StepConfig(data="/my pictures"), [1.0])
     assert "--data '/my pictures'" in only_row(run_directory).command
     assert only_row(run_directory).command.endswith("--replicates 5")
+
+
+def test_the_command_names_what_was_compared(run_directory):
+    run_directory.document["options"] |= {"python": ["old=/opt/old", "new=/opt/new"], "aa": True}
+    run_directory.add(StepConfig(), [1.0], suites=("aa",), source="again")
+    command = only_row(run_directory).command
+    assert command.startswith("gnet bench throughput --preset quick")
+    assert command.endswith("--seed 0 --python old=/opt/old --python new=/opt/new --aa")

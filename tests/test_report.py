@@ -1,13 +1,20 @@
 """What readers and programs are told of stored rows."""
 
+import copy
 import csv
 import io
 import json
+import re
 
 import pytest
 
-from gnet_core import records, report
-from gnet_core.config import StepConfig
+from gnet_core import answers as answering
+from gnet_core import records, report, sections, tables
+from gnet_core.config import Part, StepConfig
+from tests.conftest import TENSORFLOW as TF
+
+NAME = "xla-float32-b8-i224-synthetic-cpu"
+AA = {"name": "aa", "question": "Identical code?", "varies": "source", "base": ""}
 
 CONTRACT = [
     *("case", "suite", "execution", "precision", "batch_size", "image_size", "data", "device", "status", "replicates"),
@@ -55,17 +62,81 @@ def test_the_first_line_says_why_one_process_a_case_may_not_be_quoted(stored):
     assert "one process a case" in first
 
 
+def three(seconds, wobble=0.0):
+    """Three processes of two blocks each, of two steps that take about that long."""
+    return [[2 * seconds * (1 + wobble * number)] * 2 for number in (-1, 0, 1)]
+
+
 def test_three_processes_a_case_may_be_quoted_and_smoke_never(run_directory):
-    run_directory.add(StepConfig(), [1.0], [1.1], [1.2])
-    assert report.quotable_line(load(run_directory)).startswith("**These figures may be quoted**")
+    run_directory.add(StepConfig(), *three(1.0))
+    assert report.quotable_line(load(run_directory)) == (
+        "**These figures may be quoted**, each with its machine, its configuration and its interval."
+    )
     run_directory.document["preset"] = "smoke"
     run_directory.write()
     assert "smoke" in report.quotable_line(load(run_directory))
 
 
-def test_a_loss_that_is_not_finite_may_not_be_quoted(run_directory):
-    run_directory.add(StepConfig(), [1.0], [1.1], [1.2], loss_last=None)
-    assert "a loss was not finite" in report.quotable_line(load(run_directory))
+@pytest.mark.parametrize(
+    ("spoiled", "why"),
+    [
+        ({"loss_last": None}, f"a loss was not finite, and speed counts only at equal work ({NAME})"),
+        (
+            {"losses_without_dropout": [[0, 4.0], [1, 9.0]]},
+            f"other losses than float32's, and speed counts only at equal work ({NAME})",
+        ),
+        ({"delay_seconds": 0.1}, f"every step was delayed to test the suite ({NAME})"),
+        ({"disturbed": 1}, f"more than 20% of its turns were disturbed ({NAME})"),
+        (
+            {"waiting_cpu_share": 0.5},
+            f"1 of the report's own checks failed, of which the first: {NAME}: its processes used 50.0% of a processor "
+            "while they waited, which disturbed the others' turns",
+        ),
+    ],
+)
+def test_a_run_with_a_row_in_doubt_may_not_be_quoted(run_directory, spoiled, why):
+    run_directory.add(StepConfig(batch_size=8), *three(1.0))
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(1.0), **spoiled)
+    assert report.reservations(load(run_directory)) == [why]
+
+
+def test_two_processes_a_case_are_too_few_to_quote(run_directory):
+    run_directory.add(StepConfig(), *three(1.0)[:2])
+    assert report.reservations(load(run_directory)) == [
+        "they rest on 2 processes a case, so how far the next process would differ is unknown"
+    ]
+
+
+def test_a_step_without_a_steady_state_may_not_be_quoted(run_directory):
+    slower = [[2.0 + 0.1 * turn + 0.001 * process for turn in range(10)] for process in range(3)]
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), *slower)
+    for batch_size in (4, 8, 16, 32):
+        steady = [[2.0 + 0.003 * (turn % 3) for turn in range(10)] for _ in range(3)]
+        run_directory.add(StepConfig(batch_size=batch_size), *steady)
+    assert report.reservations(load(run_directory)) == [
+        f"no steady state, its time still changed over the run ({NAME})"
+    ]
+
+
+def test_a_sequential_comparison_is_told_but_forbids_no_quoting(run_directory):
+    run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0), suites=("execution",), sequential=True)
+    assert report.quotable_line(load(run_directory)).endswith("1 comparison is sequential: say so beside the ratio.")
+
+
+def test_identical_code_that_differs_forbids_quoting(run_directory):
+    run_directory.document["suites"].append(AA)
+    run_directory.add(StepConfig(batch_size=8), *three(1.0))
+    run_directory.add(StepConfig(batch_size=8), *three(1.2), suites=("aa",), source="again")
+    assert report.reservations(load(run_directory)) == ["identical code against itself came out SLOWER"]
+
+
+def test_what_the_report_finds_wrong_with_itself_stands_in_it(run_directory):
+    run_directory.add(StepConfig(batch_size=8, precision="mixed_float16"), *three(1.0), low_precision_share=0.1)
+    text = report.to_markdown(load(run_directory))
+    assert text.splitlines()[0].startswith("**Do not quote these figures:** 1 of the report's own checks failed")
+    assert "## What this report finds wrong with itself\n\ngraph-mixed\\_float16-b8" in text
+    assert "only 10% of its matrix work was done in a lower precision: it is mixed\\_float16 by name." in text
 
 
 def test_a_trace_of_the_run_is_told_in_its_report(run_directory):
@@ -92,29 +163,196 @@ def test_an_interrupted_run_may_not_be_quoted(run_directory):
     assert "interrupted" in report.quotable_line(load(run_directory))
 
 
-def test_each_suites_sentence_answers_its_question_from_the_rows(stored):
-    text = report.to_markdown(load(stored))
-    assert "**8.0 images/s** with graph, float32, batch 8: 1000 ms a step." in text
-    assert "xla does **0.50×** the images/s of graph (float32, batch 8)." in text
-    assert "**8.0 images/s** with graph, float32, batch 8, the smallest batch, is the most." in text
+def answers(directory, suite):
+    run = load(directory)
+    (section,) = [section for section in sections.sections(run) if section.name == suite]
+    return [" ".join(sentence) for sentence in answering.answers(section)]
 
 
-def test_swapping_two_rows_changes_the_sentence(run_directory):
-    run_directory.add(StepConfig(batch_size=8), [4.0], suites=("execution",))
-    run_directory.add(StepConfig(batch_size=8, execution="xla"), [2.0], suites=("execution",))
-    assert "xla does **2.00×** the images/s of graph" in report.to_markdown(load(run_directory))
+def test_suites_without_a_base_answer_from_their_rows(stored):
+    assert answers(stored, "throughput") == ["8.0 images/s with graph, float32, batch 8: 1000 ms a step."]
+    assert answers(stored, "batch-size") == [
+        "8.0 images/s with graph, float32, batch 8, the smallest batch, is the most."
+    ]
 
 
 def test_a_smaller_batch_that_is_nearly_as_good_is_told(run_directory):
     for batch, seconds in ((8, 2.0), (16, 2.4), (32, 4.7)):
         run_directory.add(StepConfig(batch_size=batch), [seconds], suites=("batch-size",))
-    assert "batch 16 already gives 98% of that" in report.to_markdown(load(run_directory))
+    assert answers(run_directory, "batch-size") == [
+        "13.6 images/s with graph, float32, batch 32, against 8.0 at batch 8; batch 16 already gives 98% of that."
+    ]
 
 
-def test_a_suite_whose_base_failed_says_so(run_directory):
+PHASES = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 40.0, "warmup": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("xla", "said"),
+    [
+        (
+            three(1.5, wobble=0.001),
+            "xla is SLOWER than graph: 0.667× (0.665–0.668), float32, batch 8; it never pays back its compile.",
+        ),
+        (
+            three(0.75, wobble=0.001),
+            "xla is FASTER than graph: 1.333× (1.330–1.337), float32, batch 8; "
+            "it has paid back its compile after 120 steps.",
+        ),
+        (three(1.0, wobble=0.002), "xla is the SAME as graph within 2%: 1.000× (0.995–1.005), float32, batch 8."),
+        (
+            three(1.1, wobble=0.06),
+            "UNRESOLVED whether xla is faster than graph: 0.91× (0.78–1.06), float32, batch 8. "
+            "The interval holds 1; about 4 more processes a side would probably tell.",
+        ),
+        (
+            three(1.5)[:1],
+            "UNRESOLVED whether xla is faster than graph: 0.67×, float32, batch 8. "
+            "1 of base and 1 of variant processes took turns; a verdict needs at least 3 a side.",
+        ),
+    ],
+)
+def test_the_verdict_and_its_ratio_make_the_sentence(run_directory, xla, said):
+    run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), *xla, suites=("execution",), phase_seconds=PHASES)
+    assert answers(run_directory, "execution") == [said]
+
+
+def test_a_suite_whose_base_has_no_figures_says_so(run_directory):
     run_directory.add(StepConfig(), status="oom", note="too large", suites=("execution",))
     run_directory.add(StepConfig(execution="xla"), [1.0], suites=("execution",))
-    assert "No answer:** graph" in report.to_markdown(load(run_directory))
+    assert answers(run_directory, "execution") == [
+        "No answer: xla against graph, float32, batch 32. graph-float32-b32-i224-synthetic-cpu has no figures: oom."
+    ]
+
+
+def test_a_suite_whose_base_was_not_run_says_so(run_directory):
+    run_directory.add(StepConfig(execution="xla"), [1.0], suites=("execution",))
+    assert answers(run_directory, "execution") == ["No answer: graph and what it is compared with were not both run."]
+
+
+def test_forward_backward_and_optimizer_make_up_the_step(run_directory):
+    seconds: dict[Part, float] = {"train": 1.0, "gradients": 0.9, "forward": 0.3}
+    for part in seconds:
+        run_directory.add(StepConfig(batch_size=8, part=part), *three(seconds[part]), suites=("parts",))
+    assert answers(run_directory, "parts") == [
+        "forward 30% (30–30%), backward 60%, optimizer 10% (10–10%) of a step: graph, float32, batch 8. "
+        "Each part was timed as a step of its own."
+    ]
+
+
+def test_without_all_parts_there_are_no_shares(run_directory):
+    run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("parts",))
+    run_directory.add(StepConfig(batch_size=8, part="gradients"), *three(0.9), suites=("parts",))
+    run_directory.add(StepConfig(batch_size=8, part="forward"), status="failed", note="x", suites=("parts",))
+    (said,) = answers(run_directory, "parts")
+    assert said.startswith("No answer: not all parts of graph, float32, batch 8 could be measured.")
+    assert said.endswith("part=forward has no figures: failed.")
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (
+            three(0.8, wobble=0.001),
+            "The auxiliary losses cost 20% (20–20%) of a step: "
+            "without them it is 1.250× (1.247–1.253) as fast, graph, float32, batch 8.",
+        ),
+        (
+            three(1.0),
+            "The auxiliary losses cost nothing that matters: 0% (0–0%) of a step; "
+            "without them it is 1.000× (1.000–1.000) as fast, graph, float32, batch 8.",
+        ),
+        (
+            three(1.0)[:1],
+            "UNRESOLVED what the auxiliary losses cost: 0% of a step; without them it is 1.00× as fast, graph, "
+            "float32, batch 8. 1 of base and 1 of variant processes took turns; a verdict needs at least 3 a side.",
+        ),
+    ],
+)
+def test_the_cost_of_the_auxiliary_losses_is_a_share_of_the_step(run_directory, without, said):
+    run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("auxiliary",))
+    run_directory.add(StepConfig(batch_size=8, aux_weight=0.0), *without, suites=("auxiliary",))
+    assert answers(run_directory, "auxiliary") == [said]
+
+
+def test_identical_code_against_itself_tells_the_machines_spread(run_directory):
+    run_directory.document["suites"].append(AA)
+    run_directory.add(StepConfig(batch_size=8), *three(1.0))
+    run_directory.add(StepConfig(batch_size=8), *three(1.0, wobble=0.001), suites=("aa",), source="again")
+    assert answers(run_directory, "aa") == [
+        "Identical code against itself is SAME: 1.000× (0.998–1.002), graph, float32, batch 8. "
+        "Processes of identical code here differed by 0.1% (standard deviation, in turns). "
+        "Between such, 0.4% can be seen."
+    ]
+
+
+def test_sources_are_compared_case_by_case(run_directory, environment):
+    run_directory.document["suites"].append({**AA, "name": "sources", "base": "old"})
+    changed = copy.deepcopy(environment)
+    changed["tensorflow"]["version"] = "2.19.0"
+    run_directory.document["environments"] = {"old": environment, "new": changed}
+    run_directory.add(StepConfig(batch_size=8), *three(1.0), source="old")
+    run_directory.add(StepConfig(batch_size=8), *three(0.5, wobble=0.001), source="new")
+    assert answers(run_directory, "sources") == [
+        "new is FASTER than old: 2.000× (1.995–2.005), graph, float32, batch 8."
+    ]
+    text = report.to_markdown(load(run_directory))
+    assert "From `old` to `new` these differ:\n\n- TensorFlow: 2.21.0 → 2.19.0\n" in text
+
+
+def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory):
+    run_directory.document["peaks"] = [{"float32": {"flop_per_second": 2e12, "operation": "product 2048"}}]
+    extra = {"flop_per_image": 100e9, "suites": ("execution",)}
+    run_directory.add(StepConfig(batch_size=16), *three(1.0), **extra)
+    run_directory.add(
+        StepConfig(batch_size=16, execution="xla"), *three(2.0, wobble=0.001), **extra, phase_seconds=PHASES
+    )
+    run_directory.add(StepConfig(batch_size=16, execution="eager"), *three(1.0, wobble=0.002), **extra, sequential=True)
+    run = load(run_directory)
+    (section,) = sections.sections(run)
+    head, _, *lines = tables.suite_table(section, "pipe").splitlines()
+    assert [cells(line) for line in (head, *lines)] == [
+        [
+            *("execution", "precision", "batch", "images/s", "95 % interval", "± turns", "ms a step", "p50 ms"),
+            *("× graph", "95 % of ×", "verdict", "smallest effect", "TFLOP/s", "MFU", "trace s", "compile s"),
+            *("first step s", "peak GiB", "blocks", "status"),
+        ],
+        [
+            *("graph", "float32", "16", "16.0", "16.0–16.0", "0.0%", "1000", "600"),
+            *("1", "", "", "", "1.6", "80.0%", "7.0", "9.0", "19.0", "1.00", "3×2", "ok"),
+        ],
+        [
+            *("xla", "float32", "16", "8.0", "8.0–8.0", "0.0%", "2000", "600"),
+            *("0.500", "0.499–0.501", "SLOWER", "0.4%", "0.8", "40.0%", "7.0", "38.0", "49.0", "1.00", "3×2", "ok"),
+        ],
+        [
+            *("eager", "float32", "16", "16.0", "15.9–16.1", "0.0%", "1000", "600"),
+            *("1.000", "0.995–1.005", "SAME, sequential", "0.7%", "1.6", "80.0%", "", "", "19.0", "1.00", "3×2", "ok"),
+        ],
+    ]
+    text = report.to_markdown(run)
+    assert "| float32     | 2         | product 2048        |" in text
+    assert "90% of the time: 0.4% in turns, 0.7% one after the other." in text
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_verdicts_are_written_for_programs_a_line_a_comparison(stored):
+    run = load(stored)
+    report.write(run)
+    lines = list(csv.DictReader(io.StringIO((stored.path / "verdicts.csv").read_text())))
+    assert list(lines[0]) == [
+        *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
+        *("smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
+    ]
+    assert [(line["variant"], line["verdict"], line["ratio"], line["mode"]) for line in lines] == [
+        ("xla-float32-b8-i224-synthetic-cpu", "UNRESOLVED", "0.5", "turns"),
+        ("eager-float32-b8-i224-synthetic-cpu", "UNRESOLVED", "", ""),
+    ]
+    assert lines[1]["reason"] == "eager-float32-b8-i224-synthetic-cpu has no figures: timeout."
 
 
 def test_what_was_not_measured_is_listed_with_its_reason(stored):
@@ -122,17 +360,49 @@ def test_what_was_not_measured_is_listed_with_its_reason(stored):
     assert "- `eager-float32-b8-i224-synthetic-cpu`: timeout, not finished" in text
 
 
-def test_hostile_text_is_inert_in_markdown(run_directory):
-    run_directory.add(StepConfig(), status="failed", note="<script>|a|b|\n# [x](http://y)")
+HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
+
+
+def test_hostile_text_is_inert_wherever_it_comes_from(run_directory):
+    document = run_directory.document
+    document |= {"preset": HOSTILE, "created": HOSTILE, "profile_note": HOSTILE, "peaks": [{"error": HOSTILE}]}
+    document["environment"]["machine"] |= {"processor": HOSTILE, "environment_variables": {HOSTILE: HOSTILE}}
+    document["environments"] = {"a`|b": document["environment"], HOSTILE: {**document["environment"], "tensorflow": TF}}
+    document["suites"][0]["question"] = HOSTILE
+    document["suites"].append({"name": HOSTILE, "question": HOSTILE, "varies": "source", "base": ""})
+    document["options"]["against"] = HOSTILE
+    for raw in ({"status": "failed", "note": HOSTILE}, {"status": HOSTILE}):
+        run_directory.add(StepConfig(data=HOSTILE, batch_size=len(run_directory.document["cases"]) + 1), **raw)
     text = report.to_markdown(load(run_directory))
-    assert "<script>" not in text
+    outside_code = re.sub(r"`[^`\n]*`", "", text)
+    assert "<script>" not in outside_code.replace(r"\<script\>", "")
     assert "\n# [x]" not in text
-    assert r"\[x\](http" in text
+    assert "[x](" not in outside_code.replace(r"\[x\](", "")
+    assert "\x1b" not in text
+    for line in text.splitlines():
+        if line.startswith("|") and "---" not in line:
+            assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 7, 8), line
+    assert "\x1b" not in report.to_terminal(load(run_directory))
+
+
+def test_a_text_without_end_is_cut(run_directory):
+    run_directory.add(StepConfig(), status="failed", note="x" * 100_000)
+    assert len(report.to_markdown(load(run_directory))) < 10_000
+    assert len(report.to_terminal(load(run_directory))) < 10_000
+
+
+def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):
+    run_directory.add(StepConfig(), [1.0])
+    folder = run_directory.path / "traces" / "x"
+    folder.mkdir(parents=True)
+    (folder / "profile.json").write_text('{"config": {}}')
+    text = report.to_markdown(load(run_directory))
+    assert "A profile.json in traces/ cannot be told: field missing or wrong: 'operations'" in text
 
 
 def test_the_files_are_written_and_made_again_the_same(stored):
     report.write(load(stored))
-    first = {name: (stored.path / name).read_text() for name in ("cases.csv", "report.md")}
+    first = {name: (stored.path / name).read_text() for name in ("cases.csv", "verdicts.csv", "report.md")}
     report.write(load(stored))
     assert first == {name: (stored.path / name).read_text() for name in first}
     assert not list(stored.path.glob(".*"))
@@ -143,6 +413,8 @@ def test_the_json_is_plain_and_holds_the_same_rows(stored):
     document = json.loads(json.dumps(report.to_json(run), allow_nan=False))
     assert [row["case"] for row in document["rows"]] == [row.case for row in run.rows]
     assert document["quotable"] is False
+    assert document["failed_checks"] == []
+    assert [(family["suite"], len(family["comparisons"])) for family in document["verdicts"]] == [("execution", 2)]
 
 
 def test_a_batch_beyond_memory_is_no_failure_where_a_smaller_one_fitted(run_directory):

@@ -1,0 +1,205 @@
+"""What a report answers: sentences made from rows and verdicts, and what could be resolved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gnet_core.comparisons import break_even_steps, machine_spread
+from gnet_core.records import AA_SUITE, Row, Run
+from gnet_core.sections import Section
+from gnet_core.tables import milliseconds, percent, ratio, ratio_interval
+from gnet_core.verdicts import POWER, Comparison
+
+GOOD_ENOUGH = 0.95
+"""Share of the best throughput at which a smaller batch will do."""
+
+DIFFERENT = ("FASTER", "SLOWER")
+
+
+class Sentence(NamedTuple):
+    """What it comes to, and the rest; plain text, to be joined by a space."""
+
+    point: str
+    rest: str
+
+
+def answers(section: Section) -> list[Sentence]:
+    """The answers to the suite's question."""
+    measured = [row for row in section.rows if row.images_per_second]
+    if not measured:
+        return [Sentence("No answer:", "none of its cases could be measured.")]
+    if section.comparisons:
+        if section.varies == "part":
+            return _parts(section)
+        tell = {"aa": _same_code, "auxiliary": _auxiliary}.get(section.name, _comparison)
+        # What could not be measured stands elsewhere with its reason; here only if there is nothing else to tell.
+        told = [found for found in section.comparisons.values() if section.row(found.variant).status == "ok"]
+        return [tell(section, found) for found in told or section.comparisons.values()]
+    best = max(measured, key=_speed)
+    if section.varies == "batch_size":
+        return [_scaling(section, measured, best)]
+    if section.suite["base"] is not None:
+        return [Sentence("No answer:", f"{section.base} and what it is compared with were not both run.")]
+    step = f": {milliseconds(best.step_seconds)} ms a step."
+    return [Sentence(f"{_speed(best):.1f} images/s", f"with {section.named(best)}{step}")]
+
+
+def smallest_effects(sections: Sequence[Section]) -> Sentence | None:
+    """What the comparisons could have found; None where nothing is compared."""
+    compared = [each for section in sections if section.name != AA_SUITE for each in section.comparisons.values()]
+    if not compared:
+        return None
+    ranges = []
+    for mode, told in (("turns", "in turns"), ("sequential", "one after the other")):
+        known = [each.smallest_effect for each in compared if each.mode == mode and each.smallest_effect is not None]
+        if known:
+            ranges.append(f"{_range(min(known), max(known))} {told}")
+    if not ranges:
+        return Sentence(
+            "Smallest effect:", "none can be told, since no comparison has processes enough for an interval."
+        )
+    return Sentence(
+        "Smallest effect", f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
+    )
+
+
+def spread_of_identical_code(run: Run, what: str = "here") -> str:
+    """The machine's own spread in a sentence; empty where the run did not measure it."""
+    return " ".join(
+        f"Processes of identical code {what} differed by {percent(spread)} (standard deviation, "
+        f"{'in turns' if mode == 'turns' else 'one after the other'})."
+        for mode, spread in machine_spread(run).items()
+    )
+
+
+def ratio_in_words(found: Comparison) -> str:
+    """0.67× (0.64–0.70), and whether it is sequential."""
+    interval = ratio_interval(found)
+    sequential = ", timed one after the other" if found.mode == "sequential" else ""
+    return f"{ratio(found)}×{f' ({interval})' if interval else ''}{sequential}"
+
+
+def _comparison(section: Section, found: Comparison) -> Sentence:
+    row, base = section.row(found.variant), section.row(found.base)
+    variant, where = section.value(row), section.named(row)
+    if found.ratio is None:
+        return _no_ratio(section, found)
+    if found.verdict == "UNRESOLVED":
+        point = f"UNRESOLVED whether {variant} is faster than {section.base}:"
+        return Sentence(point, f"{ratio_in_words(found)}, {where}. {found.reason}")
+    if found.verdict == "SAME":
+        return Sentence(
+            f"{variant} is the SAME as {section.base}",
+            f"within {100 * found.margin:.3g}%: {ratio_in_words(found)}, {where}.",
+        )
+    return Sentence(
+        f"{variant} is {found.verdict} than {section.base}:",
+        f"{ratio_in_words(found)}, {where}{_break_even(base, row, found)}.",
+    )
+
+
+def _no_ratio(section: Section, found: Comparison) -> Sentence:
+    row = section.row(found.variant)
+    return Sentence("No answer:", f"{section.value(row)} against {section.base}, {section.named(row)}. {found.reason}")
+
+
+def _break_even(base: Row, row: Row, found: Comparison) -> str:
+    """Only where the verdict says that the speeds differ: else the quotient is one of two noises."""
+    if (base.execution, row.execution) != ("graph", "xla"):
+        return ""
+    steps = break_even_steps(base, row)
+    if found.verdict == "SLOWER" and steps == math.inf:
+        return "; it never pays back its compile"
+    if found.verdict == "FASTER" and steps is not None and steps != math.inf:
+        return f"; it has paid back its compile after {math.ceil(steps):,} steps"
+    return ""
+
+
+def _same_code(section: Section, found: Comparison) -> Sentence:
+    where = section.named(section.row(found.base))
+    if found.ratio is None:
+        return _no_ratio(section, found)
+    told = f"{ratio_in_words(found)}, {where}."
+    if found.spread is not None:
+        told += f" {spread_of_identical_code(section.run)} Between such, {percent(found.smallest_effect)} can be seen."
+    if found.verdict in DIFFERENT:
+        told += " Something besides the code differs, so doubt every verdict here."
+    elif found.verdict == "UNRESOLVED":
+        told += f" {found.reason}"
+    return Sentence(f"Identical code against itself is {found.verdict}:", told)
+
+
+def _auxiliary(section: Section, found: Comparison) -> Sentence:
+    row = section.row(found.variant)
+    if found.ratio is None or section.run.configs[row.case].aux_weight != 0:
+        return _comparison(section, found)
+    cost = f"{_share(1 - 1 / found.ratio, _saved(found.low), _saved(found.high))} of a step"
+    told = f"without them it is {ratio_in_words(found)} as fast, {section.named(row).replace(', aux_weight 0.0', '')}."
+    if found.verdict == "UNRESOLVED":
+        return Sentence("UNRESOLVED what the auxiliary losses cost:", f"{cost}; {told} {found.reason}")
+    if found.verdict == "SAME":
+        return Sentence("The auxiliary losses cost nothing that matters:", f"{cost}; {told}")
+    return Sentence(f"The auxiliary losses cost {cost}:", told)
+
+
+def _parts(section: Section) -> list[Sentence]:
+    by_base: dict[str, dict[str, Comparison]] = {}
+    for found in section.comparisons.values():
+        by_base.setdefault(found.base, {})[section.value(section.row(found.variant))] = found
+    return [_shares(section, base, parts) for base, parts in by_base.items()]
+
+
+def _shares(section: Section, base: str, parts: dict[str, Comparison]) -> Sentence:
+    """Of the whole step. The ratios are of speeds, so their inverses are shares of its time."""
+    forward, gradients = parts.get("forward"), parts.get("gradients")
+    where = section.named(section.row(base))
+    if forward is None or gradients is None or forward.ratio is None or gradients.ratio is None:
+        reasons = " ".join(found.reason for found in parts.values() if found.ratio is None)
+        return Sentence("No answer:", f"not all parts of {where} could be measured. {reasons}".rstrip())
+    backward = 1 / gradients.ratio - 1 / forward.ratio
+    told = [
+        f"forward {_share(1 / forward.ratio, _time(forward.high), _time(forward.low))}",
+        f"backward {backward:.0%}",
+        f"optimizer {_share(1 - 1 / gradients.ratio, _saved(gradients.low), _saved(gradients.high))}",
+    ]
+    return Sentence(f"{', '.join(told)}", f"of a step: {where}. Each part was timed as a step of its own.")
+
+
+def _time(ratio: float | None) -> float | None:
+    """The share of the base's time that a variant of that ratio of speeds takes."""
+    return None if ratio is None else 1 / ratio
+
+
+def _saved(ratio: float | None) -> float | None:
+    return None if ratio is None else 1 - 1 / ratio
+
+
+def _share(share: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"{share:.0%}"
+    to = "–" if low >= 0 else " to "
+    return f"{share:.0%} ({100 * low:.0f}{to}{high:.0%})"
+
+
+def _scaling(section: Section, measured: list[Row], best: Row) -> Sentence:
+    alike = [row for row in measured if section.named(row) == section.named(best)]
+    smallest = min(alike, key=lambda row: row.batch_size)
+    named = f"{section.named(best)}, batch {best.batch_size}"
+    if smallest is best:
+        return Sentence(f"{_speed(best):.1f} images/s", f"with {named}, the smallest batch, is the most.")
+    told = f"with {named}, against {_speed(smallest):.1f} at batch {smallest.batch_size}"
+    enough = min((row for row in alike if _speed(row) >= GOOD_ENOUGH * _speed(best)), key=lambda row: row.batch_size)
+    if enough is not best:
+        told += f"; batch {enough.batch_size} already gives {_speed(enough) / _speed(best):.0%} of that"
+    return Sentence(f"{_speed(best):.1f} images/s", f"{told}.")
+
+
+def _range(low: float, high: float) -> str:
+    return percent(low) if percent(low) == percent(high) else f"{percent(low)}–{percent(high)}"
+
+
+def _speed(row: Row) -> float:
+    assert row.images_per_second is not None
+    return row.images_per_second

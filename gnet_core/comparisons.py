@@ -1,0 +1,129 @@
+"""Which rows are compared with which, within a run and between two: pairs for the verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gnet_core.config import StepConfig
+from gnet_core.records import AA_SUITE, Row, Run
+from gnet_core.sweep import base_config
+from gnet_core.verdicts import DEFAULT_MARGIN, Comparison, Mode, Pair, judge
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """One table of comparisons, judged together."""
+
+    suite: str
+    comparisons: dict[str, Comparison]
+    """By the variant's case."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"suite": self.suite, "comparisons": [each.to_dict() for each in self.comparisons.values()]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Between:
+    """Two runs side by side."""
+
+    family: Family
+    only_base: list[str]
+    """Cases that the base run has figures for and the new one has not."""
+    only_new: list[str]
+
+
+def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
+    """The comparisons of a run, a family for each suite that compares; `margin` is a fraction."""
+    spread = machine_spread(run)
+    families = []
+    for suite in run.document["suites"]:
+        pairs = [
+            _pair(run, base, run, row) for row in run.rows if (base := base_row(run, suite, row)) and base is not row
+        ]
+        if pairs:
+            families.append(_family(suite["name"], pairs, margin, spread))
+    return families
+
+
+def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN) -> Between:
+    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction."""
+    measured = [{row.case: row for row in run.rows if row.status == "ok"} for run in (base, new)]
+    pairs = [_pair(base, measured[0][case], new, measured[1][case]) for case in measured[0] if case in measured[1]]
+    spread = {**machine_spread(base), **machine_spread(new)}
+    return Between(
+        family=_family("compare", pairs, margin, spread),
+        only_base=[case for case in measured[0] if case not in measured[1]],
+        only_new=[case for case in measured[1] if case not in measured[0]],
+    )
+
+
+def base_row(run: Run, suite: Mapping[str, Any], row: Row) -> Row | None:
+    """The row that a suite of run.json compares this one with, which may be itself; None where there is none."""
+    config = run.configs[row.case]
+    if suite["varies"] == "source":
+        wanted: StepConfig | None = config
+        source = suite["base"]
+        belongs = (suite["name"] == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
+        if not belongs and row.source != source:
+            return None
+    else:
+        wanted, source = base_config(suite, config), row.source
+        if suite["name"] not in row.suite.split("+"):
+            return None
+    return next((each for each in run.rows if run.configs[each.case] == wanted and each.source == source), None)
+
+
+def machine_spread(run: Run) -> dict[Mode, float]:
+    """The spread between processes of identical code, as its A/A comparison measured it; empty without one."""
+    for suite in run.document["suites"]:
+        if suite["name"] != AA_SUITE:
+            continue
+        for row in run.rows:
+            base = base_row(run, suite, row)
+            if base is None or base is row:
+                continue
+            (found,) = judge([_pair(run, base, run, row)])
+            if found.mode and found.spread is not None:
+                return {found.mode: found.spread}
+    return {}
+
+
+def break_even_steps(graph: Row, xla: Row) -> float | None:
+    """Steps after which XLA's longer start is paid for by its shorter steps; inf: never; None: not measured."""
+    if graph.first_step_seconds is None or xla.first_step_seconds is None:
+        return None
+    if graph.step_seconds is None or xla.step_seconds is None:
+        return None
+    gained, paid = graph.step_seconds - xla.step_seconds, xla.first_step_seconds - graph.first_step_seconds
+    if paid <= 0:
+        return 0.0
+    return paid / gained if gained > 0 else math.inf
+
+
+def _family(suite: str, pairs: list[Pair], margin: float, spread: Mapping[Mode, float]) -> Family:
+    return Family(suite=suite, comparisons={each.variant: each for each in judge(pairs, margin, spread)})
+
+
+def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
+    return Pair(
+        base=base.case,
+        variant=variant.case,
+        base_processes=base_run.processes.get(base.case, ()),
+        variant_processes=variant_run.processes.get(variant.case, ()),
+        scale=variant.batch_size / base.batch_size,
+        invalid=_why_not(base) or _why_not(variant),
+    )
+
+
+def _why_not(row: Row) -> str:
+    """Why a row may not stand in a comparison of speeds, as a sentence; empty where it may."""
+    if row.status != "ok":
+        return f"{row.case} has no figures: {row.status}."
+    if not row.finite:
+        return f"The loss of {row.case} was not finite."
+    if row.equal_work is False:
+        return f"The losses of {row.case} are not those of float32, so it did other work."
+    return ""

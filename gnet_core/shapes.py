@@ -1,0 +1,216 @@
+"""What run.json and a worker's raw file must hold to be read: whatever does not fit is named by file and field."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from gnet_core import machine
+from gnet_core.config import GnetError, StepConfig
+
+Fields = Mapping[str, type | tuple[type, ...]]
+
+RUN_FIELDS: Fields = {
+    "created": str,
+    "options": dict,
+    "preset": str,
+    "device": str,
+    "seed": int,
+    "replicates": int,
+    "memory_bytes": int,
+    "environment": dict,
+    "environments": dict,
+    "suites": list,
+    "complete": bool,
+    "cohorts": list,
+    "cases": list,
+}
+_OPTIONAL_RUN_FIELDS: Fields = {"peaks": list, "profile_note": str}
+_SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
+_COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
+_CASE_FIELDS: Fields = {
+    "case": str,
+    "config": dict,
+    "source": str,
+    "suites": list,
+    "status": (str, NoneType),
+    "note": str,
+    "raw": list,
+}
+CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
+"""Of StepConfig's name and a source's. It goes into tables and commands, so it may not be anything else."""
+
+_KINDS = {str: "text", dict: "an object", list: "a list", bool: "true or false", int: "a whole number"}
+
+LEAST_SECONDS, MOST_SECONDS = 1e-6, 1e6
+"""Of what a clock can have shown for a block or a step."""
+
+MOST_STEPS = 10**6
+"""Of a block."""
+
+PHASES = ("import", "build", "trace", "first_call", "warmup")
+
+
+def read_json(path: Path, *, strict: bool = False) -> dict[str, Any]:
+    """The JSON object in a file. Raises GnetError naming it; `strict` also refuses NaN, which JSON has not."""
+    hooks: dict[str, Any] = {"parse_constant": _refuse_number, "parse_float": _finite_float} if strict else {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, **hooks)
+        if "\\ud" in text.casefold():
+            json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no character
+    except FileNotFoundError:
+        raise GnetError(f"{path}: there is no such file; name a directory that gnet bench wrote") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise GnetError(f"{path}: it cannot be read as JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise GnetError(f"{path}: it holds no JSON object")
+    return document
+
+
+def require_fields(where: str, document: Any, fields: Fields) -> None:
+    """Raise GnetError beginning with `where` for a field that is missing or of another type."""
+    if not isinstance(document, dict):
+        raise GnetError(f"{where}: {document!r:.60} is no object")
+    for field, kind in fields.items():
+        if field not in document:
+            raise GnetError(f"{where}: field {field!r} is missing; is it a run.json of another program?")
+        if not isinstance(document[field], kind):
+            wanted = _KINDS[kind] if isinstance(kind, type) else "text or null"
+            raise GnetError(f"{where}: field {field!r} is {document[field]!r:.60}; it has to be {wanted}")
+
+
+def require_run(path: Path, document: dict[str, Any]) -> None:
+    """Raise GnetError unless a run.json of this version is whole. Its cases' configurations are not looked at."""
+    require_fields(str(path), document, RUN_FIELDS)
+    require_fields(
+        str(path), document, {name: _OPTIONAL_RUN_FIELDS[name] for name in _OPTIONAL_RUN_FIELDS if name in document}
+    )
+    for suite in document["suites"]:
+        _require_suite(path, suite)
+    for cohort in document["cohorts"]:
+        require_fields(f"{path}: cohorts", cohort, _COHORT_FIELDS)
+        _require_texts(f"{path}: cohorts", "workers", cohort["workers"])
+    for case in document["cases"]:
+        _require_case(path, case)
+    for environment in (document["environment"], *document["environments"].values()):
+        require_environment(path, environment, document["device"])
+
+
+def require_environment(path: Path, environment: Any, device: str) -> None:
+    """Raise GnetError unless all that is told of an environment can be told of this one."""
+    try:
+        machine.label(environment, device)
+        machine.as_lines(environment)
+        machine.warnings(environment)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise GnetError(
+            f"{path}: field 'environment' misses or mistakes {error}; gnet info --json tells a whole one"
+        ) from error
+
+
+def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
+    """Raise GnetError unless a worker's extra_info and pytest-benchmark's samples are figures that can be."""
+    for name in ("block_steps", "timed_blocks", "skipped_steps", "steps", "peak_memory_bytes"):
+        _require_number(path, name, info[name], whole=True)
+    if not isinstance(blocks, list) or not blocks[: info["timed_blocks"]] or not 1 <= info["block_steps"] <= MOST_STEPS:
+        raise GnetError(f"{path}: it holds no timed block (stats.data, timed_blocks, block_steps)")
+    _require_times(path, "data", blocks[: info["timed_blocks"]])
+    for name in ("single_step_seconds", "resumed_step_seconds"):
+        _require_times(path, name, info[name])
+    for name in PHASES:
+        _require_number(path, f"phase_seconds.{name}", info["phase_seconds"][name])
+    for name in ("flop_per_image", "delay_seconds"):
+        _require_number(path, name, info[name])
+    for name in ("loss_first", "loss_last"):
+        _require_number(path, name, info[name], least=-math.inf, optional=True)
+    _require_number(path, "low_precision_share", info["low_precision_share"], most=1.0, optional=True)
+    _require_losses(path, info["losses_without_dropout"])
+    for index in info["voided_blocks"]:
+        _require_number(path, "voided_blocks", index, most=info["timed_blocks"] - 1, whole=True)
+    if not isinstance(info["memory_source"], str):
+        raise GnetError(f"{path}: memory_source is {info['memory_source']!r:.60}; it has to be text")
+
+
+def _require_suite(path: Path, suite: Any) -> None:
+    where = f"{path}: suites"
+    require_fields(where, suite, _SUITE_FIELDS)
+    if suite["varies"] in (None, "source"):
+        return
+    try:
+        dataclasses.replace(StepConfig(), **{suite["varies"]: suite["base"]} if suite["base"] is not None else {})
+    except (TypeError, GnetError) as error:
+        raise GnetError(f"{where}: {suite['name']!r:.60} varies or compares what cannot be: {error!s:.300}") from error
+
+
+def _require_case(path: Path, case: Any) -> None:
+    name = case.get("case") if isinstance(case, dict) else None
+    where = f"{path}: case {name!r:.80}"
+    require_fields(where, case, _CASE_FIELDS)
+    if not CASE_NAME.fullmatch(case["case"]):
+        raise GnetError(f"{where}: a name has at most 250 letters, digits and _.=@+-")
+    for field in ("suites", "raw"):
+        _require_texts(where, field, case[field])
+    if not case["suites"]:
+        raise GnetError(f"{where}: field 'suites' is empty; name the suites that share the case")
+
+
+def _require_texts(where: str, field: str, values: list[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise GnetError(f"{where}: field {field!r} holds {value!r:.60}; it has to hold text")
+
+
+def _require_times(path: Path, name: str, values: Any) -> None:
+    if not isinstance(values, list):
+        raise GnetError(f"{path}: {name} is {values!r:.60}; it has to be a list")
+    for seconds in values:
+        if not isinstance(seconds, float) or not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+            raise GnetError(
+                f"{path}: a sample is {seconds!r:.60} ({name}); "
+                f"times are seconds between {LEAST_SECONDS:g} and {MOST_SECONDS:g}"
+            )
+
+
+def _require_losses(path: Path, losses: Any) -> None:
+    if not isinstance(losses, list) or not losses:
+        raise GnetError(f"{path}: losses_without_dropout is {losses!r:.60}; it has to be a list of losses")
+    for applied, loss in losses:
+        _require_number(path, "losses_without_dropout", applied, most=len(losses), whole=True)
+        _require_number(path, "losses_without_dropout", loss, least=-math.inf, optional=True)
+
+
+def _require_number(
+    path: Path,
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    most: float = math.inf,
+    *,
+    whole: bool = False,
+    optional: bool = False,
+) -> None:
+    if value is None and optional:
+        return
+    kind = int if whole else int | float
+    # Beyond 2**63 a whole number is none that was measured, and too large to calculate with.
+    known = isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 2**63
+    if not known or not least <= value <= most:
+        limits = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+        number = "a whole number" if whole else "a number"
+        raise GnetError(f"{path}: {name} is {value!r:.60}; it has to be {number}{'' if least < 0 else f', {limits}'}")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_number(text)
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")

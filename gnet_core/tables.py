@@ -1,0 +1,180 @@
+"""Rows and comparisons as cells and tables, for Markdown and a terminal; text from a run is harmless in both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from tabulate import tabulate
+
+from gnet_core.markdown import escape
+from gnet_core.records import Row
+from gnet_core.sections import Section
+from gnet_core.verdicts import Comparison
+
+MOST_CHARACTERS = 600
+"""Of a text from a run; what is longer is no sentence."""
+
+NARROW = 0.05
+"""An interval of a ratio that is narrower than this share of it deserves a third digit."""
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column(Generic[Item]):
+    """A table's column: its heading with the unit, an item's cell, and whether the cell is text."""
+
+    heading: str
+    cell: Callable[[Item], str]
+    text: bool = False
+
+
+def plain(text: object) -> str:
+    """Text from a run in one line without control characters, cut where it is endless."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
+    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}…"
+
+
+def inert(text: object) -> str:
+    """The same for Markdown: nothing in it is markup."""
+    return escape(plain(text))
+
+
+def code(text: object) -> str:
+    """The same as Markdown's code, also inside a table."""
+    return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
+
+
+def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
+    """A line an item, in tabulate's `style`; a column that no item fills is left out."""
+    protect = inert if style == "pipe" else plain
+    filled = [(column, cells) for column in columns if any(cells := [protect(column.cell(item)) for item in items])]
+    return tabulate(
+        list(zip(*(cells for _, cells in filled), strict=True)),
+        headers=[protect(column.heading) for column, _ in filled],
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=["left" if column.text else "right" for column, _ in filled],
+    )
+
+
+def suite_table(section: Section, style: str) -> str:
+    """The suite's rows with what they are compared to."""
+    return table(_columns(section), section.rows, style)
+
+
+def _columns(section: Section) -> list[Column[Row]]:
+    varied = {"part": "part", "aux_weight": "auxiliary weight"}.get(section.varies or "")
+    sources = [Column[Row]("source", lambda row: row.source, text=True)]
+    return [
+        Column("execution", lambda row: row.execution, text=True),
+        Column("precision", lambda row: row.precision, text=True),
+        Column("batch", lambda row: str(row.batch_size)),
+        *([Column[Row](varied, section.value, text=True)] if varied else []),
+        Column("data", lambda row: row.data if row.data != "synthetic" else "", text=True),
+        *sources,
+        Column("images/s", lambda row: number(row.images_per_second, "{:.1f}")),
+        Column("95 % interval", _interval),
+        Column("± turns", lambda row: number(row.turn_spread, "{:.1%}")),
+        Column("ms a step", lambda row: milliseconds(row.step_seconds)),
+        Column("p50 ms", lambda row: milliseconds(row.step_seconds_p50)),
+        Column("p95 ms", lambda row: milliseconds(row.step_seconds_p95)),
+        *_comparison_columns(section),
+        *_work_columns(section.rows),
+        Column("trace s", lambda row: number(row.trace_seconds, "{:.1f}")),
+        Column("compile s", lambda row: number(row.compile_seconds, "{:.1f}")),
+        Column("first step s", lambda row: number(row.first_step_seconds, "{:.1f}")),
+        Column("peak GiB", lambda row: number(row.peak_memory_bytes and row.peak_memory_bytes / 2**30, "{:.2f}")),
+        Column("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
+        Column("status", lambda row: row.status, text=True),
+        Column("note", lambda row: row.note, text=True),
+    ]
+
+
+def _comparison_columns(section: Section) -> list[Column[Row]]:
+    if not section.comparisons:
+        return []
+    bases = {each.base for each in section.comparisons.values()}
+
+    def of(cell: Callable[[Comparison], str], base: str = "") -> Callable[[Row], str]:
+        def told(row: Row) -> str:
+            if row.status != "ok":
+                return ""
+            found = section.comparisons.get(row.case)
+            return cell(found) if found else base if row.case in bases else ""
+
+        return told
+
+    return [
+        Column(f"× {section.base}", of(ratio, base="1")),
+        Column("95 % of ×", of(ratio_interval)),
+        Column("verdict", of(verdict), text=True),
+        Column("smallest effect", of(lambda each: percent(each.smallest_effect))),
+    ]
+
+
+def _work_columns(rows: Sequence[Row]) -> list[Column[Row]]:
+    most = max((row.gflop_per_second or 0.0 for row in rows), default=0.0)
+    unit, gflop = ("TFLOP/s", 1000.0) if most >= 1000 else ("GFLOP/s", 1.0)
+    return [
+        Column(unit, lambda row: number(row.gflop_per_second and row.gflop_per_second / gflop, "{:.1f}")),
+        Column("MFU", lambda row: number(row.mfu, "{:.1%}")),
+        Column("images/J", lambda row: number(row.images_per_joule, "{:.2f}")),
+    ]
+
+
+def verdict(found: Comparison) -> str:
+    """The verdict, and that it is of a sequential comparison where it is."""
+    return f"{found.verdict}, sequential" if found.mode == "sequential" else found.verdict
+
+
+def ratio(found: Comparison) -> str:
+    return number(found.ratio, _ratio_shape(found))
+
+
+def ratio_interval(found: Comparison) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    shape = _ratio_shape(found)
+    return f"{shape.format(found.low)}–{shape.format(found.high)}"
+
+
+def _ratio_shape(found: Comparison) -> str:
+    if found.ratio is not None and found.ratio < 0.1:
+        return "{:.3f}"
+    known = found.ratio is not None and found.low is not None and found.high is not None
+    narrow = known and found.high - found.low < NARROW * found.ratio  # type: ignore[operator]
+    return "{:.3f}" if narrow else "{:.2f}"
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage that can be read: 2.3%, 45%, or × for what is more than a doubling."""
+    if value is None:
+        return ""
+    if value >= 10:
+        return f"{1 + value:.3g}×"
+    return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
+
+
+def _interval(row: Row) -> str:
+    if row.images_per_second_ci_low is None or row.images_per_second_ci_high is None:
+        return ""
+    return f"{row.images_per_second_ci_low:.1f}–{row.images_per_second_ci_high:.1f}"
+
+
+def number(value: float | None, shape: str) -> str:
+    """A figure in a shape of str.format; empty where it was not measured."""
+    return "" if value is None else shape.format(value)
+
+
+def milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{seconds * 1000:.2f}"
+
+
+def pairs_table(lines: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:
+    """A Markdown table of cells that are Markdown already."""
+    return tabulate(lines, headers=headings, tablefmt="pipe", disable_numparse=True)
