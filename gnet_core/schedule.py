@@ -63,14 +63,17 @@ def cohorts(
     """Workers that are alive together, as few such cohorts as simple packing finds; `sizes` are bytes.
 
     A part stays whole wherever it fits. Of one that does not, the first case, which is its base, and as many others as
-    fit stay together; the others run alone, and their comparisons are sequential.
+    fit stay together; the others run alone, and their comparisons are sequential. No two processes of a case are alive
+    together: replicates spread over the run see as much weather as the run has, without which the interval of a figure
+    by itself would be too narrow, and a later run could not be compared with this one.
     """
     packed: list[tuple[list[Job], int]] = []
 
     def pack(jobs: list[Job]) -> None:
         needed = sum(sizes[job.case] for job in jobs)
         for index, (together, used) in enumerate(packed):
-            if used + needed <= memory_bytes:
+            apart = not {job.case for job in jobs} & {job.case for job in together}
+            if apart and used + needed <= memory_bytes:
                 packed[index] = (together + jobs, used + needed)
                 return
         packed.append((jobs, needed))

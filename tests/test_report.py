@@ -423,3 +423,23 @@ def test_a_batch_beyond_memory_is_no_failure_where_a_smaller_one_fitted(run_dire
     assert report.failures(load(run_directory)) == []
     run_directory.add(StepConfig(execution="xla", batch_size=16), status="oom", note="full")
     assert [row.execution for row in report.failures(load(run_directory))] == ["xla"]
+
+
+def test_an_operations_name_in_a_trace_is_inert(run_directory):
+    run_directory.add(StepConfig(), [1.0])
+    folder = run_directory.path / "traces" / "x"
+    folder.mkdir(parents=True)
+    trace = {"untraced_step_seconds": [0.5], "traced_step_seconds": [0.6], "overhead_seconds": 0.1, "warnings": []}
+    rows = [{"operation": "void k<float>|x\x1b", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}]
+    document = {"config": StepConfig().to_dict(), "operations": rows, "note": "", "trace": trace}
+    (folder / "profile.json").write_text(json.dumps(document))
+    text = report.to_markdown(load(run_directory))
+    assert r"| void k\<float\>\|x |" in text
+    assert "\x1b" not in text
+
+
+def test_a_base_that_another_suite_measured_stands_in_the_table_too(run_directory):
+    run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("throughput",))
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0, wobble=0.001), suites=("execution",))
+    (_, section) = sections.sections(load(run_directory))
+    assert [row.execution for row in section.rows] == ["graph", "xla"]

@@ -420,8 +420,7 @@ def test_on_a_gpu_the_sizes_are_probed_first_and_batches_beyond_its_memory_are_r
     document = json.loads((settings.directory / "run.json").read_text())
     assert [case["status"] for case in document["cases"]] == ["ok", "oom", None]
     assert "was out of memory already" in document["cases"][2]["note"]
-    # 200 MiB and CUDA's 1 GiB for each of two processes fit into 70 % of the GPU.
-    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [2]
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [1, 1]
     assert not (settings.directory / "raw" / f"{document['cases'][0]['case']}.r0.json").exists()
 
 

@@ -31,9 +31,9 @@ def test_a_base_comes_first_in_its_part():
     assert part[0] == A
 
 
-def test_all_processes_are_alive_together_where_memory_allows():
-    (together,) = cohorts([[A, B]], 2, memory_bytes=40, sizes={A: 10, B: 10})
-    assert names(together) == [(1, 1), (2, 1), (1, 2), (2, 2)]
+def test_every_case_is_alive_once_where_memory_allows_and_its_replicates_see_other_weather():
+    found = cohorts([[A, B], [C]], 2, memory_bytes=100, sizes={A: 10, B: 10, C: 10})
+    assert [names(jobs) for jobs in found] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
 
 
 def test_what_is_compared_stays_together_and_small_cases_fill_what_is_left():
