@@ -59,6 +59,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "raw").mkdir()
+        source = Source(checkout=Path(__file__).parents[1])
         settings = RunSettings(
             directory=Path(folder),
             plan=Plan(turns=TURNS),
@@ -67,7 +68,8 @@ def main() -> None:
             seed=0,
             run="overhead",
             with_peaks=False,
-            sources={"": Source(checkout=Path(__file__).parents[1])},
+            sources={"": source},
+            own_source=source,
         )
         case = PlannedCase(config=StepConfig(), suites=("overhead",))
         jobs = [Job(case=case, replicate=number) for number in range(1, WORKERS + 1)]

@@ -67,11 +67,10 @@ def smallest_effects(sections: Sequence[Section]) -> Sentence | None:
 
 def spread_of_identical_code(run: Run, what: str = "here") -> str:
     """The machine's own spread in a sentence; empty where the run did not measure it."""
-    return " ".join(
-        f"Processes of identical code {what} differed by {percent(spread)} (standard deviation, "
-        f"{'in turns' if mode == 'turns' else 'one after the other'})."
-        for mode, spread in machine_spread(run).items()
-    )
+    told = {"turns": "in turns", "sequential": "one after the other"}
+    spreads = [f"{percent(spread)} {told[mode]}" for mode, spread in machine_spread(run).items()]
+    differed = " and ".join(spreads)
+    return f"Processes of identical code {what} differed by {differed} (standard deviation)." if spreads else ""
 
 
 def ratio_in_words(found: Comparison) -> str:

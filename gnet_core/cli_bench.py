@@ -96,6 +96,7 @@ class _Plan:
         sweep.preset_for(asked["preset"], "cpu")
         self._found = runner.choose_suites(runner.discover(self._checkout), asked["suites"], asked["preset"])
         classes, self._images, data = _look_at(asked["data"])
+        self._options = {**asked, "data": data}
         StepConfig(data=data, seed=asked["seed"], image_size=asked["image_size"] or StepConfig().image_size)
         require_device_form(asked["device"])
         self._sources = self._find_sources(stack)
@@ -125,6 +126,7 @@ class _Plan:
         from gnet_core import machine
         from gnet_core.files import make_empty_directory
         from gnet_core.runner import Runner, make_states
+        from gnet_core.sources import HERE
         from gnet_core.worker import RunSettings
 
         if previous is not None and (other := machine.differences(previous["environment"], self.environment)):
@@ -134,7 +136,7 @@ class _Plan:
         states = make_states(self._planned, self._found, self._environments, self._images)
         if previous is None:
             make_empty_directory(directory)
-        document = previous or {"created": now(), "options": _recorded(asked)}
+        document = previous or {"created": now(), "options": self._options}
         settings = RunSettings(
             directory=directory.resolve(),
             plan=self._preset.plan,
@@ -144,6 +146,8 @@ class _Plan:
             run=document["created"],
             with_peaks=asked["preset"] != "smoke",
             sources=self._sources,
+            # Beside an older revision the working tree, which knows how to.
+            own_source=self._sources.get(HERE) or next(iter(self._sources.values())),
         )
         document |= {
             "preset": asked["preset"],
@@ -203,11 +207,6 @@ class _Plan:
             question = "How far is identical code from itself here?"
             described.append({"name": "aa", "question": question, "varies": "source", "base": first})
         return described
-
-
-def _recorded(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as run.json keeps them; a path as it is seen from anywhere."""
-    return {**asked, "data": _look_at(asked["data"])[2]}
 
 
 def _refuse_what_differs(

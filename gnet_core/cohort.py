@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from gnet_core.conditions import Watch, disturbance, processor_seconds
+from gnet_core.conditions import Conditions, Watch, disturbance, processor_seconds
 from gnet_core.config import StepConfig
 from gnet_core.schedule import Job, orders
 from gnet_core.sweep import Plan
@@ -26,9 +27,9 @@ def start_seconds(config: StepConfig, plan: Plan) -> float:
 
 
 def turn_seconds(config: StepConfig, plan: Plan) -> float:
-    """Likewise of a turn, with the step that is discarded before it and the single steps after it."""
+    """Likewise of a turn; a short step is also discarded before its block and timed by itself after it."""
     step = _step_seconds(config)
-    return 2 * step if step > plan.block_seconds else 2 * plan.block_seconds + step
+    return step if step > plan.block_seconds else 2 * plan.block_seconds + step
 
 
 def expected_seconds(config: StepConfig, plan: Plan) -> float:
@@ -72,6 +73,7 @@ class Cohort:
         self._waiting_since: dict[Worker, tuple[float, float]] = {}
         self._turns_left = dict.fromkeys(jobs, settings.plan.turns)
         self._last: Worker | None = None
+        self._conditions: list[Conditions] = []
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -88,6 +90,7 @@ class Cohort:
         finally:
             for worker in self._workers:
                 worker.stop()
+        self._flag_disturbed_turns()
         return self.outcome
 
     def _start(self) -> None:
@@ -127,10 +130,17 @@ class Cohort:
         found = conditions.end(begun, ours=[each.pid for each in self._alive])
         self._turns_left[job] -= 1
         turn = {"cohort": self._number, "round": number + 1, "position": position, "worker": job.stem}
-        turn |= {"steps": said.get("steps"), "waiting_cpu_share": waited, **found.to_dict()}
-        self.outcome.turns.append(turn | {"disturbed": disturbance(found)})
+        self.outcome.turns.append(turn | {"steps": said.get("steps"), "waiting_cpu_share": waited, **found.to_dict()})
+        self._conditions.append(found)
         self._begin_waiting(worker)
         self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)
+
+    def _flag_disturbed_turns(self) -> None:
+        """Once all are known: a clock is low only beside what it usually was."""
+        usual = [_median(each.frequency_hz for each in self._conditions)]
+        usual.append(_median(each.gpu_sm_clock_hz for each in self._conditions))
+        for turn, found in zip(self.outcome.turns, self._conditions, strict=True):
+            turn["disturbed"] = disturbance(found, *usual)
 
     def _finish(self) -> None:
         """One at a time as well: what a worker looks at after its last turn takes the processor."""
@@ -183,3 +193,8 @@ class Cohort:
         if since is None or burned is None:
             return None
         return (burned - since[1]) / max(time.monotonic() - since[0], 1e-9)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

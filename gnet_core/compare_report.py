@@ -155,7 +155,7 @@ def _missing(run: Run, case: str) -> str:
 
 
 def _speed(run: Run, case: str) -> str:
-    return number(next(row.images_per_second for row in run.rows if row.case == case), "{:.1f}")
+    return number(run.row_of[case].images_per_second, "{:.1f}")
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:

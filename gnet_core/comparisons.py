@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from gnet_core.config import StepConfig
 from gnet_core.records import AA_SUITE, Row, Run
 from gnet_core.sweep import base_config
-from gnet_core.verdicts import DEFAULT_MARGIN, Comparison, Mode, Pair, judge
+from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,9 +38,10 @@ class Between:
     only_new: list[str]
 
 
+@functools.lru_cache(maxsize=8)
 def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     """The comparisons of a run, a family for each suite that compares; `margin` is a fraction."""
-    spread = machine_spread(run)
+    spread = _spread_in_turns(run)
     families = []
     for suite in run.document["suites"]:
         pairs = [
@@ -52,9 +56,8 @@ def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN) -> Between:
     """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction."""
     measured = [{row.case: row for row in run.rows if row.status == "ok"} for run in (base, new)]
     pairs = [_pair(base, measured[0][case], new, measured[1][case]) for case in measured[0] if case in measured[1]]
-    spread = {**machine_spread(base), **machine_spread(new)}
     return Between(
-        family=_family("compare", pairs, margin, spread),
+        family=_family("compare", pairs, margin, {}),
         only_base=[case for case in measured[0] if case not in measured[1]],
         only_new=[case for case in measured[1] if case not in measured[0]],
     )
@@ -73,11 +76,32 @@ def base_row(run: Run, suite: Mapping[str, Any], row: Row) -> Row | None:
         wanted, source = base_config(suite, config), row.source
         if suite["name"] not in row.suite.split("+"):
             return None
-    return next((each for each in run.rows if run.configs[each.case] == wanted and each.source == source), None)
+    return run.row_of_config.get((wanted, source)) if wanted else None
 
 
 def machine_spread(run: Run) -> dict[Mode, float]:
-    """The spread between processes of identical code, as its A/A comparison measured it; empty without one."""
+    """The standard deviation, in logarithms, between processes of identical code in this run, by how they were timed.
+
+    In turns it is that of the run's A/A comparison. In sequence it is that of a case's processes in one cohort after
+    another, which every run with several has: what a comparison of separate runs is up against at the least.
+    """
+    return {**_spread_in_turns(run), **_spread_in_sequence(run)}
+
+
+def _spread_in_sequence(run: Run) -> dict[Mode, float]:
+    variances = []
+    for processes in run.processes.values():
+        by_cohort: dict[str, list[float]] = defaultdict(list)
+        for process in processes:
+            by_cohort[process.cohort].append(
+                statistics.fmean(value for value in process.log_seconds if not math.isnan(value))
+            )
+        if len(by_cohort) >= LEAST_PROCESSES:
+            variances.append(statistics.variance(map(statistics.fmean, by_cohort.values())))
+    return {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
+
+
+def _spread_in_turns(run: Run) -> dict[Mode, float]:
     for suite in run.document["suites"]:
         if suite["name"] != AA_SUITE:
             continue
@@ -86,7 +110,7 @@ def machine_spread(run: Run) -> dict[Mode, float]:
             if base is None or base is row:
                 continue
             (found,) = judge([_pair(run, base, run, row)])
-            if found.mode and found.spread is not None:
+            if found.mode == "turns" and found.spread is not None:
                 return {found.mode: found.spread}
     return {}
 

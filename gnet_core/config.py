@@ -89,6 +89,9 @@ class StepConfig:
         require_choice("precision", self.precision, PRECISIONS)
         require_choice("part", self.part, PARTS)
         require_choice("widths", self.widths, WIDTHS)
+        for flag in ("dropout", "as_published"):
+            if not isinstance(getattr(self, flag), bool):
+                raise GnetError(f"{flag}: {getattr(self, flag)!r} will not do; use true or false")
         require_whole("batch_size", self.batch_size, least=1)
         require_whole("image_size", self.image_size, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
         require_whole("classes", self.classes, least=2)
@@ -104,6 +107,11 @@ class StepConfig:
             raise GnetError(f"device: {self.device!r} is unknown; use cpu or gpu:N")
         if not isinstance(self.data, str) or not self.data:
             raise GnetError(f"data: {self.data!r} is no data set; use synthetic, digits, fashion-mnist or a folder")
+
+    @property
+    def trains_classifiers(self) -> bool:
+        """Whether the auxiliary classifiers' losses count. The notebook trained the main output alone."""
+        return self.aux_weight > 0 and not self.as_published
 
     @property
     def name(self) -> str:

@@ -32,7 +32,7 @@ def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
     classifiers count for nothing, though eager execution computes the idle ones of `as_published`. `part="forward"` has
     no gradients, and the optimizer counts for nothing. Raises GnetError as multiply_adds does.
     """
-    needed = model if _uses_auxiliary_losses(config) else model.inception_model
+    needed = model if config.trains_classifiers else model.inception_model
     return FLOP_PER_MULTIPLY_ADD * sum(
         _layer_multiply_adds(layer) * _passes(layer, needed, config) for layer in _counted_layers(needed)
     )
@@ -44,10 +44,6 @@ def _passes(layer: Any, model: Any, config: StepConfig) -> int:
         return 1
     reads_images = any(layer.input is images for images in model.inputs)
     return 2 if reads_images else 3
-
-
-def _uses_auxiliary_losses(config: StepConfig) -> bool:
-    return config.aux_weight > 0 and not config.as_published
 
 
 def _counted_layers(model: Any) -> list[Any]:

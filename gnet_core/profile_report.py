@@ -52,12 +52,17 @@ def to_markdown(document: dict[str, Any]) -> str:
         "# Where the time of GoogleNet_2's train step goes",
         f"On {escape(machine.label(environment, document['device']))}, "
         f"TensorFlow {environment['tensorflow']['version']}, {document['created']}.",
-        *section(document),
+        *section({**document, "operations": [_inert(row) for row in document["operations"]]}),
         f"TensorBoard's Profile page opens the trace: `{tensorboard_line('<this directory>')}`.",
         "## Environment",
         environment_table(environment),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _inert(row: dict[str, Any]) -> dict[str, Any]:
+    """An operation whose name is no Markdown. Its underscores stay: they are inside words or before them."""
+    return {**row, "operation": escape(str(row["operation"])).replace("\\_", "_")}
 
 
 def section(document: dict[str, Any]) -> list[str]:

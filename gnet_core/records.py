@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 import shlex
@@ -107,10 +108,13 @@ class Row:
     delay_seconds: float | None = None
     """Added to every step to test the suite; None in a run that measures."""
 
+    def add_note(self, told: str) -> None:
+        self.note = f"{self.note}; {told}" if self.note else told
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A run directory, read."""
+    """A run directory, read. Two are equal when they are one, so that what follows from a run can be kept for it."""
 
     directory: Path
     document: dict[str, Any]
@@ -124,6 +128,16 @@ class Run:
     """Cases that were configured and have no row, with the reason."""
     profiles: list[dict[str, Any]]
     """What profile.json says of each case that was traced, in a process of its own."""
+
+    @functools.cached_property
+    def row_of(self) -> dict[str, Row]:
+        """The rows by case."""
+        return {row.case: row for row in self.rows}
+
+    @functools.cached_property
+    def row_of_config(self) -> dict[tuple[StepConfig, str], Row]:
+        """The rows by configuration and source."""
+        return {(self.configs[row.case], row.source): row for row in self.rows}
 
 
 def load_run(directory: Path) -> Run:
@@ -373,12 +387,15 @@ def _add_equal_work(
         found = next((case_of[candidate] for candidate in candidates if candidate in case_of), None)
         if found is None:
             continue
+        if len(trajectories[row.case]) < 2 <= len(trajectories[found]):
+            row.add_note("all its updates were skipped, so its losses could not be compared with float32's")
+            continue
         judged = judge_trajectory(trajectories[row.case], trajectories[found], config.precision)
         row.equal_work = judged.within
         if judged.deviation is not None and math.isfinite(judged.deviation):  # JSON has no infinity
             row.loss_deviation = judged.deviation
         if judged.reason:
-            row.note = f"{row.note}; {judged.reason}" if row.note else judged.reason
+            row.add_note(judged.reason)
 
 
 def _add_drift(rows: list[Row], processes: dict[str, tuple[stats.Process, ...]]) -> None:
@@ -387,8 +404,7 @@ def _add_drift(rows: list[Row], processes: dict[str, tuple[stats.Process, ...]])
         drift = drifts.get(row.case)
         if drift is not None and drift.drifting:
             row.drift = drift.change
-            told = f"no steady state: the step's time still changed by {drift.change:+.0%} over the run"
-            row.note = f"{row.note}; {told}" if row.note else told
+            row.add_note(f"no steady state: the step's time still changed by {drift.change:+.0%} over the run")
 
 
 def _add_peaks(rows: list[Row], document: dict[str, Any]) -> None:

@@ -159,25 +159,19 @@ class Runner:
         run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk.
         """
         (self._settings.directory / "raw").mkdir(exist_ok=True)
+        self._document["complete"] = False
         try:
             with self._unless_interrupted():
                 if not self._cohorts:
                     self._plan_cohorts(progress)
-                self._measure_peaks(progress)
-                for number, cohort in enumerate(self._cohorts, start=1):  # grows while it is gone through
-                    if not cohort["complete"]:
-                        self._run_cohort(number, cohort, progress)
-                if len(self._cohorts) > 1:
-                    self._measure_peaks(progress)
-                if profiled is not None:
+                self._run_cohorts(progress)
+                if profiled is not None and not (self._settings.directory / "traces" / profiled.name).exists():
                     progress(f"{profiled.name}: tracing where its time goes", 0.0)
                     self._document["profile_note"] = profile_case(profiled, self._settings)
-                self.write(complete=True)
-                return True
+                self._document["complete"] = True
         finally:
-            if not self._document.get("complete"):
-                self.write(complete=False)
-        return False
+            self.write()
+        return bool(self._document["complete"])
 
     def resume(self, previous: Mapping[str, Any]) -> None:
         """Take over what a run that was interrupted has finished, as its run.json tells. Raises GnetError."""
@@ -191,7 +185,9 @@ class Runner:
             if before["config"] != state.case.config.to_dict():
                 raise GnetError(f"resume: case {state.case.name} was measured with another configuration; start anew")
         self._cohorts = [dict(cohort) for cohort in previous["cohorts"]]
-        finished = {f"raw/{stem}.json" for cohort in self._cohorts if cohort["complete"] for stem in cohort["workers"]}
+        # A worker that was crowded out stands in two cohorts, of which the last measures it.
+        cohort_of = {stem: cohort for cohort in self._cohorts for stem in cohort["workers"]}
+        finished = {f"raw/{stem}.json" for stem, cohort in cohort_of.items() if cohort["complete"]}
         for state in cases.values():
             before = recorded[state.case.name]
             state.raw = [raw for raw in before["raw"] if raw in finished]
@@ -212,7 +208,7 @@ class Runner:
         open_cases = [state.case for state in self._states.values() if state.status is None]
         return [Job(case=case, replicate=replicate) for replicate in replicates for case in open_cases]
 
-    def write(self, *, complete: bool) -> None:
+    def write(self) -> None:
         """run.json, whole."""
         cases = []
         for state in self._states.values():
@@ -220,7 +216,6 @@ class Runner:
             told: dict[str, Any] = {"case": case.name, "config": case.config.to_dict(), "source": case.source}
             told |= {"suites": list(case.suites), "status": state.status, "note": state.note, "raw": state.raw}
             cases.append(told)
-        self._document["complete"] = complete
         whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": self._cohorts, "cases": cases}
         write_whole(self._settings.directory / "run.json", json.dumps(whole, indent=1))
 
@@ -235,7 +230,7 @@ class Runner:
                     state.note = "interrupted before it was measured"
 
     def _plan_cohorts(self, progress: Progress) -> None:
-        self.write(complete=False)
+        self.write()
         open_cases = [state.case for state in self._states.values() if state.status is None]
         on_gpu = any(case.config.device != "cpu" for case in open_cases)
         sizes, memory = self._probed_sizes(open_cases, progress) if on_gpu else self._estimated_sizes(open_cases)
@@ -244,7 +239,7 @@ class Runner:
         parts = groups(open_cases, compared)
         for jobs in cohorts(parts, self._settings.replicates, memory, sizes):
             self._cohorts.append({"workers": [job.stem for job in jobs], "order": [], "complete": False})
-        self.write(complete=False)
+        self.write()
 
     def _estimated_sizes(self, cases: list[PlannedCase]) -> tuple[dict[PlannedCase, int], int]:
         return {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
@@ -275,6 +270,17 @@ class Runner:
             raw.unlink()
         return sizes, _gpu_memory_bytes(self._document["environment"], device)
 
+    def _run_cohorts(self, progress: Progress) -> None:
+        """Those that are open, with the device's peaks before and after them."""
+        if all(cohort["complete"] for cohort in self._cohorts):
+            return
+        self._measure_peaks(progress)
+        for number, cohort in enumerate(self._cohorts, start=1):  # grows while it is gone through
+            if not cohort["complete"]:
+                self._run_cohort(number, cohort, progress)
+        if len(self._cohorts) > 1:
+            self._measure_peaks(progress)
+
     def _run_cohort(self, number: int, cohort: dict[str, Any], progress: Progress) -> None:
         jobs = [job for stem in cohort["workers"] if self._still_wanted(job := self._job_of(stem))]
         cohort["workers"] = [job.stem for job in jobs]
@@ -289,7 +295,7 @@ class Runner:
                 raise KeyboardInterrupt
         cohort["complete"] = True
         self._write_turns()
-        self.write(complete=False)
+        self.write()
 
     def _take_over(self, outcome: Outcome) -> None:
         for job, raw in outcome.finished.items():

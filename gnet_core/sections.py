@@ -35,7 +35,7 @@ class Section:
         return found
 
     def row(self, case: str) -> Row:
-        return next(row for row in self.run.rows if row.case == case)
+        return self.run.row_of[case]
 
     def value(self, row: Row) -> str:
         """Of the field that the suite varies."""

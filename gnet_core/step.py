@@ -111,7 +111,7 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
     metrics = _make_metrics()
     outputs_of = _make_forward_pass(model, config)
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
-    trained = model if _uses_auxiliary_losses(config) else model.inception_model
+    trained = model if config.trains_classifiers else model.inception_model
     variables = trained.trainable_variables
     optimizer = make_optimizer(config)
 
@@ -155,16 +155,12 @@ def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
     return Step(test_step, config, metrics)
 
 
-def _uses_auxiliary_losses(config: StepConfig) -> bool:
-    return config.aux_weight > 0 and not config.as_published
-
-
 def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., Sequence[Tensor]]:
     """The outputs that the case needs: (main, class_1, class_2), or (main,) where nothing comes of the classifiers.
 
     The published run computed its idle classifiers, whose moving statistics moved.
     """
-    if _uses_auxiliary_losses(config) or config.as_published:
+    if config.trains_classifiers or config.as_published:
         return model
     return lambda images, training: (model.inception_model(images, training=training),)
 
@@ -174,7 +170,7 @@ def _make_objective(config: StepConfig) -> Callable[[Tensor, Sequence[Tensor]], 
 
     def objective(labels: Tensor, outputs: Sequence[Tensor]) -> Tensor:
         loss = crossentropy(labels, outputs[0])
-        if _uses_auxiliary_losses(config):
+        if config.trains_classifiers:
             _, class_1, class_2 = outputs
             loss += config.aux_weight * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
         return loss

@@ -81,6 +81,7 @@ def _columns(section: Section) -> list[Column[Row]]:
         Column("ms a step", lambda row: milliseconds(row.step_seconds)),
         Column("p50 ms", lambda row: milliseconds(row.step_seconds_p50)),
         Column("p95 ms", lambda row: milliseconds(row.step_seconds_p95)),
+        Column("of steps", lambda row: str(row.single_steps or "")),
         *_comparison_columns(section),
         *_work_columns(section.rows),
         Column("trace s", lambda row: number(row.trace_seconds, "{:.1f}")),

@@ -204,8 +204,9 @@ class Blocks:
         turn = "over" if self._over else self._turns.wait()
         self._over = turn == "over"
         self._steps = 0
-        if turn == "first":
-            # The first step after others ran finds cold caches, so it stays outside the clock.
+        if turn == "first" and self._block_steps > 1:
+            # The first step after others ran finds cold caches, so it stays outside the clock. Of a step that is longer
+            # than a block they are no part that could be seen, and leaving it out would double the run.
             self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
         self._traces = self._trace_count()
 

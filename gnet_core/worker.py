@@ -58,12 +58,9 @@ class RunSettings:
     with_peaks: bool
     """Whether the device's peaks are measured as well, without which there is no MFU."""
     sources: Mapping[str, Source]
-    """By name; the first is the one that others are compared with."""
-
-    @property
-    def own_source(self) -> Source:
-        """The one that measures what is not a case: peaks and traces."""
-        return next(iter(self.sources.values()))
+    """By name."""
+    own_source: Source
+    """The one that measures what is not a case: peaks and traces."""
 
 
 class Worker:

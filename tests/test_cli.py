@@ -146,6 +146,7 @@ def test_bench_measures_and_reports_a_case_for_real(tmp_path):
     words = ("--preset", "smoke", "--image-size", 67, "--batch-size", 2, "--precision", "float32", "--device", "cpu")
     answer = run_gnet("bench", "throughput", *words, "--out", tmp_path / "run", "--json")
     assert answer.returncode == 0, answer.stderr
+    assert "1 process × 3 turns a case: a first look" in answer.stderr
     (row,) = json.loads(answer.stdout)["rows"]
     assert (row["status"], row["replicates"], row["samples"]) == ("ok", 1, 3)
     assert row["images_per_second"] == pytest.approx(2 / row["step_seconds"])

@@ -282,7 +282,8 @@ def test_identical_code_against_itself_tells_the_machines_spread(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0, wobble=0.001), suites=("aa",), source="again")
     assert answers(run_directory, "aa") == [
         "Identical code against itself is SAME: 1.000× (0.998–1.002), graph, float32, batch 8. "
-        "Processes of identical code here differed by 0.1% (standard deviation, in turns). "
+        "Processes of identical code here differed by 0.1% in turns and 0.1% one after the other "
+        "(standard deviation). "
         "Between such, 0.4% can be seen."
     ]
 
@@ -315,19 +316,20 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
     assert [cells(line) for line in (head, *lines)] == [
         [
             *("execution", "precision", "batch", "images/s", "95 % interval", "± turns", "ms a step", "p50 ms"),
+            "of steps",
             *("× graph", "95 % of ×", "verdict", "smallest effect", "TFLOP/s", "MFU", "trace s", "compile s"),
             *("first step s", "peak GiB", "blocks", "status"),
         ],
         [
-            *("graph", "float32", "16", "16.0", "16.0–16.0", "0.0%", "1000", "600"),
+            *("graph", "float32", "16", "16.0", "16.0–16.0", "0.0%", "1000", "600", "9"),
             *("1", "", "", "", "1.6", "80.0%", "7.0", "9.0", "19.0", "1.00", "3×2", "ok"),
         ],
         [
-            *("xla", "float32", "16", "8.0", "8.0–8.0", "0.0%", "2000", "600"),
+            *("xla", "float32", "16", "8.0", "8.0–8.0", "0.0%", "2000", "600", "9"),
             *("0.500", "0.499–0.501", "SLOWER", "0.4%", "0.8", "40.0%", "7.0", "38.0", "49.0", "1.00", "3×2", "ok"),
         ],
         [
-            *("eager", "float32", "16", "16.0", "15.9–16.1", "0.0%", "1000", "600"),
+            *("eager", "float32", "16", "16.0", "15.9–16.1", "0.0%", "1000", "600", "9"),
             *("1.000", "0.995–1.005", "SAME, sequential", "0.7%", "1.6", "80.0%", "", "", "19.0", "1.00", "3×2", "ok"),
         ],
     ]

@@ -166,6 +166,7 @@ def settings_for(checkout, *, alive=1, replicates=1, **plan):
         run="now",
         with_peaks=True,
         sources={"": Source(checkout=checkout)},
+        own_source=Source(checkout=checkout),
     )
 
 
@@ -487,6 +488,16 @@ def test_a_benchmark_that_declares_no_suite_is_named(tmp_path):
 def test_an_interpreter_that_cannot_tell_of_itself_is_named(tmp_path):
     with pytest.raises(GnetError, match="python: /nowhere/python could not"):
         runner.probe(Source(python="/nowhere/python", checkout=tmp_path))
+
+
+def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\necho Traceback >&2\necho \"ModuleNotFoundError: No module named 'click'\" >&2\nexit 1\n"
+    )
+    python.chmod(0o755)
+    with pytest.raises(GnetError, match=f"python: {python} could not describe .* No module named 'click'"):
+        runner.probe(Source(python=str(python), checkout=tmp_path))
 
 
 def test_every_worker_is_started_with_its_whole_configuration(checkout):

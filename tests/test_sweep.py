@@ -87,7 +87,6 @@ def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies
         (graph, "xla-float32-b16-i224-synthetic-cpu"),
         (graph, "graph-tf32-b16-i224-synthetic-cpu"),
         (graph, "graph-mixed_bfloat16-b16-i224-synthetic-cpu"),
-        (graph, "graph-mixed_float16-b16-i224-synthetic-cpu"),
         (graph, f"{graph}-part=forward"),
         (graph, f"{graph}-part=gradients"),
         (graph, f"{graph}-aux_weight=0"),

@@ -105,6 +105,15 @@ def test_the_first_step_after_others_ran_stays_outside_the_clock():
     ]
 
 
+def test_of_a_step_longer_than_a_block_none_is_left_out():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=True)
+        ours.send(finish=True)
+        told, benchmark, step = time_blocks(Turns(theirs), 1, step_seconds=2.0)
+    assert (benchmark.timed, step.count, told["resumed_step_seconds"]) == ([1], 1, [])
+
+
 def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run():
     ours, theirs = Channel.pair()
     with ours, theirs:
