@@ -112,7 +112,7 @@ def bench(benchmark, case, turns, rounds, run):
     if behaviour == "does not fit":
         turns.announce("failed", kind="oom", message="ResourceExhaustedError: does not fit")
         raise MemoryError
-    kept = eat(200) if behaviour == "is large" else None
+    kept = eat(600) if behaviour == "is large" else None
     turns.announce("ready")
     taken = []
     over = []
@@ -280,7 +280,7 @@ def test_the_order_of_turns_follows_from_the_seed(checkout):
 
 def test_a_worker_for_which_there_is_no_memory_beside_the_others_runs_alone_afterwards(checkout):
     settings = settings_for(checkout, alive=2)
-    settings = dataclasses.replace(settings, memory_bytes=300 * 2**20)  # it takes 235 of them, each other 45
+    settings = dataclasses.replace(settings, memory_bytes=690 * 2**20)  # it takes 645 of them, each other 45
     _, document = run(states_for("fine", "fine", "is large"), settings)
     assert [case["status"] for case in document["cases"]] == ["ok", "ok", "ok"]
     large = document["cases"][2]["case"]
@@ -372,7 +372,7 @@ def test_each_source_measures_with_its_own_interpreter_and_checkout(checkout, tm
     conftest.write_text(conftest.read_text().replace("return request.config.option.gnet_run", 'return "now" + "!"'))
     sources = {"old": Source(name="old", checkout=checkout), "new": Source(name="new", checkout=other)}
     settings = dataclasses.replace(settings_for(checkout, alive=2), sources=sources)
-    states = [dataclasses.replace(state) for state in states_for("fine") for _ in sources]
+    states = [state for _ in sources for state in states_for("fine")]
     for state, source in zip(states, sources, strict=True):
         state.case = dataclasses.replace(state.case, source=source)
     _, document = run(states, settings)
