@@ -43,19 +43,19 @@ def against(revision: str, checkout: Path) -> Iterator[dict[str, Source]]:
 
     Raises GnetError for a revision that git does not know.
     """
-    folder = Path(tempfile.mkdtemp(prefix="gnet-against-")) / "checkout"
-    added = _git(checkout, "worktree", "add", "--quiet", "--detach", str(folder), revision)
-    if added.returncode != 0:
-        said = (added.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise GnetError(f"against: {revision!r} cannot be checked out; git said: {said}")
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", revision).strip("._") or "revision"
-    try:
-        if not (folder / "benchmarks" / "conftest.py").is_file():
-            raise GnetError(f"against: {revision!r} has no benchmarks/ to measure; name a later revision")
-        yield {name: Source(name=name, checkout=folder), HERE: Source(name=HERE, checkout=checkout)}
-    finally:
-        _git(checkout, "worktree", "remove", "--force", str(folder))
-        shutil.rmtree(folder.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="gnet-against-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / "checkout"
+        added = _git(checkout, "worktree", "add", "--quiet", "--detach", str(folder), revision)
+        if added.returncode != 0:
+            said = (added.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise GnetError(f"against: {revision!r} cannot be checked out; git said: {said}")
+        try:
+            if not (folder / "benchmarks" / "conftest.py").is_file():
+                raise GnetError(f"against: {revision!r} has no benchmarks/ to measure; name a later revision")
+            yield {name: Source(name=name, checkout=folder), HERE: Source(name=HERE, checkout=checkout)}
+        finally:
+            _git(checkout, "worktree", "remove", "--force", str(folder))
 
 
 def _git(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -59,9 +60,13 @@ def test_a_revision_is_checked_out_beside_the_working_tree_and_taken_away_again(
     assert len(listed.stdout.splitlines()) == 1
 
 
-def test_a_revision_that_git_does_not_know_is_refused(checkout):
+def test_a_revision_that_git_does_not_know_is_refused_and_leaves_nothing_behind(checkout, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with (
         pytest.raises(GnetError, match="against: 'nonsense' cannot be checked out; git said: "),
         sources.against("nonsense", checkout),
     ):
         pass
+    assert list(temporary.iterdir()) == []
