@@ -274,11 +274,6 @@ def differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differe
     return sorted(found, key=lambda difference: difference.kind != "hardware")
 
 
-def same_machine(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """In what two environments' hardware differs, one line each; empty for one and the same machine."""
-    return [str(difference) for difference in differences(base, new) if difference.kind == "hardware"]
-
-
 def _fields_that_differ(
     names: Mapping[str, str], pair: tuple[Mapping[str, Any], Mapping[str, Any]], kind: Kind
 ) -> list[Difference]:
