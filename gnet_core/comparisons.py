@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnet_core.config import StepConfig
+from gnet_core.equal_work import judge_trajectories
 from gnet_core.records import AA_SUITE, Row, Run
 from gnet_core.sweep import base_config
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
@@ -138,8 +139,19 @@ def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
         base_processes=base_run.processes.get(base.case, ()),
         variant_processes=variant_run.processes.get(variant.case, ()),
         scale=variant.batch_size / base.batch_size,
-        invalid=_why_not(base) or _why_not(variant),
+        invalid=_why_not(base) or _why_not(variant) or _other_work(base_run, base, variant_run, variant),
     )
+
+
+def _other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
+    """Whether one configuration from two sources or runs led to other losses, as a sentence; empty where it did not."""
+    config = variant_run.configs[variant.case]
+    if base is variant or base_run.configs[base.case] != config or config.part != "train":
+        return ""
+    judged = judge_trajectories(
+        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision
+    )
+    return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
 
 
 def _why_not(row: Row) -> str:

@@ -70,7 +70,8 @@ class Comparison:
     """By Benjamini & Hochberg over the cells of the table that could be judged; None for the others."""
 
     smallest_effect: float | None = None
-    """The smallest true effect, as a fraction, that would have been found with the probability POWER."""
+    """The smallest true effect, as a fraction, that would have been called FASTER or SLOWER with the probability POWER,
+    had it been the table's only comparison."""
 
     spread: float | None = None
     """Standard deviation between processes, as a fraction; of two identical cases it is the machine's own."""
@@ -158,7 +159,7 @@ def _compare(
         margin=margin,
         p_value=effect.p_value,
         adjusted_p_value=adjusted_p_value,
-        smallest_effect=effect.smallest_effect(POWER, machine.get(mode)),
+        smallest_effect=effect.smallest_effect(POWER, machine.get(mode), margin),
         spread=effect.spread,
         mode=mode,
         base_processes=effect.base_processes,
@@ -228,5 +229,8 @@ def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: f
     growth = 1 + np.arange(1, MOST_ADVISED + 1) / now
     degrees = effect.degrees * growth
     reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, POWER)
-    enough = reach * effect.standard_error / np.sqrt(growth) <= (size if beyond else margin - size)
+    errors = effect.standard_error / np.sqrt(growth)
+    enough = reach * errors <= (size if beyond else margin - size)
+    if beyond:  # and the next estimate has to be beyond the margin as well
+        enough &= special.stdtrit(degrees, POWER) * errors <= size - margin
     return int(np.argmax(enough)) + 1 if enough.any() else None
