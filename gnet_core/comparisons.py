@@ -7,7 +7,7 @@ import functools
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
@@ -53,10 +53,16 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     return families
 
 
-def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN) -> Between:
-    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction."""
+def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequence[Run] = ()) -> Between:
+    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction.
+
+    `like_base` are further runs of what `base` ran. With them each run counts once, whatever processes it has: how far
+    they are from each other is how far a run may be from another for no reason at all.
+    """
     measured = [{row.case: row for row in run.rows if row.status == "ok"} for run in (base, new)]
     pairs = [_pair(base, measured[0][case], new, measured[1][case]) for case in measured[0] if case in measured[1]]
+    if like_base:
+        pairs = [_pair_by_run(pair, (base, *like_base)) for pair in pairs]
     return Between(
         family=_family("compare", pairs, margin, {}),
         only_base=[case for case in measured[0] if case not in measured[1]],
@@ -140,6 +146,22 @@ def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
         variant_processes=variant_run.processes.get(variant.case, ()),
         scale=variant.batch_size / base.batch_size,
         invalid=_why_not(base) or _why_not(variant) or _other_work(base_run, base, variant_run, variant),
+    )
+
+
+def _pair_by_run(pair: Pair, bases: Sequence[Run]) -> Pair:
+    """The pair with what all runs of the base say; one in which the case was configured otherwise says nothing."""
+    config = bases[0].configs[pair.base]
+    alike = [run for run in bases if run.configs.get(pair.base) == config]
+    return dataclasses.replace(
+        pair,
+        base_processes=tuple(
+            dataclasses.replace(process, cohort=f"base {number}")
+            for number, run in enumerate(alike)
+            for process in run.processes.get(pair.base, ())
+        ),
+        variant_processes=tuple(dataclasses.replace(process, cohort="new") for process in pair.variant_processes),
+        by_run=True,
     )
 
 

@@ -286,7 +286,7 @@ def _in_sequence(
     if not base.size or not variant.size:
         return None
     leverage = math.sqrt(1 / base.size + 1 / variant.size)
-    standard_error, degrees = _welch(base, variant) if min(base.size, variant.size) > 1 else (None, 0.0)
+    standard_error, degrees = _welch(base, variant) if max(base.size, variant.size) > 1 else (None, 0.0)
     processes = [sum(map(len, side.values())) for side in sides]
     return _with_interval(
         estimate=float(base.mean() - variant.mean()) + shift,
@@ -304,7 +304,13 @@ def _mean(processes: Sequence[Process]) -> float:
 
 
 def _welch(base: Array, variant: Array) -> tuple[float, float]:
-    """Standard error and Welch's degrees of freedom of the difference of two means."""
+    """Standard error and Welch's degrees of freedom of the difference of two means.
+
+    A single value is taken to scatter as the other side does: the t test of one value against a sample.
+    """
+    if min(base.size, variant.size) == 1:
+        many = max(base, variant, key=len)
+        return math.sqrt(float(many.var(ddof=1)) * (1 + 1 / many.size)), many.size - 1
     parts = [float(side.var(ddof=1)) / side.size for side in (base, variant)]
     degrees = [part**2 / (side.size - 1) for part, side in zip(parts, (base, variant), strict=True)]
     total = sum(parts)
