@@ -12,11 +12,13 @@ Execution = Literal["eager", "graph", "xla"]
 Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 Widths = Literal["published", "paper"]
 Part = Literal["train", "gradients", "forward"]
+Layers = Literal["keras", "fused"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 WIDTHS: tuple[Widths, ...] = get_args(Widths)
 PARTS: tuple[Part, ...] = get_args(Part)
+LAYERS: tuple[Layers, ...] = get_args(Layers)
 
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
@@ -47,6 +49,10 @@ class StepConfig:
     forward: every output that has a loss, and the losses, in training mode, which moves batch normalisation's
     statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
     """
+
+    layers: Layers = "fused"
+    """What the network is made of. keras: Keras' own layers, as anyone would write it; fused: ours, which compute the
+    same in fewer kernels."""
 
     batch_size: int = 32
     """Images a step."""
@@ -88,6 +94,7 @@ class StepConfig:
         require_choice("execution", self.execution, EXECUTIONS)
         require_choice("precision", self.precision, PRECISIONS)
         require_choice("part", self.part, PARTS)
+        require_choice("layers", self.layers, LAYERS)
         require_choice("widths", self.widths, WIDTHS)
         for flag in ("dropout", "as_published"):
             if not isinstance(getattr(self, flag), bool):

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
-from gnet_core.config import MIN_IMAGE_SIZE, StepConfig, Widths, require_choice, require_whole
+from gnet_core import fused
+from gnet_core.config import LAYERS, MIN_IMAGE_SIZE, Layers, StepConfig, Widths, require_choice, require_whole
 
 
 class Filters(NamedTuple):
@@ -53,7 +54,7 @@ TABLES: dict[Widths, dict[str, Filters]] = {"published": PUBLISHED, "paper": PAP
 
 
 @keras.saving.register_keras_serializable(package="gnet_core")
-class SwitchedDropout(layers.Dropout):  # type: ignore[misc]
+class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
     """Dropout whose effective rate is `rate` · `switch`: off, the same kernels drop nothing and scale by 1.
 
     `switch` is a float32 variable of TensorFlow, 1 or 0, so that a traced or compiled step sees it change. It is no
@@ -79,21 +80,23 @@ class LayerKit:
     dtype: str = "float32"
     """Keras dtype policy of each layer; variables stay float32 under the mixed ones."""
     bn_momentum: float = 0.9
+    layers: Layers = "fused"
     norm_before_conv3: bool = False
     """Batch normalisation between the 3×3-reduce and the 3×3, which the notebook made and then bypassed."""
 
     def conv(self, x: KerasTensor, filters: int, size: int, name: str, **kwargs: Any) -> KerasTensor:
-        return layers.Conv2D(filters, size, name=name, dtype=self.dtype, **kwargs)(x)
+        return keras.layers.Conv2D(filters, size, name=name, dtype=self.dtype, **kwargs)(x)
 
     def relu(self, x: KerasTensor, name: str) -> KerasTensor:
-        return layers.ReLU(name=name, dtype=self.dtype)(x)
+        return keras.layers.ReLU(name=name, dtype=self.dtype)(x)
 
     def norm_relu(self, x: KerasTensor, name: str) -> KerasTensor:
-        x = layers.BatchNormalization(momentum=self.bn_momentum, name=f"{name}_bn", dtype=self.dtype)(x)
+        source = fused if self.layers == "fused" else keras.layers
+        x = source.BatchNormalization(momentum=self.bn_momentum, name=f"{name}_bn", dtype=self.dtype)(x)
         return self.relu(x, f"{name}_relu")
 
     def max_pool(self, x: KerasTensor, name: str, strides: int = 2, padding: str = "valid") -> KerasTensor:
-        return layers.MaxPooling2D(3, strides, padding=padding, name=name, dtype=self.dtype)(x)
+        return keras.layers.MaxPooling2D(3, strides, padding=padding, name=name, dtype=self.dtype)(x)
 
 
 def inception_layer(x: KerasTensor, filters: Filters, kit: LayerKit, name: str) -> KerasTensor:
@@ -115,20 +118,20 @@ def inception_layer(x: KerasTensor, filters: Filters, kit: LayerKit, name: str) 
     d = kit.norm_relu(d, f"{name}_pool_project")
     d = kit.conv(d, filters.pool, 1, f"{name}_pool_project")
 
-    return layers.Concatenate(name=f"{name}_concat", dtype=kit.dtype)([a, b, c, d])
+    return keras.layers.Concatenate(name=f"{name}_concat", dtype=kit.dtype)([a, b, c, d])
 
 
 def classifier_layer(x: KerasTensor, classes: int, kit: LayerKit, name: str, dropout: float = 0.7) -> KerasTensor:
     """An auxiliary classifier: (batch, h, w, c) → float32 logits (batch, classes). Its pool is clipped to the map."""
     sides = (min(5, x.shape[1]), min(5, x.shape[2]))
-    x = layers.AveragePooling2D(sides, 3, name=f"{name}_pool", dtype=kit.dtype)(x)
+    x = keras.layers.AveragePooling2D(sides, 3, name=f"{name}_pool", dtype=kit.dtype)(x)
     x = kit.norm_relu(x, f"{name}_project")
     x = kit.conv(x, 128, 1, f"{name}_project")
-    x = layers.Flatten(name=f"{name}_flatten", dtype=kit.dtype)(x)
-    x = layers.Dense(1024, name=f"{name}_dense", dtype=kit.dtype)(x)
+    x = keras.layers.Flatten(name=f"{name}_flatten", dtype=kit.dtype)(x)
+    x = keras.layers.Dense(1024, name=f"{name}_dense", dtype=kit.dtype)(x)
     x = kit.relu(x, f"{name}_dense_relu")
     x = SwitchedDropout(dropout, name=f"{name}_dropout", dtype=kit.dtype)(x)
-    return layers.Dense(classes, name=f"{name}_logits", dtype="float32")(x)
+    return keras.layers.Dense(classes, name=f"{name}_logits", dtype="float32")(x)
 
 
 @keras.saving.register_keras_serializable(package="gnet_core")
@@ -145,6 +148,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         classes: int,
         *,
         widths: Widths = "published",
+        layers: Layers = "fused",
         dtype: str = "float32",
         bn_momentum: float = 0.9,
         dropout: bool = True,
@@ -155,8 +159,9 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         for side in input_shape[:2]:
             require_whole("image_size", side, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
         require_choice("widths", widths, tuple(TABLES))
+        require_choice("layers", layers, LAYERS)
         table = TABLES[widths]
-        kit = LayerKit(dtype=dtype, bn_momentum=bn_momentum, norm_before_conv3=widths == "paper")
+        kit = LayerKit(dtype=dtype, bn_momentum=bn_momentum, layers=layers, norm_before_conv3=widths == "paper")
         aux_rate, main_rate = (0.7, 0.4) if dropout else (0.0, 0.0)
 
         inputs = keras.Input(input_shape, name="images")
@@ -177,11 +182,11 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         for block in ("5a", "5b"):
             x = inception_layer(x, table[block], kit, f"inception_{block}")
         x = kit.norm_relu(x, "main")
-        x = layers.GlobalAveragePooling2D(name="main_pool", dtype=dtype)(x)
+        x = keras.layers.GlobalAveragePooling2D(name="main_pool", dtype=dtype)(x)
         x = SwitchedDropout(main_rate, name="main_dropout", dtype=dtype)(x)
-        main = layers.Dense(classes, name="main_logits", dtype="float32")(x)
+        main = keras.layers.Dense(classes, name="main_logits", dtype="float32")(x)
         if as_published:
-            main = layers.ReLU(name="main_output_relu", dtype="float32")(main)
+            main = keras.layers.ReLU(name="main_output_relu", dtype="float32")(main)
 
         super().__init__(inputs=inputs, outputs=(main, aux["class_1"], aux["class_2"]), name=name)
         self.inception_model = keras.Model(inputs, main, name="inception_model")
@@ -191,6 +196,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
             "input_shape": tuple(input_shape),
             "classes": classes,
             "widths": widths,
+            "layers": layers,
             "dtype": dtype,
             "bn_momentum": bn_momentum,
             "dropout": dropout,
@@ -225,6 +231,7 @@ def build_model(config: StepConfig) -> GoogleNet_2:
         (config.image_size, config.image_size, 3),
         config.classes,
         widths=config.widths,
+        layers=config.layers,
         dtype=config.precision if config.precision.startswith("mixed_") else "float32",
         bn_momentum=config.bn_momentum,
         dropout=config.dropout,

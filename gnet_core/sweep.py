@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from gnet_core.config import Execution, GnetError, Precision, StepConfig, require_choice
 
 Axis = Literal["execution", "precision", "batch_size"]
-Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight"]
+Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight", "layers"]
 PresetName = Literal["smoke", "quick", "full"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
