@@ -47,16 +47,42 @@ def code(text: object) -> str:
     return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table in plain text: harmless in a terminal, to be escaped elsewhere."""
+
+    caption: str
+    headings: list[str]
+    text: list[bool]
+    """Of each column, whether it is text and so begins at the left."""
+    rows: list[tuple[str, ...]]
+
+
+def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = "") -> Grid:
+    """A line an item; a column that no item fills is left out."""
+    filled = [(column, cells) for column in columns if any(cells := [plain(column.cell(item)) for item in items])]
+    return Grid(
+        caption=caption,
+        headings=[plain(column.heading) for column, _ in filled],
+        text=[column.text for column, _ in filled],
+        rows=list(zip(*(cells for _, cells in filled), strict=True)),
+    )
+
+
 def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
-    """A line an item, in tabulate's `style`; a column that no item fills is left out."""
+    """The grid of these in tabulate's `style`."""
+    return in_style(grid(columns, items), style)
+
+
+def in_style(told: Grid, style: str) -> str:
+    """A grid in tabulate's `style`, of which "pipe" is Markdown, where nothing in it is markup."""
     protect = inert if style == "pipe" else plain
-    filled = [(column, cells) for column in columns if any(cells := [protect(column.cell(item)) for item in items])]
     return tabulate(
-        list(zip(*(cells for _, cells in filled), strict=True)),
-        headers=[protect(column.heading) for column, _ in filled],
+        [[protect(cell) for cell in row] for row in told.rows],
+        headers=[protect(heading) for heading in told.headings],
         tablefmt=style,
         disable_numparse=True,
-        colalign=["left" if column.text else "right" for column, _ in filled],
+        colalign=["left" if text else "right" for text in told.text],
     )
 
 

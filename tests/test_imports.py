@@ -47,6 +47,8 @@ ALLOWED = {
     "profile": {"config"},
     "sections": {"comparisons", "config", "records", "verdicts"},
     "tables": {"markdown", "records", "sections", "verdicts"},
+    "drawing": set(),
+    "html": {"drawing", "tables"},
     "answers": {"comparisons", "records", "sections", "tables", "verdicts"},
     "checks": {"comparisons", "records"},
     "report": {
