@@ -23,7 +23,10 @@ def failed_checks(run: Run) -> list[str]:
     found = list(_cases(run))
     for row in run.rows:
         if row.status == "ok":
-            found += [f"{row.case}: {sentence}" for sentence in (*_figures(row), *_precision(row), *_waiting(row))]
+            found += [
+                f"{row.case}: {sentence}"
+                for sentence in (*_figures(row), *_precision(row), *_losses(run, row), *_waiting(row))
+            ]
     return [*found, *_comparisons(run)]
 
 
@@ -66,6 +69,12 @@ def _precision(row: Row) -> Iterator[str]:
             yield f"only {share:.0%} of its matrix work was done in a lower precision: it is {row.precision} by name."
     elif row.precision == "float32" and share:
         yield f"{share:.0%} of its matrix work was done in a lower precision: it is float32 by name."
+
+
+def _losses(run: Run, row: Row) -> Iterator[str]:
+    """A mixed precision that is compared with float32's speed has to be compared with its losses."""
+    if row.precision.startswith("mixed_") and row.equal_work is None and run.configs[row.case].part == "train":
+        yield "its losses were compared with no float32's; measure float32 beside it."
 
 
 def _waiting(row: Row) -> Iterator[str]:

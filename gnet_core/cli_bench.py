@@ -41,6 +41,24 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.7
 """Of the memory that is free, what a run may take unless told otherwise."""
 
+_TEXT_OR_NONE = (str, type(None))
+_LIST_OR_NONE = (list, type(None))
+_RESUMED_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
+    "suites": list,
+    "preset": str,
+    "device": str,
+    "replicates": (int, type(None)),
+    "image_size": (int, type(None)),
+    "data": str,
+    "seed": int,
+    "profile": bool,
+    "aa": bool,
+    "python": list,
+    "against": _TEXT_OR_NONE,
+    **dict.fromkeys(("execution", "precision", "batch_size"), _LIST_OR_NONE),
+}
+"""What a run that is gone on with was asked for."""
+
 
 @click.command()
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
@@ -66,7 +84,7 @@ def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, a
     """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary; none named: what the preset has)
     and write a run directory.
     """
-    from gnet_core import records
+    from gnet_core import records, shapes
     from gnet_core.files import require_empty
 
     previous = None
@@ -74,6 +92,7 @@ def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, a
         if out is not None:
             raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
         previous = records.read_run_document(resume)
+        shapes.require_fields(f"{resume / 'run.json'}: options", previous["options"], _RESUMED_OPTIONS)
         _refuse_what_differs(context, asked, previous["options"], resume)
         asked = {**previous["options"], "memory": previous["memory_bytes"]}
     if out is not None:
@@ -129,9 +148,8 @@ class _Plan:
         from gnet_core.sources import HERE
         from gnet_core.worker import RunSettings
 
-        if previous is not None and (other := machine.differences(previous["environment"], self.environment)):
-            told = "; ".join(str(difference) for difference in other)
-            raise GnetError(f"resume: this is not what {directory} was measured with: {told}")
+        if previous is not None:
+            self._require_environments(directory, previous["environments"])
         asked = self._asked
         states = make_states(self._planned, self._found, self._environments, self._images)
         if previous is None:
@@ -165,6 +183,21 @@ class _Plan:
         if previous is not None:
             runner.resume(previous)
         return runner, settings
+
+    def _require_environments(self, directory: Path, before: Mapping[str, Any]) -> None:
+        """Raise GnetError naming what is not as it was when the run in `directory` was started, in any source."""
+        from gnet_core import machine
+
+        if before.keys() != self._environments.keys():
+            raise GnetError(
+                f"resume: {directory} was measured from {', '.join(before)}, not from {', '.join(self._environments)}"
+            )
+        for name, environment in self._environments.items():
+            if other := machine.differences(before[name], environment):
+                told = "; ".join(map(str, other))
+                raise GnetError(
+                    f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {told}"
+                )
 
     def _find_sources(self, stack: contextlib.ExitStack) -> dict[str, Source]:
         from gnet_core import sources

@@ -7,10 +7,11 @@ import functools
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
+from gnet_core.equal_work import judge_trajectories
 from gnet_core.records import AA_SUITE, Row, Run
 from gnet_core.sweep import base_config
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
@@ -52,10 +53,16 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     return families
 
 
-def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN) -> Between:
-    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction."""
+def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequence[Run] = ()) -> Between:
+    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction.
+
+    `like_base` are further runs of what `base` ran. With them each run counts once, whatever processes it has: how far
+    they are from each other is how far a run may be from another for no reason at all.
+    """
     measured = [{row.case: row for row in run.rows if row.status == "ok"} for run in (base, new)]
     pairs = [_pair(base, measured[0][case], new, measured[1][case]) for case in measured[0] if case in measured[1]]
+    if like_base:
+        pairs = [_pair_by_run(pair, (base, *like_base)) for pair in pairs]
     return Between(
         family=_family("compare", pairs, margin, {}),
         only_base=[case for case in measured[0] if case not in measured[1]],
@@ -138,8 +145,35 @@ def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
         base_processes=base_run.processes.get(base.case, ()),
         variant_processes=variant_run.processes.get(variant.case, ()),
         scale=variant.batch_size / base.batch_size,
-        invalid=_why_not(base) or _why_not(variant),
+        invalid=_why_not(base) or _why_not(variant) or _other_work(base_run, base, variant_run, variant),
     )
+
+
+def _pair_by_run(pair: Pair, bases: Sequence[Run]) -> Pair:
+    """The pair with what all runs of the base say; one in which the case was configured otherwise says nothing."""
+    config = bases[0].configs[pair.base]
+    alike = [run for run in bases if run.configs.get(pair.base) == config]
+    return dataclasses.replace(
+        pair,
+        base_processes=tuple(
+            dataclasses.replace(process, cohort=f"base {number}")
+            for number, run in enumerate(alike)
+            for process in run.processes.get(pair.base, ())
+        ),
+        variant_processes=tuple(dataclasses.replace(process, cohort="new") for process in pair.variant_processes),
+        by_run=True,
+    )
+
+
+def _other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
+    """Whether one configuration from two sources or runs led to other losses, as a sentence; empty where it did not."""
+    config = variant_run.configs[variant.case]
+    if base is variant or base_run.configs[base.case] != config or config.part != "train":
+        return ""
+    judged = judge_trajectories(
+        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision
+    )
+    return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
 
 
 def _why_not(row: Row) -> str:

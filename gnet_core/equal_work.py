@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gnet_core.config import PRECISIONS, Precision, require_choice
 
@@ -64,6 +64,14 @@ def judge_trajectory(
             )
             return Judgement(within=False, deviation=max(deviations), reason=reason)
     return Judgement(within=True, deviation=max(deviations))
+
+
+def judge_trajectories(
+    processes: Iterable[Sequence[float | None]], reference: Sequence[float | None], precision: Precision
+) -> Judgement:
+    """Judge each process' trajectory; return the first that is not within tolerance, else the one furthest off."""
+    judged = [judge_trajectory(losses, reference, precision) for losses in processes]
+    return min(judged, key=lambda each: (each.within, -(each.deviation or 0.0)))
 
 
 def _first_bad(losses: Sequence[float | None]) -> int | None:

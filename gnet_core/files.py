@@ -13,10 +13,6 @@ RAW_FORMAT_VERSION = 2
 """Of what a worker adds to pytest-benchmark's file, its extra_info."""
 
 
-TURNS_FILE = "turns.csv"
-"""In a run directory: a line a turn, and what the machine was like during it."""
-
-
 def write_whole(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader never sees half a file, whenever the writer is killed."""
     temporary = path.with_name(f".{path.name}.partial")

@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core import shapes, stats
-from gnet_core.config import GnetError, StepConfig
-from gnet_core.equal_work import judge_trajectory
-from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION, TURNS_FILE
+from gnet_core import raw_files, shapes, stats
+from gnet_core.config import Execution, GnetError, StepConfig
+from gnet_core.equal_work import judge_trajectories
+from gnet_core.files import RUN_FORMAT_VERSION
+from gnet_core.raw_files import RawProcess, Trajectory
+from gnet_core.turns import read_turns
 
 PROFILE_FILE = "profile.json"
 
@@ -127,6 +129,8 @@ class Run:
     """Of each row, by case."""
     processes: dict[str, tuple[stats.Process, ...]]
     """The samples of each row that has any, by case."""
+    trajectories: dict[str, list[Trajectory]]
+    """The losses of each of their processes after 0, 1, 2, … updates, by case."""
     unmeasured: list[tuple[str, str]]
     """Cases that were configured and have no row, with the reason."""
     profiles: list[dict[str, Any]]
@@ -177,6 +181,7 @@ def load_run(directory: Path) -> Run:
         rows=rows,
         configs=configs,
         processes=reader.processes,
+        trajectories=reader.trajectories,
         unmeasured=unmeasured,
         profiles=profiles,
     )
@@ -217,30 +222,6 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Process:
-    """The figures of one worker."""
-
-    block_seconds: list[float]
-    """NaN where the sample is void."""
-    info: dict[str, Any]
-
-    @property
-    def step_seconds(self) -> list[float]:
-        """Of the blocks that count."""
-        return [seconds / self.info["block_steps"] for seconds in self.block_seconds if not math.isnan(seconds)]
-
-    @property
-    def single_steps(self) -> list[float]:
-        """Steps synchronised one by one; a block of one step is such a step already."""
-        single: list[float] = self.info["single_step_seconds"]
-        return single or self.step_seconds
-
-    def samples(self, cohort: str) -> stats.Process:
-        steps = self.info["block_steps"]
-        return stats.Process(cohort, tuple(math.log(seconds / steps) for seconds in self.block_seconds))
-
-
 class _Reader:
     """Reads the raw files of a run, each once."""
 
@@ -252,10 +233,12 @@ class _Reader:
             for number, cohort in enumerate(document["cohorts"], start=1)
             for stem in cohort["workers"]
         }
+        self._names: set[str] = set()
+        """Of the raw files that were read."""
         self._seen: dict[str, str] = {}
-        """Raw files by what they hold."""
+        """The same by what they hold."""
         self.processes: dict[str, tuple[stats.Process, ...]] = {}
-        self.trajectories: dict[str, list[float | None]] = {}
+        self.trajectories: dict[str, list[Trajectory]] = {}
         self.case_of_worker: dict[str, str] = {}
 
     def row(self, case: dict[str, Any], config: StepConfig) -> Row:
@@ -291,61 +274,29 @@ class _Reader:
         for stem in stems:
             if stem not in self._cohort_of_worker:
                 raise GnetError(f"{self._directory / 'run.json'}: worker {stem} is in none of the cohorts")
-        self.trajectories[row.case] = _trajectory(processes[0].info["losses_without_dropout"])
+        self.trajectories[row.case] = [process.trajectory for process in processes]
         self.case_of_worker |= dict.fromkeys(stems, row.case)
         self.processes[row.case] = tuple(
             process.samples(self._cohort_of_worker[stem]) for process, stem in zip(processes, stems, strict=True)
         )
 
-    def _process(self, name: str, case: str, config: StepConfig) -> _Process:
+    def _process(self, name: str, case: str, config: StepConfig) -> RawProcess:
         run, path = self._directory / "run.json", self._directory / name
         if Path(name).parts != ("raw", Path(name).name):
             raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
-        if name in self._seen.values():
+        if name in self._names:
             raise GnetError(f"{run}: {name} is named twice; each process has its own")
-        process = _read_raw(path, case, config, self._document["created"])
+        process = raw_files.read(path, case, config, self._document["created"])
         # The same samples twice would look like two processes that agree wonderfully.
         held = hashlib.sha256(path.read_bytes()).hexdigest()
         if held in self._seen:
             raise GnetError(f"{path}: it is a copy of {self._seen[held]}; each process has its own")
         self._seen[held] = name
+        self._names.add(name)
         return process
 
 
-def _read_raw(path: Path, case: str, config: StepConfig, run: str) -> _Process:
-    document = shapes.read_json(path)
-    try:
-        (benchmark,) = document["benchmarks"]
-        info, blocks = benchmark["extra_info"], benchmark["stats"]["data"]
-        if info["format_version"] != RAW_FORMAT_VERSION:
-            raise GnetError(
-                f"{path}: format_version is {info['format_version']!r:.60}; gnet reads {RAW_FORMAT_VERSION}"
-            )
-        if info["config"] != config.to_dict():
-            raise GnetError(f"{path}: config is not that of {case}; the file belongs to another case or run")
-        if info["run"] != run:
-            raise GnetError(
-                f"{path}: run is {info['run']!r:.60}, but this one was started {run}; the file is another's"
-            )
-        shapes.require_raw(path, info, blocks)
-    except GnetError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise GnetError(f"{path}: field missing or wrong: {error}") from error
-    voided = set(info["voided_blocks"])
-    kept = [math.nan if index in voided else seconds for index, seconds in enumerate(blocks[: info["timed_blocks"]])]
-    if all(map(math.isnan, kept)):
-        raise GnetError(f"{path}: the step was traced anew in every timed block, so its samples are void")
-    return _Process(block_seconds=kept, info=info)
-
-
-def _trajectory(losses: list[tuple[int, float | None]]) -> list[float | None]:
-    """The loss after 0, 1, 2, … applied updates; steps that loss scaling skipped repeat the one before."""
-    by_updates = dict(losses)
-    return [by_updates.get(updates) for updates in range(max(by_updates) + 1)]
-
-
-def _add_figures(row: Row, processes: list[_Process]) -> None:
+def _add_figures(row: Row, processes: list[RawProcess]) -> None:
     if not processes:
         raise GnetError(f"run.json: case {row.case} is ok but names no raw file")
     means = [statistics.fmean(process.step_seconds) for process in processes]
@@ -370,30 +321,34 @@ def _add_figures(row: Row, processes: list[_Process]) -> None:
     _add_losses_and_memory(row, processes)
 
 
-def _add_resumed(row: Row, processes: list[_Process]) -> None:
+def _add_resumed(row: Row, processes: list[RawProcess]) -> None:
     resumed = [seconds for process in processes for seconds in process.info["resumed_step_seconds"]]
     timed = [seconds for process in processes for seconds in process.step_seconds]
     if resumed:
         row.resumed_step_ratio = statistics.median(resumed) / statistics.median(timed)
 
 
-def _add_equal_work(
-    rows: list[Row], configs: dict[str, StepConfig], trajectories: dict[str, list[float | None]]
-) -> None:
-    """Judge each loss trajectory by the float32 one of the same step: graph execution's, else its own execution's."""
+_REFERENCE_EXECUTIONS: tuple[Execution, ...] = ("graph", "eager", "xla")
+"""Whose float32 losses the others are judged by: the first of these that was measured."""
+
+
+def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectories: dict[str, list[Trajectory]]) -> None:
+    """Judge each loss trajectory by the float32 one of the same step: graph execution's, else another's."""
     judged_rows = [row for row in rows if row.case in trajectories and configs[row.case].part == "train"]
     case_of = {(configs[row.case], row.source): row.case for row in judged_rows}
     for row in judged_rows:
-        config = configs[row.case]
-        reference = dataclasses.replace(config, precision="float32")
-        candidates = [(dataclasses.replace(reference, execution="graph"), row.source), (reference, row.source)]
-        found = next((case_of[candidate] for candidate in candidates if candidate in case_of), None)
-        if found is None:
+        references = [
+            dataclasses.replace(configs[row.case], precision="float32", execution=execution)
+            for execution in _REFERENCE_EXECUTIONS
+        ]
+        found = next((case_of[each, row.source] for each in references if (each, row.source) in case_of), None)
+        if found is None or found == row.case:
             continue
-        if len(trajectories[row.case]) < 2 <= len(trajectories[found]):
+        own, reference = trajectories[row.case], trajectories[found][0]
+        if max(map(len, own)) < 2 <= len(reference):
             row.add_note("all its updates were skipped, so its losses could not be compared with float32's")
             continue
-        judged = judge_trajectory(trajectories[row.case], trajectories[found], config.precision)
+        judged = judge_trajectories(own, reference, configs[row.case].precision)
         row.equal_work = judged.within
         if judged.deviation is not None and math.isfinite(judged.deviation):  # JSON has no infinity
             row.loss_deviation = judged.deviation
@@ -417,8 +372,15 @@ def _add_peaks(rows: list[Row], document: dict[str, Any]) -> None:
         if row.gflop_per_image is None or row.images_per_second is None:
             continue
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
-        if peak := best.get(row.precision):
+        peak = best.get(row.precision)
+        # A peak is of the TensorFlow that it was measured with.
+        if peak and _tensorflow_of(document, row.source) == document["environment"]["tensorflow"]["version"]:
             row.mfu = row.gflop_per_second * 1e9 / peak
+
+
+def _tensorflow_of(document: dict[str, Any], source: str) -> Any:
+    environment = document["environments"].get(source, document["environment"])
+    return environment["tensorflow"]["version"]
 
 
 def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
@@ -434,23 +396,14 @@ def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
 
 def _add_turns(rows: list[Row], directory: Path, case_of_worker: dict[str, str]) -> None:
     """What the machine was like during the turns of each case, from turns.csv; a run without it says nothing of it."""
-    path = directory / TURNS_FILE
-    if not path.is_file():
+    turns = read_turns(directory)
+    if turns.empty:
         return
-    try:
-        turns = pd.read_csv(path)
-    except pd.errors.EmptyDataError:  # every worker was lost before its first turn
-        return
-    except ValueError as error:
-        raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
-    try:
-        turns["case"] = turns["worker"].map(case_of_worker)
-        by_case = dict(list(turns.groupby("case")))
-        for row in rows:
-            if row.case in by_case:
-                _add_case_turns(row, by_case[row.case])
-    except (KeyError, TypeError, ValueError) as error:  # pandas' own are ValueErrors
-        raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
+    turns["case"] = turns["worker"].map(case_of_worker)
+    by_case = dict(list(turns.groupby("case")))
+    for row in rows:
+        if row.case in by_case:
+            _add_case_turns(row, by_case[row.case])
 
 
 def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
@@ -462,7 +415,7 @@ def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
         row.images_per_joule = float(turns["steps"].sum()) * row.batch_size / joules
 
 
-def _add_phases(row: Row, processes: list[_Process]) -> None:
+def _add_phases(row: Row, processes: list[RawProcess]) -> None:
     def mean(phase: str) -> float:
         return statistics.fmean(process.info["phase_seconds"][phase] for process in processes)
 
@@ -474,7 +427,7 @@ def _add_phases(row: Row, processes: list[_Process]) -> None:
         row.compile_seconds = max(0.0, mean("first_call") - row.step_seconds)
 
 
-def _add_losses_and_memory(row: Row, processes: list[_Process]) -> None:
+def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
     info = processes[0].info
     row.gflop_per_image = info["flop_per_image"] / 1e9
     row.low_precision_share = info["low_precision_share"]

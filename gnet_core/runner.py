@@ -12,20 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import RUN_FORMAT_VERSION, TURNS_FILE, write_whole
+from gnet_core.files import RUN_FORMAT_VERSION, write_whole
 from gnet_core.machine import commit, precision_support, require_precision
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
+from gnet_core.turns import read_turns, write_turns
 from gnet_core.worker import RunSettings
 
 PROBE_LIMIT_SECONDS = 180
 GPU_CONTEXT_BYTES = 2**30
 """What CUDA takes of a GPU for each process, which TensorFlow's own count does not see."""
 GPU_MEMORY_SHARE = 0.7
+MOST_LOST = 2
+"""Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,8 @@ class CaseState:
     status: str | None = None
     note: str = ""
     raw: list[str] = dataclasses.field(default_factory=list)
-
-    def add_note(self, told: str) -> None:
-        self.note = f"{self.note}; {told}" if self.note else told
+    lost: list[str] = dataclasses.field(default_factory=list)
+    """What became of each process that did not finish."""
 
 
 def find_checkout(start: Path) -> Path:
@@ -193,11 +193,10 @@ class Runner:
             state.raw = [raw for raw in before["raw"] if raw in finished]
             if (before["status"] == "ok" and state.raw) or before["status"] not in ("ok", None):
                 state.status, state.note = before["status"], before["note"]
-        turns = self._settings.directory / TURNS_FILE
-        if turns.is_file():
+        turns = read_turns(self._settings.directory)
+        if not turns.empty:
             complete = {number for number, cohort in enumerate(self._cohorts, start=1) if cohort["complete"]}
-            kept = pd.read_csv(turns)
-            self._turns = kept[kept["cohort"].isin(complete)].to_dict("records")  # type: ignore[assignment]
+            self._turns = turns[turns["cohort"].isin(complete)].to_dict("records")  # type: ignore[assignment]
 
     def open_jobs(self) -> list[Job]:
         """What there is to measure."""
@@ -237,7 +236,8 @@ class Runner:
         open_cases = [case for case in open_cases if case in sizes]
         compared = [pair for pair in self._compared if set(pair) <= set(open_cases)]
         parts = groups(open_cases, compared)
-        for jobs in cohorts(parts, self._settings.replicates, memory, sizes):
+        bases = {variant: base for base, variant in reversed(compared)}
+        for jobs in cohorts(parts, self._settings.replicates, memory, sizes, bases):
             self._cohorts.append({"workers": [job.stem for job in jobs], "order": [], "complete": False})
         self.write()
 
@@ -291,32 +291,26 @@ class Runner:
             for job in outcome.crowded:
                 self._cohorts.append({"workers": [job.stem], "order": [], "complete": False})
             if outcome.interrupted:
-                self._write_turns()
+                write_turns(self._settings.directory, self._turns)
                 raise KeyboardInterrupt
         cohort["complete"] = True
-        self._write_turns()
+        write_turns(self._settings.directory, self._turns)
         self.write()
 
     def _take_over(self, outcome: Outcome) -> None:
         for job, raw in outcome.finished.items():
             state = self._states[job.case]
             state.raw.append(raw)
-            if state.status not in (None, "ok"):  # an earlier replicate was lost
-                state.note = f"a replicate was lost ({state.status}): {state.note}"
             state.status = "ok"
         for job, lost in outcome.lost.items():
             state = self._states[job.case]
-            if state.raw:  # other replicates stand
-                state.add_note(f"replicate {job.replicate} lost ({lost.status}): {lost.note}")
-            else:
+            state.lost.append(f"replicate {job.replicate} lost ({lost.status}): {lost.note}")
+            if not state.raw:
                 state.status, state.note = lost.status, lost.note
+        for state in self._states.values():
+            if state.raw and state.lost:  # other replicates stand
+                state.note = "; ".join(state.lost)
         self._turns += outcome.turns
-
-    def _write_turns(self) -> None:
-        if not self._turns:
-            return
-        table = pd.DataFrame(self._turns)
-        write_whole(self._settings.directory / TURNS_FILE, str(table.to_csv(index=False, lineterminator="\n")))
 
     def _job_of(self, stem: str) -> Job:
         name, _, replicate = stem.rpartition(".r")
@@ -329,18 +323,20 @@ class Runner:
         return self._states[job.case].module
 
     def _still_wanted(self, job: Job) -> bool:
-        """Not when the case failed before, nor when a smaller batch of the same was out of memory."""
+        """Not when the case was lost MOST_LOST times, nor when it or a smaller batch of it was out of memory."""
         state = self._states[job.case]
         too_large = self._smaller_batch_out_of_memory(job.case)
         if state.status is None and too_large is not None:
             state.note = f"not run: batch size {too_large} was out of memory already"
-        return state.status in (None, "ok") and too_large is None
+        tried_enough = state.status == "oom" or len(state.lost) >= MOST_LOST
+        return too_large is None and (state.status in (None, "ok") or not tried_enough)
 
     def _smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:
         """The batch size at which the same case ran out of memory, if a smaller one did."""
         for other in self._states.values():
             smaller = other.case.config.batch_size
             same = dataclasses.replace(other.case.config, batch_size=case.config.batch_size) == case.config
+            same = same and other.case.source == case.source
             if same and other.status == "oom" and smaller < case.config.batch_size:
                 return smaller
         return None

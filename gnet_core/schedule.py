@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from gnet_core.config import StepConfig
 from gnet_core.sweep import PlannedCase
@@ -59,17 +60,22 @@ def cohorts(
     replicates: int,
     memory_bytes: int,
     sizes: Mapping[PlannedCase, int],
+    bases: Mapping[PlannedCase, PlannedCase],
 ) -> list[list[Job]]:
     """Workers that are alive together, as few such cohorts as simple packing finds; `sizes` are bytes.
 
     A part stays whole wherever it fits. Of one that does not, the first case, which is its base, and as many others as
-    fit stay together; the others run alone, and their comparisons are sequential. No two processes of a case are alive
+    fit stay together. The others follow beside another process of what they are compared with, as `bases` has it; what
+    does not even fit so runs alone, and its comparisons are sequential. No two processes of a case are alive
     together: replicates spread over the run see as much weather as the run has, without which the interval of a figure
     by itself would be too narrow, and a later run could not be compared with this one.
     """
     packed: list[tuple[list[Job], int]] = []
+    processes: Counter[PlannedCase] = Counter()
 
-    def pack(jobs: list[Job]) -> None:
+    def pack(cases: list[PlannedCase]) -> None:
+        processes.update(cases)
+        jobs = [Job(case=case, replicate=processes[case]) for case in cases]
         needed = sum(sizes[job.case] for job in jobs)
         for index, (together, used) in enumerate(packed):
             apart = not {job.case for job in jobs} & {job.case for job in together}
@@ -80,25 +86,41 @@ def cohorts(
 
     # Large parts first: the small ones then fill what they leave.
     ordered = sorted(parts, key=lambda part: -sum(sizes[case] for case in part))
-    for replicate in range(1, replicates + 1):
+    for _ in range(replicates):
         for part in ordered:
-            fitting, alone = _fitting(part, memory_bytes, sizes)
-            for together in (fitting, *([case] for case in alone)):
-                pack([Job(case=case, replicate=replicate) for case in together])
+            for together in _bundles(part, memory_bytes, sizes, bases):
+                pack(together)
     return [jobs for jobs, _ in packed]
 
 
-def _fitting(
-    part: Sequence[PlannedCase], memory_bytes: int, sizes: Mapping[PlannedCase, int]
-) -> tuple[list[PlannedCase], list[PlannedCase]]:
-    fitting, alone, used = [part[0]], [], sizes[part[0]]
-    for case in part[1:]:
-        if used + sizes[case] <= memory_bytes:
-            fitting.append(case)
-            used += sizes[case]
+def _bundles(
+    part: Sequence[PlannedCase],
+    memory_bytes: int,
+    sizes: Mapping[PlannedCase, int],
+    bases: Mapping[PlannedCase, PlannedCase],
+) -> Iterator[list[PlannedCase]]:
+    """The part in pieces that fit, each led by a base; what does not fit beside its base is a piece of its own."""
+
+    def filled(leader: PlannedCase, others: Sequence[PlannedCase]) -> list[PlannedCase]:
+        together, used = [leader], sizes[leader]
+        for case in others:
+            if used + sizes[case] <= memory_bytes:
+                together.append(case)
+                used += sizes[case]
+        return together
+
+    left = list(part)
+    piece = filled(left[0], left[1:])
+    while True:
+        yield piece
+        left = [case for case in left if case not in piece]
+        if not left:
+            return
+        base = bases.get(left[0])
+        if base is None or sizes[base] + sizes[left[0]] > memory_bytes:
+            piece = [left[0]]
         else:
-            alone.append(case)
-    return fitting, alone
+            piece = filled(base, [case for case in left if bases.get(case) == base])
 
 
 def orders(workers: int, rounds: int, seed: str) -> list[list[int]]:

@@ -46,10 +46,21 @@ _CASE_FIELDS: Fields = {
 CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
 """Of StepConfig's name and a source's. It goes into tables and commands, so it may not be anything else."""
 
-_KINDS = {str: "text", dict: "an object", list: "a list", bool: "true or false", int: "a whole number"}
+_KINDS = {
+    str: "text",
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number",
+    NoneType: "null",
+    object: "anything",
+}
 
 LEAST_SECONDS, MOST_SECONDS = 1e-6, 1e6
 """Of what a clock can have shown for a block or a step."""
+
+MOST_WHOLE = 2**63
+"""A whole number beyond is none that was measured, and too large to calculate with."""
 
 MOST_STEPS = 10**6
 """Of a block."""
@@ -58,8 +69,10 @@ PHASES = ("import", "build", "trace", "first_call", "warmup")
 
 
 def read_json(path: Path, *, strict: bool = False) -> dict[str, Any]:
-    """The JSON object in a file. Raises GnetError naming it; `strict` also refuses NaN, which JSON has not."""
-    hooks: dict[str, Any] = {"parse_constant": _refuse_number, "parse_float": _finite_float} if strict else {}
+    """The JSON object in a file. Raises GnetError naming it; `strict` also refuses NaN and endless numbers."""
+    hooks: dict[str, Any] = {}
+    if strict:
+        hooks = {"parse_constant": _refuse_number, "parse_float": _finite_float, "parse_int": _whole_number}
     try:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text, **hooks)
@@ -82,7 +95,8 @@ def require_fields(where: str, document: Any, fields: Fields) -> None:
         if field not in document:
             raise GnetError(f"{where}: field {field!r} is missing; is it a run.json of another program?")
         if not isinstance(document[field], kind):
-            wanted = _KINDS[kind] if isinstance(kind, type) else "text or null"
+            kinds = (kind,) if isinstance(kind, type) else kind
+            wanted = " or ".join(_KINDS[each] for each in kinds)
             raise GnetError(f"{where}: field {field!r} is {document[field]!r:.60}; it has to be {wanted}")
 
 
@@ -141,6 +155,8 @@ def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
 def _require_suite(path: Path, suite: Any) -> None:
     where = f"{path}: suites"
     require_fields(where, suite, _SUITE_FIELDS)
+    if suite["varies"] == "source" and not isinstance(suite["base"], str | NoneType):
+        raise GnetError(f"{where}: base is {suite['base']!r:.60}; it has to be the name of a source")
     if suite["varies"] in (None, "source"):
         return
     try:
@@ -199,8 +215,7 @@ def _require_number(
     if value is None and optional:
         return
     kind = int if whole else int | float
-    # Beyond 2**63 a whole number is none that was measured, and too large to calculate with.
-    known = isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 2**63
+    known = isinstance(value, kind) and not isinstance(value, bool) and abs(value) < MOST_WHOLE
     if not known or not least <= value <= most:
         limits = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
         number = "a whole number" if whole else "a number"
@@ -210,6 +225,11 @@ def _require_number(
 def _finite_float(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse_number(text)
+
+
+def _whole_number(text: str) -> int:
+    value = int(text) if len(text) <= 20 else MOST_WHOLE
+    return value if abs(value) < MOST_WHOLE else int(_refuse_number(f"{text:.20}"))
 
 
 def _refuse_number(text: str) -> float:

@@ -93,18 +93,18 @@ class LogRatio:
     leverage: float
     """Standard error ÷ spread; follows from the numbers of units and cohorts alone."""
 
-    def smallest_effect(self, power: float = 0.9, spread: float | None = None) -> float | None:
+    def smallest_effect(self, power: float = 0.9, spread: float | None = None, margin: float = 0.0) -> float | None:
         """The smallest true effect, as a fraction, that this comparison would have found with the given probability.
 
-        It is exp((t(0.975) + t(power)) × standard error) - 1, for the two-sided test at 5 %. A `spread` measured
-        between identical cases stands in for this comparison's own. None where there is no interval.
+        Found means that the two-sided test at 5 % sees it, which takes (t(0.975) + t(power)) × standard error, and that
+        the estimate is beyond `margin`, a fraction, which takes log(1 + margin) + t(power) × standard error. A `spread`
+        measured between identical cases stands in for this comparison's own. None where there is no interval.
         """
         if self.spread is None:
             return None
         standard_error = self.leverage * (self.spread if spread is None else spread)
-        return math.expm1(
-            (_quantile(0.5 + CONFIDENCE / 2, self.degrees) + _quantile(power, self.degrees)) * standard_error
-        )
+        threshold = max(_quantile(0.5 + CONFIDENCE / 2, self.degrees) * standard_error, math.log1p(margin))
+        return math.expm1(threshold + _quantile(power, self.degrees) * standard_error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,15 +156,19 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 def log_ratio(base: Iterable[Process], variant: Iterable[Process], scale: float = 1.0) -> LogRatio | None:
     """Compare two cases; None where no sample of one of them can be set against the other.
 
-    Where the two share cohorts, those alone count: turns take the weather out. Else they are compared in sequence,
-    which takes every cohort's weather for independent. Where all of base ran before all of variant, as in two runs,
-    weather that outlasts a process looks like a difference between the cases, and no interval shows it.
+    Where the two share cohorts, those alone count: turns take the weather out. Else they are compared in sequence, as
+    also where turns have one pair alone and the other processes have an interval to give. That takes every cohort's
+    weather for independent. Where all of base ran before all of variant, as in two runs, weather that outlasts a
+    process looks like a difference between the cases, and no interval shows it.
 
     `scale` is images of a variant step ÷ images of a base step, so that the ratio is one of images a second.
     """
     shift = math.log(scale)
     bases, variants = _by_cohort(base), _by_cohort(variant)
-    return _in_turns(bases, variants, shift) or _in_sequence(bases, variants, shift)
+    in_turns, in_sequence = (compare(bases, variants, shift) for compare in (_in_turns, _in_sequence))
+    if in_turns is None or (in_turns.low is None and in_sequence is not None and in_sequence.low is not None):
+        return in_sequence
+    return in_turns
 
 
 def resolvable_effect(
@@ -282,7 +286,7 @@ def _in_sequence(
     if not base.size or not variant.size:
         return None
     leverage = math.sqrt(1 / base.size + 1 / variant.size)
-    standard_error, degrees = _welch(base, variant) if min(base.size, variant.size) > 1 else (None, 0.0)
+    standard_error, degrees = _welch(base, variant) if max(base.size, variant.size) > 1 else (None, 0.0)
     processes = [sum(map(len, side.values())) for side in sides]
     return _with_interval(
         estimate=float(base.mean() - variant.mean()) + shift,
@@ -300,7 +304,13 @@ def _mean(processes: Sequence[Process]) -> float:
 
 
 def _welch(base: Array, variant: Array) -> tuple[float, float]:
-    """Standard error and Welch's degrees of freedom of the difference of two means."""
+    """Standard error and Welch's degrees of freedom of the difference of two means.
+
+    A single value is taken to scatter as the other side does: the t test of one value against a sample.
+    """
+    if min(base.size, variant.size) == 1:
+        many = max(base, variant, key=len)
+        return math.sqrt(float(many.var(ddof=1)) * (1 + 1 / many.size)), many.size - 1
     parts = [float(side.var(ddof=1)) / side.size for side in (base, variant)]
     degrees = [part**2 / (side.size - 1) for part, side in zip(parts, (base, variant), strict=True)]
     total = sum(parts)

@@ -142,6 +142,7 @@ def _columns(section: Section) -> list[Column[Row]]:
         Column("first step s", lambda row: number(row.first_step_seconds, "{:.1f}")),
         _MEMORY,
         Column("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
+        Column("disturbed", _disturbed, text=True),
         Column("status", lambda row: row.status, text=True),
         Column("note", lambda row: row.note, text=True),
     ]
@@ -238,6 +239,11 @@ def percent(value: float | None) -> str:
     if value >= 10:
         return f"{1 + value:.3g}×"
     return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
+
+
+def _disturbed(row: Row) -> str:
+    """Of how many turns, where there were any."""
+    return f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else ""
 
 
 def speed_interval(row: Row) -> str:

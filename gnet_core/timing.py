@@ -221,7 +221,10 @@ class Blocks:
         self._timed += 1
         # A block of one step is a synchronised step already; longer blocks are followed by as many single ones.
         if self._block_steps > 1:
-            self._single_seconds.extend(_seconds(lambda: self._counted(1)) for _ in range(self._block_steps))
+            traces = self._trace_count()
+            single = [_seconds(lambda: self._counted(1)) for _ in range(self._block_steps)]
+            if self._trace_count() == traces:
+                self._single_seconds += single
         self._turns.announce("turn_done", steps=self._steps)
 
     def _counted(self, steps: int) -> StepResult:

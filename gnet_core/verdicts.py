@@ -49,6 +49,9 @@ class Pair:
     invalid: str = ""
     """Why this pair may not be judged, as a sentence; empty where it may."""
 
+    by_run: bool = False
+    """Whether each cohort is a whole run and counts once: several of base, that tell how runs differ, against one."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -70,7 +73,8 @@ class Comparison:
     """By Benjamini & Hochberg over the cells of the table that could be judged; None for the others."""
 
     smallest_effect: float | None = None
-    """The smallest true effect, as a fraction, that would have been found with the probability POWER."""
+    """The smallest true effect, as a fraction, that would have been called FASTER or SLOWER with the probability POWER,
+    had it been the table's only comparison."""
 
     spread: float | None = None
     """Standard deviation between processes, as a fraction; of two identical cases it is the machine's own."""
@@ -102,7 +106,11 @@ def judge(
     """
     pairs = list(pairs)
     effects = [_effect(pair) for pair in pairs]
-    judged = [effect.p_value for effect in effects if effect and effect.p_value is not None and _enough(effect)]
+    judged = [
+        effect.p_value
+        for pair, effect in zip(pairs, effects, strict=True)
+        if effect and effect.p_value is not None and _enough(pair, effect)
+    ]
     adjusted = iter(stats.benjamini_hochberg(judged))
     table = []
     for pair, effect in zip(pairs, effects, strict=True):
@@ -112,7 +120,7 @@ def judge(
                 Comparison(base=pair.base, variant=pair.variant, verdict="UNRESOLVED", margin=margin, reason=reason)
             )
         else:
-            adjusted_p_value = next(adjusted) if _enough(effect) else None
+            adjusted_p_value = next(adjusted) if _enough(pair, effect) else None
             table.append(_compare(pair, effect, adjusted_p_value, margin, spread or {}))
     return table
 
@@ -135,8 +143,8 @@ def _effect(pair: Pair) -> stats.LogRatio | None:
     return None if pair.invalid else stats.log_ratio(pair.base_processes, pair.variant_processes, pair.scale)
 
 
-def _enough(effect: stats.LogRatio) -> bool:
-    return min(effect.base_units, effect.variant_units) >= LEAST_PROCESSES
+def _enough(pair: Pair, effect: stats.LogRatio) -> bool:
+    return (effect.base_units if pair.by_run else min(effect.base_units, effect.variant_units)) >= LEAST_PROCESSES
 
 
 def _compare(
@@ -158,12 +166,12 @@ def _compare(
         margin=margin,
         p_value=effect.p_value,
         adjusted_p_value=adjusted_p_value,
-        smallest_effect=effect.smallest_effect(POWER, machine.get(mode)),
+        smallest_effect=effect.smallest_effect(POWER, machine.get(mode), margin),
         spread=effect.spread,
         mode=mode,
         base_processes=effect.base_processes,
         variant_processes=effect.variant_processes,
-        reason=_reason(effect, adjusted_p_value, margin) if verdict == "UNRESOLVED" else "",
+        reason=_reason(pair, effect, adjusted_p_value, margin) if verdict == "UNRESOLVED" else "",
     )
 
 
@@ -180,9 +188,9 @@ def _verdict(effect: stats.LogRatio, adjusted_p_value: float | None, margin: flo
     return "UNRESOLVED"
 
 
-def _reason(effect: stats.LogRatio, adjusted_p_value: float | None, margin: float) -> str:
+def _reason(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float | None, margin: float) -> str:
     if adjusted_p_value is None:
-        return _too_few(effect)
+        return _too_few(pair, effect)
     assert effect.p_value is not None
     beyond = abs(effect.estimate) > math.log1p(margin)
     if beyond and effect.p_value < ERROR:
@@ -193,10 +201,12 @@ def _reason(effect: stats.LogRatio, adjusted_p_value: float | None, margin: floa
         doubt = f"The speeds differ, but whether by more than the margin of {100 * margin:.3g} % is open"
     else:
         doubt = f"The interval holds 1 and reaches beyond the margin of {100 * margin:.3g} %"
-    return f"{doubt}; {_advice(effect, adjusted_p_value, margin)}."
+    return f"{doubt}; {_advice(pair, effect, adjusted_p_value, margin)}."
 
 
-def _too_few(effect: stats.LogRatio) -> str:
+def _too_few(pair: Pair, effect: stats.LogRatio) -> str:
+    if pair.by_run:
+        return f"{effect.base_units} runs of base; how far separate runs differ takes at least {LEAST_PROCESSES}."
     what = "processes took turns" if effect.in_turns else "cohorts were timed one after the other"
     return (
         f"{effect.base_units} of base and {effect.variant_units} of variant {what}; "
@@ -204,7 +214,9 @@ def _too_few(effect: stats.LogRatio) -> str:
     )
 
 
-def _advice(effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> str:
+def _advice(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> str:
+    if pair.by_run:
+        return "more runs of base, or turns (gnet bench --against), would tell more"
     more = _processes_wanted(effect, adjusted_p_value, math.log1p(margin))
     apart = "" if effect.in_turns else ", each in a cohort of its own,"
     if more is None:
@@ -228,5 +240,8 @@ def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: f
     growth = 1 + np.arange(1, MOST_ADVISED + 1) / now
     degrees = effect.degrees * growth
     reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, POWER)
-    enough = reach * effect.standard_error / np.sqrt(growth) <= (size if beyond else margin - size)
+    errors = effect.standard_error / np.sqrt(growth)
+    enough = reach * errors <= (size if beyond else margin - size)
+    if beyond:  # and the next estimate has to be beyond the margin as well
+        enough &= special.stdtrit(degrees, POWER) * errors <= size - margin
     return int(np.argmax(enough)) + 1 if enough.any() else None

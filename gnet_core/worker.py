@@ -135,6 +135,7 @@ class Worker:
         """Leave nothing of it behind but what it said in its log, however far it came."""
         if self._process is not None:
             _kill(self._process)
+            self._process = None  # its number may soon be another's
         if self._channel is not None:
             self._channel.close()
         self._partial.unlink(missing_ok=True)
@@ -200,10 +201,13 @@ class Worker:
                 message = self._channel.receive(POLL_SECONDS)
             except ChannelClosed:
                 raise self._death() from None
-            self._look_after()
-            if message is not None:
-                self._raise_if_failed(message)
-                return message
+            if message is None:
+                self._look_after()
+                continue
+            # What it has done counts, also where this process was stopped meanwhile and hears of it late.
+            self._raise_if_failed(message)
+            self._watch(self)
+            return message
 
     def _await_end(self) -> None:
         assert self._channel is not None

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from gnet_core.config import StepConfig
-from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION, TURNS_FILE
+from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
 from gnet_core.sweep import case_name
+from gnet_core.turns import TURNS_FILE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gnet_core import stats
-from gnet_core.verdicts import DEFAULT_MARGIN
+from gnet_core.verdicts import DEFAULT_MARGIN, Pair, judge
 from tests.noise import (
     ANY_DIFFERENCE,
     DISTURBED,
@@ -82,6 +82,26 @@ def test_few_processes_fall_short_of_ninety_percent_however_many_their_turns(pro
 def test_a_slowdown_of_five_percent_is_found_in_sequence(spread, replicates):
     noise = one_after_the_other(spread)
     assert rate("SLOWER", noise, "sequential", replicates, 2, effect=-0.05) >= 0.9
+
+
+@pytest.mark.parametrize("runs", [3, 5])
+def test_a_run_is_seldom_told_apart_from_several_of_the_same_code_that_count_once_each(runs):
+    # In time: all processes of the first run, of the second, …, and then those of the one that is judged.
+    replicates, turns = FULL
+    logs = log_seconds(TYPICAL, "runs", runs * replicates, turns, 1000, 0.0, seed=0)
+    pairs = [
+        Pair(
+            base="base",
+            variant="variant",
+            base_processes=tuple(
+                stats.Process(f"base {i // replicates}", tuple(blocks)) for i, blocks in enumerate(base)
+            ),
+            variant_processes=tuple(stats.Process("new", tuple(blocks)) for blocks in new[:replicates]),
+            by_run=True,
+        )
+        for base, new in logs.tolist()
+    ]
+    assert rates([judge([pair])[0] for pair in pairs])["different"] <= 0.065
 
 
 @pytest.mark.parametrize("margin", [DEFAULT_MARGIN, 0.05])

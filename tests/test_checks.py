@@ -41,16 +41,20 @@ def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
         ),
         ({"low_precision_share": 0.3}, "30% of its matrix work was done in a lower precision: it is float32 by name."),
         (
-            {"precision": "mixed_bfloat16", "low_precision_share": 0.0},
+            {"precision": "mixed_bfloat16", "low_precision_share": 0.0, "equal_work": True},
             "only 0% of its matrix work was done in a lower precision: it is mixed_bfloat16 by name.",
         ),
         (
-            {"precision": "mixed_float16", "low_precision_share": None},
+            {"precision": "mixed_float16", "low_precision_share": None, "equal_work": True},
             "nothing shows whether its matrix work was done in mixed_float16.",
         ),
         (
             {"waiting_cpu_share": 0.02},
             "its processes used 2.0% of a processor while they waited, which disturbed the others' turns.",
+        ),
+        (
+            {"precision": "mixed_bfloat16", "low_precision_share": 0.9, "equal_work": None},
+            "its losses were compared with no float32's; measure float32 beside it.",
         ),
         ({"images_per_second": None}, "its status is ok, but it has no figures."),
     ],
@@ -63,7 +67,7 @@ def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, said
     "changed",
     [
         {"mfu": 1.0},
-        {"precision": "mixed_bfloat16", "low_precision_share": 0.5},
+        {"precision": "mixed_bfloat16", "low_precision_share": 0.5, "equal_work": True},
         {"precision": "tf32", "low_precision_share": 0.0},
         {"waiting_cpu_share": 0.01},
         {"status": "failed", "images_per_second": None},

@@ -106,6 +106,16 @@ def test_speed_counts_only_at_equal_work(run_directory, spoiled, reason):
     assert (found.verdict, found.ratio, found.reason) == ("UNRESOLVED", None, reason)
 
 
+def test_one_configuration_that_leads_to_other_losses_did_other_work(run_directory):
+    run_directory.document["suites"] += BY_SOURCE[:1]
+    run_directory.add(GRAPH, *blocks(1.0), source="old")
+    run_directory.add(GRAPH, *blocks(0.5), source="new", losses_without_dropout=[[0, 4.0], [1, 3.9]])
+    (family,) = comparisons.within(load(run_directory))
+    (found,) = family.comparisons.values()
+    assert (found.verdict, found.ratio) == ("UNRESOLVED", None)
+    assert found.reason.startswith("The loss after 1 updates is 3.9 where old has 3: 30.0% off")
+
+
 def test_processes_that_were_not_alive_together_are_compared_in_sequence(run_directory):
     run_directory.add(GRAPH, *blocks(1.0), suites=("execution",))
     run_directory.add(XLA, *blocks(2.0), suites=("execution",), sequential=True)

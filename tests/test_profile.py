@@ -48,6 +48,16 @@ def test_nearly_all_of_a_real_steps_time_has_a_part_of_the_network(tables: dict[
     assert sum(row["share"] for row in tables["parts"]) == pytest.approx(1)
 
 
+def test_nearly_all_of_a_real_xla_steps_time_has_a_part_too(tmp_path: Path) -> None:
+    from gnet_core import trace
+
+    case = StepConfig(execution="xla", batch_size=2, image_size=67)
+    tables = profile.tables(trace.trace_case(case, tmp_path, steps=1).xplane, on_gpu=False)
+    assert sum(row["share"] for row in tables["parts"] if row["part"] != OTHER) >= LEAST_PLACED
+    found = {(row["part"], row["direction"]) for row in tables["parts"]}
+    assert {(part, direction) for part in PARTS[:15] for direction in ("forward", "backward")} <= found
+
+
 def test_every_part_of_the_network_is_there_forward_and_backward(tables: dict[str, Any]) -> None:
     found = {(row["part"], row["direction"]) for row in tables["parts"]}
     both_ways = PARTS[: PARTS.index(SUMS)]

@@ -1,5 +1,7 @@
 """Raw files become rows, and what cannot be read is named."""
 
+import copy
+
 import pytest
 
 from gnet_core import records, shapes
@@ -120,7 +122,56 @@ def test_losses_of_the_same_step_in_float32_tell_equal_work(run_directory):
     run_directory.add(StepConfig(batch_size=16), [1.0])
     run_directory.add(StepConfig(batch_size=4, precision="mixed_bfloat16"), [1.0])
     rows = records.load_run(run_directory.path).rows
-    assert [row.equal_work for row in rows] == [True, False, True, None]
+    assert [row.equal_work for row in rows] == [None, False, None, None]
+
+
+def test_without_graph_execution_another_float32_is_what_losses_are_judged_by(run_directory):
+    run_directory.add(StepConfig(batch_size=8, execution="eager"), [1.0])
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), [1.0])
+    assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [None, True]
+
+
+def test_the_losses_of_every_process_are_judged(run_directory):
+    run_directory.add(CONFIG, [1.0], [1.0])
+    run_directory.add(StepConfig(batch_size=8, execution="xla"), [1.0], [1.0])
+    run_directory.spoil(
+        "raw/xla-float32-b8-i224-synthetic-cpu.r2.json",
+        lambda raw: raw["extra_info"].update(losses_without_dropout=[[0, 4.0], [1, 9.0]]),
+    )
+    assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [None, False]
+
+
+def test_a_peak_is_of_the_tensorflow_that_it_was_measured_with(run_directory, environment):
+    run_directory.document["environments"]["old"] = older = copy.deepcopy(environment)
+    older["tensorflow"]["version"] = "2.19.1"
+    run_directory.document["peaks"] = [{"float32": {"flop_per_second": 200e9}}]
+    run_directory.add(CONFIG, [2.0])
+    run_directory.add(CONFIG, [2.0], source="old")
+    assert [row.mfu for row in records.load_run(run_directory.path).rows] == [pytest.approx(0.4), None]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", None), ("worker\nx\n", "column 'disturbed' is missing"), ('worker,"', "cannot be read"), ("\0", "missing")],
+)
+def test_a_table_of_turns_that_is_none_is_named(run_directory, text, said):
+    run_directory.add(CONFIG, [1.0])
+    (run_directory.path / "turns.csv").write_text(text)
+    if said is None:
+        assert records.load_run(run_directory.path).rows[0].disturbed_turns == 0
+        return
+    with pytest.raises(GnetError, match=said) as refused:
+        records.load_run(run_directory.path)
+    assert "turns.csv: " in str(refused.value)
+
+
+def test_what_is_no_number_in_the_table_of_turns_is_missing(run_directory):
+    run_directory.add(CONFIG, [1.0, 1.0], waiting_cpu_share=0.25)
+    table = run_directory.path / "turns.csv"
+    table.write_text(table.read_text().replace("0.25", "inf", 1))
+    assert only_row(run_directory).waiting_cpu_share == 0.25
+    table.write_text(table.read_text().replace("0.25", "<b>"))
+    assert only_row(run_directory).waiting_cpu_share is None
 
 
 def test_a_loss_that_is_not_finite_in_any_process_is_seen(run_directory):
@@ -287,6 +338,9 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
         (lambda run: run.update(cases={}), "field 'cases' is {}; it has to be a list"),
         (lambda run: run.update(peaks=3), "field 'peaks' is 3; it has to be a list"),
         (lambda run: run.update(seed=float("nan")), "NaN is no number of JSON"),
+        (lambda run: run.update(peaks=[{"float32": {"flop_per_second": 10**400}}]), "is no number of JSON"),
+        (lambda run: run["environment"]["machine"].update(memory_bytes=10**400), "is no number of JSON"),
+        (lambda run: run["suites"][1].update(varies="source", base=[1]), "base is [1]; it has to be the name"),
         (lambda run: run["environment"].pop("machine"), "field 'environment' misses or mistakes 'machine'"),
         (lambda run: run.update(environments={"": 4}), "field 'environment' misses or mistakes"),
         (lambda run: run.update(suites=[{"name": "x"}]), "suites: field 'question' is missing"),

@@ -35,6 +35,7 @@ BEHAVIOURS = [
     "leaves",
     "explains",
     "fails later",
+    "fails at first",
     "is large",
     "does not fit",
     "would not fit either",
@@ -84,6 +85,8 @@ def misbehave(behaviour, turns):
     if behaviour == "runs out of memory":
         turns.announce("failed", kind="oom", message="ResourceExhaustedError: too large")
         raise MemoryError
+    if behaviour == "fails at first" and "r1.partial" in " ".join(sys.argv):
+        raise ValueError
     if behaviour == "fails later" and "r2.partial" in " ".join(sys.argv):
         raise ValueError
     if behaviour == "explains":
@@ -396,6 +399,27 @@ def test_a_lost_replicate_is_told_and_the_others_stand(checkout):
     assert case["status"] == "ok"
     assert [name.rpartition(".r")[2] for name in case["raw"]] == ["1.json", "3.json"]
     assert case["note"].startswith("replicate 2 lost (failed): ")
+
+
+def test_a_case_whose_first_process_was_lost_is_tried_again_and_not_for_ever(checkout):
+    _, document = run(states_for("fails at first", "raises"), settings_for(checkout, replicates=4))
+    at_first, always = document["cases"]
+    assert (at_first["status"], len(at_first["raw"])) == ("ok", 3)
+    assert at_first["note"].startswith("replicate 1 lost (failed): ")
+    assert (always["status"], always["raw"]) == ("failed", [])
+    assert sum(len(cohort["workers"]) for cohort in document["cohorts"]) == 4 + runner.MOST_LOST
+
+
+def test_memory_that_one_source_lacks_the_other_may_have(checkout):
+    sources = {"old": Source(name="old", checkout=checkout), "new": Source(name="new", checkout=checkout)}
+    settings = dataclasses.replace(settings_for(checkout), sources=sources)
+    states = states_for("runs out of memory", "fails later")
+    for state, source in zip(states, sources, strict=True):
+        config = dataclasses.replace(state.case.config, image_size=96)
+        state.case = dataclasses.replace(state.case, config=config, source=source)
+    assert states[0].case.config.batch_size < states[1].case.config.batch_size
+    _, document = run(states, settings)
+    assert [case["status"] for case in document["cases"]] == ["oom", "ok"]
 
 
 def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):

@@ -32,24 +32,34 @@ def test_a_base_comes_first_in_its_part():
 
 
 def test_every_case_is_alive_once_where_memory_allows_and_its_replicates_see_other_weather():
-    found = cohorts([[A, B], [C]], 2, memory_bytes=100, sizes={A: 10, B: 10, C: 10})
+    found = cohorts([[A, B], [C]], 2, 100, {A: 10, B: 10, C: 10}, {})
     assert [names(jobs) for jobs in found] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
 
 
 def test_what_is_compared_stays_together_and_small_cases_fill_what_is_left():
     sizes = {A: 10, B: 10, C: 5}
-    found = cohorts([[C], [A, B]], 2, memory_bytes=25, sizes=sizes)
+    found = cohorts([[C], [A, B]], 2, 25, sizes, {B: A})
     assert [names(jobs) for jobs in found] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
     assert all(sum(sizes[job.case] for job in jobs) <= 25 for jobs in found)
 
 
 def test_what_does_not_fit_beside_its_base_runs_alone():
-    found = cohorts([[A, B, C]], 1, memory_bytes=25, sizes={A: 10, B: 20, C: 10})
+    found = cohorts([[A, B, C]], 1, 25, {A: 10, B: 20, C: 10}, {B: A, C: A})
     assert [names(jobs) for jobs in found] == [[(1, 1), (3, 1)], [(2, 1)]]
 
 
+def test_what_fits_beside_its_base_but_not_beside_all_others_has_a_process_of_its_base_to_itself():
+    found = cohorts([[A, B, C, D]], 2, 25, {A: 10, B: 10, C: 10, D: 5}, {B: A, C: A, D: C})
+    assert [names(jobs) for jobs in found] == [
+        [(1, 1), (2, 1), (4, 1)],
+        [(1, 2), (3, 1)],
+        [(1, 3), (2, 2), (4, 2)],
+        [(1, 4), (3, 2)],
+    ]
+
+
 def test_a_case_larger_than_the_memory_is_tried_all_the_same():
-    assert [names(jobs) for jobs in cohorts([[A]], 1, memory_bytes=5, sizes={A: 10})] == [[(1, 1)]]
+    assert [names(jobs) for jobs in cohorts([[A]], 1, 5, {A: 10}, {})] == [[(1, 1)]]
 
 
 def test_every_round_has_every_worker_once_in_an_order_of_its_own():

@@ -136,6 +136,14 @@ def test_a_cohort_that_lacks_one_case_does_not_count_where_others_hold_both():
     assert stats.log_ratio([*base, alone], variant) == stats.log_ratio(base, variant)
 
 
+def test_one_pair_alone_does_not_put_aside_what_the_other_processes_tell():
+    base = [stats.Process(f"base {number}", (0.0 + number / 100,)) for number in range(3)]
+    variant = [stats.Process(f"variant {number}", (0.5 + number / 100,)) for number in range(3)]
+    both = [stats.Process("both", (0.0,))], [stats.Process("both", (9.0,))]
+    assert stats.log_ratio([*base, *both[0]], [*variant, *both[1]]) == stats.log_ratio(base, variant)
+    assert known(stats.log_ratio(base[:1] + both[0], variant[:1] + both[1])).in_turns
+
+
 def test_one_pair_has_a_ratio_without_an_interval():
     for base, variant in (pairs([0.0], [1.0]), ([stats.Process("a", (0.0,))], [stats.Process("b", (1.0,))])):
         ratio = known(stats.log_ratio(base, variant))
@@ -171,6 +179,15 @@ def test_the_smallest_effect_is_the_one_whose_interval_would_leave_out_1_with_th
     assert ratio.smallest_effect(spread=0.01) == pytest.approx(
         math.expm1((3.182446 + 1.637744) * 0.01 * math.sqrt(0.5))
     )
+
+
+def test_an_effect_within_the_margin_is_never_found_however_quiet_the_machine():
+    ratio = known(stats.log_ratio(*pairs([0.3, 0.1, 0.7, 0.2], [0.1, 0.2, 0.4, 0.1])))
+    assert ratio.smallest_effect(spread=0.0, margin=0.02) == pytest.approx(0.02)
+    error = 0.001 * math.sqrt(0.5)
+    found = ratio.smallest_effect(spread=0.001, margin=0.02)
+    assert found == pytest.approx(math.expm1(math.log(1.02) + 1.637744 * error))
+    assert ratio.smallest_effect(spread=0.1, margin=0.02) == ratio.smallest_effect(spread=0.1)
 
 
 def test_p_values_are_adjusted_for_their_family():

@@ -134,6 +134,16 @@ def test_a_retrace_inside_the_timed_region_voids_its_block_alone():
     assert told["voided_blocks"] == [1]
 
 
+def test_single_steps_among_which_the_step_was_traced_anew_count_for_nothing():
+    class Retracing(CountedStep):
+        def __call__(self, steps):
+            self.traces += self.count == 2  # the first single step of the first round
+            return super().__call__(steps)
+
+    told, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
+    assert (len(told["single_step_seconds"]), told["voided_blocks"]) == (4, [])
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

@@ -45,17 +45,17 @@ def test_the_verdict_follows_from_estimate_interval_and_margin(log_ratio, expect
 def test_a_wide_interval_is_unresolved_and_says_how_many_processes_would_tell():
     comparison = verdict(pair(0.03, scatter=(-0.05, 0.05, 0.03, -0.03)))
     assert comparison.verdict == "UNRESOLVED"
-    assert comparison.reason == "The interval holds 1; about 26 more processes a side would probably tell."
+    assert comparison.reason == "The interval holds 1; about 34 more processes a side would probably tell."
 
 
 def test_as_many_processes_as_advised_would_see_the_effect_and_fewer_would_not():
     few = log_ratio(*sides(pair(0.03, scatter=(-0.05, 0.05, 0.03, -0.03))))
     assert few is not None
     smallest = []
-    for more in (20, 26):
+    for more in (28, 34):
         many = log_ratio(*sides(pair(0.03, scatter=(0.0,) * (4 + more))))
         assert many is not None
-        smallest.append(many.smallest_effect(power=0.9, spread=few.spread) or math.nan)
+        smallest.append(many.smallest_effect(0.9, few.spread, margin=0.02) or math.nan)
     assert smallest[0] > math.expm1(0.03) > smallest[1]
 
 

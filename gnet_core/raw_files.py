@@ -1,0 +1,78 @@
+"""A worker's raw file: pytest-benchmark's samples and what the worker added to them, read and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from gnet_core import shapes, stats
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import RAW_FORMAT_VERSION
+
+Trajectory = list[float | None]
+"""The loss after 0, 1, 2, … applied updates of the weights."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RawProcess:
+    """The figures of one worker."""
+
+    block_seconds: list[float]
+    """NaN where the sample is void."""
+    info: dict[str, Any]
+    """What timing.Timer told, as shapes.require_raw has found it."""
+
+    @property
+    def step_seconds(self) -> list[float]:
+        """Of the blocks that count."""
+        return [seconds / self.info["block_steps"] for seconds in self.block_seconds if not math.isnan(seconds)]
+
+    @property
+    def single_steps(self) -> list[float]:
+        """Steps synchronised one by one; a block of one step is such a step already."""
+        single: list[float] = self.info["single_step_seconds"]
+        return single or self.step_seconds
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """Without dropout; steps that loss scaling skipped repeat the one before."""
+        by_updates = dict(self.info["losses_without_dropout"])
+        return [by_updates.get(updates) for updates in range(max(by_updates) + 1)]
+
+    def samples(self, cohort: str) -> stats.Process:
+        """The blocks for statistics; `cohort` names those that were alive together."""
+        steps = self.info["block_steps"]
+        return stats.Process(cohort, tuple(math.log(seconds / steps) for seconds in self.block_seconds))
+
+
+def read(path: Path, case: str, config: StepConfig, run: str) -> RawProcess:
+    """Read the file of a worker that measured `case` in the run started at `run`.
+
+    Raises GnetError naming file and field for what cannot be read, is of another format, case or run, or is void.
+    """
+    document = shapes.read_json(path)
+    try:
+        (benchmark,) = document["benchmarks"]
+        info, blocks = benchmark["extra_info"], benchmark["stats"]["data"]
+        _require_belonging(path, info, case, config, run)
+        shapes.require_raw(path, info, blocks)
+    except GnetError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise GnetError(f"{path}: field missing or wrong: {error}") from error
+    voided = set(info["voided_blocks"])
+    kept = [math.nan if index in voided else seconds for index, seconds in enumerate(blocks[: info["timed_blocks"]])]
+    if all(map(math.isnan, kept)):
+        raise GnetError(f"{path}: the step was traced anew in every timed block, so its samples are void")
+    return RawProcess(block_seconds=kept, info=info)
+
+
+def _require_belonging(path: Path, info: dict[str, Any], case: str, config: StepConfig, run: str) -> None:
+    if info["format_version"] != RAW_FORMAT_VERSION:
+        raise GnetError(f"{path}: format_version is {info['format_version']!r:.60}; gnet reads {RAW_FORMAT_VERSION}")
+    if info["config"] != config.to_dict():
+        raise GnetError(f"{path}: config is not that of {case}; the file belongs to another case or run")
+    if info["run"] != run:
+        raise GnetError(f"{path}: run is {info['run']!r:.60}, but this one was started {run}; the file is another's")
