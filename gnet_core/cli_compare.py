@@ -22,6 +22,12 @@ GATES = Choices("fail_on", ("slower", "missing", "unresolved"))
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
 @click.option("--fail-on", type=GATES, metavar="slower,missing,unresolved", help="Exit with 1 where one applies.")
 @click.option("--across-machines", is_flag=True, help="Compare also what was measured on other hardware.")
+@click.option(
+    "--like-base",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Another run of BASE's code; with two, each counts once.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="New directory for a page, its plot and a table.")
 @click.option("--profiles", is_flag=True, help="Compare traces instead: where the time went, by part and operation.")
 @as_json_option
@@ -31,6 +37,7 @@ def compare(
     margin: str,
     fail_on: tuple[str, ...] | None,
     across_machines: bool,
+    like_base: tuple[Path, ...],
     out: Path | None,
     profiles: bool,
     as_json: bool,
@@ -44,7 +51,13 @@ def compare(
     from gnet_core import compare_report, verdicts
 
     fraction = verdicts.require_margin(margin)
-    compared = compare_report.compare(_load(base), _load(new), fraction, across_machines=across_machines)
+    compared = compare_report.compare(
+        _load(base),
+        _load(new),
+        fraction,
+        across_machines=across_machines,
+        like_base=[_load(directory) for directory in like_base],
+    )
     failed = compare_report.failed_gates(compared, fail_on or ())
     if out is not None:
         compare_report.write(compared, failed, out)

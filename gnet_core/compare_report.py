@@ -31,6 +31,11 @@ ONE_AFTER_THE_OTHER = (
     "gnet bench --against REV compares two revisions in turns, which takes it out."
 )
 
+BY_RUN = (
+    "Each run counts once: how far the {runs} runs of BASE are from each other is how far NEW may be from them for no "
+    "reason at all."
+)
+
 ALIKE = "The two environments are alike in all that is recorded of them."
 
 HTML_FILE = "compare.html"
@@ -64,6 +69,8 @@ class Compared:
     """Of their environments."""
     other_configs: list[str]
     """In what cases of one name were not configured alike, a sentence each."""
+    like_base: Sequence[Run] = ()
+    """Further runs of what BASE ran."""
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -104,11 +111,13 @@ class Told:
     parts: list[Part]
 
 
-def compare(base: Run, new: Run, margin: float, *, across_machines: bool) -> Compared:
-    """Compare a run with an earlier one; `margin` is a fraction.
+def compare(base: Run, new: Run, margin: float, *, across_machines: bool, like_base: Sequence[Run] = ()) -> Compared:
+    """Compare a run with an earlier one, or with several alike (see comparisons.between); `margin` is a fraction.
 
-    Raises GnetError where they have no measured case in common, and for unequal hardware unless that is asked for.
+    Raises GnetError where they have no measured case in common, for unequal hardware unless that is asked for, and
+    where a run of `like_base` is the base itself or was not measured with what the base was.
     """
+    _require_alike(base, like_base)
     differences = _differences(base, new)
     hardware = [str(difference) for difference in differences if difference.kind == "hardware"]
     if hardware and not across_machines:
@@ -116,7 +125,7 @@ def compare(base: Run, new: Run, margin: float, *, across_machines: bool) -> Com
             f"{new.directory}: it was not measured on the hardware of {base.directory}: "
             f"{'; '.join(map(plain, hardware))} (--across-machines compares them all the same)"
         )
-    found = between(base, new, margin)
+    found = between(base, new, margin, like_base)
     if not found.family.comparisons:
         raise GnetError(f"{new.directory}: it has figures for no case that {base.directory} has figures for too")
     return Compared(
@@ -126,7 +135,19 @@ def compare(base: Run, new: Run, margin: float, *, across_machines: bool) -> Com
         between=found,
         differences=differences,
         other_configs=_other_configs(base, new, found.family.comparisons),
+        like_base=like_base,
     )
+
+
+def _require_alike(base: Run, like_base: Sequence[Run]) -> None:
+    created = {base.document["created"]: base.directory}
+    for run in like_base:
+        if same := created.get(run.document["created"]):
+            raise GnetError(f"like_base: {run.directory} is the same run as {same}; name another of the same code")
+        created[run.document["created"]] = run.directory
+        if differences := _differences(base, run):
+            told = "; ".join(plain(difference) for difference in differences)
+            raise GnetError(f"like_base: {run.directory} was not measured with what {base.directory} was: {told}")
 
 
 def failed_gates(compared: Compared, gates: Sequence[str]) -> dict[str, list[str]]:
@@ -162,6 +183,7 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
     return {
         "base": str(compared.base.directory),
         "new": str(compared.new.directory),
+        "like_base": [str(run.directory) for run in compared.like_base],
         "margin": compared.margin,
         "across_machines": compared.across_machines,
         "same_samples": same_samples(compared),
@@ -306,7 +328,8 @@ def _verdicts(compared: Compared) -> Grid:
 
 
 def _reading(compared: Compared) -> list[str]:
-    said = [ONE_AFTER_THE_OTHER] if any(each.mode == "sequential" for each in compared.comparisons) else []
+    by_run = BY_RUN.format(runs=1 + len(compared.like_base)) if compared.like_base else ONE_AFTER_THE_OTHER
+    said = [by_run] if any(each.mode == "sequential" for each in compared.comparisons) else []
     return said + [told for name, run in compared.runs.items() if (told := spread_of_identical_code(run, f"in {name}"))]
 
 

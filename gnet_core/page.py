@@ -11,12 +11,12 @@ from gnet_core import facts, html
 from gnet_core.answers import Sentence, answers, smallest_effects
 from gnet_core.checks import failed_checks
 from gnet_core.drawing import Picture
-from gnet_core.files import TURNS_FILE
 from gnet_core.findings import findings
 from gnet_core.profile_view import ProfileView
 from gnet_core.records import Run
 from gnet_core.sections import Section, sections
 from gnet_core.tables import Grid, short_grid, suite_grid
+from gnet_core.turns import TURNS_FILE
 
 FILES = (
     ("cases.csv", "the figures of every case, for programs"),

@@ -63,8 +63,9 @@ class Trace:
             if file.name == _NO_MODULE:
                 continue
             options = {"module_name": file.name.removesuffix(_MODULE), "type": "long_txt", "show_metadata": 1}
-            text = self._convert("graph_viewer", {"graph_viewer_options": options})
-            yield text.decode() if isinstance(text, bytes) else str(text)
+            with contextlib.suppress(ValueError):  # a module that cannot be read tells no names; its times stand
+                text = self._convert("graph_viewer", {"graph_viewer_options": options})
+                yield text.decode() if isinstance(text, bytes) else str(text)
 
     def _require(self, data: Any) -> Any:
         if data is None:  # all that xprof says of a failure

@@ -69,8 +69,8 @@ ALLOWED = {
     "facts": {"answers", "checks", "comparisons", "machine", "records", "tables", "verdicts"},
     "findings": {"answers", "records", "sections", "tables", "verdicts"},
     "page": {
-        *("answers", "checks", "drawing", "facts", "files", "findings", "html", "profile_view", "records", "sections"),
-        "tables",
+        *("answers", "checks", "drawing", "facts", "findings", "html", "profile_view", "records", "sections"),
+        *("tables", "turns"),
     },
     "report": {
         *("answers", "checks", "comparisons", "config", "drawing", "facts", "files", "findings", "page", "plots"),
