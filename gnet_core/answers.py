@@ -9,13 +9,19 @@ from typing import NamedTuple
 from gnet_core.comparisons import break_even_steps, machine_spread
 from gnet_core.records import AA_SUITE, Row, Run
 from gnet_core.sections import Section
-from gnet_core.tables import milliseconds, percent, ratio, ratio_interval
+from gnet_core.tables import milliseconds, percent, ratio, ratio_interval, speed_interval
 from gnet_core.verdicts import POWER, Comparison
 
 GOOD_ENOUGH = 0.95
 """Share of the best throughput at which a smaller batch will do."""
 
+WORTH_SAVING = 0.95
+"""Share of the memory beyond which a smaller batch saves none worth telling."""
+
 DIFFERENT = ("FASTER", "SLOWER")
+
+NO_ANSWER = "No answer:"
+"""The point of a sentence that says why there is none."""
 
 
 class Sentence(NamedTuple):
@@ -27,27 +33,49 @@ class Sentence(NamedTuple):
 
 def answers(section: Section) -> list[Sentence]:
     """The answers to the suite's question."""
-    measured = [row for row in section.rows if row.images_per_second]
-    if not measured:
-        return [Sentence("No answer:", "none of its cases could be measured.")]
+    if not any(row.images_per_second for row in section.rows):
+        return [Sentence(NO_ANSWER, "none of its cases could be measured.")]
     if section.comparisons:
         if section.varies == "part":
-            return _parts(section)
-        tell = {"aa": _same_code, "auxiliary": _auxiliary}.get(section.name, _comparison)
-        # What could not be measured stands elsewhere with its reason; here only if there is nothing else to tell.
-        told = [found for found in section.comparisons.values() if section.row(found.variant).status == "ok"]
-        return [tell(section, found) for found in told or section.comparisons.values()]
-    best = max(measured, key=_speed)
-    if section.varies == "batch_size":
-        return [_scaling(section, measured, best)]
-    if section.suite["base"] is not None:
-        return [Sentence("No answer:", f"{section.base} and what it is compared with were not both run.")]
-    step = f": {milliseconds(best.step_seconds)} ms a step."
-    return [Sentence(f"{_speed(best):.1f} images/s", f"with {section.named(best)}{step}")]
+            return parts_of_a_step(section)
+        return [comparison(section, found) for found in worth_telling(section)]
+    if section.suite["base"] is not None and section.varies != "batch_size":
+        return [Sentence(NO_ANSWER, f"{section.base} and what it is compared with were not both run.")]
+    counting = [row for row in section.rows if counts(row)]
+    if not counting:
+        return [Sentence(NO_ANSWER, "the losses of its cases are not those of the work that was asked for.")]
+    best = max(counting, key=_speed)
+    return [scaling(section, counting, best) if section.varies == "batch_size" else throughput(section, best)]
+
+
+def worth_telling(section: Section) -> list[Comparison]:
+    """What could not be measured stands elsewhere with its reason; here only if there is nothing else to tell."""
+    found = list(section.comparisons.values())
+    return [each for each in found if section.row(each.variant).status == "ok"] or found
+
+
+def comparison(section: Section, found: Comparison) -> Sentence:
+    """What one comparison of a suite comes to."""
+    if section.name == AA_SUITE:
+        return _same_code(section, found)
+    return _auxiliary(section, found) if section.name == "auxiliary" else _comparison(section, found)
+
+
+def counts(row: Row) -> bool:
+    """Whether its figure may stand for the speed of the work that was asked for."""
+    return row.images_per_second is not None and row.finite and row.equal_work is not False
+
+
+def throughput(section: Section, row: Row) -> Sentence:
+    """What a row reached: images/s with their spread, its configuration, and how much of the device that is."""
+    told = f"with {section.named(row, whole=True)}: {milliseconds(row.step_seconds)} ms a step"
+    if row.mfu is not None:
+        told += f", {percent(row.mfu)} of the device's measured peak"
+    return Sentence(_speed_in_words(row), f"{told}.")
 
 
 def smallest_effects(sections: Sequence[Section]) -> Sentence | None:
-    """What the comparisons could have found; None where nothing is compared."""
+    """What the comparisons could have found, and the machine's own noise; None where nothing is compared."""
     compared = [each for section in sections if section.name != AA_SUITE for each in section.comparisons.values()]
     if not compared:
         return None
@@ -60,9 +88,8 @@ def smallest_effects(sections: Sequence[Section]) -> Sentence | None:
         return Sentence(
             "Smallest effect:", "none can be told, since no comparison has processes enough for an interval."
         )
-    return Sentence(
-        "Smallest effect", f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
-    )
+    told = f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
+    return Sentence("Smallest effect", f"{told} {spread_of_identical_code(sections[0].run)}".rstrip())
 
 
 def spread_of_identical_code(run: Run, what: str = "here") -> str:
@@ -91,17 +118,17 @@ def _comparison(section: Section, found: Comparison) -> Sentence:
     if found.verdict == "SAME":
         return Sentence(
             f"{variant} is the SAME as {section.base}",
-            f"within {100 * found.margin:.3g}%: {ratio_in_words(found)}, {where}.",
+            f"within {100 * found.margin:.3g}%: {ratio_in_words(found)}, {where}{_equal_work(section, row)}.",
         )
     return Sentence(
         f"{variant} is {found.verdict} than {section.base}:",
-        f"{ratio_in_words(found)}, {where}{_break_even(base, row, found)}.",
+        f"{ratio_in_words(found)}, {where}{_break_even(base, row, found)}{_equal_work(section, row)}.",
     )
 
 
 def _no_ratio(section: Section, found: Comparison) -> Sentence:
     row = section.row(found.variant)
-    return Sentence("No answer:", f"{section.value(row)} against {section.base}, {section.named(row)}. {found.reason}")
+    return Sentence(NO_ANSWER, f"{section.value(row)} against {section.base}, {section.named(row)}. {found.reason}")
 
 
 def _break_even(base: Row, row: Row, found: Comparison) -> str:
@@ -109,11 +136,17 @@ def _break_even(base: Row, row: Row, found: Comparison) -> str:
     if (base.execution, row.execution) != ("graph", "xla"):
         return ""
     steps = break_even_steps(base, row)
+    took = "" if row.compile_seconds is None else f"{row.compile_seconds:.0f} s "
     if found.verdict == "SLOWER" and steps == math.inf:
-        return "; it never pays back its compile"
+        return f"; it never pays back its {took}compile"
     if found.verdict == "FASTER" and steps is not None and steps != math.inf:
-        return f"; it has paid back its compile after {math.ceil(steps):,} steps"
+        return f"; it has paid back its {took}compile after {math.ceil(steps):,} steps"
     return ""
+
+
+def _equal_work(section: Section, row: Row) -> str:
+    """Beside another precision a speed is worth what its losses are."""
+    return "; its losses are float32's within tolerance" if section.varies == "precision" and row.equal_work else ""
 
 
 def _same_code(section: Section, found: Comparison) -> Sentence:
@@ -143,7 +176,8 @@ def _auxiliary(section: Section, found: Comparison) -> Sentence:
     return Sentence(f"The auxiliary losses cost {cost}:", told)
 
 
-def _parts(section: Section) -> list[Sentence]:
+def parts_of_a_step(section: Section) -> list[Sentence]:
+    """What forward, backward and optimizer take, for each whole step that was taken apart."""
     by_base: dict[str, dict[str, Comparison]] = {}
     for found in section.comparisons.values():
         by_base.setdefault(found.base, {})[section.value(section.row(found.variant))] = found
@@ -156,7 +190,7 @@ def _shares(section: Section, base: str, parts: dict[str, Comparison]) -> Senten
     where = section.named(section.row(base))
     if forward is None or gradients is None or forward.ratio is None or gradients.ratio is None:
         reasons = " ".join(found.reason for found in parts.values() if found.ratio is None)
-        return Sentence("No answer:", f"not all parts of {where} could be measured. {reasons}".rstrip())
+        return Sentence(NO_ANSWER, f"not all parts of {where} could be measured. {reasons}".rstrip())
     backward = 1 / gradients.ratio - 1 / forward.ratio
     told = [
         f"forward {_share(1 / forward.ratio, _time(forward.high), _time(forward.low))}",
@@ -178,21 +212,46 @@ def _saved(ratio: float | None) -> float | None:
 def _share(share: float, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return f"{share:.0%}"
-    to = "–" if low >= 0 else " to "
-    return f"{share:.0%} ({100 * low:.0f}{to}{high:.0%})"
+    least, most = round(100 * low), round(100 * high)
+    return f"{share:.0%} ({least}{'–' if least >= 0 else ' to '}{most}%)"
 
 
-def _scaling(section: Section, measured: list[Row], best: Row) -> Sentence:
+def scaling(section: Section, measured: list[Row], best: Row) -> Sentence:
+    """How far a larger batch helps, and the smallest that is nearly as good as the best."""
     alike = [row for row in measured if section.named(row) == section.named(best)]
     smallest = min(alike, key=lambda row: row.batch_size)
-    named = f"{section.named(best)}, batch {best.batch_size}"
+    named = section.named(best)
     if smallest is best:
-        return Sentence(f"{_speed(best):.1f} images/s", f"with {named}, the smallest batch, is the most.")
-    told = f"with {named}, against {_speed(smallest):.1f} at batch {smallest.batch_size}"
+        return Sentence(_speed_in_words(best), f"with {named}, batch {best.batch_size}, the smallest, is the most.")
     enough = min((row for row in alike if _speed(row) >= GOOD_ENOUGH * _speed(best)), key=lambda row: row.batch_size)
-    if enough is not best:
-        told += f"; batch {enough.batch_size} already gives {_speed(enough) / _speed(best):.0%} of that"
-    return Sentence(f"{_speed(best):.1f} images/s", f"{told}.")
+    at_smallest = f"{_with_interval(smallest)} at batch {smallest.batch_size}"
+    if enough is best:
+        told = f"with {named}, batch {best.batch_size}, against {at_smallest}."
+        return Sentence(_speed_in_words(best), told)
+    told = f"{_speed_in_words(enough)} against {_with_interval(best)} at batch {best.batch_size}"
+    if enough is not smallest:
+        told += f" and {at_smallest}"
+    point = f"Batch {enough.batch_size} gives {_speed(enough) / _speed(best):.0%} of the best throughput"
+    return Sentence(f"{point}{_with_less_memory(enough, best)}:", f"{told}, {named}.")
+
+
+def _with_less_memory(row: Row, best: Row) -> str:
+    """Only where it is less by more than a rounding."""
+    if not row.peak_memory_bytes or not best.peak_memory_bytes:
+        return ""
+    share = row.peak_memory_bytes / best.peak_memory_bytes
+    return f" with {share:.0%} of the memory" if share <= WORTH_SAVING else ""
+
+
+def _speed_in_words(row: Row) -> str:
+    """13.4 images/s (12.1–14.7), or that it is of one process."""
+    spread = speed_interval(row) or ("one process" if row.replicates == 1 else f"{row.replicates} processes")
+    return f"{_speed(row):.1f} images/s ({spread})"
+
+
+def _with_interval(row: Row) -> str:
+    interval = speed_interval(row)
+    return f"{_speed(row):.1f} ({interval})" if interval else f"{_speed(row):.1f}"
 
 
 def _range(low: float, high: float) -> str:

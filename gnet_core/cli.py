@@ -118,6 +118,7 @@ def report(run_dir: Path, as_json: bool) -> int:
         print_json(reporting.to_json(run))
     else:
         click.echo(reporting.to_terminal(run))
+        click.echo(f"\nReport: {run_dir / reporting.HTML_FILE}")
     return FINE
 
 

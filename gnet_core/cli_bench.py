@@ -269,7 +269,7 @@ def _run_and_report(runner: Runner, settings: RunSettings, profiled: StepConfig 
         print_json(report.to_json(result))
     else:
         click.echo(report.to_terminal(result))
-        click.echo(f"\nReport: {settings.directory / 'report.md'}")
+        click.echo(f"\nReport: {settings.directory / report.HTML_FILE}")
     if not complete:
         complain(f"interrupted; what was finished is in {settings.directory}, and --resume goes on with it")
         return INTERRUPTED

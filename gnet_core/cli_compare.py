@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnet_core.command_line import FINE, GATE_FAILED, Choices, as_json_option, print_json
+from gnet_core.command_line import FINE, GATE_FAILED, Choices, as_json_option, default_directory, print_json
 from gnet_core.config import GnetError
 
 if TYPE_CHECKING:
@@ -22,28 +22,79 @@ GATES = Choices("fail_on", ("slower", "missing", "unresolved"))
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
 @click.option("--fail-on", type=GATES, metavar="slower,missing,unresolved", help="Exit with 1 where one applies.")
 @click.option("--across-machines", is_flag=True, help="Compare also what was measured on other hardware.")
+@click.option(
+    "--like-base",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Another run of BASE's code; with two, each counts once.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="New directory for a page, its plot and a table.")
+@click.option("--profiles", is_flag=True, help="Compare traces instead: where the time went, by part and operation.")
 @as_json_option
 def compare(
-    base: Path, new: Path, margin: str, fail_on: tuple[str, ...] | None, across_machines: bool, as_json: bool
+    base: Path,
+    new: Path,
+    margin: str,
+    fail_on: tuple[str, ...] | None,
+    across_machines: bool,
+    like_base: tuple[Path, ...],
+    out: Path | None,
+    profiles: bool,
+    as_json: bool,
 ) -> int:
-    """Compare the run in NEW with the one in BASE, case by case: FASTER, SLOWER, SAME or UNRESOLVED."""
+    """Compare the run in NEW with the one in BASE, case by case: FASTER, SLOWER, SAME or UNRESOLVED.
+
+    With --profiles both are directories of gnet profile, or of gnet bench with one trace; there is no verdict then.
+    """
+    if profiles:
+        return _compare_profiles(base, new, fail_on, out, as_json=as_json)
     from gnet_core import compare_report, verdicts
 
     fraction = verdicts.require_margin(margin)
-    compared = compare_report.compare(_load(base), _load(new), fraction, across_machines=across_machines)
+    compared = compare_report.compare(
+        _load(base),
+        _load(new),
+        fraction,
+        across_machines=across_machines,
+        like_base=[_load(directory) for directory in like_base],
+    )
     failed = compare_report.failed_gates(compared, fail_on or ())
+    if out is not None:
+        compare_report.write(compared, failed, out)
     if as_json:
         print_json(compare_report.to_json(compared, failed))
     else:
         click.echo(compare_report.to_terminal(compared))
         for gate, cases in failed.items():
             click.echo(f"\nGate failed: {gate}: {', '.join(cases)}")
+        if out is not None:
+            click.echo(f"\nReport: {out / compare_report.HTML_FILE}")
     return GATE_FAILED if failed else FINE
+
+
+def _compare_profiles(
+    base: Path, new: Path, fail_on: tuple[str, ...] | None, out: Path | None, *, as_json: bool
+) -> int:
+    from gnet_core import profile_comparison, profile_comparison_report
+    from gnet_core.files import make_empty_directory
+
+    if fail_on:
+        raise GnetError(f"fail_on: {','.join(fail_on)} asks for verdicts, which profiles carry none of; leave it out")
+    compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))
+    out = out or default_directory("compare", "profiles")
+    make_empty_directory(out)
+    profile_comparison_report.write(compared, out)
+    if as_json:
+        print_json({"directory": str(out), **profile_comparison_report.to_json(compared)})
+    else:
+        click.echo(profile_comparison_report.to_terminal(compared))
+        click.echo(f"\nReport: {out / 'report.html'} and report.md")
+    return FINE
 
 
 def _load(directory: Path) -> Run:
     from gnet_core import records
 
     if records.is_profile(directory):
-        raise GnetError(f"{directory}: it holds a profile, which is not compared; name two directories of gnet bench")
+        raise GnetError(f"{directory}: it holds a profile; name two directories of gnet bench, or ask for --profiles")
     return records.load_run(directory)

@@ -1,18 +1,28 @@
-"""Two runs side by side, said to people and to programs. Pure: it reads nothing and prints nothing."""
+"""Two runs side by side, said to people and to programs: the terminal, JSON, compare.html, compare.md and a CSV.
+
+Pure but for `write`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from gnet_core import machine
-from gnet_core.answers import spread_of_identical_code
+import pandas as pd
+
+from gnet_core import html, machine
+from gnet_core.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.comparisons import Between, between, machine_spread
 from gnet_core.config import GnetError
+from gnet_core.drawing import Picture
+from gnet_core.facts import machine_line, reservations
+from gnet_core.files import make_empty_directory, write_whole
+from gnet_core.forest import distinct, forest
 from gnet_core.records import Run
-from gnet_core.report import reservations
-from gnet_core.tables import Column, number, percent, plain, ratio, ratio_interval, table
+from gnet_core.tables import Column, Grid, grid, in_style, inert, number, percent, plain, ratio, ratio_interval
 from gnet_core.verdicts import Comparison
 
 ONE_AFTER_THE_OTHER = (
@@ -20,6 +30,31 @@ ONE_AFTER_THE_OTHER = (
     "speed wanders, two runs of the same code are told apart in about one comparison of six. "
     "gnet bench --against REV compares two revisions in turns, which takes it out."
 )
+
+BY_RUN = (
+    "Each run counts once: how far the {runs} runs of BASE are from each other is how far NEW may be from them for no "
+    "reason at all."
+)
+
+ALIKE = "The two environments are alike in all that is recorded of them."
+
+HTML_FILE = "compare.html"
+
+_CSV_COLUMNS = (
+    *(
+        "case",
+        "base_images_per_second",
+        "new_images_per_second",
+        "verdict",
+        "ratio",
+        "low",
+        "high",
+        "margin",
+        "p_value",
+    ),
+    *("adjusted_p_value", "smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
+)
+"""Of comparison.csv, in its order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +69,8 @@ class Compared:
     """Of their environments."""
     other_configs: list[str]
     """In what cases of one name were not configured alike, a sentence each."""
+    like_base: Sequence[Run] = ()
+    """Further runs of what BASE ran."""
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -43,12 +80,44 @@ class Compared:
     def across_machines(self) -> bool:
         return any(difference.kind == "hardware" for difference in self.differences)
 
+    @property
+    def runs(self) -> dict[str, Run]:
+        return {"BASE": self.base, "NEW": self.new}
 
-def compare(base: Run, new: Run, margin: float, *, across_machines: bool) -> Compared:
-    """Compare a run with an earlier one; `margin` is a fraction.
 
-    Raises GnetError where they have no measured case in common, and for unequal hardware unless that is asked for.
+class Part(NamedTuple):
+    """Something that a comparison leaves out or has to be read with: a list, and as a table where that says more."""
+
+    heading: str
+    lines: list[str]
+    grid: Grid | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """All that is said of two runs, as text that is yet to be made harmless where it is written."""
+
+    finding: str
+    warnings: list[str]
+    """What is said before anything else."""
+    runs: Grid
+    alike: str
+    """That their environments do not differ; empty where they do."""
+    verdicts: Grid
+    reasons: list[str]
+    """Why a verdict is UNRESOLVED."""
+    reading: list[str]
+    """What the ratios have to be read with, in sentences."""
+    parts: list[Part]
+
+
+def compare(base: Run, new: Run, margin: float, *, across_machines: bool, like_base: Sequence[Run] = ()) -> Compared:
+    """Compare a run with an earlier one, or with several alike (see comparisons.between); `margin` is a fraction.
+
+    Raises GnetError where they have no measured case in common, for unequal hardware unless that is asked for, and
+    where a run of `like_base` is the base itself or was not measured with what the base was.
     """
+    _require_alike(base, like_base)
     differences = _differences(base, new)
     hardware = [str(difference) for difference in differences if difference.kind == "hardware"]
     if hardware and not across_machines:
@@ -56,7 +125,7 @@ def compare(base: Run, new: Run, margin: float, *, across_machines: bool) -> Com
             f"{new.directory}: it was not measured on the hardware of {base.directory}: "
             f"{'; '.join(map(plain, hardware))} (--across-machines compares them all the same)"
         )
-    found = between(base, new, margin)
+    found = between(base, new, margin, like_base)
     if not found.family.comparisons:
         raise GnetError(f"{new.directory}: it has figures for no case that {base.directory} has figures for too")
     return Compared(
@@ -66,7 +135,19 @@ def compare(base: Run, new: Run, margin: float, *, across_machines: bool) -> Com
         between=found,
         differences=differences,
         other_configs=_other_configs(base, new, found.family.comparisons),
+        like_base=like_base,
     )
+
+
+def _require_alike(base: Run, like_base: Sequence[Run]) -> None:
+    created = {base.document["created"]: base.directory}
+    for run in like_base:
+        if same := created.get(run.document["created"]):
+            raise GnetError(f"like_base: {run.directory} is the same run as {same}; name another of the same code")
+        created[run.document["created"]] = run.directory
+        if differences := _differences(base, run):
+            told = "; ".join(plain(difference) for difference in differences)
+            raise GnetError(f"like_base: {run.directory} was not measured with what {base.directory} was: {told}")
 
 
 def failed_gates(compared: Compared, gates: Sequence[str]) -> dict[str, list[str]]:
@@ -83,11 +164,26 @@ def failed_gates(compared: Compared, gates: Sequence[str]) -> dict[str, list[str
     return {gate: cases[gate] for gate in gates if cases[gate]}
 
 
+def write(compared: Compared, failed: dict[str, list[str]], out: Path) -> None:
+    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a new or empty directory.
+
+    Raises GnetError for a directory with files in it or that cannot be written.
+    """
+    make_empty_directory(out)
+    (out / "plots").mkdir()
+    picture = picture_of(compared)
+    write_whole(out / "plots" / f"{picture.name}.svg", picture.svg)
+    write_whole(out / "comparison.csv", to_csv(compared))
+    write_whole(out / "compare.md", to_markdown(compared, failed))
+    write_whole(out / HTML_FILE, html.render("compare.html.jinja", told=_told(compared, failed), picture=picture))
+
+
 def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
     """One document for programs."""
     return {
         "base": str(compared.base.directory),
         "new": str(compared.new.directory),
+        "like_base": [str(run.directory) for run in compared.like_base],
         "margin": compared.margin,
         "across_machines": compared.across_machines,
         "same_samples": same_samples(compared),
@@ -96,32 +192,53 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "only_new": compared.between.only_new,
         "environment_differences": [difference._asdict() for difference in compared.differences],
         "configuration_differences": compared.other_configs,
-        "machine_spread": {"base": machine_spread(compared.base), "new": machine_spread(compared.new)},
-        "reservations": {"base": reservations(compared.base), "new": reservations(compared.new)},
+        "machine_spread": {name.lower(): machine_spread(run) for name, run in compared.runs.items()},
+        "reservations": {name.lower(): reservations(run) for name, run in compared.runs.items()},
         "failed_gates": failed,
     }
 
 
+def to_csv(compared: Compared) -> str:
+    """comparison.csv: a line a case that both runs have figures for; what it has no figure for is empty."""
+    rows = [
+        {
+            **each.to_dict(),
+            "case": each.variant,
+            "base_images_per_second": compared.base.row_of[each.base].images_per_second,
+            "new_images_per_second": compared.new.row_of[each.variant].images_per_second,
+        }
+        for each in compared.comparisons
+    ]
+    frame = pd.DataFrame(rows, columns=list(_CSV_COLUMNS), dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
 def to_terminal(compared: Compared) -> str:
     """The table, what it has to be read with, and what it leaves out."""
-    parts = []
-    if compared.across_machines:
-        parts.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
-    if same_samples(compared):
-        parts.append("BASE and NEW hold the same samples: this compares a run with itself and says nothing of another.")
-    parts += [f"BASE {compared.base.directory}\nNEW  {compared.new.directory}", _table(compared)]
-    parts += [f"{each.variant}: {each.reason}" for each in compared.comparisons if each.reason]
-    if any(each.mode == "sequential" for each in compared.comparisons):
-        parts.append(ONE_AFTER_THE_OTHER)
-    runs = {"BASE": compared.base, "NEW": compared.new}
-    parts += [told for name, run in runs.items() if (told := spread_of_identical_code(run, f"in {name}"))]
-    parts += _listed("No figures in NEW for:", [_missing(compared.new, case) for case in compared.between.only_base])
-    parts += _listed("Only NEW has figures for:", compared.between.only_new)
-    parts += _listed("Not configured alike:", compared.other_configs)
-    parts += _listed("The environments differ:", [str(difference) for difference in compared.differences])
-    for name, run in runs.items():
-        parts += _listed(f"{name} is not to be quoted:", reservations(run))
+    told = _told(compared, {})
+    parts = [*told.warnings, f"BASE {compared.base.directory}\nNEW  {compared.new.directory}"]
+    parts += [in_style(told.verdicts, "simple"), *told.reasons, *told.reading]
+    parts += ["\n".join([f"{part.heading}:", *(f"  {plain(line)}" for line in part.lines)]) for part in told.parts]
     return "\n\n".join(parts)
+
+
+def to_markdown(compared: Compared, failed: dict[str, list[str]]) -> str:
+    """The whole compare.md; `failed` are the gates that failed, with their cases."""
+    told, picture = _told(compared, failed), picture_of(compared)
+    parts = ["# Two runs compared", *(f"**{inert(warning)}**" for warning in told.warnings), inert(told.finding)]
+    parts += [in_style(told.runs, "pipe"), *([told.alike] if told.alike else []), "## Verdicts"]
+    parts += [f"![{inert(picture.description)}](plots/{picture.name}.svg)", in_style(told.verdicts, "pipe")]
+    parts += [_bullets(told.reasons)] if told.reasons else []
+    parts += ["## How far to trust them", *map(inert, told.reading)]
+    for part in told.parts:
+        parts += [f"## {part.heading}", in_style(part.grid, "pipe") if part.grid else _bullets(part.lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def picture_of(compared: Compared) -> Picture:
+    """The ratios with their intervals, drawn."""
+    labels, shared = _labels(compared)
+    return forest(compared.comparisons, compared.margin, "forest", _finding(compared), labels, shared)
 
 
 def same_samples(compared: Compared) -> bool:
@@ -133,7 +250,68 @@ def same_samples(compared: Compared) -> bool:
     return compared.base.document["created"] == compared.new.document["created"] and sides[0] == sides[1]
 
 
-def _table(compared: Compared) -> str:
+def _told(compared: Compared, failed: dict[str, list[str]]) -> Told:
+    return Told(
+        finding=f"{_finding(compared)}.",
+        warnings=_warnings(compared),
+        runs=_runs(compared),
+        alike="" if compared.differences else ALIKE,
+        verdicts=_verdicts(compared),
+        reasons=[f"{each.variant}: {each.reason}" for each in compared.comparisons if each.reason],
+        reading=_reading(compared),
+        parts=_parts(compared, failed),
+    )
+
+
+def _finding(compared: Compared) -> str:
+    """What the verdicts come to, and the case that is furthest from its base."""
+    labels = dict(zip(compared.between.family.comparisons, _labels(compared)[0], strict=True))
+    known = [each for each in compared.comparisons if each.ratio]
+    clear = [each for each in known if each.verdict in DIFFERENT]
+    furthest = max(clear or known, key=lambda each: abs(math.log(each.ratio or 1)), default=None)
+    if furthest is None:
+        return "No case has a ratio, so nothing is said of NEW against BASE"
+    told = f"{labels[furthest.variant]}, {ratio_in_words(furthest)}"
+    if len(compared.comparisons) == 1:
+        return f"NEW against BASE is {furthest.verdict}: {told}"
+    verdicts = [each.verdict for each in compared.comparisons]
+    counts = ", ".join(f"{verdict} in {verdicts.count(verdict)}" for verdict in dict.fromkeys(sorted(verdicts)))
+    return f"Of {len(verdicts)} cases NEW is {counts}; furthest from BASE is {told}"
+
+
+def _labels(compared: Compared) -> tuple[list[str], str]:
+    """The cases' names without what all of them have in common, and that."""
+    return distinct([each.variant.split("-") for each in compared.comparisons])
+
+
+def _warnings(compared: Compared) -> list[str]:
+    said = []
+    if compared.across_machines:
+        said.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
+    if same_samples(compared):
+        said.append("BASE and NEW hold the same samples: this compares a run with itself and says nothing of another.")
+    return said
+
+
+def _runs(compared: Compared) -> Grid:
+    base, new = (_of_run(run) for run in compared.runs.values())
+    rows: list[tuple[str, ...]] = [(name, plain(value), plain(new[name])) for name, value in base.items()]
+    return Grid(caption="What is compared", headings=["what", *compared.runs], text=[True] * 3, rows=rows)
+
+
+def _of_run(run: Run) -> dict[str, str]:
+    document = run.document
+    return {
+        "directory": str(run.directory),
+        "machine": machine_line(run),
+        "commit": str(document["environment"]["machine"].get("commit") or machine.UNKNOWN),
+        "started": document["created"],
+        "preset": document["preset"],
+        "seed": str(document["seed"]),
+    }
+
+
+def _verdicts(compared: Compared) -> Grid:
     columns = [
         Column[Comparison]("case", lambda each: each.variant, text=True),
         Column[Comparison]("BASE images/s", lambda each: _speed(compared.base, each.base)),
@@ -146,7 +324,40 @@ def _table(compared: Compared) -> str:
         Column[Comparison]("mode", lambda each: each.mode, text=True),
         Column[Comparison]("processes", lambda each: f"{each.base_processes}+{each.variant_processes}"),
     ]
-    return table(columns, compared.comparisons, "simple")
+    return grid(columns, compared.comparisons, "Verdicts: NEW against BASE, case by case")
+
+
+def _reading(compared: Compared) -> list[str]:
+    by_run = BY_RUN.format(runs=1 + len(compared.like_base)) if compared.like_base else ONE_AFTER_THE_OTHER
+    said = [by_run] if any(each.mode == "sequential" for each in compared.comparisons) else []
+    return said + [told for name, run in compared.runs.items() if (told := spread_of_identical_code(run, f"in {name}"))]
+
+
+def _parts(compared: Compared, failed: dict[str, list[str]]) -> list[Part]:
+    """Those that have something to say."""
+    found = [
+        Part("No figures in NEW for", [_missing(compared.new, case) for case in compared.between.only_base]),
+        Part("Only NEW has figures for", [_missing(compared.base, case) for case in compared.between.only_new]),
+        Part("Not configured alike", compared.other_configs),
+        Part("The environments differ", list(map(str, compared.differences)), _differences_grid(compared.differences)),
+        *(Part(f"{name} is not to be quoted", reservations(run)) for name, run in compared.runs.items()),
+        Part("Gates that failed", [f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()]),
+    ]
+    return [part for part in found if part.lines]
+
+
+def _differences_grid(differences: Sequence[machine.Difference]) -> Grid:
+    columns = [
+        Column[machine.Difference]("what", lambda each: each.name, text=True),
+        Column[machine.Difference]("BASE", lambda each: each.base, text=True),
+        Column[machine.Difference]("NEW", lambda each: each.new, text=True),
+        Column[machine.Difference]("kind", lambda each: each.kind, text=True),
+    ]
+    return grid(columns, differences, "In what the environments differ")
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {inert(line)}" for line in lines)
 
 
 def _missing(run: Run, case: str) -> str:
@@ -157,10 +368,6 @@ def _missing(run: Run, case: str) -> str:
 
 def _speed(run: Run, case: str) -> str:
     return number(run.row_of[case].images_per_second, "{:.1f}")
-
-
-def _listed(heading: str, lines: Sequence[str]) -> list[str]:
-    return ["\n".join([heading, *(f"  {plain(line)}" for line in lines)])] if lines else []
 
 
 def _differences(base: Run, new: Run) -> list[machine.Difference]:

@@ -16,6 +16,7 @@ RAW_FORMAT_VERSION = 2
 def write_whole(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader never sees half a file, whenever the writer is killed."""
     temporary = path.with_name(f".{path.name}.partial")
+    temporary.unlink(missing_ok=True)  # a stranger's directory may hold a link of that name to anywhere
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 

@@ -15,6 +15,8 @@ def escape(text: str) -> str:
     text = "".join(character if character.isprintable() else " " for character in text)
     for character in "\\|<>[]`*_":
         text = text.replace(character, f"\\{character}")
+    # A code host makes links of addresses that nobody marked as such.
+    text = text.replace("://", ":\\//").replace("www.", "www\\.")
     return " ".join(text.split())
 
 

@@ -1,106 +1,118 @@
-"""A profile, said to people and to programs: profile.json, operations.csv, report.md and the terminal."""
+"""A profile, said to people and to programs: profile.json, CSV, report.md, report.html, plots and the terminal."""
 
 from __future__ import annotations
 
 import json
-import statistics
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gnet_core import machine, profile
-from gnet_core.config import GnetError, StepConfig
+from gnet_core import html, machine, profile
+from gnet_core.config import GnetError
 from gnet_core.files import write_whole
-from gnet_core.markdown import environment_table, escape
+from gnet_core.markdown import environment_table
+from gnet_core.profile_view import ProfileView, view
 from gnet_core.records import PROFILE_FILE, load_profile
+from gnet_core.tables import Column, Grid, code, grid, in_style, inert, plain
+
+NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
 
 def write(directory: Path) -> dict[str, Any]:
-    """Convert the trace that directory/run.json names; write profile.json, operations.csv and report.md beside it.
+    """Convert the trace that directory/run.json names; write profile.json, its tables, reports and plots beside it.
 
     Returns what profile.json holds. Raises GnetError for a directory without a profile or a trace that cannot be read.
     """
     described = load_profile(directory)
     document = {key: described[key] for key in ("created", "device", "config", "environment", "trace")}
-    document |= _where_time_went(directory / described["trace"]["xplane"])
+    document |= profile.tables(directory / described["trace"]["xplane"], on_gpu=described["device"].startswith("gpu"))
     write_whole(directory / PROFILE_FILE, json.dumps(document, indent=1))
-    if document["operations"]:
-        table = pd.DataFrame(document["operations"])
-        write_whole(directory / "operations.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_whole(directory / "report.md", to_markdown(document))
+    for name in ("operations", "parts"):
+        if document[name]:
+            table = pd.DataFrame(document[name])
+            write_whole(directory / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    told = view(document)
+    write_whole(directory / "report.md", to_markdown(document, told))
+    write_whole(directory / "report.html", to_html(document, told))
+    plots = directory / "plots"
+    if plots.is_symlink():
+        raise GnetError(f"{plots}: it is a link to elsewhere; pictures are written into a folder of the profile itself")
+    plots.mkdir(exist_ok=True)
+    for picture in told.pictures:
+        write_whole(plots / f"{picture.name}.svg", picture.svg)
     return document
 
 
-def _where_time_went(xplane: Path) -> dict[str, Any]:
-    """The trace's tables as plain data, or why it has none."""
-    found: dict[str, Any] = {"step_seconds": profile.step_seconds(xplane), "operations": [], "note": ""}
-    try:
-        table = profile.operation_table(xplane)
-    except GnetError as error:
-        found["note"] = f"There is no table of operations. {error}."
-    else:
-        found |= {"operations": table.to_dict(orient="records"), "note": str(table.attrs["note"])}
-    return found
-
-
-def to_markdown(document: dict[str, Any]) -> str:
+def to_markdown(document: dict[str, Any], told: ProfileView) -> str:
     """The whole report.md of a profile."""
     environment = document["environment"]
     parts = [
-        "**Do not quote the times below as the step's speed:** they were taken under the profiler.",
+        f"**{NOT_TO_QUOTE}**",
         "# Where the time of GoogleNet_2's train step goes",
-        f"On {escape(machine.label(environment, document['device']))}, "
-        f"TensorFlow {environment['tensorflow']['version']}, {document['created']}.",
-        *section({**document, "operations": [_inert(row) for row in document["operations"]]}),
-        f"TensorBoard's Profile page opens the trace: `{tensorboard_line('<this directory>')}`.",
+        f"On {inert(_machine(document))}, {inert(document['created'])}.",
+        *paragraphs(told),
+        *(f"![{inert(picture.description)}](plots/{picture.name}.svg)" for picture in told.pictures),
+        f"TensorBoard's Profile page opens the trace, from this directory: `{tensorboard_line(Path())}`.",
         "## Environment",
         environment_table(environment),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _inert(row: dict[str, Any]) -> dict[str, Any]:
-    """An operation whose name is no Markdown. Its underscores stay: they are inside words or before them."""
-    return {**row, "operation": escape(str(row["operation"])).replace("\\_", "_")}
-
-
-def section(document: dict[str, Any]) -> list[str]:
-    """The answer, the table, what its times are, and what the profiler cost; paragraphs of Markdown."""
-    parts = [f"`{StepConfig.from_dict(document['config']).name}`: {answer(document)}"]
-    if document["operations"]:
-        parts += [profile.operation_markdown(pd.DataFrame(document["operations"])), escape(document["note"])]
-    parts.append(overhead_line(document))
-    return [*parts, *(f"- {escape(warning)}" for warning in document["trace"]["warnings"])]
-
-
-def to_terminal(document: dict[str, Any], directory: Path) -> str:
-    parts = [part.replace("**", "") for part in section(document)]
-    parts += [f"Report: {directory / 'report.md'}", f"Trace: {tensorboard_line(str(directory))}"]
-    return "\n\n".join(parts)
-
-
-def answer(document: dict[str, Any]) -> str:
-    """Where the time went, in a sentence."""
-    if not document["operations"]:
-        return str(document["note"])
-    first = document["operations"][:3]
-    named = ", ".join(f"{row['operation'].strip('_')} {row['share']:.0%}" for row in first)
-    return f"**{sum(row['share'] for row in first):.0%} of the time inside operations** goes to {named}."
-
-
-def overhead_line(document: dict[str, Any]) -> str:
-    """What the profiler cost, as the trace's own run saw it."""
-    trace = document["trace"]
-    without = statistics.median(trace["untraced_step_seconds"])
-    overhead = trace["overhead_seconds"] / without
-    steps = len(trace["traced_step_seconds"])
-    return (
-        f"A step took {without * 1e3:.0f} ms without the profiler and {overhead:+.0%} under it "
-        f"(medians of {steps} steps each, one after the other)."
+def to_html(document: dict[str, Any], told: ProfileView) -> str:
+    """The whole report.html of a profile: one file that needs no other."""
+    return html.render(
+        "profile.html.jinja",
+        told=told,
+        warning=NOT_TO_QUOTE,
+        machine=_machine(document),
+        created=document["created"],
+        tensorboard=tensorboard_line(Path()),
+        environment=_environment_grid(document["environment"]),
+        doubts=machine.warnings(document["environment"]),
     )
 
 
-def tensorboard_line(directory: str) -> str:
+def to_terminal(document: dict[str, Any], directory: Path) -> str:
+    parts = section(document, "simple")
+    parts += [f"Report: {directory / 'report.html'} and report.md", f"Trace: {tensorboard_line(directory)}"]
+    return "\n\n".join(parts)
+
+
+def section(document: dict[str, Any], style: str = "pipe") -> list[str]:
+    """The answer, the tables and the notes as paragraphs: of Markdown, or in another of tabulate's styles plain text.
+
+    Raises GnetError naming the field that is missing or wrong in a profile.json.
+    """
+    return paragraphs(view(document), style)
+
+
+def paragraphs(told: ProfileView, style: str = "pipe") -> list[str]:
+    """The same of what was viewed already."""
+    in_markdown = style == "pipe"
+    protect: Callable[[object], str] = inert if in_markdown else plain
+    parts = [f"{code(told.case)}: **{protect(told.answer)}**" if in_markdown else f"{told.case}: {plain(told.answer)}"]
+    for heading, each in told.grids:
+        parts += [f"**{protect(heading)}**" if in_markdown else f"{heading}:", in_style(each, style)]
+    return [*parts, "\n".join(f"- {protect(note)}" for note in told.notes)]
+
+
+def _environment_grid(environment: dict[str, Any]) -> Grid:
+    columns = [
+        Column[tuple[str, str]]("what", lambda line: line[0], text=True),
+        Column[tuple[str, str]]("value", lambda line: line[1], text=True),
+    ]
+    return grid(columns, machine.as_lines(environment), "Environment")
+
+
+def _machine(document: dict[str, Any]) -> str:
+    environment = document["environment"]
+    return f"{machine.label(environment, document['device'])}, TensorFlow {environment['tensorflow']['version']}"
+
+
+def tensorboard_line(directory: Path) -> str:
     """The command that shows the trace."""
-    return f"tensorboard --logdir {directory}/traces"
+    return f"tensorboard --logdir {shlex.quote(str(directory / 'traces'))}"

@@ -25,6 +25,9 @@ PROFILE_FILE = "profile.json"
 AA_SUITE = "aa"
 """The suite that compares identical code with itself."""
 
+MOST_FLOP_PER_SECOND = 1e30
+"""That anything in a file can be believed to have done."""
+
 _PROFILE_FIELDS: shapes.Fields = {"created": str, "device": str, "config": dict, "environment": dict, "trace": dict}
 
 
@@ -386,7 +389,7 @@ def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
     for found in document.get("peaks", []):
         for precision, peak in found.items() if isinstance(found, dict) else ():
             value = peak.get("flop_per_second") if isinstance(peak, dict) else None
-            if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+            if isinstance(value, int | float) and 0 < value < MOST_FLOP_PER_SECOND:
                 best[precision] = max(best.get(precision, 0.0), float(value))
     return best
 

@@ -1,4 +1,4 @@
-"""A run's rows and verdicts, said to people and to programs: report.md, the tables as CSV, the terminal and JSON.
+"""A run's rows and verdicts, said to people and to programs: report.html, report.md, CSV, the terminal and JSON.
 
 Pure but for `write`.
 """
@@ -6,40 +6,29 @@ Pure but for `write`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gnet_core import machine
-from gnet_core.answers import DIFFERENT, Sentence, answers, smallest_effects
+from gnet_core import facts, page
+from gnet_core.answers import Sentence, answers, smallest_effects
 from gnet_core.checks import failed_checks
 from gnet_core.comparisons import Family, within
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError
+from gnet_core.drawing import Picture
 from gnet_core.files import write_whole
-from gnet_core.markdown import environment_table
-from gnet_core.profile_report import section as profile_section
-from gnet_core.records import AA_SUITE, Row, Run
-from gnet_core.sections import sections
-from gnet_core.shapes import CASE_NAME
-from gnet_core.tables import code, inert, pairs_table, plain, suite_table
-from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
+from gnet_core.findings import findings
+from gnet_core.plots import plot_of
+from gnet_core.profile_report import paragraphs
+from gnet_core.profile_view import ProfileView, view
+from gnet_core.records import Row, Run
+from gnet_core.sections import Section, sections
+from gnet_core.tables import code, in_style, inert, pairs_table, plain, short_grid, suite_grid
 
-MOST_DISTURBED = 0.2
-"""Of a case's turns. Beyond that its figures are those of a machine that did something else as well."""
-
-HOW_TO_READ = (
-    "`images/s` is the batch size over the mean step of all timed blocks. `± turns` is the standard deviation of those "
-    "blocks within a process, which says nothing about the next process. p50 and p95 are of steps synchronised one by "
-    "one, p95 only from 100 of them. Compile is the first call less a steady step; first step is from TensorFlow "
-    "imported to the end of the first step.",
-    "`×` is a ratio of images/s, taken turn by turn between processes that were alive together, so it need not be the "
-    f"quotient of the two figures beside it. SAME: its whole 95 % interval is within {100 * DEFAULT_MARGIN:g} % of 1. "
-    f"FASTER, SLOWER: the interval leaves out 1 and the estimate is more than {100 * DEFAULT_MARGIN:g} % away, at a "
-    "false discovery rate of 5 % over the table. UNRESOLVED: neither can be said. `smallest effect` is what the "
-    f"comparison would have found {100 * POWER:g} % of the time. Sequential comparisons are of processes timed one "
-    "after the other: the machine's weather is part of them.",
-)
+HTML_FILE = "report.html"
 
 VERDICT_COLUMNS = (
     *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
@@ -47,12 +36,53 @@ VERDICT_COLUMNS = (
 )
 """Of verdicts.csv, in its order."""
 
+_MOST_NAME_CHARACTERS = 120
+"""Of a picture's file."""
+
 
 def write(run: Run) -> None:
-    """Write cases.csv, verdicts.csv and report.md into the run directory, each under a temporary name first."""
+    """Write report.html, report.md, cases.csv, verdicts.csv and plots/ into the run directory.
+
+    Each file gets a temporary name first. Raises GnetError for a plots/ that leads out of the directory.
+    """
+    pictures = {section.name: picture for section in sections(run) if (picture := plot_of(section))}
+    views, failed = profile_views(run)
+    drawn = [*pictures.values(), *(picture for view in views for picture in view.pictures)]
+    _write_pictures(run.directory / "plots", drawn)
     write_whole(run.directory / "cases.csv", to_csv(run))
     write_whole(run.directory / "verdicts.csv", verdicts_to_csv(within(run)))
-    write_whole(run.directory / "report.md", to_markdown(run))
+    write_whole(run.directory / "report.md", to_markdown(run, pictures))
+    write_whole(run.directory / HTML_FILE, page.to_html(run, pictures, views, failed))
+
+
+def _write_pictures(directory: Path, pictures: Sequence[Picture]) -> None:
+    """The pictures as SVG, in place of those of an earlier report."""
+    if directory.is_symlink():
+        raise GnetError(f"{directory}: it is a link to elsewhere; pictures are written into a folder of the run itself")
+    if pictures:
+        directory.mkdir(exist_ok=True)
+    files = {_picture_file(picture): picture.svg for picture in pictures}
+    for name, svg in files.items():
+        write_whole(directory / name, svg)
+    for path in directory.glob("*.svg"):
+        if path.name not in files:
+            path.unlink()
+
+
+def _picture_file(picture: Picture) -> str:
+    return f"{picture.name[:_MOST_NAME_CHARACTERS]}.svg"
+
+
+@functools.lru_cache(maxsize=2)
+def profile_views(run: Run) -> tuple[list[ProfileView], list[str]]:
+    """The run's traces, and why others cannot be told."""
+    views, failed = [], []
+    for document in run.profiles:
+        try:
+            views.append(view(document))
+        except GnetError as error:
+            failed.append(f"A profile.json in traces/ cannot be told: {error}")
+    return views, failed
 
 
 def to_frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -75,12 +105,13 @@ def verdicts_to_csv(families: Iterable[Family]) -> str:
 
 def to_json(run: Run) -> dict[str, Any]:
     """The same rows and verdicts for programs, with the run they belong to."""
-    why = reservations(run)
+    standing = facts.standing(run)
     return {
         "directory": str(run.directory),
         "complete": run.document["complete"],
-        "quotable": not why,
-        "reservations": why,
+        "quotable": standing.quotable,
+        "reservations": facts.reservations(run),
+        "findings": [" ".join(sentence) for sentence in findings(sections(run))],
         "failed_checks": failed_checks(run),
         "environment": run.document["environment"],
         "environments": run.document["environments"],
@@ -92,115 +123,52 @@ def to_json(run: Run) -> dict[str, Any]:
     }
 
 
-def to_markdown(run: Run) -> str:
-    """The whole report.md."""
-    document, found = run.document, sections(run)
-    version = document["environment"]["machine"]["packages"].get("gnet", machine.UNKNOWN)
-    parts = [
-        quotable_line(run),
-        "# The train step of GoogleNet_2",
-        f"On {inert(machine_line(run))}. Preset {code(document['preset'])}, seed {document['seed']}, "
-        f"started {inert(document['created'])}, gnet {inert(version)}.",
-    ]
+def to_markdown(run: Run, pictures: Mapping[str, Picture] | None = None) -> str:
+    """The whole report.md. `pictures` are by suite and lie in plots/."""
+    found = sections(run)
+    parts = [quotable_line(run), f"# {facts.TITLE}", f"On {inert(facts.machine_line(run))}. {_asked(run)}."]
+    parts += ["## What it comes to", "\n".join(f"- {_in_markdown(sentence)}" for sentence in findings(found))]
     if resolved := smallest_effects(found):
         parts.append(_in_markdown(resolved))
     if broken := failed_checks(run):
         parts += ["## What this report finds wrong with itself", _bullets(map(inert, broken))]
     for section in found:
-        parts += [f"## {inert(section.name)}: {inert(section.suite['question'])}"]
-        parts += [_bullets(map(_in_markdown, answers(section))), suite_table(section, "pipe")]
-    for told in _profiles(run, _operation):
+        parts += _suite(section, (pictures or {}).get(section.name))
+    for told in _profiles(run, "pipe"):
         parts += ["## profile: Where does the time of a step go?", *told]
-    parts += [*HOW_TO_READ, "## Environment", *_environment(run)]
+    parts += ["## Environment", *_environment(run)]
     parts += ["## What was not measured, and why", _unmeasured(run)]
-    parts += ["## What measures a row again", _commands(run)]
+    parts += ["## What measures it again", code(facts.command(run)), _folded("One row at a time", _commands(run))]
+    parts += ["## How to read the tables", "\n".join(_term(*each) for each in facts.HOW_TO_READ)]
     return "\n\n".join(parts) + "\n"
 
 
 def to_terminal(run: Run) -> str:
-    """The answers and tables of the report, for a terminal."""
+    """The answers with their short tables, and last what it comes to, for a terminal."""
     found = sections(run)
-    parts = [plain(machine_line(run))]
+    parts = [plain(facts.machine_line(run))]
     for section in found:
         said = [f"{plain(section.name)}: {plain(section.suite['question'])}"]
         parts.append("\n".join(said + [plain(" ".join(sentence)) for sentence in answers(section)]))
-        parts.append(suite_table(section, "simple"))
+        parts.append(_short_table(section, "simple"))
     parts += [plain(f"{row.case}: {row.status}: {row.note}") for row in run.rows if row.status != "ok"]
     parts += [plain(f"{case}: {reason}") for case, reason in run.unmeasured]
-    for told in _profiles(run, plain):
-        parts += [part.replace("**", "") for part in told]
+    for told in _profiles(run, "simple"):
+        parts += told
+    parts.append("\n".join(f"- {plain(' '.join(sentence))}" for sentence in findings(found)))
     if resolved := smallest_effects(found):
         parts.append(plain(" ".join(resolved)))
     parts.append(quotable_line(run, plain).replace("**", ""))
     return "\n\n".join(parts)
 
 
-def machine_line(run: Run) -> str:
-    """The machine and its TensorFlow in one line."""
-    environment = run.document["environment"]
-    label = machine.label(environment, run.document["device"])
-    return f"{label}, TensorFlow {environment['tensorflow']['version']}"
-
-
 def quotable_line(run: Run, protect: Callable[[object], str] = inert) -> str:
     """Whether the run's figures may be quoted, and if not, why."""
-    why = reservations(run)
-    if why:
-        return f"**Do not quote these figures:** {'; '.join(map(protect, why))}."
-    sequential = [each for family in within(run) for each in family.comparisons.values() if each.mode == "sequential"]
-    told = "**These figures may be quoted**, each with its machine, its configuration and its interval."
-    if sequential:
-        are = "comparison is" if len(sequential) == 1 else "comparisons are"
-        told += f" {len(sequential)} {are} sequential: say so beside the ratio."
-    return told
-
-
-def reservations(run: Run) -> list[str]:
-    """Every reason against quoting the run's figures. (That no A/A comparison was run is none.)"""
-    measured = [row for row in run.rows if row.status == "ok"]
-    why = []
-    if run.document["preset"] == "smoke":
-        why.append("the preset smoke only shows that everything works, it measures nothing")
-    if not run.document["complete"]:
-        why.append("the run was interrupted")
-    if not measured:
-        why.append("nothing was measured")
-    elif (fewest := min(row.replicates for row in measured)) < LEAST_PROCESSES:
-        processes = "one process" if fewest == 1 else f"{fewest} processes"
-        why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
-    return [*why, *_reservations_of_rows(measured), *_reservations_of_verdicts(run)]
-
-
-def _reservations_of_rows(measured: list[Row]) -> list[str]:
-    doubts = {
-        "a loss was not finite, and speed counts only at equal work": lambda row: not row.finite,
-        "other losses than float32's, and speed counts only at equal work": lambda row: row.equal_work is False,
-        "every step was delayed to test the suite": lambda row: row.delay_seconds,
-        "no steady state, its time still changed over the run": lambda row: row.drift is not None,
-        f"more than {MOST_DISTURBED:.0%} of its turns were disturbed": _disturbed,
-    }
-    found = {why: [row.case for row in measured if applies(row)] for why, applies in doubts.items()}
-    return [f"{why} ({_listed(cases)})" for why, cases in found.items() if cases]
-
-
-def _reservations_of_verdicts(run: Run) -> list[str]:
-    why = []
-    for family in within(run):
-        if family.suite == AA_SUITE:
-            odd = [each for each in family.comparisons.values() if each.verdict in DIFFERENT]
-            why += [f"identical code against itself came out {each.verdict}" for each in odd]
-    if broken := failed_checks(run):
-        why.append(f"{len(broken)} of the report's own checks failed, of which the first: {broken[0].rstrip('.')}")
-    return why
-
-
-def _disturbed(row: Row) -> bool:
-    return row.disturbed_turns > MOST_DISTURBED * (row.samples + row.voided_samples)
-
-
-def _listed(cases: list[str], most: int = 3) -> str:
-    more = f" and {len(cases) - most} more" if len(cases) > most else ""
-    return ", ".join(cases[:most]) + more
+    standing = facts.standing(run)
+    told = [protect(each) for each in standing.rest]
+    if standing.quotable:
+        return f"**{standing.point}**, {'. '.join(told)}."
+    return f"**{standing.point}** {'; '.join(told)}."
 
 
 def failures(run: Run) -> list[Row]:
@@ -221,6 +189,32 @@ def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:
     )
 
 
+def _suite(section: Section, picture: Picture | None) -> list[str]:
+    """The question, its answers, the picture, the columns that answer it, and all the others folded."""
+    parts = [f"## {inert(section.name)}: {inert(section.suite['question'])}"]
+    parts.append(_bullets(map(_in_markdown, answers(section))))
+    if picture:
+        parts.append(f"![{inert(picture.description)}](plots/{_picture_file(picture)})")
+    return [*parts, _short_table(section, "pipe"), _folded("All columns", in_style(suite_grid(section), "pipe"))]
+
+
+def _short_table(section: Section, style: str) -> str:
+    """The columns that answer the question, below what all rows share."""
+    short = short_grid(section)
+    protect = inert if style == "pipe" else plain
+    above = f"All with {protect(short.shared)}:\n\n" if short.shared else ""
+    return f"{above}{in_style(short, style)}"
+
+
+def _folded(summary: str, table: str) -> str:
+    """A table that a code host shows when it is asked for."""
+    return f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
+
+
+def _asked(run: Run) -> str:
+    return inert(facts.asked_line(run))
+
+
 def _in_markdown(sentence: Sentence) -> str:
     return f"**{inert(sentence.point)}** {inert(sentence.rest)}"
 
@@ -230,63 +224,38 @@ def _bullets(lines: Iterable[str]) -> str:
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
 
 
-def _profiles(run: Run, protect: Callable[[object], str]) -> Iterable[list[str]]:
-    """What each trace tells; a profile.json that is none is told in words."""
-    for document in run.profiles:
-        try:
-            if not CASE_NAME.fullmatch(StepConfig.from_dict(document["config"]).name):
-                raise ValueError("config")
-            operations = [{**row, "operation": protect(row["operation"])} for row in document["operations"]]
-            yield profile_section({**document, "operations": operations})
-        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as error:
-            yield [protect(f"A profile.json in traces/ cannot be told: field missing or wrong: {error}")]
+def _term(term: str, meaning: str) -> str:
+    return f"- **{inert(term)}**: {inert(meaning)}"
 
 
-def _operation(name: object) -> str:
-    """An operation's name for Markdown. Its underscores stay: they are inside words or before them."""
-    return inert(name).replace("\\_", "_")
+def _profiles(run: Run, style: str) -> list[list[str]]:
+    """What each trace tells, and why others cannot be told, in a style of tabulate's."""
+    views, failed = profile_views(run)
+    protect = inert if style == "pipe" else plain
+    return [*(paragraphs(told, style) for told in views), *([protect(each)] for each in failed)]
 
 
 def _environment(run: Run) -> list[str]:
-    """The machine and its software, in what the run's sources differ, and the peaks that were measured."""
-    document = run.document
-    parts = [environment_table(document["environment"])]
-    (first, base), *others = document["environments"].items() or [("", document["environment"])]
-    for name, environment in others:
-        if differing := machine.differences(base, environment):
-            parts.append(f"From {code(first)} to {code(name)} these differ:")
-            parts.append("\n".join(f"- {inert(difference)}" for difference in differing))
-    return [*parts, *_peaks(document)]
-
-
-def _peaks(document: Mapping[str, Any]) -> list[str]:
-    """The best of the run's passes by precision, which MFU is a share of."""
-    best: dict[str, tuple[float, str]] = {}
-    errors = []
-    for found in document.get("peaks", []):
-        for precision, peak in found.items() if isinstance(found, dict) else ():
-            value = peak.get("flop_per_second") if isinstance(peak, dict) else None
-            if isinstance(value, int | float) and value > best.get(precision, (0.0, ""))[0]:
-                best[precision] = float(value), str(peak.get("operation", machine.UNKNOWN))
-            elif precision == "error":
-                errors.append(f"- A measurement of the device's peaks failed: {inert(peak)}")
-    parts = ["\n".join(dict.fromkeys(errors))] if errors else []
-    if best:
-        lines = [(inert(name), f"{value / 1e12:.3g}", inert(told)) for name, (value, told) in best.items()]
+    """The machine and its software, what speaks against it, in what the run's sources differ, and the peaks."""
+    parts = [in_style(facts.environment(run), "pipe"), *(f"- {inert(caveat)}" for caveat in facts.caveats(run))]
+    for heading, differing in facts.environment_differences(run):
+        parts += [inert(heading), "\n".join(f"- {inert(difference)}" for difference in differing)]
+    if failed := facts.failed_peaks(run):
+        parts.append("\n".join(f"- {inert(each)}" for each in failed))
+    peaks = facts.peaks(run)
+    if peaks.rows:
         parts.append(
             "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
         )
-        parts.append(pairs_table(lines, ("precision", "TFLOP/s", "fastest operation")))
+        parts.append(in_style(peaks, "pipe"))
     return parts
 
 
 def _unmeasured(run: Run) -> str:
-    lines = [f"- {code(row.case)}: {inert(row.status)}, {inert(row.note)}" for row in run.rows if row.status != "ok"]
-    lines += [f"- {code(case)}: {inert(reason)}" for case, reason in run.unmeasured]
-    if note := run.document.get("profile_note"):
-        lines.append(f"- A trace: {inert(note)}")
-    return "\n".join(lines) or "Everything was measured."
+    return (
+        "\n".join(f"- {code(what)}: {inert(why)}" for what, why in facts.unmeasured(run)) or "Everything was measured."
+    )
 
 
 def _commands(run: Run) -> str:
-    return pairs_table([(code(row.case), code(row.command)) for row in run.rows], ("case", "command"))
+    return pairs_table([(code(case), code(command)) for case, command in facts.commands(run).rows], ("case", "command"))

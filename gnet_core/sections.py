@@ -51,8 +51,8 @@ class Section:
         base = self.suite["base"]
         return base if isinstance(base, str) else f"{self.varies} {base}"
 
-    def named(self, row: Row) -> str:
-        """The row by its axes, but for the one that the suite varies."""
+    def named(self, row: Row, *, whole: bool = False) -> str:
+        """The row by its axes, but for the one that the suite varies, unless the whole is asked for."""
         config = self.run.configs[row.case]
         words = {"execution": row.execution, "precision": row.precision, "batch_size": f"batch {row.batch_size}"}
         for field in _NAMED_FIELDS:
@@ -61,7 +61,7 @@ class Section:
                 words[field] = f"{field} {value}"
         if row.source:
             words["source"] = f"from {row.source}"
-        return ", ".join(word for field, word in words.items() if field != self.varies)
+        return ", ".join(word for field, word in words.items() if whole or field != self.varies)
 
 
 def sections(run: Run) -> list[Section]:

@@ -169,11 +169,12 @@ def _make_objective(config: StepConfig) -> Callable[[Tensor, Sequence[Tensor]], 
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
 
     def objective(labels: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        loss = crossentropy(labels, outputs[0])
-        if config.trains_classifiers:
-            _, class_1, class_2 = outputs
-            loss += config.aux_weight * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
-        return loss
+        with tf.name_scope("loss"):  # so that a profile can tell it apart
+            loss = crossentropy(labels, outputs[0])
+            if config.trains_classifiers:
+                _, class_1, class_2 = outputs
+                loss += config.aux_weight * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
+            return loss
 
     return objective
 
@@ -184,6 +185,7 @@ def _make_metrics() -> list[Any]:
 
 def _update_metrics(metrics: list[Any], loss: Tensor, labels: Tensor, logits: Tensor) -> StepResult:
     mean_loss, accuracy = metrics
-    mean_loss.update_state(loss)
-    accuracy.update_state(labels, logits)
-    return StepResult(loss, mean_loss.result(), accuracy.result())
+    with tf.name_scope("metrics"):  # so that a profile can tell them apart
+        mean_loss.update_state(loss)
+        accuracy.update_state(labels, logits)
+        return StepResult(loss, mean_loss.result(), accuracy.result())

@@ -31,10 +31,17 @@ class Column(Generic[Item]):
     text: bool = False
 
 
+_TURNS = Column[Row]("± turns", lambda row: number(row.turn_spread, "{:.1%}"))
+_MEMORY = Column[Row]("peak GiB", lambda row: number(row.peak_memory_bytes and row.peak_memory_bytes / 2**30, "{:.2f}"))
+
+
 def plain(text: object) -> str:
     """Text from a run in one line without control characters, cut where it is endless."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}…"
+    whole = str(text)
+    start = whole[: 10 * MOST_CHARACTERS]  # of megabytes the rest need not be looked at
+    line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
+    ends = len(start) == len(whole) and len(line) <= MOST_CHARACTERS
+    return line if ends else f"{line[:MOST_CHARACTERS]}…"
 
 
 def inert(text: object) -> str:
@@ -47,37 +54,83 @@ def code(text: object) -> str:
     return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
 
 
-def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
-    """A line an item, in tabulate's `style`; a column that no item fills is left out."""
-    protect = inert if style == "pipe" else plain
-    filled = [(column, cells) for column in columns if any(cells := [protect(column.cell(item)) for item in items])]
-    return tabulate(
-        list(zip(*(cells for _, cells in filled), strict=True)),
-        headers=[protect(column.heading) for column, _ in filled],
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=["left" if column.text else "right" for column, _ in filled],
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table in plain text: harmless in a terminal, to be escaped elsewhere."""
+
+    caption: str
+    headings: list[str]
+    text: list[bool]
+    """Of each column, whether it is text and so begins at the left."""
+    rows: list[tuple[str, ...]]
+    shared: str = ""
+    """What is the same in all rows and so has no column."""
+
+
+def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = "") -> Grid:
+    """A line an item; a column that no item fills is left out."""
+    filled = [(column, cells) for column in columns if any(cells := [plain(column.cell(item)) for item in items])]
+    return Grid(
+        caption=plain(caption),
+        headings=[plain(column.heading) for column, _ in filled],
+        text=[column.text for column, _ in filled],
+        rows=list(zip(*(cells for _, cells in filled), strict=True)),
     )
 
 
-def suite_table(section: Section, style: str) -> str:
-    """The suite's rows with what they are compared to."""
-    return table(_columns(section), section.rows, style)
+def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
+    """The grid of these in tabulate's `style`."""
+    return in_style(grid(columns, items), style)
+
+
+def in_style(told: Grid, style: str) -> str:
+    """A grid in tabulate's `style`, of which "pipe" is Markdown, where nothing in it is markup."""
+    protect = inert if style == "pipe" else plain
+    return tabulate(
+        [[protect(cell) for cell in row] for row in told.rows],
+        headers=[protect(heading) for heading in told.headings],
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=["left" if text else "right" for text in told.text],
+    )
+
+
+def suite_grid(section: Section) -> Grid:
+    """All that is known of the suite's rows, with what they are compared to."""
+    return grid(_columns(section), section.rows, f"{section.name}, all columns")
+
+
+def short_grid(section: Section) -> Grid:
+    """The handful of columns that answer the suite's question; what all rows share is told once."""
+    shared, varied = _shared_axes(section)
+    columns = [
+        *varied,
+        *_speed_columns(),
+        *([] if any(map(speed_interval, section.rows)) else [_TURNS]),
+        *_comparison_columns(section)[:3],
+        *([] if section.comparisons and section.varies != "part" else _cost_columns()),
+        Column("status", lambda row: row.status if row.status != "ok" else "", text=True),
+    ]
+    return dataclasses.replace(grid(columns, section.rows, section.name), shared=plain(shared))
+
+
+def _shared_axes(section: Section) -> tuple[str, list[Column[Row]]]:
+    """In words the axes that have one value in all rows, and the others; of a single row the first is a column."""
+    shared, varied = [], []
+    for axis in _axes(section):
+        (first, *others) = [axis.cell(row) for row in section.rows]
+        if others and first and set(others) == {first}:
+            shared.append(f"{axis.heading} {first}")
+        else:
+            varied.append(axis)
+    return ", ".join(shared), varied
 
 
 def _columns(section: Section) -> list[Column[Row]]:
-    varied = {"part": "part", "aux_weight": "auxiliary weight"}.get(section.varies or "")
-    sources = [Column[Row]("source", lambda row: row.source, text=True)]
     return [
-        Column("execution", lambda row: row.execution, text=True),
-        Column("precision", lambda row: row.precision, text=True),
-        Column("batch", lambda row: str(row.batch_size)),
-        *([Column[Row](varied, section.value, text=True)] if varied else []),
-        Column("data", lambda row: row.data if row.data != "synthetic" else "", text=True),
-        *sources,
-        Column("images/s", lambda row: number(row.images_per_second, "{:.1f}")),
-        Column("95 % interval", _interval),
-        Column("± turns", lambda row: number(row.turn_spread, "{:.1%}")),
+        *_axes(section),
+        *_speed_columns(),
+        _TURNS,
         Column("ms a step", lambda row: milliseconds(row.step_seconds)),
         Column("p50 ms", lambda row: milliseconds(row.step_seconds_p50)),
         Column("p95 ms", lambda row: milliseconds(row.step_seconds_p95)),
@@ -87,11 +140,39 @@ def _columns(section: Section) -> list[Column[Row]]:
         Column("trace s", lambda row: number(row.trace_seconds, "{:.1f}")),
         Column("compile s", lambda row: number(row.compile_seconds, "{:.1f}")),
         Column("first step s", lambda row: number(row.first_step_seconds, "{:.1f}")),
-        Column("peak GiB", lambda row: number(row.peak_memory_bytes and row.peak_memory_bytes / 2**30, "{:.2f}")),
+        _MEMORY,
         Column("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
         Column("disturbed", _disturbed, text=True),
         Column("status", lambda row: row.status, text=True),
         Column("note", lambda row: row.note, text=True),
+    ]
+
+
+def _axes(section: Section) -> list[Column[Row]]:
+    varied = {"part": "part", "aux_weight": "auxiliary weight"}.get(section.varies or "")
+    return [
+        Column("execution", lambda row: row.execution, text=True),
+        Column("precision", lambda row: row.precision, text=True),
+        Column("batch", lambda row: str(row.batch_size)),
+        *([Column[Row](varied, section.value, text=True)] if varied else []),
+        Column("data", lambda row: row.data if row.data != "synthetic" else "", text=True),
+        Column("source", lambda row: row.source, text=True),
+    ]
+
+
+def _speed_columns() -> list[Column[Row]]:
+    return [
+        Column("images/s", lambda row: number(row.images_per_second, "{:.1f}")),
+        Column("95 % interval", speed_interval),
+    ]
+
+
+def _cost_columns() -> list[Column[Row]]:
+    """What a step takes, where no ratio says it."""
+    return [
+        Column("ms a step", lambda row: milliseconds(row.step_seconds)),
+        Column("MFU", lambda row: number(row.mfu, "{:.1%}")),
+        _MEMORY,
     ]
 
 
@@ -165,7 +246,8 @@ def _disturbed(row: Row) -> str:
     return f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else ""
 
 
-def _interval(row: Row) -> str:
+def speed_interval(row: Row) -> str:
+    """Of images/s, at 95 %; empty where there are too few processes for one."""
     if row.images_per_second_ci_low is None or row.images_per_second_ci_high is None:
         return ""
     return f"{row.images_per_second_ci_low:.1f}–{row.images_per_second_ci_high:.1f}"

@@ -1,15 +1,23 @@
 """Two runs side by side: verdicts, what they have to be read with, and the gate."""
 
 import copy
+import csv
+import io
+import itertools
 import json
+import math
+import re
 import shutil
 import sys
+from html.parser import HTMLParser
 
 import pytest
 
 from gnet_core import cli, compare_report, records
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.markdown import escape
 from tests.conftest import RunDirectory
+from tests.svg import outside_references
 
 GRAPH, XLA, EAGER = (StepConfig(batch_size=8, execution=execution) for execution in ("graph", "xla", "eager"))
 
@@ -247,3 +255,282 @@ def test_a_difference_in_hardware_is_an_error_of_the_library_too(base, new):
     new.write()
     with pytest.raises(GnetError, match="cores: 4 → 2"):
         compared(base, new)
+
+
+# --out: what is written beside what is printed
+
+
+class Page(HTMLParser):
+    """What a reader of the page gets, and what its markup says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        self.text.append(text)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def written(gnet, base, new, tmp_path):
+    """Compares BASE with NEW and gives the directory that was written."""
+
+    def write(*words, out="out"):
+        status, _, err = gnet(base.path, new.path, "--out", tmp_path / out, *words)
+        assert (status, err) == (0, "")
+        return tmp_path / out
+
+    return write
+
+
+def page_of(directory):
+    return Page((directory / "compare.html").read_text(encoding="utf-8"))
+
+
+def test_with_out_it_prints_the_same_and_where_the_page_is(gnet, base, new, tmp_path):
+    printed = gnet(base.path, new.path)[1]
+    assert gnet(base.path, new.path, "--out", tmp_path / "a" / "b") == (
+        0,
+        f"{printed}\nReport: {tmp_path}/a/b/compare.html\n",
+        "",
+    )
+    files = sorted(str(path.relative_to(tmp_path / "a" / "b")) for path in (tmp_path / "a" / "b").rglob("*"))
+    assert files == ["compare.html", "compare.md", "comparison.csv", "plots", "plots/forest.svg"]
+
+
+def test_json_stays_one_document_also_with_out(gnet, base, new, tmp_path):
+    alone = gnet(base.path, new.path, "--json")[1]
+    assert gnet(base.path, new.path, "--json", "--out", tmp_path / "out")[1] == alone
+    assert (tmp_path / "out" / "compare.html").exists()
+
+
+def test_a_directory_with_files_in_it_is_not_written_into(gnet, base, new, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    refused(gnet(base.path, new.path, "--out", tmp_path / "full"), f"out: {tmp_path}/full has files in it already")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+def test_a_gate_that_fails_is_in_the_documents_too(gnet, base, new, tmp_path):
+    assert gnet(base.path, new.path, "--out", tmp_path / "out", "--fail-on", "slower")[0] == 1
+    said = f"slower: {GRAPH.name}"
+    assert f"## Gates that failed\n\n- {said}\n" in (tmp_path / "out" / "compare.md").read_text()
+    assert said in "".join(page_of(tmp_path / "out").text)
+
+
+def test_the_whole_of_the_markdown(written, base, new):
+    new.document["environment"]["tensorflow"]["version"] = "2.19.0"
+    new.write()
+    machine = "Test Processor, 8 of 8 threads, 16 GiB, TensorFlow"
+    text = (written() / "compare.md").read_text()
+    lines = re.sub(r" *\| *", "|", re.sub(r"\|[:-][-|:]*\|\n", "", text))
+    assert (
+        lines
+        == f"""\
+# Two runs compared
+
+Of 2 cases NEW is SLOWER in 1, UNRESOLVED in 1; furthest from BASE is graph, 0.833× (0.831–0.835), timed one after the \
+other.
+
+|what|BASE|NEW|
+|directory|{escape(str(base.path))}|{escape(str(new.path))}|
+|machine|{machine} 2.21.0|{machine} 2.19.0|
+|commit|0123456789abcdef|0123456789abcdef|
+|started|2026-01-02T03:04:05+00:00|2026-01-02T03:04:05+00:00|
+|preset|quick|quick|
+|seed|0|0|
+
+## Verdicts
+
+![Ratios of images a second on a log axis, margin ±2 %. graph: 0.833× (0.831–0.835) SLOWER; \
+xla: 1.00× (0.93–1.08) UNRESOLVED.](plots/forest.svg)
+
+|case|BASE images/s|NEW images/s|× BASE|95 % of ×|verdict|margin|smallest effect|mode|processes|
+|{GRAPH.name}|8.0|6.7|0.833|0.831–0.835|SLOWER|2.0%|2.1%|sequential|3+3|
+|{XLA.name}|4.0|4.0|1.00|0.93–1.08|UNRESOLVED|2.0%|11%|sequential|3+3|
+
+- {XLA.name}: The interval holds 1 and reaches beyond the margin of 2 %; about 25 more processes a side, each in a \
+cohort of its own, would probably tell.
+
+## How far to trust them
+
+The two runs were timed one after the other: the machine's weather between them is part of every ratio. Where its \
+speed wanders, two runs of the same code are told apart in about one comparison of six. \
+gnet bench --against REV compares two revisions in turns, which takes it out.
+
+Processes of identical code in BASE differed by 0.1% one after the other (standard deviation).
+
+Processes of identical code in NEW differed by 1.7% one after the other (standard deviation).
+
+## No figures in NEW for
+
+- {EAGER.name}: failed, because
+
+## Only NEW has figures for
+
+- graph-float32-b16-i224-synthetic-cpu
+
+## The environments differ
+
+|what|BASE|NEW|kind|
+|TensorFlow|2.21.0|2.19.0|software|
+"""
+    )
+
+
+def test_environments_that_do_not_differ_are_said_to_be_alike(written, new):
+    assert compare_report.ALIKE in (written() / "compare.md").read_text()
+    assert compare_report.ALIKE in "".join(page_of(written(out="again")).text)
+    new.document["environment"]["tensorflow"]["version"] = "2.19.0"
+    new.write()
+    assert compare_report.ALIKE not in (written(out="other") / "compare.md").read_text()
+
+
+def test_what_only_new_has_says_why_base_has_not(written, base):
+    base.add(StepConfig(batch_size=16), status="oom", note="full")
+    assert "\n- graph-float32-b16-i224-synthetic-cpu: oom, full\n" in (written() / "compare.md").read_text()
+
+
+def test_the_csv_has_a_line_a_case_with_both_speeds(written):
+    lines = list(csv.DictReader(io.StringIO((written() / "comparison.csv").read_text())))
+    assert list(lines[0])[:7] == [
+        *("case", "base_images_per_second", "new_images_per_second", "verdict", "ratio", "low", "high")
+    ]
+    assert [(line["case"], line["base_images_per_second"], line["verdict"]) for line in lines] == [
+        (GRAPH.name, "8.0", "SLOWER"),
+        (XLA.name, "4.0", "UNRESOLVED"),
+    ]
+
+
+def test_the_page_needs_nothing_but_itself(written):
+    page = page_of(written())
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "img", "base", "form")
+        for name, value in attributes.items():
+            if name.rpartition(":")[2] in ("src", "href", "action", "srcset", "data"):
+                assert value.startswith(("#", "data:")), (tag, name, value)
+            assert not name.startswith("on")
+    text = (written(out="again") / "compare.html").read_text()
+    assert "url(" not in text.replace("url(#", "")
+    assert "@import" not in text
+
+
+def test_the_page_holds_every_case_and_all_that_the_terminal_says(gnet, written, base, new):
+    said = " ".join("".join(page_of(written()).text).split())
+    for case in (GRAPH, XLA, EAGER, StepConfig(batch_size=16)):
+        assert case.name in said
+    for line in gnet(base.path, new.path)[1].splitlines():
+        if line and not line.startswith(("BASE ", "NEW ", "case ", "---", "graph-", "xla-")):
+            assert line.strip().rstrip(":") in said, line
+
+
+def test_headings_and_pictures_can_be_used_by_a_screen_reader(written):
+    page = page_of(written())
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert page.all("svg")
+    for picture in page.all("svg"):
+        assert picture["role"] == "img"
+        assert "0.833×" in picture["aria-label"]
+    assert page.all("html") == [{"lang": "en"}]
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_plot_is_a_picture_of_its_own_and_the_same_each_time(written):
+    first, second = (written(out=out) for out in ("one", "two"))
+    svg = (first / "plots" / "forest.svg").read_bytes()
+    assert svg == (second / "plots" / "forest.svg").read_bytes()
+    assert outside_references(svg) == []
+    names = ("compare.html", "compare.md", "comparison.csv")
+    assert [(first / name).read_bytes() for name in names] == [(second / name).read_bytes() for name in names]
+
+
+HOSTILE = "</svg></table><script>alert(1)</script>|`b`\n# [x](http://y)\x1b[2J"
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "x" * 2**20, HOSTILE * 2**14])
+def test_hostile_text_is_inert_in_every_file(written, new, text):
+    document = new.document
+    document["preset"] = text
+    document["environment"]["tensorflow"]["git"] = text
+    document["environment"]["machine"] |= {"commit": text, "environment_variables": {"TF_X": text}}
+    document["cases"][2]["note"] = text
+    document["cases"][2]["config"]["data"] = text
+    new.write()
+    out = written()
+    whole = (out / "compare.html").read_text()
+    page = Page(whole)
+    assert not page.all("script")
+    assert len(page.all("svg")) == whole.count("</svg>") == 1
+    assert not [link for link in page.all("a") if link.get("href", "").startswith("http")]
+    markdown = (out / "compare.md").read_text()
+    assert "<script" not in markdown.replace(r"\<script", "")
+    assert "[x](" not in markdown.replace(r"\[x\](", "")
+    for path in out.rglob("*.*"):
+        assert "\x1b" not in path.read_text()
+        assert path.stat().st_size < 200_000
+
+
+def told(gnet, *words):
+    status, out, err = gnet(*words)
+    assert (status, err) == (0, "")
+    return out
+
+
+def runs_of(tmp_path, environment, step_seconds):
+    """Separate runs of one case, each of three processes that agree with each other far better than the runs do."""
+    found = []
+    for number, seconds in enumerate(step_seconds):
+        directory = RunDirectory(tmp_path / f"run {number}", environment)
+        directory.document["created"] = f"2026-01-02T03:04:0{number}+00:00"
+        directory.add(
+            GRAPH, *([2 * seconds * each] * 2 for each in (0.999, 1.0, 1.001)), run=directory.document["created"]
+        )
+        found.append(directory)
+    return found
+
+
+def test_with_several_runs_of_the_base_each_run_counts_once(gnet, tmp_path, environment):
+    *bases, alike, other = runs_of(tmp_path, environment, [1.0, 1.05, 0.95, 1.04, 1.6])
+    words = [bases[0].path, alike.path, "--json"]
+    (single,) = json.loads(told(gnet, *words))["comparisons"]
+    assert single["verdict"] == "SLOWER"
+    words += ["--like-base", bases[1].path, "--like-base", bases[2].path]
+    (found,) = json.loads(told(gnet, *words))["comparisons"]
+    # 1.00, 1.05 and 0.95 s against 1.04 s: standard deviation 5 %, so 5 % × sqrt(1 + 1/3) of error and 2 degrees.
+    assert (found["verdict"], found["base_processes"], found["variant_processes"]) == ("UNRESOLVED", 9, 3)
+    assert found["spread"] == pytest.approx(0.05, rel=0.01)
+    assert math.log(found["high"] / found["low"]) == pytest.approx(2 * 4.303 * 0.05 * math.sqrt(4 / 3), rel=0.01)
+    words[1] = other.path
+    document = json.loads(told(gnet, *words))
+    assert document["comparisons"][0]["verdict"] == "SLOWER"
+    assert document["like_base"] == [str(base.path) for base in bases[1:]]
+    said = told(gnet, *(word for word in words if word != "--json"))
+    assert "Each run counts once: how far the 3 runs of BASE are from each other" in said
+    assert "told apart in about one comparison of six" not in said
+
+
+def test_two_runs_of_the_base_are_too_few(gnet, tmp_path, environment):
+    bases = runs_of(tmp_path, environment, [1.0, 1.05, 1.6])
+    said = told(gnet, bases[0].path, bases[2].path, "--like-base", bases[1].path)
+    assert "2 runs of base; how far separate runs differ takes at least 3." in said
+
+
+def test_a_run_that_is_not_like_the_base_is_refused_by_what_differs(gnet, tmp_path, environment):
+    base, new, other = runs_of(tmp_path, environment, [1.0, 1.05, 1.1])
+    refused(gnet(base.path, new.path, "--like-base", base.path), "like_base", "is the same run as")
+    other.document["environments"] = {"": copy.deepcopy(environment)}
+    other.document["environments"][""]["tensorflow"]["version"] = "2.19.1"
+    other.write()
+    refused(gnet(base.path, new.path, "--like-base", other.path), "like_base", "TensorFlow: 2.21.0 → 2.19.1")

@@ -1,0 +1,191 @@
+"""Figures as SVG: one look for every plot, colours that the colour-blind can tell apart, on light and on dark pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+INK = "#1a1b1c"
+"""Of text, axes and whatever belongs to no series, so that a page can put its own colour in its place."""
+
+FAINT = "#d8d9da"
+"""Of grid lines and bands, likewise."""
+
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
+"""Okabe & Ito, "Color Universal Design" (2008), and a grey: in the order in which series take them."""
+
+WIDTH_INCHES = 6.4
+
+MOST_DESCRIBED = 600
+"""Characters of a description: a screen reader says them all."""
+
+_MOST_TITLE = 200
+_TITLE_CHARACTERS = 60
+"""Of a line of the title."""
+_TITLE_LINE_INCHES = 0.2
+
+_POINTS = 10
+"""Of all text but the title, which is larger by one: on a telephone the width shrinks to three quarters."""
+
+_AROUND_INCHES = 1.15
+"""Of title, axis and its label."""
+_LINE_INCHES, _ROW_INCHES = 0.29, 0.155
+"""Of a line of data, and of each further row of its label."""
+
+_FONT = "DejaVu Sans"
+"""The one that matplotlib brings, so that a picture is the same everywhere."""
+_NO_GLYPH = "□"
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and is small
+    "font.family": ["sans-serif"],
+    "font.sans-serif": [_FONT],
+    "font.size": _POINTS,
+    **dict.fromkeys(("axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), _POINTS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    "text.parse_math": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A plot, drawn."""
+
+    name: str
+    """Of its file, without an ending: letters, digits and hyphens."""
+    title: str
+    """Its finding, in a sentence."""
+    description: str
+    """What it shows, for those who do not see it."""
+    svg: str
+    """A whole document, on white."""
+
+    @property
+    def inline(self) -> str:
+        """The same inside an HTML page, in the page's own colours: --ink, --faint and --series-1, -2, …"""
+        svg = self.svg[self.svg.index("<svg") :].replace(INK, "currentColor").replace(FAINT, f"var(--faint,{FAINT})")
+        for number, colour in enumerate(COLOURS, start=1):
+            svg = svg.replace(colour, f"var(--series-{number},{colour})")
+        svg = svg.replace(_BACKGROUND, "", 1)
+        # What has a name in a page has it alone, whatever other pictures are there.
+        return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
+
+
+_BACKGROUND = '<rect width="100%" height="100%" fill="#ffffff"/>'
+
+
+def draw(
+    name: str, title: str, description: str, paint: Callable[[Any], None], height_inches: float = 3.2, columns: int = 1
+) -> Picture:
+    """Let `paint` draw onto matplotlib's axes (a list of them where there are several columns); return the picture.
+
+    The height is that of a picture with one line of title. Text is plain: no dollar sign is mathematics. Labels that
+    `paint` writes have to be `legible`. The same figures always give the same SVG.
+    """
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib.figure import Figure
+
+    title, description = legible(title, _MOST_TITLE), _line(description, MOST_DESCRIBED)
+    lines = textwrap.wrap(title, _TITLE_CHARACTERS)
+    height_inches += _TITLE_LINE_INCHES * max(0, len(lines) - 1)
+    style: Any = {**_STYLE, "svg.hashsalt": name, "axes.prop_cycle": cycler(color=COLOURS)}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(WIDTH_INCHES, height_inches))
+        axes = figure.subplots(1, columns)
+        paint(axes if columns == 1 else list(axes))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=_POINTS + 1, fontweight="bold", color=INK)
+        held = io.StringIO()
+        figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(name=name, title=title, description=description, svg=_cleaned(held.getvalue(), description))
+
+
+def legible(text: object, most: int = 60) -> str:
+    """Text in one line for a plot: at most so many characters, and a box in place of each that the font has not."""
+    glyphs = _glyphs()
+    return "".join(each if ord(each) in glyphs else _NO_GLYPH for each in _line(text, most))
+
+
+def described(what: str, lines: Sequence[str]) -> str:
+    """A description with as many of the lines, of which each is a figure or two, as it may have characters for."""
+    told = what
+    for index, line in enumerate(lines):
+        if len(told) + len(line) > MOST_DESCRIBED - 30:
+            return f"{told} {len(lines) - index} more."
+        told = f"{told} {line}{'.' if index == len(lines) - 1 else ';'}"
+    return told
+
+
+def height_of(lines: int, rows: int = 1) -> float:
+    """Inches of a picture with so many horizontal lines of data, whose labels have so many rows of text."""
+    return _AROUND_INCHES + (_LINE_INCHES + _ROW_INCHES * (rows - 1)) * max(lines, 2)
+
+
+def label_lines(axes: Any, labels: Sequence[str]) -> None:
+    """Name horizontal lines of data, at 0, 1, 2, … from top to bottom, with no grid between them."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def beside(axes: Any, end: float, line: int, text: str) -> None:
+    """Write at the right of where something ends on a horizontal line of data."""
+    axes.annotate(text, (end, line), xytext=(4, 0), textcoords="offset points", va="center", annotation_clip=False)
+
+
+def subtitle(axes: Any, shared: str, left_out: int = 0) -> None:
+    """What all that is shown has in common, and how many more there are that are not shown."""
+    more = f"{left_out} more in the table" if left_out else ""
+    told = "; ".join(part for part in (legible(shared, 80), more) if part)
+    axes.set_title(told, loc="left", fontsize=_POINTS)
+
+
+def _line(text: object, most: int) -> str:
+    """Text without control characters, in one line that is cut where it is too long."""
+    start = str(text)[: 20 * most]  # of megabytes the rest need not be looked at
+    line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    """Code points that the font has, both regular and bold."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    regular, bold = (get_font(findfont(FontProperties(family=_FONT, weight=weight))) for weight in ("normal", "bold"))
+    return frozenset(regular.get_charmap()) & frozenset(bold.get_charmap())
+
+
+def _cleaned(svg: str, description: str) -> str:
+    """With a description for screen readers and a background; with nothing that points out of the document."""
+    from markupsafe import escape
+
+    # The document type names its definition by address, which nothing here needs.
+    svg = re.sub(r"<!DOCTYPE[^>]*>\s*", "", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    # Groups are numbered from 1 in every picture, and a page may hold several; nothing refers to a group.
+    svg = re.sub(r'<g id="[^"<>]*">', "<g>", svg)
+    label = str(escape(description))
+    return re.sub(
+        r"<svg\b([^>]*)>",
+        lambda found: f'<svg{found[1]} role="img" aria-label="{label}">\n{_BACKGROUND}',
+        svg,
+        count=1,
+    )

@@ -1,0 +1,256 @@
+"""What a report says of a run besides its suites, as plain text, lists and grids for whichever form it takes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gnet_core import machine
+from gnet_core.answers import DIFFERENT
+from gnet_core.checks import failed_checks
+from gnet_core.comparisons import within
+from gnet_core.records import AA_SUITE, MOST_FLOP_PER_SECOND, Row, Run
+from gnet_core.tables import Column, Grid, grid
+from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
+
+TITLE = "The train step of GoogleNet_2"
+
+MOST_DISTURBED = 0.2
+"""Of a case's turns. Beyond that its figures are those of a machine that did something else as well."""
+
+HOW_TO_READ = (
+    (
+        "images/s",
+        "The batch size over the mean step of all timed blocks. Its 95 % interval is where the mean of further "
+        "processes like these would lie.",
+    ),
+    (
+        "± turns",
+        "The standard deviation of those blocks within a process, which says nothing about the next process.",
+    ),
+    ("p50, p95", "Of steps synchronised one by one; p95 only from 100 of them."),
+    (
+        "compile, first step",
+        "Compile is the first call less a steady step; first step is from TensorFlow imported to the end of the first "
+        "step.",
+    ),
+    (
+        "×",
+        "A ratio of images/s, taken turn by turn between processes that were alive together, so it need not be the "
+        "quotient of the two figures.",
+    ),
+    (
+        "SAME, FASTER, SLOWER, UNRESOLVED",
+        f"SAME: the whole 95 % interval of the ratio is within {100 * DEFAULT_MARGIN:g} % of 1. FASTER, SLOWER: the "
+        f"interval leaves out 1 and the estimate is more than {100 * DEFAULT_MARGIN:g} % away, at a false discovery "
+        "rate of 5 % over the table. UNRESOLVED: neither can be said, which does not mean the same.",
+    ),
+    (
+        "smallest effect",
+        f"The smallest true difference that the comparison would have found {100 * POWER:g} % of the time.",
+    ),
+    (
+        "sequential",
+        "Of processes timed one after the other: the machine's weather is part of the ratio.",
+    ),
+    (
+        "MFU",
+        "The arithmetic of the network's layers over time, as a share of the fastest operation that the same run "
+        "measured in the same precision.",
+    ),
+)
+"""Terms of the tables, and what they mean."""
+
+_OPTIONS = (
+    *("preset", "device", "replicates", "execution", "precision", "batch_size", "image_size", "data", "seed"),
+    *("memory", "python", "against"),
+)
+"""Of gnet bench, in the order of its --help; those that take a value, and those that are only there or not."""
+
+_FLAGS = ("profile", "aa")
+
+
+class Standing(NamedTuple):
+    """Whether a run's figures may be quoted."""
+
+    quotable: bool
+    point: str
+    rest: list[str]
+    """The reasons against it, or what to say beside the figures; parts of a sentence."""
+
+
+def machine_line(run: Run) -> str:
+    """The machine and its TensorFlow in one line."""
+    environment = run.document["environment"]
+    label = machine.label(environment, run.document["device"])
+    return f"{label}, TensorFlow {environment['tensorflow']['version']}"
+
+
+def asked_line(run: Run) -> str:
+    """What was asked of the machine, and when."""
+    document = run.document
+    version = document["environment"]["machine"]["packages"].get("gnet", machine.UNKNOWN)
+    processes = "1 process" if document["replicates"] == 1 else f"{document['replicates']} processes"
+    configs = run.configs.values()
+    sizes = " and ".join(f"{size}×{size}" for size in sorted({config.image_size for config in configs}))
+    images = f"images of {sizes}, " if sizes else ""
+    return (
+        f"Preset {document['preset']}, {processes} a case, {images}seed {document['seed']}, "
+        f"started {document['created']}, gnet {version}"
+    )
+
+
+def command(run: Run) -> str:
+    """What measures all of the run again."""
+    options: Mapping[str, Any] = {"preset": run.document["preset"], "device": run.document["device"]}
+    options = {**options, **run.document["options"]}
+    words = ["gnet", "bench", *_texts(options.get("suites"))]
+    for name in _OPTIONS:
+        values = _texts(options.get(name))
+        if values and name != "python":
+            values = [",".join(values)]
+        for value in values:
+            words += [f"--{name.replace('_', '-')}", value]
+    return shlex.join(words + [f"--{name}" for name in _FLAGS if options.get(name) is True])
+
+
+def _texts(value: Any) -> list[str]:
+    """An option's values; None is one that was not given."""
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
+    return [] if value is None else [str(value)]
+
+
+def commands(run: Run) -> Grid:
+    """What measures each row again."""
+    columns = [
+        Column[Row]("case", lambda row: row.case, text=True),
+        Column[Row]("command", lambda row: row.command, text=True),
+    ]
+    return grid(columns, run.rows, "the command that measures a row again")
+
+
+def standing(run: Run) -> Standing:
+    """Whether the run's figures may be quoted, and if not, why."""
+    if why := reservations(run):
+        return Standing(False, "Do not quote these figures:", why)
+    beside = ["each with its machine, its configuration and its interval"]
+    sequential = [each for family in within(run) for each in family.comparisons.values() if each.mode == "sequential"]
+    if sequential:
+        are = "comparison is" if len(sequential) == 1 else "comparisons are"
+        beside.append(f"{len(sequential)} {are} sequential: say so beside the ratio")
+    return Standing(True, "These figures may be quoted", beside)
+
+
+def reservations(run: Run) -> list[str]:
+    """Every reason against quoting the run's figures. (That no A/A comparison was run is none.)"""
+    measured = [row for row in run.rows if row.status == "ok"]
+    why = []
+    if run.document["preset"] == "smoke":
+        why.append("the preset smoke only shows that everything works, it measures nothing")
+    if not run.document["complete"]:
+        why.append("the run was interrupted")
+    if not measured:
+        why.append("nothing was measured")
+    elif (fewest := min(row.replicates for row in measured)) < LEAST_PROCESSES:
+        processes = "one process" if fewest == 1 else f"{fewest} processes"
+        why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
+    return [*why, *_reservations_of_rows(measured), *_reservations_of_verdicts(run)]
+
+
+def _reservations_of_rows(measured: list[Row]) -> list[str]:
+    doubts = {
+        "a loss was not finite, and speed counts only at equal work": lambda row: not row.finite,
+        "other losses than float32's, and speed counts only at equal work": lambda row: row.equal_work is False,
+        "every step was delayed to test the suite": lambda row: row.delay_seconds,
+        "no steady state, its time still changed over the run": lambda row: row.drift is not None,
+        f"more than {MOST_DISTURBED:.0%} of its turns were disturbed": _disturbed,
+    }
+    found = {why: [row.case for row in measured if applies(row)] for why, applies in doubts.items()}
+    return [f"{why} ({_listed(cases)})" for why, cases in found.items() if cases]
+
+
+def _reservations_of_verdicts(run: Run) -> list[str]:
+    why = []
+    for family in within(run):
+        if family.suite == AA_SUITE:
+            odd = [each for each in family.comparisons.values() if each.verdict in DIFFERENT]
+            why += [f"identical code against itself came out {each.verdict}" for each in odd]
+    if broken := failed_checks(run):
+        why.append(f"{len(broken)} of the report's own checks failed, of which the first: {broken[0].rstrip('.')}")
+    return why
+
+
+def _disturbed(row: Row) -> bool:
+    return row.disturbed_turns > MOST_DISTURBED * (row.samples + row.voided_samples)
+
+
+def _listed(cases: list[str], most: int = 3) -> str:
+    more = f" and {len(cases) - most} more" if len(cases) > most else ""
+    return ", ".join(cases[:most]) + more
+
+
+def environment(run: Run) -> Grid:
+    """The machine and its software."""
+    columns = [
+        Column[tuple[str, str]]("what", lambda line: line[0], text=True),
+        Column[tuple[str, str]]("value", lambda line: str(line[1]), text=True),
+    ]
+    return grid(columns, machine.as_lines(run.document["environment"]), "environment")
+
+
+def caveats(run: Run) -> list[str]:
+    """What about the machine would make a careful reader doubt figures, a sentence each."""
+    return machine.warnings(run.document["environment"])
+
+
+def environment_differences(run: Run) -> list[tuple[str, list[str]]]:
+    """In what the environments of the run's other sources differ from the first one's: a heading and lines, each."""
+    environments = list(run.document["environments"].items())
+    found = []
+    for name, other in environments[1:]:
+        first, base = environments[0]
+        if differing := machine.differences(base, other):
+            found.append((f"From {first or 'the first'} to {name} these differ:", list(map(str, differing))))
+    return found
+
+
+def peaks(run: Run) -> Grid:
+    """The best of the run's passes by precision, which MFU is a share of; no row where none was measured."""
+    best: dict[str, tuple[float, str]] = {}
+    for found in run.document.get("peaks", []):
+        for precision, peak in found.items() if isinstance(found, dict) else ():
+            value = _flop_per_second(peak)
+            if value > best.get(precision, (0.0, ""))[0]:
+                best[precision] = value, str(peak.get("operation", machine.UNKNOWN))
+    columns = [
+        Column[tuple[str, tuple[float, str]]]("precision", lambda each: each[0], text=True),
+        Column[tuple[str, tuple[float, str]]]("TFLOP/s", lambda each: f"{each[1][0] / 1e12:.3g}"),
+        Column[tuple[str, tuple[float, str]]]("fastest operation", lambda each: each[1][1], text=True),
+    ]
+    return grid(columns, list(best.items()), "the device's peaks")
+
+
+def _flop_per_second(peak: Any) -> float:
+    """Of one of run.json's peaks; 0 for what is none."""
+    value = peak.get("flop_per_second") if isinstance(peak, dict) else None
+    if not isinstance(value, int | float) or not 0 < value < MOST_FLOP_PER_SECOND:
+        return 0.0
+    return float(value)
+
+
+def failed_peaks(run: Run) -> list[str]:
+    """What went wrong where the device's peaks were to be measured, each once."""
+    passes = [found for found in run.document.get("peaks", []) if isinstance(found, dict)]
+    errors = [str(found["error"]) for found in passes if "error" in found]
+    return [f"A measurement of the device's peaks failed: {error}" for error in dict.fromkeys(errors)]
+
+
+def unmeasured(run: Run) -> list[tuple[str, str]]:
+    """What was not measured, and why."""
+    told = [(row.case, f"{row.status}, {row.note}") for row in run.rows if row.status != "ok"]
+    told += run.unmeasured
+    if note := run.document.get("profile_note"):
+        told.append(("a trace", note))
+    return told

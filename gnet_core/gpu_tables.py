@@ -1,0 +1,68 @@
+"""What only the trace of a GPU tells: its kernels, their use of tensor cores, and the peak of its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnet_core.xprof_tools import rows
+
+
+def kernels(kernel_stats: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The kernels of xprof's kernel_stats, longest first, those that ran for several operations as one.
+
+    `tensor_core_eligible` and `uses_tensor_cores` are xprof's, from the operation's and the kernel's names;
+    `occupancy` is the theoretical one, 0..1, weighted by time; `seconds` is over the whole trace.
+    """
+    found: dict[tuple[str, bool, bool], dict[str, Any]] = {}
+    for row in rows(kernel_stats):
+        name = str(row["kernel_name"])
+        eligible, used = bool(row["is_op_tensor_core_eligible"]), bool(row["is_kernel_using_tensor_core"])
+        seconds = float(row["total_duration_us"]) / 1e6
+        kernel = found.setdefault(
+            (name, eligible, used),
+            {
+                "kernel": name,
+                "tensor_core_eligible": eligible,
+                "uses_tensor_cores": used,
+                "occurrences": 0,
+                "seconds": 0.0,
+                "occupancy": 0.0,
+            },
+        )
+        kernel["occupancy"] += seconds * float(row["occupancy_pct"]) / 100
+        kernel["seconds"] += seconds
+        kernel["occurrences"] += int(row["occurrences"])
+    for kernel in found.values():
+        kernel["occupancy"] /= kernel["seconds"] or 1.0
+    total = sum(kernel["seconds"] for kernel in found.values())
+    ordered = sorted(found.values(), key=lambda kernel: -kernel["seconds"])
+    return [{**kernel, "share": kernel["seconds"] / total if total else 0.0} for kernel in ordered]
+
+
+def tensor_cores(found: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Shares of the kernels' time, 0..1: on tensor cores, and in operations that could have used them and did not."""
+    if not found:
+        return None
+    return {
+        "used_share": sum(kernel["share"] for kernel in found if kernel["uses_tensor_cores"]),
+        "missed_share": sum(
+            kernel["share"] for kernel in found if kernel["tensor_core_eligible"] and not kernel["uses_tensor_cores"]
+        ),
+    }
+
+
+def peak_memory(memory_profile: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The allocator whose peak within the trace was the highest: its name and bytes; None where no allocator was seen.
+
+    What xprof's memory_profile gives is the protocol buffer MemoryProfile as JSON, where whole numbers are text and
+    what is 0 is left out.
+    """
+    found: list[dict[str, Any]] = []
+    for allocator, told in memory_profile.get("memoryProfilePerAllocator", {}).items():
+        summary = told.get("profileSummary", {})
+        peak = int(summary.get("peakStats", {}).get("peakBytesInUse", 0))
+        capacity = int(summary.get("memoryCapacity", 0))
+        found.append({"allocator": str(allocator), "peak_bytes": peak, "capacity_bytes": capacity or None})
+    seen = [each for each in found if each["peak_bytes"]]
+    return max(seen, key=lambda each: each["peak_bytes"], default=None)

@@ -1,0 +1,242 @@
+"""What a profile.json holds, as typed records: whatever does not fit is refused by its field."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import statistics
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.network_parts import DIRECTIONS, PARTS
+from gnet_core.shapes import CASE_NAME
+
+MOST_ROWS = 100_000
+"""Of a table; no step has as many operations."""
+
+Record = TypeVar("Record")
+
+_LIBRARY = re.compile(r"_+(Mkl)?(Native)?(Fused)?(?P<type>[A-Z]\w*?)(WithBias)?")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OperationType:
+    """A type of operation, over all traced steps."""
+
+    operation: str
+    occurrences: int
+    self_seconds: float
+    share: float
+    """Of the self time of all operations, 0..1."""
+
+    @property
+    def plain(self) -> str:
+        """The type without what oneDNN and Grappler put around it: _MklNativeFusedConv2D is a Conv2D."""
+        found = _LIBRARY.fullmatch(self.operation)
+        return found["type"] if found else self.operation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartTime:
+    """A part of the network in one direction, over all traced steps."""
+
+    part: str
+    direction: str
+    occurrences: int
+    self_seconds: float
+    share: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KindOfTime:
+    """What a step's time goes to as xprof divides it: the mean over its steps."""
+
+    kind: str
+    seconds: float
+    share: float
+    """Of the step's time."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A kernel of a GPU, over all traced steps."""
+
+    kernel: str
+    tensor_core_eligible: bool
+    uses_tensor_cores: bool
+    occurrences: int
+    seconds: float
+    occupancy: float
+    """Theoretical, 0..1."""
+    share: float
+    """Of the time of all kernels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PeakMemory:
+    """The most that an allocator had handed out at once while the trace was taken."""
+
+    allocator: str
+    peak_bytes: int
+    capacity_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NotAvailable:
+    """What a trace does not tell, and why."""
+
+    what: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A profile.json, read."""
+
+    config: StepConfig
+    created: str
+    note: str
+    """What the operations' times are."""
+    operations: list[OperationType]
+    """Longest first; empty where the trace tells none."""
+    parts: list[PartTime]
+    breakdown: list[KindOfTime]
+    kernels: list[Kernel]
+    peak_memory: PeakMemory | None
+    not_available: list[NotAvailable]
+    traced_step_seconds: list[float]
+    untraced_step_seconds: list[float]
+    warnings: list[str]
+    environment: Mapping[str, Any]
+    """Not looked at; empty where there is none."""
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.config.name
+
+    @property
+    def steps(self) -> int:
+        """How many the operations' times are summed over."""
+        return len(self.traced_step_seconds)
+
+    @property
+    def untraced_seconds(self) -> float:
+        """A step without the profiler, the median."""
+        return statistics.median(self.untraced_step_seconds)
+
+    @property
+    def busy_threads(self) -> float:
+        """How many threads were inside operations at once, on average over the traced steps."""
+        return sum(each.self_seconds for each in self.operations) / sum(self.traced_step_seconds)
+
+    @property
+    def overhead(self) -> float:
+        """What the profiler added to a step, as a fraction of it; medians."""
+        return statistics.median(self.traced_step_seconds) / self.untraced_seconds - 1
+
+
+def read(document: Any) -> Profile:
+    """A profile.json as records. Raises GnetError naming the field that is missing or wrong.
+
+    Old files lack what was added since: parts, breakdown, kernels, peak_memory and not_available.
+    """
+    if not isinstance(document, dict):
+        raise GnetError(f"profile.json: {document!r:.60} is no object")
+    trace = _of_type(document, "trace", dict)
+    return Profile(
+        config=_config(document),
+        created=str(document.get("created", "")),
+        note=str(document.get("note", "")),
+        operations=_records(document, "operations", OperationType),
+        parts=_parts(document),
+        breakdown=_records(document, "breakdown", KindOfTime, optional=True),
+        kernels=_records(document, "kernels", Kernel, optional=True),
+        peak_memory=_record("peak_memory", document["peak_memory"], PeakMemory)
+        if document.get("peak_memory") is not None
+        else None,
+        not_available=_records(document, "not_available", NotAvailable, optional=True),
+        traced_step_seconds=_times(trace, "traced_step_seconds"),
+        untraced_step_seconds=_times(trace, "untraced_step_seconds"),
+        warnings=[str(warning) for warning in _of_type(trace, "warnings", list)],
+        environment=document["environment"] if isinstance(document.get("environment"), dict) else {},
+    )
+
+
+def _config(document: Mapping[str, Any]) -> StepConfig:
+    try:
+        config = StepConfig.from_dict(_of_type(document, "config", dict))
+    except TypeError as error:
+        raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
+    if not CASE_NAME.fullmatch(config.name):
+        raise GnetError(f"profile.json: field 'config' is of a case that cannot be: {config.name!r:.80}")
+    return config
+
+
+def _parts(document: Mapping[str, Any]) -> list[PartTime]:
+    parts = _records(document, "parts", PartTime, optional=True)
+    for each in parts:
+        if each.part not in PARTS or each.direction not in DIRECTIONS:
+            raise GnetError(
+                f"profile.json: field 'parts' holds {each.part!r:.40}, {each.direction!r:.40}; no such part"
+            )
+    return parts
+
+
+def _times(trace: Mapping[str, Any], field: str) -> list[float]:
+    times = _of_type(trace, field, list)
+    for seconds in times:
+        if not _is_number(seconds, float) or seconds <= 0:
+            raise GnetError(f"profile.json: field 'trace.{field}' holds {seconds!r:.40}; times are positive seconds")
+    if not times:
+        raise GnetError(f"profile.json: field 'trace.{field}' is empty; a trace has at least one step")
+    return [float(seconds) for seconds in times]
+
+
+def _records(document: Mapping[str, Any], field: str, kind: type[Record], *, optional: bool = False) -> list[Record]:
+    if optional and field not in document:
+        return []
+    values = _of_type(document, field, list)
+    if len(values) > MOST_ROWS:
+        raise GnetError(f"profile.json: field '{field}' has {len(values)} rows; no trace of a step has as many")
+    return [_record(field, value, kind) for value in values]
+
+
+def _record(where: str, value: Any, kind: type[Record]) -> Record:
+    """One row; fields that this version does not know are left out."""
+    if not isinstance(value, dict):
+        raise GnetError(f"profile.json: field '{where}' holds {value!r:.60}, which is no object")
+    found = {}
+    for field, wanted in get_type_hints(kind).items():
+        if field not in value:
+            raise GnetError(f"profile.json: field '{where}' has a row without '{field}'")
+        if not _fits(value[field], wanted):
+            raise GnetError(f"profile.json: field '{where}.{field}' is {value[field]!r:.60}, which it cannot be")
+        found[field] = value[field]
+    return kind(**found)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if options := get_args(wanted):  # int | None
+        return any(_fits(value, option) for option in options)
+    if wanted in (int, float):
+        return _is_number(value, wanted)
+    return isinstance(value, wanted)
+
+
+def _is_number(value: Any, wanted: type) -> bool:
+    """Whether it is a figure that a trace can hold: finite, not negative, and not too large to calculate with."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number = whole or (wanted is float and isinstance(value, float))
+    return number and 0 <= value < 2**63 and math.isfinite(value)
+
+
+def _of_type(document: Mapping[str, Any], field: str, wanted: type[Record]) -> Record:
+    if field not in document:
+        raise GnetError(f"profile.json: field '{field}' is missing")
+    found = document[field]
+    if not isinstance(found, wanted):
+        raise GnetError(f"profile.json: field '{field}' is {found!r:.60}; it has to be a {wanted.__name__}")
+    return found

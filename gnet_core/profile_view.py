@@ -1,0 +1,254 @@
+"""What a report says of a profile: an answer, tables, pictures and notes. Pure: it reads nothing and prints nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from gnet_core import gpu_tables
+from gnet_core.drawing import COLOURS, Picture, draw, legible
+from gnet_core.network_parts import DIRECTIONS, OTHER, PARTS
+from gnet_core.profile_document import Kernel, KindOfTime, NotAvailable, OperationType, Profile, read
+from gnet_core.step_breakdown import bound_by
+from gnet_core.tables import Column, Grid, grid, milliseconds, percent
+
+MOST_OPERATIONS = 12
+MOST_KERNELS = 15
+"""Rows of a table; one more sums up the rest."""
+
+_BAR_INCHES = 0.24
+"""Of a plot's height, for each of its bars."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileView:
+    """What is said of one profile, as plain text, tables and pictures."""
+
+    case: str
+    answer: str
+    """Where the time goes, in a sentence or two."""
+    grids: list[tuple[str, Grid]]
+    """Each with its heading."""
+    pictures: list[Picture]
+    notes: list[str]
+    """What the figures are and what they rest on, a sentence or two each."""
+
+
+def view(document: Any) -> ProfileView:
+    """What is said of a profile.json. Raises GnetError naming the field that is missing or wrong in it."""
+    profile = read(document)
+    return ProfileView(
+        case=profile.name,
+        answer=_answer(profile),
+        grids=[(heading, each) for heading, each in _grids(profile) if each.rows],
+        pictures=_pictures(profile),
+        notes=_notes(profile),
+    )
+
+
+def pivot(profile: Profile) -> dict[str, dict[str, float]]:
+    """Seconds a step by part, in the order in which a step comes to them, and by direction."""
+    found: dict[str, dict[str, float]] = {}
+    for part in PARTS:
+        times = {each.direction: each.self_seconds / profile.steps for each in profile.parts if each.part == part}
+        if times:
+            found[part] = times
+    return found
+
+
+def _answer(profile: Profile) -> str:
+    if not profile.operations:
+        return profile.note or "The trace tells no operations."
+    first = profile.operations[:3]
+    named = ", ".join(f"{each.plain} {each.share:.0%}" for each in first)
+    told = f"{sum(each.share for each in first):.0%} of the time inside operations goes to {named}."
+    if profile.parts:
+        longest = sorted(pivot(profile).items(), key=lambda item: -sum(item[1].values()))[:3]
+        whole = sum(each.self_seconds for each in profile.parts) / profile.steps or 1.0
+        parts = ", ".join(f"{part} {sum(times.values()) / whole:.0%}" for part, times in longest)
+        told += f" By part of the network: {parts}; backward {_share(profile, 'backward'):.0%} of it all."
+    return told
+
+
+def _share(profile: Profile, direction: str) -> float:
+    return sum(each.share for each in profile.parts if each.direction == direction)
+
+
+def _grids(profile: Profile) -> list[tuple[str, Grid]]:
+    return [
+        ("What a step's time goes to", _breakdown_grid(profile)),
+        ("By part of the network, in one step", _part_grid(profile)),
+        ("By type of operation, in one step", _operation_grid(profile)),
+        ("The GPU's kernels, in one step", _kernel_grid(profile)),
+        ("Not available from this trace", _missing_grid(profile)),
+    ]
+
+
+def _breakdown_grid(profile: Profile) -> Grid:
+    columns = [
+        Column[KindOfTime]("time", lambda each: each.kind, text=True),
+        Column[KindOfTime]("ms a step", lambda each: milliseconds(each.seconds)),
+        Column[KindOfTime]("of the step", lambda each: f"{each.share:.1%}"),
+    ]
+    return grid(columns, profile.breakdown, "What a step's time goes to")
+
+
+def _part_grid(profile: Profile) -> Grid:
+    times = pivot(profile)
+    whole = sum(sum(each.values()) for each in times.values()) or 1.0
+    columns = [
+        Column[str]("part", lambda part: part, text=True),
+        *(_direction_column(direction, times) for direction in DIRECTIONS),
+        Column[str]("ms", lambda part: milliseconds(sum(times[part].values()))),
+        Column[str]("share", lambda part: f"{sum(times[part].values()) / whole:.1%}"),
+    ]
+    return grid(columns, list(times), "Self time by part of the network")
+
+
+def _direction_column(direction: str, times: dict[str, dict[str, float]]) -> Column[str]:
+    return Column(f"{direction} ms", lambda part: milliseconds(times[part].get(direction)))
+
+
+def _operation_grid(profile: Profile) -> Grid:
+    kept, cut = profile.operations[:MOST_OPERATIONS], profile.operations[MOST_OPERATIONS:]
+    if cut:
+        rest = OperationType(
+            operation=f"{len(cut)} other type{'s' if len(cut) > 1 else ''}",
+            occurrences=sum(each.occurrences for each in cut),
+            self_seconds=sum(each.self_seconds for each in cut),
+            share=sum(each.share for each in cut),
+        )
+        kept = [*kept, rest]
+    columns = [
+        Column[OperationType]("operation", lambda each: each.operation, text=True),
+        Column[OperationType]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
+        Column[OperationType]("self time (ms)", lambda each: f"{each.self_seconds / profile.steps * 1e3:.2f}"),
+        Column[OperationType]("share", lambda each: f"{each.share:.1%}"),
+    ]
+    return grid(columns, kept, "Self time by type of operation")
+
+
+def _kernel_grid(profile: Profile) -> Grid:
+    columns = [
+        Column[Kernel]("kernel", lambda each: _shortened(each.kernel), text=True),
+        Column[Kernel]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
+        Column[Kernel]("ms", lambda each: f"{each.seconds / profile.steps * 1e3:.2f}"),
+        Column[Kernel]("share", lambda each: f"{each.share:.1%}"),
+        Column[Kernel]("tensor cores", _tensor_cores, text=True),
+        Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
+    ]
+    return grid(columns, profile.kernels[:MOST_KERNELS], "The longest kernels")
+
+
+def _tensor_cores(kernel: Kernel) -> str:
+    if kernel.uses_tensor_cores:
+        return "used"
+    return "could be used" if kernel.tensor_core_eligible else "not for this"
+
+
+def _shortened(name: str, most: int = 60) -> str:
+    """A kernel's name without its arguments, cut where templates make it endless."""
+    name = name.removeprefix("void ").partition("(")[0]
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _missing_grid(profile: Profile) -> Grid:
+    columns = [
+        Column[NotAvailable]("what", lambda each: each.what, text=True),
+        Column[NotAvailable]("why not", lambda each: each.why, text=True),
+    ]
+    return grid(columns, profile.not_available, "Not available from this trace")
+
+
+def _notes(profile: Profile) -> list[str]:
+    told = [profile.note] if profile.operations and profile.note else []
+    if profile.operations and profile.config.device == "cpu":
+        told.append(f"On average {profile.busy_threads:.1f} threads were inside operations at once.")
+    kinds = {each.kind: each.share for each in profile.breakdown}
+    if "input" in kinds:
+        same = "The traced steps all take one batch that lies on the device already, so a slow input would not show."
+        told.append(f"{bound_by('input', kinds['input'])} {same}")
+    if "kernel launch" in kinds:
+        told.append(bound_by("kernel launch", kinds["kernel launch"]))
+    if used := gpu_tables.tensor_cores([dataclasses.asdict(each) for each in profile.kernels]):
+        told.append(
+            f"{used['used_share']:.0%} of the kernels' time is on tensor cores; {used['missed_share']:.0%} is in "
+            "operations that could use them and did not."
+        )
+    if memory := profile.peak_memory:
+        of = f" of {memory.capacity_bytes / 2**30:.1f} GiB" if memory.capacity_bytes else ""
+        told.append(f"Memory peaked at {memory.peak_bytes / 2**30:.2f} GiB{of} ({memory.allocator}).")
+    return [*told, overhead_line(profile), *profile.warnings]
+
+
+def overhead_line(profile: Profile) -> str:
+    """What the profiler cost, as the trace's own run saw it."""
+    steps = f"{profile.steps} step{'s' if profile.steps > 1 else ''}"
+    return (
+        f"A step took {profile.untraced_seconds * 1e3:.0f} ms without the profiler and {profile.overhead:+.0%} under "
+        f"it (medians of {steps} each, one after the other)."
+    )
+
+
+def _pictures(profile: Profile) -> list[Picture]:
+    pictures = []
+    if profile.parts:
+        pictures.append(_parts_picture(profile))
+    if profile.operations:
+        pictures.append(_operations_picture(profile))
+    return pictures
+
+
+def picture_name(subject: str, case: str) -> str:
+    """Of a file, in letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"profile-{subject}-{case}").strip("-")
+
+
+def _parts_picture(profile: Profile) -> Picture:
+    times = pivot(profile)
+    parts = list(times)
+    longest = max((part for part in parts if part != OTHER), key=lambda part: sum(times[part].values()), default=OTHER)
+
+    def paint(axes: Any) -> None:
+        places = range(len(parts), 0, -1)
+        left = [0.0] * len(parts)
+        for direction, colour in zip(DIRECTIONS, COLOURS, strict=False):
+            widths = [times[part].get(direction, 0.0) * 1e3 for part in parts]
+            if any(widths):
+                axes.barh(places, widths, left=left, color=colour, label=direction, height=0.7)
+            left = [before + width for before, width in zip(left, widths, strict=True)]
+        axes.set_yticks(list(places), parts)
+        axes.set_xlabel("self time in one step, milliseconds")
+        axes.grid(visible=False, axis="y")
+        axes.legend(loc="best")
+
+    backward = _share(profile, "backward")
+    told = "; ".join(f"{part} {milliseconds(sum(each.values()))} ms" for part, each in times.items())
+    return draw(
+        picture_name("parts", profile.name),
+        f"{longest} takes the longest, and the backward pass {backward:.0%} of the time inside operations",
+        f"Bars of self time by part of the network, in the order of a step, forward and backward stacked: {told}.",
+        paint,
+        height_inches=1.1 + _BAR_INCHES * len(parts),
+    )
+
+
+def _operations_picture(profile: Profile) -> Picture:
+    first = profile.operations[:MOST_OPERATIONS]
+
+    def paint(axes: Any) -> None:
+        places = range(len(first), 0, -1)
+        axes.barh(places, [each.self_seconds / profile.steps * 1e3 for each in first], color=COLOURS[0], height=0.7)
+        axes.set_yticks(list(places), [legible(each.operation, 40) for each in first])
+        axes.set_xlabel("self time in one step, milliseconds")
+        axes.grid(visible=False, axis="y")
+
+    told = "; ".join(f"{each.operation} {each.share:.1%}" for each in first)
+    return draw(
+        picture_name("operations", profile.name),
+        f"{first[0].plain} takes {percent(first[0].share)} of the time inside operations",
+        f"Bars of self time by type of operation, longest first: {told}.",
+        paint,
+        height_inches=0.9 + _BAR_INCHES * len(first),
+    )

@@ -1,0 +1,135 @@
+"""The operations that ran in a TensorFlow trace: self time by name, by type, and by part of the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from gnet_core import compiled_step
+from gnet_core.config import GnetError
+from gnet_core.network_parts import PARTS, place
+from gnet_core.xprof_tools import Trace, rows
+
+MOST_EVENTS = 1_000_000
+"""xprof's trace_viewer drops events beyond this without a word, so that counts would fall short."""
+
+MOST_DEVICE_OPERATIONS = 499
+"""xprof's framework_op_stats lists 500 rows, idle time being one of them."""
+
+_EAGER_EVENT = "EagerLocalExecute: "
+
+
+def single_operations(trace: Trace) -> pd.DataFrame:
+    """A row for every named operation of the step, longest first: name, operation (its type), occurrences,
+    self_seconds, share (0..1, summing to 1). `attrs` hold a "note" that says what the times are, and "named", whether
+    the names are those of the graph.
+
+    A GPU's operations come from xprof's framework_op_stats. A CPU's come from the trace's events, since there
+    framework_op_stats leaves out all but 500 operations, counts a memory allocation as one more occurrence, and knows
+    nothing of eager execution or of what XLA compiled. Raises GnetError for a file that is no trace or that holds no
+    time per operation.
+    """
+    _with_idle, without_idle = trace.tool("framework_op_stats")
+    table, note = _device_operations(rows(without_idle))
+    named = True
+    if table.empty:
+        table, note, named = _host_operations(trace)
+    if table.empty:
+        raise GnetError(f"xplane: '{trace.xplane}' holds no operations; trace at least one whole train step")
+    table = _with_share(table)
+    table.attrs = {"note": note, "named": named}
+    return table
+
+
+def by_type(singles: pd.DataFrame) -> pd.DataFrame:
+    """The same by type of operation: operation, occurrences, self_seconds, share, longest first."""
+    return _with_share(singles.groupby("operation", as_index=False)[["occurrences", "self_seconds"]].sum())
+
+
+def by_part(singles: pd.DataFrame) -> pd.DataFrame:
+    """The same by part of the network and direction, in the order in which a step comes to them.
+
+    Columns: part, direction, occurrences, self_seconds, share. Empty where operations have no names to go by.
+    """
+    places = pd.DataFrame([place(name) for name in singles["name"]], columns=["part", "direction"])
+    if not singles.attrs["named"]:
+        places = places.iloc[:0]
+    table = places.join(singles[["occurrences", "self_seconds", "share"]])
+    table = table.groupby(["part", "direction"], as_index=False).sum()
+    order = table["part"].map(PARTS.index)
+    return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def _with_share(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.assign(share=table["self_seconds"] / table["self_seconds"].sum())
+    return table.sort_values("share", ascending=False, ignore_index=True, kind="stable")
+
+
+def _device_operations(found: list[dict[str, Any]]) -> tuple[pd.DataFrame, str]:
+    """What ran on accelerators, which is where the time goes when there is one: the host's rows then only wait."""
+    found = [row for row in found if row["host_or_device"] == "Device"]
+    note = "Self time of the device's kernels."
+    if len(found) >= MOST_DEVICE_OPERATIONS:
+        note += f" xprof lists the longest {len(found)} operations and leaves the rest out."
+    values = [(row["operation"], row["type"], int(row["occurrences"]), row["total_self_time"] / 1e6) for row in found]
+    return pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"]), note
+
+
+def _host_operations(trace: Trace) -> tuple[pd.DataFrame, str, bool]:
+    """Name, type, count and self time of what ran on a CPU, a note on the times, and whether the names are names."""
+    events = trace.events()
+    if len(events) >= MOST_EVENTS:
+        raise GnetError(f"xplane: '{trace.xplane}' has {len(events)} events, as many as xprof keeps; trace fewer steps")
+    named = True
+    spans = [(event, _graph_operation(event)) for event in events]
+    note = "Wall time inside each operation on the CPU, what it hands to other threads included."
+    if not any(operation for _, operation in spans):
+        spans, named = [(event, _eager_operation(event)) for event in events], False
+        note = "Wall time inside each operation on the CPU, TensorFlow's own dispatch included, Python's left out."
+    operations = [(event, operation) for event, operation in spans if operation]
+    if any(map(compiled_step.is_instruction, events)):
+        values, note, named = compiled_step.operations(events, trace.module_texts()), compiled_step.NOTE, True
+    else:
+        seconds = self_seconds([event for event, _ in operations])
+        values = [(*operation, own) for (_, operation), own in zip(operations, seconds, strict=True)]
+    table = pd.DataFrame(values, columns=["name", "operation", "self_seconds"])
+    grouped = table.groupby(["name", "operation"], as_index=False)
+    return grouped.agg(occurrences=("self_seconds", "size"), self_seconds=("self_seconds", "sum")), note, named
+
+
+def _graph_operation(event: dict[str, Any]) -> tuple[str, str] | None:
+    """Name and type of the operation that a graph's executor ran, which xprof joins by a colon."""
+    name, colon, kind = event["args"].get("long_name", "").rpartition(":")
+    return (name, kind) if colon else None
+
+
+def _eager_operation(event: dict[str, Any]) -> tuple[str, str] | None:
+    kind = event["name"]
+    if not kind.startswith(_EAGER_EVENT):
+        return None
+    kind = kind.removeprefix(_EAGER_EVENT)
+    return kind, kind  # eager operations have a type and no name
+
+
+def self_seconds(events: list[dict[str, Any]]) -> list[float]:
+    """Each event's duration less that of the events directly inside it on the same thread, in the order received.
+
+    `ts` and `dur` are microseconds.
+    """
+    rounding = 0.002  # xprof cuts both to nanoseconds, so that a nested event may seem to end later than its parent
+    own = [event["dur"] for event in events]
+    enclosing: list[int] = []
+    for index in sorted(range(len(events)), key=lambda i: (events[i]["tid"], events[i]["ts"], -events[i]["dur"])):
+        while enclosing and not _is_inside(events[index], events[enclosing[-1]], rounding):
+            enclosing.pop()
+        if enclosing:
+            own[enclosing[-1]] -= events[index]["dur"]
+        enclosing.append(index)
+    return [max(microseconds, 0.0) / 1e6 for microseconds in own]
+
+
+def _is_inside(event: dict[str, Any], other: dict[str, Any], rounding: float) -> bool:
+    """Whether `event`, which started no earlier than `other`, also ended no later, on the same thread."""
+    same_thread = bool(event["tid"] == other["tid"])
+    return same_thread and bool(event["ts"] + event["dur"] <= other["ts"] + other["dur"] + rounding)

@@ -1,0 +1,58 @@
+"""What a GPU's trace tells, on documents in xprof's own shape."""
+
+from __future__ import annotations
+
+import pytest
+
+from gnet_core import gpu_tables
+from tests.traces import kernel_stats
+
+KERNELS = kernel_stats(
+    ("sm80_xmma_fprop_tf32f32(int)", True, True, 10, 500.0, 25.0),
+    ("implicit_convolve_sgemm", True, False, 10, 300.0, 50.0),
+    ("relu_kernel", False, False, 20, 150.0, 100.0),
+    ("relu_kernel", False, False, 20, 50.0, 60.0),
+)
+
+
+def test_a_kernel_that_ran_for_several_operations_is_one_row_longest_first():
+    found = gpu_tables.kernels(KERNELS)
+    assert [kernel["kernel"] for kernel in found] == [
+        "sm80_xmma_fprop_tf32f32(int)",
+        "implicit_convolve_sgemm",
+        "relu_kernel",
+    ]
+    relu = found[2]
+    assert relu["occurrences"] == 40
+    assert relu["seconds"] == pytest.approx(200e-6)
+    assert relu["occupancy"] == pytest.approx(0.9)  # weighted by time
+    assert sum(kernel["share"] for kernel in found) == pytest.approx(1)
+
+
+def test_tensor_cores_are_told_by_time_and_so_is_what_missed_them():
+    told = gpu_tables.tensor_cores(gpu_tables.kernels(KERNELS))
+    assert told == pytest.approx({"used_share": 0.5, "missed_share": 0.3})
+
+
+def test_a_trace_without_kernels_tells_nothing_of_tensor_cores():
+    assert gpu_tables.kernels(kernel_stats()) == []
+    assert gpu_tables.kernels({}) == []
+    assert gpu_tables.tensor_cores([]) is None
+
+
+def allocator(peak, capacity):
+    return {"profileSummary": {"peakStats": {"peakBytesInUse": str(peak)}, "memoryCapacity": str(capacity)}}
+
+
+def test_the_peak_is_of_the_allocator_that_had_the_most():
+    told = {"memoryProfilePerAllocator": {"gpu_host_bfc": allocator(10, 0), "GPU_0_bfc": allocator(2**33, 2**36)}}
+    assert gpu_tables.peak_memory(told) == {
+        "allocator": "GPU_0_bfc",
+        "peak_bytes": 2**33,
+        "capacity_bytes": 2**36,
+    }
+
+
+@pytest.mark.parametrize("told", [{}, {"memoryProfilePerAllocator": {}}, {"memoryProfilePerAllocator": {"cpu": {}}}])
+def test_no_allocation_seen_is_no_peak_of_zero(told):
+    assert gpu_tables.peak_memory(told) is None

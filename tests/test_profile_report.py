@@ -1,0 +1,248 @@
+"""A profile as a reader sees it, from stored documents."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+
+import pytest
+
+from gnet_core import profile, profile_report, profile_view
+from gnet_core.config import GnetError
+from gnet_core.files import RUN_FORMAT_VERSION
+from tests.traces import document
+
+HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
+
+
+def view(told):
+    return profile_view.view(told)
+
+
+def cells(told, heading):
+    (grid,) = (grid for name, grid in view(told).grids if name.startswith(heading))
+    return grid.headings, grid.rows
+
+
+def test_the_answer_names_types_parts_and_the_backward_pass(environment):
+    assert view(document(environment)).answer == (
+        "100% of the time inside operations goes to Conv2D 60%, Mul 40%. "
+        "By part of the network: stem 90%, optimizer 10%; backward 60% of it all."
+    )
+
+
+def test_the_answer_follows_the_figures(environment):
+    told = document(environment)
+    told["parts"][0]["part"], told["parts"][2]["part"] = "main", "main"
+    assert "stem 60%, main 40%" in view(told).answer
+
+
+def test_times_are_of_one_step_and_forward_and_backward_stand_apart(environment):
+    headings, rows = cells(document(environment), "By part")
+    assert headings == ["part", "forward ms", "backward ms", "neither ms", "ms", "share"]
+    assert rows == [("stem", "150", "300", "", "450", "90.0%"), ("optimizer", "", "", "50.00", "50.00", "10.0%")]
+
+
+def test_types_of_operation_are_cut_and_the_rest_is_one_line(environment):
+    rows = [
+        {"operation": f"Type{number}", "occurrences": 2, "self_seconds": 0.1, "share": 0.05} for number in range(20)
+    ]
+    _, told = cells(document(environment, operations=rows), "By type")
+    assert len(told) == 13
+    assert told[0] == ("Type0", "1", "50.00", "5.0%")
+    assert told[-1] == ("8 other types", "8", "400.00", "40.0%")
+    _, told = cells(document(environment, operations=rows[:13]), "By type")
+    assert told[-1][0] == "1 other type"
+    _, told = cells(document(environment, operations=rows[:12]), "By type")
+    assert told[-1][0] == "Type11"
+
+
+def test_input_is_judged_in_words_with_its_number(environment):
+    notes = view(document(environment)).notes
+    assert any(note.startswith("Not input-bound: 1.0% of a step is input") for note in notes)
+    told = document(environment, breakdown=[{"kind": "input", "seconds": 0.3, "share": 0.5}])
+    assert any(note.startswith("Highly input-bound: 50.0%") for note in view(told).notes)
+
+
+def test_the_profilers_own_overhead_is_told(environment):
+    assert (
+        "A step took 500 ms without the profiler and +20% under it (medians of 2 steps each, one after the other)."
+        in (view(document(environment)).notes)
+    )
+
+
+def kernel(name, **changes):
+    return {
+        "kernel": name,
+        "tensor_core_eligible": True,
+        "uses_tensor_cores": False,
+        "occurrences": 4,
+        "seconds": 0.02,
+        "occupancy": 0.5,
+        "share": 0.5,
+    } | changes
+
+
+def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environment):
+    told = document(
+        environment,
+        breakdown=[{"kind": "kernel launch", "seconds": 0.1, "share": 0.2}],
+        kernels=[kernel("void sm90_xmma<float>(int)", uses_tensor_cores=True), kernel("sgemm")],
+        peak_memory={"allocator": "GPU_0_bfc", "peak_bytes": 2**33, "capacity_bytes": 2**36},
+        not_available=[],
+    )
+    _, rows = cells(told, "The GPU's kernels")
+    assert rows == [
+        ("sm90_xmma<float>", "2", "10.00", "50.0%", "used", "50%"),
+        ("sgemm", "2", "10.00", "50.0%", "could be used", "50%"),
+    ]
+    notes = " ".join(view(told).notes)
+    assert "Highly launch-bound: 20.0%" in notes
+    assert "50% of the kernels' time is on tensor cores; 50% is in operations that could use them and did not." in notes
+    assert "Memory peaked at 8.00 GiB of 64.0 GiB (GPU_0_bfc)." in notes
+
+
+def test_what_is_not_available_is_named_and_no_table_is_empty(environment):
+    told = view(document(environment))
+    assert all(grid.rows for _, grid in told.grids)
+    _, rows = cells(document(environment), "Not available")
+    assert rows == [("kernels", "a CPU has none")]
+    assert "kernels" not in " ".join(heading for heading, _ in told.grids if not heading.startswith("Not"))
+
+
+def test_a_trace_without_operations_says_why_and_draws_nothing(environment):
+    told = view(document(environment, operations=[], parts=[], note="There is no table of operations. It was empty."))
+    assert told.answer == "There is no table of operations. It was empty."
+    assert told.pictures == []
+
+
+def test_an_old_profile_is_told_without_what_was_added(environment):
+    old = document(environment)
+    for field in ("parts", "breakdown", "kernels", "peak_memory", "not_available"):
+        del old[field]
+    told = view(old)
+    assert [heading for heading, _ in told.grids] == ["By type of operation, in one step"]
+    assert len(told.pictures) == 1
+
+
+def test_the_pictures_say_their_finding_and_describe_themselves(environment):
+    parts, operations = view(document(environment)).pictures
+    assert parts.title == "stem takes the longest, and the backward pass 60% of the time inside operations"
+    assert "stem 450 ms" in parts.description
+    assert "milliseconds" in parts.svg
+    assert operations.title == "Conv2D takes 60% of the time inside operations"
+    for picture in (parts, operations):
+        assert re.fullmatch(r"[A-Za-z0-9-]+", picture.name)
+    assert parts.name != operations.name
+
+
+def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
+    text = "\n\n".join(profile_report.section(document(environment)))
+    assert text.startswith("`graph-float32-b8-i224-synthetic-cpu`: **100% of the time inside operations")
+    assert "| stem      |          150 |           300 |" in text
+    assert "**Not available from this trace**" in text
+    assert "- A step took 500 ms without the profiler" in text
+
+
+def test_a_section_for_a_terminal_has_no_markup(environment):
+    text = "\n\n".join(profile_report.section(document(environment), "simple"))
+    assert "**" not in text
+    assert "|" not in text
+    assert "_MklNativeFusedConv2D" in text
+
+
+class Page(html.parser.HTMLParser):
+    """Headings, tags and addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+
+
+def page(told):
+    return profile_report.to_html(told, view(told))
+
+
+def test_the_page_needs_nothing_else_and_describes_its_pictures(environment):
+    text = page(document(environment))
+    found = Page(text)
+    assert [address for address in found.addresses if not address.startswith("#")] == []
+    assert "script" not in found.tags
+    assert found.tags.count("h1") == 1
+    assert found.tags.count("svg") == 2
+    assert text.count('role="img" aria-label=') == 2
+    assert len(text) < 2**20
+
+
+def test_hostile_text_is_inert_on_the_page_and_in_markdown(environment):
+    environment["machine"]["processor"] = HOSTILE
+    told = document(environment, created=HOSTILE, note=HOSTILE)
+    told["operations"][0]["operation"] = HOSTILE
+    told["not_available"] = [{"what": HOSTILE, "why": HOSTILE}]
+    told["trace"]["warnings"] = [HOSTILE, "x" * 10_000_000]
+    text = page(told)
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert len(text) < 2**20
+    markdown = profile_report.to_markdown(told, view(told))
+    assert "<script>" not in markdown.replace(r"\<script\>", "")
+    assert "[x](" not in markdown.replace(r"\[x\](", "")
+    assert "\x1b" not in markdown
+    assert "\n# [x]" not in markdown
+    assert len(markdown) < 2**17
+    assert "\x1b" not in "".join(profile_report.section(told, "simple"))
+
+
+@pytest.fixture
+def directory(environment, tmp_path, monkeypatch):
+    """A directory of gnet profile with a trace of which xprof tells what a stored document holds."""
+    told = document(environment)
+    tables = {name: told.pop(name) for name in ("step_seconds", "breakdown", "operations", "parts", "kernels", "note")}
+    tables |= {name: told.pop(name) for name in ("peak_memory", "not_available")}
+    monkeypatch.setattr(profile, "tables", lambda _xplane, *, on_gpu: {**tables, "note": f"on_gpu={on_gpu}"})
+    run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | told
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    return tmp_path
+
+
+def test_all_that_is_told_is_written_and_made_again_the_same(directory):
+    told = profile_report.write(directory)
+    files = {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+    plots = {f"plots/{picture.name}.svg" for picture in view(told).pictures}
+    tables = {"operations.csv", "parts.csv", "profile.json"}
+    assert set(files) == {"run.json", "report.md", "report.html"} | tables | plots
+    assert files["parts.csv"].splitlines()[:2] == [
+        "part,direction,occurrences,self_seconds,share",
+        "stem,forward,50,0.3,0.3",
+    ]
+    assert told["note"] == "on_gpu=False"
+    assert json.loads(files["profile.json"]) == told
+    for plot in plots:
+        assert plot in files["report.md"]
+    profile_report.write(directory)
+    assert files == {name: (directory / name).read_text() for name in files}
+
+
+def test_pictures_are_not_written_through_a_link_to_elsewhere(directory, tmp_path_factory):
+    (directory / "plots").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(GnetError, match="plots: it is a link to elsewhere"):
+        profile_report.write(directory)
+
+
+def test_what_is_no_profile_is_refused_by_its_field(environment):
+    told = document(environment)
+    del told["operations"]
+    with pytest.raises(GnetError, match="field 'operations' is missing"):
+        profile_report.section(told)
+
+
+def test_the_line_for_tensorboard_survives_a_shell(tmp_path):
+    assert profile_report.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
+    assert profile_report.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")

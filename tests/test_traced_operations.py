@@ -1,0 +1,253 @@
+"""Real traces of a tiny train step through real xprof, and the pure parts on events with known times."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from gnet_core import step_breakdown, traced_operations, xprof_tools
+from gnet_core.config import GnetError
+from tests.traces import trace_tiny_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STEPS = 3
+CONVOLUTIONS = 2
+
+
+@pytest.fixture(scope="module", params=["graph", "eager"])
+def xplane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trace_tiny_network(request.param, tmp_path_factory.mktemp(request.param), STEPS)
+
+
+@pytest.fixture(scope="module")
+def graph_xplane(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trace_tiny_network("graph", tmp_path_factory.mktemp("only_graph"), STEPS)
+
+
+def single_operations(xplane: Path) -> pd.DataFrame:
+    with xprof_tools.open_trace(xplane) as trace:
+        return traced_operations.single_operations(trace)
+
+
+def types(xplane: Path) -> pd.DataFrame:
+    return traced_operations.by_type(single_operations(xplane))
+
+
+def step_seconds(xplane: Path) -> list[float]:
+    with xprof_tools.open_trace(xplane) as trace:
+        return step_breakdown.step_seconds(step_breakdown.step_table(trace))
+
+
+def _occurrences(table: pd.DataFrame, part: str) -> int:
+    """By part of the type: oneDNN renames what it takes over, so that Conv2D may be _MklNativeFusedConv2D."""
+    return int(table.loc[table["operation"].str.contains(part), "occurrences"].sum())
+
+
+def test_a_convolution_is_counted_once_a_step(xplane: Path) -> None:
+    table = types(xplane)
+    assert _occurrences(table, r"Conv2D$") == STEPS * CONVOLUTIONS
+    assert _occurrences(table, r"Conv2DBackpropFilter") == STEPS * CONVOLUTIONS
+
+
+def test_a_graph_drops_the_gradient_of_the_images_that_nobody_reads(graph_xplane: Path) -> None:
+    assert _occurrences(types(graph_xplane), r"Conv2DBackpropInput") == STEPS * (CONVOLUTIONS - 1)
+
+
+def test_shares_sum_to_one_longest_first_and_follow_self_time(xplane: Path) -> None:
+    table = types(xplane)
+    assert list(table.columns) == ["operation", "occurrences", "self_seconds", "share"]
+    assert table["share"].sum() == pytest.approx(1)
+    assert table["share"].is_monotonic_decreasing
+    assert table["operation"].is_unique
+    assert (table["self_seconds"] / table["self_seconds"].sum()).tolist() == pytest.approx(table["share"].tolist())
+
+
+def test_single_operations_add_up_to_their_types(xplane: Path) -> None:
+    singles = single_operations(xplane)
+    table = traced_operations.by_type(singles)
+    assert list(singles.columns) == ["name", "operation", "occurrences", "self_seconds", "share"]
+    assert singles["occurrences"].sum() == table["occurrences"].sum()
+    assert singles["self_seconds"].sum() == pytest.approx(table["self_seconds"].sum())
+    assert set(singles["operation"]) == set(table["operation"])
+
+
+def test_parts_add_up_to_all_operations_and_tell_forward_from_backward(graph_xplane: Path) -> None:
+    singles = single_operations(graph_xplane)
+    table = traced_operations.by_part(singles)
+    assert list(table.columns) == ["part", "direction", "occurrences", "self_seconds", "share"]
+    assert table["self_seconds"].sum() == pytest.approx(singles["self_seconds"].sum())
+    places = set(table[["part", "direction"]].itertuples(index=False, name=None))
+    assert {("stem", "forward"), ("stem", "backward"), ("inception_3a", "backward"), ("optimizer", "neither")} <= places
+    convolutions = singles[singles["operation"].str.contains("Conv2DBackpropFilter")]
+    only = traced_operations.by_part(convolutions.reset_index(drop=True).set_axis(convolutions.columns, axis=1))
+    assert set(only["direction"]) == {"backward"}
+
+
+def test_eager_operations_have_no_parts_since_they_have_no_names(tmp_path: Path) -> None:
+    singles = single_operations(trace_tiny_network("eager", tmp_path, 1))
+    assert not singles.attrs["named"]
+    assert traced_operations.by_part(singles).empty
+
+
+def test_self_times_agree_with_those_of_xprof_where_it_lists_every_operation(graph_xplane: Path) -> None:
+    with xprof_tools.open_trace(graph_xplane) as trace:
+        rows = xprof_tools.rows(trace.tool("framework_op_stats")[1])
+    assert 100 < len(rows) < traced_operations.MOST_DEVICE_OPERATIONS
+    theirs = {(row["operation"], row["type"]): row["total_self_time"] / 1e6 for row in rows}
+    ours = {
+        (row.name, row.operation): row.self_seconds for row in single_operations(graph_xplane).itertuples(index=False)
+    }
+    assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-8)
+
+
+def test_every_requested_step_is_recognised(xplane: Path) -> None:
+    seconds = step_seconds(xplane)
+    assert len(seconds) == STEPS
+    assert min(seconds) > 0
+    assert max(seconds) < 60  # seconds, not milliseconds or microseconds
+
+
+def test_a_cpu_trace_says_what_its_times_are(graph_xplane: Path) -> None:
+    assert "CPU" in single_operations(graph_xplane).attrs["note"]
+
+
+def test_nothing_is_left_behind_by_a_conversion(
+    graph_xplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    single_operations(graph_xplane)
+    step_seconds(graph_xplane)
+    assert list(graph_xplane.parent.iterdir()) == [graph_xplane]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_conversion_prints_nothing_and_gives_stderr_back(
+    graph_xplane: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    single_operations(graph_xplane)
+    os.write(2, b"after a table. ")
+    with pytest.raises(GnetError):
+        single_operations(_write(graph_xplane.parent.parent / "bad.xplane.pb", b"no trace"))
+    os.write(2, b"after a failure.")
+    assert capfd.readouterr() == ("", "after a table. after a failure.")
+
+
+def test_tables_need_no_tensorflow_and_raise_no_deprecation_warning(graph_xplane: Path) -> None:
+    code = (
+        "import sys, pathlib; from gnet_core import profile;"
+        "told = profile.tables(pathlib.Path(sys.argv[1]), on_gpu=False);"
+        "print(len(told['operations']) > 1, len(told['step_seconds']), 'tensorflow' in sys.modules)"
+    )
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", code, str(graph_xplane)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"True {STEPS} False\n", "")
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("read", [single_operations, step_seconds])
+def test_a_file_that_is_no_trace_is_refused_by_name(
+    read: Callable[[Path], Any], graph_xplane: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(GnetError, match=r"^xplane: .*gone\.xplane\.pb' is no file"):
+        read(tmp_path / "gone.xplane.pb")
+    with pytest.raises(GnetError, match=r"^xplane: '.*' is no file"):
+        read(tmp_path)
+    with pytest.raises(GnetError, match=r"^xplane: .*text\.xplane\.pb' is no trace"):
+        read(_write(tmp_path / "text.xplane.pb", b"this is not a trace\n" * 50))
+    whole = graph_xplane.read_bytes()
+    with pytest.raises(GnetError, match=r"^xplane: .*cut\.xplane\.pb' is no trace"):
+        read(_write(tmp_path / "cut.xplane.pb", whole[: len(whole) // 2]))
+
+
+def test_an_empty_trace_gives_no_empty_table(tmp_path: Path) -> None:
+    empty = _write(tmp_path / "empty.xplane.pb", b"")
+    with pytest.raises(GnetError, match=r"empty\.xplane\.pb' holds no operations"):
+        single_operations(empty)
+    assert step_seconds(empty) == []
+
+
+def _event(long_name: str, ts: float, dur: float, tid: int = 1) -> dict[str, Any]:
+    return {"name": long_name.rpartition(":")[2], "args": {"long_name": long_name}, "ts": ts, "dur": dur, "tid": tid}
+
+
+class Told:
+    """A trace of which xprof told these events."""
+
+    xplane = Path("told.xplane.pb")
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        self._events = events
+
+    def tool(self, name: str) -> Any:
+        assert name == "framework_op_stats"
+        return [{}, {}]
+
+    def events(self) -> list[dict[str, Any]]:
+        return self._events
+
+
+def test_self_time_leaves_out_what_ran_inside_on_the_same_thread() -> None:
+    events = [
+        _event("child:Mul", 1, 4),
+        _event("loop:While", 0, 10),
+        _event("grandchild:Add", 2, 1),
+        _event("second_child:Mul", 5.001, 2),  # starts where the first ends, within rounding
+        _event("elsewhere:Mul", 1, 8, tid=2),
+        _event("after:Mul", 10, 3),
+    ]
+    assert traced_operations.self_seconds(events) == pytest.approx([3e-6, 4e-6, 1e-6, 2e-6, 8e-6, 3e-6])
+
+
+def test_every_operation_of_a_cpu_is_kept_and_memory_events_are_not_counted() -> None:
+    events: list[dict[str, Any]] = [_event(f"block/{number}:Mul", 10 * number, 5) for number in range(600)]
+    events += [_event("block/0:Mul", 10_000, 5), {"name": "process_name", "args": {}, "ts": 0, "dur": 0, "tid": 1}]
+    events.append({"name": "MemoryAllocation", "args": {"tf_op": "block/0"}, "ts": 1, "dur": 0, "tid": 1})
+    trace: Any = Told(events)
+    table = traced_operations.single_operations(trace)
+    assert len(table) == 600
+    assert table.set_index("name").loc["block/0", "occurrences"] == 2
+    assert table["occurrences"].sum() == 601
+    assert table["self_seconds"].sum() == pytest.approx(601 * 5e-6)
+
+
+def test_a_trace_beyond_what_xprof_keeps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traced_operations, "MOST_EVENTS", 2)
+    trace: Any = Told([_event("a:Mul", 0, 1), _event("b:Mul", 1, 1)])
+    with pytest.raises(GnetError, match=r"trace fewer steps"):
+        traced_operations.single_operations(trace)
+
+
+def _statistics_row(where: str, name: str, self_microseconds: float) -> dict[str, Any]:
+    return {
+        "host_or_device": where,
+        "type": "Conv2D",
+        "operation": name,
+        "occurrences": 3.0,
+        "total_self_time": self_microseconds,
+    }
+
+
+def test_a_gpus_operations_stand_alone_without_those_of_its_host() -> None:
+    table, note = traced_operations._device_operations(
+        [_statistics_row("Host", "a", 9e6), _statistics_row("Device", "b", 2e6)]
+    )
+    assert table.to_dict("records") == [{"name": "b", "operation": "Conv2D", "occurrences": 3, "self_seconds": 2.0}]
+    assert "leaves the rest out" not in note
+
+
+def test_a_gpus_table_says_that_xprof_cut_it() -> None:
+    rows = [_statistics_row("Device", str(number), 1.0) for number in range(traced_operations.MOST_DEVICE_OPERATIONS)]
+    assert "longest 499 operations and leaves the rest out" in traced_operations._device_operations(rows)[1]
