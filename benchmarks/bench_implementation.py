@@ -9,8 +9,8 @@ from gnet_core.timing import Timer
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
-    precisions = [precision for precision in sweep.preset.precisions if precision != "tf32"]
-    return [dataclasses.replace(case, layers=layers) for case in sweep.cases(precision=precisions) for layers in LAYERS]
+    cases = sweep.cases(precision=("float32", "mixed_bfloat16"))
+    return [dataclasses.replace(case, layers=layers) for case in cases for layers in LAYERS]
 
 
 SUITE = Suite(

@@ -24,6 +24,7 @@ from gnet_core.command_line import (
     complain,
     default_directory,
     device_option,
+    layers_option,
     now,
     out_option,
     print_json,
@@ -125,6 +126,7 @@ def report(run_dir: Path, as_json: bool) -> int:
 @commands.command()
 @click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
 @click.option("--precision", default="float32", show_default=True, metavar="NAME")
+@layers_option
 @click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
 @click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
 @click.option("--steps", type=Whole("steps"), default=5, show_default=True, help="Whole steps to trace, at most 10.")
@@ -135,6 +137,7 @@ def report(run_dir: Path, as_json: bool) -> int:
 def profile(
     execution: str,
     precision: str,
+    layers: str,
     batch_size: int,
     image_size: int,
     steps: int,
@@ -148,7 +151,12 @@ def profile(
     from gnet_core.profile import require_steps
 
     config = make_config(
-        execution=execution, precision=precision, batch_size=batch_size, image_size=image_size, seed=seed
+        execution=execution,
+        precision=precision,
+        layers=layers,
+        batch_size=batch_size,
+        image_size=image_size,
+        seed=seed,
     )
     require_steps(steps)
     require_device_form(device)
@@ -196,6 +204,7 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
 @click.option("--image-size", type=Whole("image_size"), help="Pixels a side; else what suits the data.")
 @click.option("--precision", default="float32", show_default=True, metavar="NAME")
 @click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
+@layers_option
 @click.option(
     "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: watch training collapse."
 )

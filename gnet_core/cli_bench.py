@@ -25,6 +25,7 @@ from gnet_core.command_line import (
     complain,
     default_directory,
     device_option,
+    layers_option,
     now,
     out_option,
     print_json,
@@ -47,6 +48,7 @@ _RESUMED_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "suites": list,
     "preset": str,
     "device": str,
+    "layers": str,
     "replicates": (int, type(None)),
     "image_size": (int, type(None)),
     "data": str,
@@ -68,6 +70,7 @@ _RESUMED_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
 @click.option("--execution", type=EXECUTION_LIST, help="Only these, separated by commas: eager, graph, xla.")
 @click.option("--precision", type=PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16.")
 @click.option("--batch-size", type=BATCH_SIZE_LIST, help="Only these, such as 8,16,32.")
+@layers_option
 @click.option("--image-size", type=Whole("image_size"), help="Pixels a side.")
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @seed_option
@@ -81,8 +84,8 @@ _RESUMED_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
 @as_json_option
 @click.pass_context
 def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, as_json: bool, **asked: Any) -> int:
-    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary; none named: what the preset has)
-    and write a run directory.
+    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation; none named:
+    what the preset has) and write a run directory.
     """
     from gnet_core import records, shapes
     from gnet_core.files import require_empty
@@ -116,7 +119,12 @@ class _Plan:
         self._found = runner.choose_suites(runner.discover(self._checkout), asked["suites"], asked["preset"])
         classes, self._images, data = _look_at(asked["data"])
         self._options = {**asked, "data": data}
-        StepConfig(data=data, seed=asked["seed"], image_size=asked["image_size"] or StepConfig().image_size)
+        StepConfig(
+            data=data,
+            seed=asked["seed"],
+            image_size=asked["image_size"] or StepConfig().image_size,
+            layers=asked["layers"],
+        )
         require_device_form(asked["device"])
         self._sources = self._find_sources(stack)
         self._environments = {
@@ -130,6 +138,7 @@ class _Plan:
         template = StepConfig(
             device=self.device,
             image_size=asked["image_size"] or self._preset.image_size,
+            layers=asked["layers"],
             data=data,
             seed=asked["seed"],
             classes=classes,

@@ -71,6 +71,12 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--layers", default="keras", metavar="keras|fused", show_default=True, help="Plain Keras layers, or ours."
+    )(command)
+
+
 def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--seed", type=Whole("seed", 0), default=0, show_default=True, help="Of weights and data.")(
         command

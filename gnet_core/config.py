@@ -50,7 +50,7 @@ class StepConfig:
     statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
     """
 
-    layers: Layers = "fused"
+    layers: Layers = "keras"
     """What the network is made of. keras: Keras' own layers, as anyone would write it; fused: ours, which compute the
     same in fewer kernels."""
 

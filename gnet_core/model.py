@@ -80,7 +80,7 @@ class LayerKit:
     dtype: str = "float32"
     """Keras dtype policy of each layer; variables stay float32 under the mixed ones."""
     bn_momentum: float = 0.9
-    layers: Layers = "fused"
+    layers: Layers = "keras"
     norm_before_conv3: bool = False
     """Batch normalisation between the 3×3-reduce and the 3×3, which the notebook made and then bypassed."""
 
@@ -148,7 +148,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         classes: int,
         *,
         widths: Widths = "published",
-        layers: Layers = "fused",
+        layers: Layers = "keras",
         dtype: str = "float32",
         bn_momentum: float = 0.9,
         dropout: bool = True,

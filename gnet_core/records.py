@@ -333,12 +333,14 @@ _REFERENCE_EXECUTIONS: tuple[Execution, ...] = ("graph", "eager", "xla")
 
 
 def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectories: dict[str, list[Trajectory]]) -> None:
-    """Judge each loss trajectory by the float32 one of the same step: graph execution's, else another's."""
+    """Judge each loss trajectory by the float32 one of the same step: plain layers' as a graph, else another's."""
     judged_rows = [row for row in rows if row.case in trajectories and configs[row.case].part == "train"]
     case_of = {(configs[row.case], row.source): row.case for row in judged_rows}
     for row in judged_rows:
+        config = configs[row.case]
         references = [
-            dataclasses.replace(configs[row.case], precision="float32", execution=execution)
+            dataclasses.replace(config, precision="float32", execution=execution, layers=layers)
+            for layers in dict.fromkeys(("keras", config.layers))
             for execution in _REFERENCE_EXECUTIONS
         ]
         found = next((case_of[each, row.source] for each in references if (each, row.source) in case_of), None)
@@ -348,7 +350,7 @@ def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectorie
         if max(map(len, own)) < 2 <= len(reference):
             row.add_note("all its updates were skipped, so its losses could not be compared with float32's")
             continue
-        judged = judge_trajectories(own, reference, configs[row.case].precision)
+        judged = judge_trajectories(own, reference, config.precision)
         row.equal_work = judged.within
         if judged.deviation is not None and math.isfinite(judged.deviation):  # JSON has no infinity
             row.loss_deviation = judged.deviation
@@ -458,6 +460,8 @@ def _command(config: StepConfig, suite: str, document: dict[str, Any]) -> str:
     words += ["--device", config.device, "--execution", config.execution, "--precision", config.precision]
     words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
     words += ["--data", config.data, "--seed", str(config.seed)]
+    if config.layers != StepConfig.layers:
+        words += ["--layers", config.layers]
     if document["replicates"] != 1:
         words += ["--replicates", str(document["replicates"])]
     options = document["options"]

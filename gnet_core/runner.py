@@ -356,6 +356,7 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
     """Trace a few steps of a case in a process of its own, into traces/<case>; say why when that failed, else ""."""
     words = ["--execution", config.execution, "--precision", config.precision, "--batch-size", str(config.batch_size)]
     words += ["--image-size", str(config.image_size), "--device", config.device, "--seed", str(config.seed)]
+    words += ["--layers", config.layers]
     words += ["--out", str(settings.directory / "traces" / config.name), "--json"]
     _said, why_not = _ask(["gnet_core", "profile", *words], settings)
     return why_not

@@ -149,7 +149,7 @@ def _columns(section: Section) -> list[Column[Row]]:
 
 
 def _axes(section: Section) -> list[Column[Row]]:
-    varied = {"part": "part", "aux_weight": "auxiliary weight"}.get(section.varies or "")
+    varied = {"part": "part", "aux_weight": "auxiliary weight", "layers": "layers"}.get(section.varies or "")
     return [
         Column("execution", lambda row: row.execution, text=True),
         Column("precision", lambda row: row.precision, text=True),

@@ -1,6 +1,7 @@
 """Raw files become rows, and what cannot be read is named."""
 
 import copy
+import dataclasses
 
 import pytest
 
@@ -129,6 +130,15 @@ def test_without_graph_execution_another_float32_is_what_losses_are_judged_by(ru
     run_directory.add(StepConfig(batch_size=8, execution="eager"), [1.0])
     run_directory.add(StepConfig(batch_size=8, execution="xla"), [1.0])
     assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [None, True]
+
+
+def test_fused_layers_are_judged_by_plain_ones_where_those_were_measured(run_directory):
+    fused, off = StepConfig(batch_size=8, layers="fused"), [[0, 4.0], [1, 3.9]]
+    run_directory.add(fused, [1.0], losses_without_dropout=off)
+    run_directory.add(dataclasses.replace(fused, execution="xla"), [1.0], losses_without_dropout=off)
+    assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [None, True]
+    run_directory.add(CONFIG, [1.0])
+    assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [False, False, None]
 
 
 def test_the_losses_of_every_process_are_judged(run_directory):

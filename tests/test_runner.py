@@ -493,7 +493,8 @@ def test_an_unknown_suite_is_refused_with_those_there_are():
 def test_the_longer_suites_are_left_out_of_a_short_preset_unless_they_are_named():
     names = [item.suite.name for item in runner.choose_suites(found(), (), "quick")]
     assert names == ["throughput", "execution", "precision", "batch-size"]
-    assert [item.suite.name for item in runner.choose_suites(found(), (), "full")] == [*names, "parts", "auxiliary"]
+    longer = ["parts", "auxiliary", "implementation"]
+    assert [item.suite.name for item in runner.choose_suites(found(), (), "full")] == [*names, *longer]
     assert [item.suite.name for item in runner.choose_suites(found(), ("parts",), "smoke")] == ["parts"]
 
 

@@ -21,7 +21,7 @@ def planned(preset_name, device="cpu", **chosen: Any):
 
 
 def test_the_suites_are_found_in_reading_order():
-    names = ["throughput", "execution", "precision", "batch-size", "parts", "auxiliary"]
+    names = ["throughput", "execution", "precision", "batch-size", "parts", "auxiliary", "implementation"]
     assert [suite.name for suite in SUITES] == names
 
 
@@ -81,15 +81,17 @@ def test_an_unknown_preset_is_refused_by_name():
 def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies_alone():
     cases = planned("full")
     compared = {(base.config.name, variant.config.name) for base, variant in sweep.comparisons(cases, SUITES)}
-    graph = "graph-float32-b16-i224-synthetic-cpu"
+    graph, bfloat16 = (f"graph-{precision}-b16-i224-synthetic-cpu" for precision in ("float32", "mixed_bfloat16"))
     assert compared == {
         (graph, "eager-float32-b16-i224-synthetic-cpu"),
         (graph, "xla-float32-b16-i224-synthetic-cpu"),
         (graph, "graph-tf32-b16-i224-synthetic-cpu"),
-        (graph, "graph-mixed_bfloat16-b16-i224-synthetic-cpu"),
+        (graph, bfloat16),
         (graph, f"{graph}-part=forward"),
         (graph, f"{graph}-part=gradients"),
         (graph, f"{graph}-aux_weight=0"),
+        (graph, f"{graph}-layers=fused"),
+        (bfloat16, f"{bfloat16}-layers=fused"),
     }
 
 
