@@ -66,11 +66,11 @@ ALLOWED = {
     "html": {"drawing", "tables"},
     "answers": {"comparisons", "records", "sections", "tables", "verdicts"},
     "checks": {"comparisons", "records"},
-    "facts": {"answers", "checks", "comparisons", "machine", "records", "tables", "verdicts"},
+    "facts": {"answers", "checks", "comparisons", "machine", "records", "tables", "turns", "verdicts"},
     "findings": {"answers", "records", "sections", "tables", "verdicts"},
     "page": {
         *("answers", "checks", "drawing", "facts", "findings", "html", "profile_view", "records", "sections"),
-        *("tables", "turns"),
+        "tables",
     },
     "report": {
         *("answers", "checks", "comparisons", "config", "drawing", "facts", "files", "findings", "page", "plots"),
