@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from gnet_core.command_line import FINE, GATE_FAILED, Choices, as_json_option, default_directory, print_json
 from gnet_core.config import GnetError
@@ -44,10 +45,11 @@ def compare(
 ) -> int:
     """Compare the run in NEW with the one in BASE, case by case: FASTER, SLOWER, SAME or UNRESOLVED.
 
-    With --profiles both are directories of gnet profile, or of gnet bench with one trace; there is no verdict then.
+    With --profiles both are directories of gnet profile, or of gnet bench with one trace; there is no verdict then,
+    and without --out the page goes to reports/<time>-compare-profiles.
     """
     if profiles:
-        return _compare_profiles(base, new, fail_on, out, as_json=as_json)
+        return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core import compare_report, verdicts
 
     fraction = verdicts.require_margin(margin)
@@ -72,14 +74,11 @@ def compare(
     return GATE_FAILED if failed else FINE
 
 
-def _compare_profiles(
-    base: Path, new: Path, fail_on: tuple[str, ...] | None, out: Path | None, *, as_json: bool
-) -> int:
+def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool) -> int:
     from gnet_core import profile_comparison, profile_comparison_report
     from gnet_core.files import make_empty_directory
 
-    if fail_on:
-        raise GnetError(f"fail_on: {','.join(fail_on)} asks for verdicts, which profiles carry none of; leave it out")
+    _refuse_what_asks_for_verdicts()
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))
     out = out or default_directory("compare", "profiles")
     make_empty_directory(out)
@@ -90,6 +89,13 @@ def _compare_profiles(
         click.echo(profile_comparison_report.to_terminal(compared))
         click.echo(f"\nReport: {out / 'report.html'} and report.md")
     return FINE
+
+
+def _refuse_what_asks_for_verdicts() -> None:
+    context = click.get_current_context()
+    for name in ("margin", "fail_on", "across_machines", "like_base"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
 
 
 def _load(directory: Path) -> Run:

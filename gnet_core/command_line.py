@@ -88,8 +88,9 @@ def out_option(default: str) -> Callable[..., Any]:
 
 
 def complain(message: str) -> None:
-    """Say what is wrong in one line on stderr."""
-    print(f"gnet: {' '.join(message.split())}", file=sys.stderr)
+    """Say what is wrong in one line on stderr; what a file brought in tells the terminal nothing."""
+    harmless = "".join(each if each.isprintable() else " " for each in message)
+    print(f"gnet: {' '.join(harmless.split())}", file=sys.stderr)
 
 
 def print_json(document: Any) -> None:

@@ -18,7 +18,7 @@ from gnet_core.answers import DIFFERENT, ratio_in_words, spread_of_identical_cod
 from gnet_core.comparisons import Between, between, machine_spread
 from gnet_core.config import GnetError
 from gnet_core.drawing import Picture
-from gnet_core.facts import machine_line, reservations
+from gnet_core.facts import HOW_TO_READ_RATIOS, machine_line, reservations
 from gnet_core.files import make_empty_directory, write_whole
 from gnet_core.forest import distinct, forest
 from gnet_core.records import Run
@@ -175,7 +175,10 @@ def write(compared: Compared, failed: dict[str, list[str]], out: Path) -> None:
     write_whole(out / "plots" / f"{picture.name}.svg", picture.svg)
     write_whole(out / "comparison.csv", to_csv(compared))
     write_whole(out / "compare.md", to_markdown(compared, failed))
-    write_whole(out / HTML_FILE, html.render("compare.html.jinja", told=_told(compared, failed), picture=picture))
+    write_whole(
+        out / HTML_FILE,
+        html.render("compare.html.jinja", told=_told(compared, failed), picture=picture, terms=HOW_TO_READ_RATIOS),
+    )
 
 
 def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
@@ -194,6 +197,7 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "configuration_differences": compared.other_configs,
         "machine_spread": {name.lower(): machine_spread(run) for name, run in compared.runs.items()},
         "reservations": {name.lower(): reservations(run) for name, run in compared.runs.items()},
+        "reservations_like_base": {str(run.directory): reservations(run) for run in compared.like_base},
         "failed_gates": failed,
     }
 
@@ -217,7 +221,7 @@ def to_terminal(compared: Compared) -> str:
     """The table, what it has to be read with, and what it leaves out."""
     told = _told(compared, {})
     parts = [*told.warnings, f"BASE {compared.base.directory}\nNEW  {compared.new.directory}"]
-    parts += [in_style(told.verdicts, "simple"), *told.reasons, *told.reading]
+    parts += [in_style(told.verdicts, "simple"), *map(plain, told.reasons), *told.reading]
     parts += ["\n".join([f"{part.heading}:", *(f"  {plain(line)}" for line in part.lines)]) for part in told.parts]
     return "\n\n".join(parts)
 
@@ -231,7 +235,8 @@ def to_markdown(compared: Compared, failed: dict[str, list[str]]) -> str:
     parts += [_bullets(told.reasons)] if told.reasons else []
     parts += ["## How far to trust them", *map(inert, told.reading)]
     for part in told.parts:
-        parts += [f"## {part.heading}", in_style(part.grid, "pipe") if part.grid else _bullets(part.lines)]
+        parts += [f"## {inert(part.heading)}", in_style(part.grid, "pipe") if part.grid else _bullets(part.lines)]
+    parts += ["## How to read it", _bullets(f"{term}: {meaning}" for term, meaning in HOW_TO_READ_RATIOS)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -340,7 +345,9 @@ def _parts(compared: Compared, failed: dict[str, list[str]]) -> list[Part]:
         Part("Only NEW has figures for", [_missing(compared.base, case) for case in compared.between.only_new]),
         Part("Not configured alike", compared.other_configs),
         Part("The environments differ", list(map(str, compared.differences)), _differences_grid(compared.differences)),
+        Part("Further runs of BASE", [str(run.directory) for run in compared.like_base]),
         *(Part(f"{name} is not to be quoted", reservations(run)) for name, run in compared.runs.items()),
+        *(Part(f"{run.directory} is not to be quoted", reservations(run)) for run in compared.like_base),
         Part("Gates that failed", [f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()]),
     ]
     return [part for part in found if part.lines]

@@ -8,7 +8,7 @@ regions it recorded, wherever they ran.
 from __future__ import annotations
 
 import bisect
-import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,20 +33,27 @@ def is_instruction(event: Mapping[str, Any]) -> bool:
 def operations(events: Sequence[Mapping[str, Any]], module_texts: Iterable[str]) -> list[tuple[str, str, float]]:
     """Name, type and self time in seconds of every run of an instruction, from a trace's events.
 
-    `module_texts` are the compiled modules as XLA prints them.
+    `module_texts` are the compiled modules as XLA prints them. An instruction of one that is not there has no name.
     """
-    module = Module(itertools.chain.from_iterable(text.splitlines() for text in module_texts))
-    named: dict[str, Named] = {}
+    modules = {_module_name(text): Module(text.splitlines()) for text in module_texts}
+    unknown = Module([])
+    named: dict[tuple[str, str], Named] = {}
     found = []
-    for instruction, seconds in instruction_seconds(events):
-        if instruction not in named:
-            named[instruction] = module.named(instruction)
-        found.append((*named[instruction], seconds))
+    for module, instruction, seconds in instruction_seconds(events):
+        if (module, instruction) not in named:
+            named[module, instruction] = modules.get(module, unknown).named(instruction)
+        found.append((*named[module, instruction], seconds))
     return found
 
 
-def instruction_seconds(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
-    """Every run of an instruction and its time in seconds, the pool's regions it recorded included.
+def _module_name(text: str) -> str:
+    """Modules number their instructions alike, so an instruction's name says nothing without its module's."""
+    found = re.match(r"HloModule ([^\s,]+)", text)
+    return found[1] if found else ""
+
+
+def instruction_seconds(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
+    """Module and name of every run of an instruction and its time in seconds, the pool's regions it recorded included.
 
     `ts` and `dur` are microseconds.
     """
@@ -58,7 +65,7 @@ def instruction_seconds(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[s
             microseconds[owner] += own
     for index, span in enumerate(timeline.spans):
         if is_instruction(span):
-            yield str(span["args"]["hlo_op"]), microseconds[index] / 1e6
+            yield str(span["args"].get("hlo_module", "")), str(span["args"]["hlo_op"]), microseconds[index] / 1e6
 
 
 class _Timeline:

@@ -12,12 +12,27 @@ from gnet_core.checks import failed_checks
 from gnet_core.comparisons import within
 from gnet_core.records import AA_SUITE, MOST_FLOP_PER_SECOND, Row, Run
 from gnet_core.tables import Column, Grid, grid
+from gnet_core.turns import TURNS_FILE
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
 
 TITLE = "The train step of GoogleNet_2"
 
 MOST_DISTURBED = 0.2
 """Of a case's turns. Beyond that its figures are those of a machine that did something else as well."""
+
+FILES = (
+    ("cases.csv", "the figures of every case, for programs"),
+    ("verdicts.csv", "the comparisons, for programs"),
+    ("run.json", "machine, software, configuration, seed, order of turns, and what became of every case"),
+    (TURNS_FILE, "what the machine was like during each turn"),
+    ("raw/", "every sample, in pytest-benchmark's own files"),
+    ("plots/", "the pictures as SVG"),
+    ("traces/", "what the profiler recorded; TensorBoard's Profile page opens it: tensorboard --logdir traces"),
+)
+"""Of a run directory, and what they hold."""
+
+_RATIOS = ("×", "SAME, FASTER, SLOWER, UNRESOLVED", "smallest effect", "sequential")
+"""The terms of a comparison."""
 
 HOW_TO_READ = (
     (
@@ -60,6 +75,16 @@ HOW_TO_READ = (
         "measured in the same precision.",
     ),
 )
+
+HOW_TO_READ_RATIOS = tuple((term, meaning) for term, meaning in HOW_TO_READ if term in _RATIOS)
+
+
+def files(run: Run) -> list[tuple[str, str]]:
+    """Those of FILES that are there, or are written with the report."""
+    written = ("cases.csv", "verdicts.csv")
+    return [(name, told) for name, told in FILES if name in written or (run.directory / name).exists()]
+
+
 """Terms of the tables, and what they mean."""
 
 _OPTIONS = (

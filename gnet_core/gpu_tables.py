@@ -1,4 +1,4 @@
-"""What only the trace of a GPU tells: its kernels, their use of tensor cores, and the peak of its memory."""
+"""What a trace tells of a GPU's kernels and their use of tensor cores, and of the peak of a device's memory."""
 
 from __future__ import annotations
 
@@ -52,14 +52,17 @@ def tensor_cores(found: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
     }
 
 
-def peak_memory(memory_profile: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The allocator whose peak within the trace was the highest: its name and bytes; None where no allocator was seen.
+def peak_memory(memory_profile: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any] | None:
+    """The device's allocator whose peak within the trace was the highest: its name and bytes; None where none was seen.
 
-    What xprof's memory_profile gives is the protocol buffer MemoryProfile as JSON, where whole numbers are text and
-    what is 0 is left out.
+    TensorFlow names a GPU's GPU_0_bfc and the like; what it holds of the host's memory for a GPU is gpu_host_bfc, and a
+    CPU's allocator is cpu or mklcpu. What xprof's memory_profile gives is the protocol buffer MemoryProfile as JSON,
+    where whole numbers are text and what is 0 is left out.
     """
     found: list[dict[str, Any]] = []
     for allocator, told in memory_profile.get("memoryProfilePerAllocator", {}).items():
+        if allocator.startswith("GPU_") != on_gpu or allocator.startswith("gpu_"):
+            continue
         summary = told.get("profileSummary", {})
         peak = int(summary.get("peakStats", {}).get("peakBytesInUse", 0))
         capacity = int(summary.get("memoryCapacity", 0))

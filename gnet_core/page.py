@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from gnet_core import facts, html
 from gnet_core.answers import Sentence, answers, smallest_effects
@@ -16,22 +15,6 @@ from gnet_core.profile_view import ProfileView
 from gnet_core.records import Run
 from gnet_core.sections import Section, sections
 from gnet_core.tables import Grid, short_grid, suite_grid
-from gnet_core.turns import TURNS_FILE
-
-FILES = (
-    ("cases.csv", "the figures of every case, for programs"),
-    ("verdicts.csv", "the comparisons, for programs"),
-    ("run.json", "machine, software, configuration, seed, order of turns, and what became of every case"),
-    (TURNS_FILE, "what the machine was like during each turn"),
-    ("raw/", "every sample, in pytest-benchmark's own files"),
-    ("plots/", "the pictures as SVG"),
-    ("traces/", "what the profiler recorded, for TensorBoard"),
-    ("report.md", "this report as text"),
-)
-"""Of a run directory, and what they hold."""
-
-_WRITTEN = ("cases.csv", "verdicts.csv", "report.md")
-"""Beside the page, whether they are there already or not."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +55,7 @@ def to_html(
         caveats=facts.caveats(run),
         failed=failed_checks(run),
         unmeasured=facts.unmeasured(run),
-        files=_files(run.directory),
+        files=[*facts.files(run), ("report.md", "this report as text")],
         command=facts.command(run),
         commands=facts.commands(run),
         terms=facts.HOW_TO_READ,
@@ -97,8 +80,3 @@ def _with_own_pictures(view: ProfileView, numbers: Iterator[int]) -> ProfileView
 def _as_one_of_many(picture: Picture, numbers: Iterator[int]) -> Picture:
     """A name of its own on the page, from which the names of all its parts follow."""
     return dataclasses.replace(picture, name=f"picture-{next(numbers)}")
-
-
-def _files(directory: Path) -> list[tuple[str, str]]:
-    """Those that the page can lead to."""
-    return [(name, told) for name, told in FILES if name in _WRITTEN or (directory / name).exists()]

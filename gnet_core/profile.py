@@ -10,11 +10,15 @@ import pandas as pd
 from gnet_core import gpu_tables
 from gnet_core.config import GnetError, require_whole
 from gnet_core.step_breakdown import breakdown, step_seconds, step_table
+from gnet_core.tables import plain
 from gnet_core.traced_operations import by_part, by_type, single_operations
 from gnet_core.xprof_tools import Trace, open_trace
 
 MOST_STEPS = 10
 """xprof recognises no more steps in one trace."""
+
+_ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a document that is not in xprof's shape raises where it is read."""
 
 
 def require_steps(steps: int) -> None:
@@ -27,18 +31,29 @@ def require_steps(steps: int) -> None:
 def tables(xplane: Path, *, on_gpu: bool) -> dict[str, Any]:
     """What a trace tells, as plain data for JSON; what it does not tell is named in `not_available`, with the reason.
 
-    Raises GnetError for a file that is no trace.
+    Raises GnetError for a file that is no trace, or one that holds what no step leaves.
     """
     with open_trace(xplane) as trace:
-        steps = step_table(trace)
-        found: dict[str, Any] = {
-            "step_seconds": step_seconds(steps),
-            "breakdown": breakdown(steps, on_gpu=on_gpu),
-            **_operations(trace),
-            **(_gpu(trace) if on_gpu else {"kernels": [], "peak_memory": None}),
-        }
+        try:
+            found = _tables(trace, on_gpu=on_gpu)
+        except GnetError:
+            raise
+        except _ODD as error:
+            told = f"{type(error).__name__}: {plain(error)}"
+            raise GnetError(f"xplane: '{xplane}' holds what no step leaves ({told}); take the trace again") from error
     found["not_available"] = [{"what": what, "why": why} for what, why in _not_available(found, on_gpu=on_gpu)]
     return found
+
+
+def _tables(trace: Trace, *, on_gpu: bool) -> dict[str, Any]:
+    steps = step_table(trace)
+    return {
+        "step_seconds": step_seconds(steps),
+        "breakdown": breakdown(steps, on_gpu=on_gpu),
+        **_operations(trace),
+        "kernels": gpu_tables.kernels(trace.tool("kernel_stats")) if on_gpu else [],
+        "peak_memory": gpu_tables.peak_memory(trace.tool("memory_profile"), on_gpu=on_gpu),
+    }
 
 
 def _operations(trace: Trace) -> dict[str, Any]:
@@ -58,13 +73,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(column): value for column, value in row.items()} for row in table.to_dict(orient="records")]
 
 
-def _gpu(trace: Trace) -> dict[str, Any]:
-    return {
-        "kernels": gpu_tables.kernels(trace.tool("kernel_stats")),
-        "peak_memory": gpu_tables.peak_memory(trace.tool("memory_profile")),
-    }
-
-
 def _not_available(found: dict[str, Any], *, on_gpu: bool) -> list[tuple[str, str]]:
     missing = []
     if not found["breakdown"]:
@@ -78,6 +86,8 @@ def _not_available(found: dict[str, Any], *, on_gpu: bool) -> list[tuple[str, st
                 "eager execution tells the profiler an operation's type and not its name; trace with execution graph",
             )
         )
+    if not on_gpu and not found["peak_memory"]:
+        missing.append(("the peak of memory", "the trace holds no allocation; gnet bench tells that of the process"))
     if not on_gpu:
         return [*missing, *_ONLY_ON_A_GPU]
     lacking = "the trace holds nothing of it; see whether the profiler was allowed to look at the GPU"
@@ -94,8 +104,4 @@ _ONLY_ON_A_GPU = (
         "on a CPU the host is the device: what computes is host compute, and nothing is launched on anything",
     ),
     ("kernels, tensor cores, occupancy", "a CPU has none; they are of a GPU's trace"),
-    (
-        "the peak of memory",
-        "the profiler records allocations on a GPU only; gnet bench tells a process' peak resident memory",
-    ),
 )

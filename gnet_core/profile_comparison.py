@@ -6,17 +6,22 @@ Pure but for `load`. The times are under the profiler, so nothing here is a verd
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gnet_core import machine, records, shapes
 from gnet_core.config import GnetError
 from gnet_core.profile_document import PartTime, Profile, read
+from gnet_core.tables import plain
+
+NO_SECONDS = 5e-6
+"""Differences below it are shown as none: tables have two digits of a millisecond."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
-    """The self time of one part or one type of operation in both profiles, in one step (or image)."""
+    """The time of one part or one type of operation in both profiles, in one step (or image)."""
 
     name: str
     base_seconds: float
@@ -29,8 +34,14 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """NEW's time as a multiple of BASE's; None where BASE has none of it."""
-        return self.new_seconds / self.base_seconds if self.base_seconds else None
+        """NEW's time as a multiple of BASE's; None where BASE has none of it, or too little to divide by."""
+        found = self.new_seconds / self.base_seconds if self.base_seconds else math.inf
+        return found if math.isfinite(found) else None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether it is too small for any figure that is shown."""
+        return abs(self.difference) < NO_SECONDS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +58,8 @@ class ProfileComparison:
     operations: list[Change]
     per_image: bool
     """Where the batches differ, seconds are of one image."""
+    shared_out: bool
+    """Where the profiles count time in different ways: seconds are then shares of the step without the profiler."""
     differences: list[machine.Difference]
     """Of the environments."""
     other_configs: list[str]
@@ -78,7 +91,7 @@ def load(directory: Path) -> tuple[Profile, Path]:
     except GnetError as error:
         raise GnetError(f"{found[0].parent}: {error}") from error
     if not profile.operations:
-        raise GnetError(f"{found[0].parent}: its trace tells no operations to compare by. {profile.note}")
+        raise GnetError(f"{found[0].parent}: its trace tells no operations to compare by. {plain(profile.note)}")
     return profile, found[0].parent
 
 
@@ -91,10 +104,14 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
             "parts do not grow alike with the image, so profile both at one size"
         )
     per_image = sides[0].config.batch_size != sides[1].config.batch_size
-    scales = [1 / (side.steps * (side.config.batch_size if per_image else 1)) for side in sides]
+    shared_out = sides[0].note != sides[1].note
 
     def changes(times: Callable[[Profile], Iterable[tuple[str, float]]]) -> list[Change]:
-        told = [_summed(times(side), scale) for side, scale in zip(sides, scales, strict=True)]
+        told = [_summed(times(side)) for side in sides]
+        told = [
+            _of_one(each, side, shared_out=shared_out, per_image=per_image)
+            for each, side in zip(told, sides, strict=True)
+        ]
         names = dict.fromkeys([*told[0], *told[1]])
         found = [
             Change(name=name, base_seconds=told[0].get(name, 0.0), new_seconds=told[1].get(name, 0.0)) for name in names
@@ -113,16 +130,26 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
         else [],
         operations=changes(lambda side: [(each.plain, each.self_seconds) for each in side.operations]),
         per_image=per_image,
+        shared_out=shared_out,
         differences=machine.differences(sides[0].environment, sides[1].environment),
         other_configs=_other_configs(*sides),
     )
 
 
-def _summed(times: Iterable[tuple[str, float]], scale: float) -> dict[str, float]:
+def _summed(times: Iterable[tuple[str, float]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, seconds in times:
-        found[name] = found.get(name, 0.0) + seconds * scale
+        found[name] = found.get(name, 0.0) + seconds
     return found
+
+
+def _of_one(times: dict[str, float], side: Profile, *, shared_out: bool, per_image: bool) -> dict[str, float]:
+    """Seconds of one step or image; shared out they add up to the step without the profiler."""
+    images = side.config.batch_size if per_image else 1
+    if not shared_out:
+        return {name: seconds / side.steps / images for name, seconds in times.items()}
+    whole = sum(times.values()) or 1.0
+    return {name: seconds / whole * side.untraced_seconds / images for name, seconds in times.items()}
 
 
 def _directed(each: PartTime) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gnet_core import html
-from gnet_core.drawing import COLOURS, Picture, draw, legible
+from gnet_core.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.files import write_whole
 from gnet_core.network_parts import PARTS
-from gnet_core.profile_comparison import Change, ProfileComparison
+from gnet_core.profile_comparison import NO_SECONDS, Change, ProfileComparison
 from gnet_core.tables import Column, Grid, grid, in_style, inert, plain
 
 NO_VERDICT = (
@@ -22,6 +22,11 @@ SUMMED = (
     "The time of operations is summed over threads, so it may exceed the step's; what runs beside something else may "
     "grow without making the step longer."
 )
+SHARED_OUT = (
+    "Every figure is a part's or an operation's share of its own trace's time inside operations, times that side's "
+    "step without the profiler, so that the differences add up to the difference of the steps; what a step spends "
+    "outside of operations is shared out with the rest."
+)
 
 MOST_ROWS = 25
 """Of a table by type of operation."""
@@ -31,22 +36,36 @@ MOST_BARS = 12
 NEGLIGIBLE = 0.01
 """Of the largest difference. What changed less is in no sentence."""
 
-_BAR_INCHES = 0.26
+_LEGEND_INCHES = 0.25
 
 
 def answer(compared: ProfileComparison) -> str:
     """What changed most, in a few sentences."""
-    total = sum(change.difference for change in compared.operations)
-    told = [
-        f"NEW spends {_milliseconds(abs(total))} ms {'more' if total > 0 else 'less'} inside operations "
-        f"a{'n' if compared.per_image else ''} {compared.unit} than BASE."
-    ]
+    told = [_whole(compared)]
+    if all(change.is_none for change in (*compared.operations, *compared.by_direction)):
+        told.append("Nothing changed, by type of operation or by part of the network.")
     for where, changes in (("By type of operation", compared.operations), ("By part of the network", compared.parts)):
-        least = NEGLIGIBLE * max((abs(each.difference) for each in changes), default=0.0)
+        least = max(NO_SECONDS, NEGLIGIBLE * max((abs(each.difference) for each in changes), default=0.0))
         slower, faster = ([each for each in changes if each.difference * sign > least][:3] for sign in (1, -1))
         sides = [f"{word} {_named(some)}" for word, some in (("slower", slower), ("faster", faster)) if some]
         told += [f"{where}, {'; '.join(sides)}."] if sides else []
     return " ".join(told)
+
+
+def _whole(compared: ProfileComparison) -> str:
+    """What the differences add up to, and what they are of."""
+    total = sum(change.difference for change in compared.operations)
+    unit = f"a{'n' if compared.per_image else ''} {compared.unit}"
+    amount = f"{_milliseconds(abs(total))} ms {'more' if total > 0 else 'less'}"
+    if abs(total) < NO_SECONDS:
+        amount = "as long"
+    than = "as BASE" if amount == "as long" else "than BASE"
+    if not compared.shared_out:
+        return f"NEW spends {amount} inside operations {unit} {than}."
+    return (
+        f"NEW takes {amount} {unit} {than}, without the profiler. The two traces count time in different ways, so here "
+        "every figure is a share of its own side's time inside operations, taken of its step without the profiler."
+    )
 
 
 def _named(changes: list[Change]) -> str:
@@ -58,7 +77,15 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _signed(change: Change) -> str:
+    if change.is_none:
+        return "±0 ms"
     return f"{'+' if change.difference > 0 else '−'}{_milliseconds(abs(change.difference))} ms"
+
+
+def _most(changes: list[Change], what: str) -> str:
+    """Which changed most, in a few words."""
+    largest = changes[0]
+    return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)}"
 
 
 def step_line(compared: ProfileComparison) -> str:
@@ -83,9 +110,9 @@ def caveats(compared: ProfileComparison) -> list[str]:
         told.append(f"The batches differ ({sizes}), so all times are divided by them: they are of one image.")
     if not compared.parts:
         told.append("By part of the network: not available, since one of the traces tells no operations' names.")
-    if compared.base.note != compared.new.note:
+    if compared.shared_out:
         told.append(f"The two count time in different ways. BASE: {compared.base.note} NEW: {compared.new.note}")
-    told += [SUMMED, step_line(compared)]
+    told += [SHARED_OUT if compared.shared_out else SUMMED, step_line(compared)]
     if compared.base.config.device == compared.new.config.device == "cpu":
         busy = f"{compared.base.busy_threads:.1f} in BASE and {compared.new.busy_threads:.1f} in NEW"
         told.append(f"Threads that were inside operations at once, on average: {busy}.")
@@ -109,10 +136,16 @@ def _grid(what: str, changes: list[Change]) -> Grid:
         Column[Change](what, lambda change: change.name, text=True),
         Column[Change]("BASE ms", lambda change: f"{change.base_seconds * 1e3:.2f}"),
         Column[Change]("NEW ms", lambda change: f"{change.new_seconds * 1e3:.2f}"),
-        Column[Change]("difference ms", lambda change: f"{change.difference * 1e3:+.2f}"),
-        Column[Change]("× BASE", lambda change: "only in NEW" if change.ratio is None else f"{change.ratio:.2f}"),
+        Column[Change]("difference ms", lambda change: "0.00" if change.is_none else f"{change.difference * 1e3:+.2f}"),
+        Column[Change]("× BASE", _multiple),
     ]
     return grid(columns, changes, f"Differences by {what}, the largest first")
+
+
+def _multiple(change: Change) -> str:
+    if change.ratio is not None:
+        return f"{change.ratio:.2f}"
+    return "only in NEW" if change.new_seconds and not change.base_seconds else ""
 
 
 def pictures(compared: ProfileComparison) -> list[Picture]:
@@ -125,47 +158,49 @@ def _parts_picture(compared: ProfileComparison) -> Picture:
     changes = sorted(compared.parts, key=lambda change: PARTS.index(change.name))
 
     def paint(axes: Any) -> None:
-        places = range(len(changes), 0, -1)
         colours = [COLOURS[4] if change.difference > 0 else COLOURS[2] for change in changes]
-        axes.barh(places, [change.difference * 1e3 for change in changes], color=colours, height=0.7)
-        axes.set_yticks(list(places), [change.name for change in changes])
+        axes.barh(range(len(changes)), [change.difference * 1e3 for change in changes], 0.7, color=colours)
+        label_lines(axes, [change.name for change in changes])
         axes.axvline(0, color=COLOURS[6], linewidth=0.8)
-        axes.set_xlabel(f"NEW − BASE, milliseconds of self time in one {compared.unit} (right: slower)")
-        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"NEW − BASE, milliseconds of {_time(compared)} (right: slower)")
 
-    told = "; ".join(f"{change.name} {_signed(change)}" for change in changes)
-    largest = compared.parts[0]
     return draw(
         "profile-parts-compared",
-        f"{largest.name} changed most, {_signed(largest)}: {compared.base.name} → {compared.new.name}",
-        f"Bars of the difference in self time by part of the network, in the order of a step: {told}.",
+        f"{_most(compared.parts, 'part')}: {compared.base.name} → {compared.new.name}",
+        described(
+            "Bars of the difference in time by part of the network, in the order of a step:",
+            [f"{change.name} {_signed(change)}" for change in changes],
+        ),
         paint,
-        height_inches=0.9 + _BAR_INCHES * len(changes),
+        height_of(len(changes)),
     )
+
+
+def _time(compared: ProfileComparison) -> str:
+    return f"{'a share of' if compared.shared_out else 'self time in'} one {compared.unit}"
 
 
 def _operations_picture(compared: ProfileComparison) -> Picture:
     changes = compared.operations[:MOST_BARS]
 
     def paint(axes: Any) -> None:
-        places = list(range(len(changes), 0, -1))
-        for side, offset, colour in (("BASE", 0.19, COLOURS[0]), ("NEW", -0.19, COLOURS[1])):
+        for side, offset, colour in (("BASE", -0.19, COLOURS[0]), ("NEW", 0.19, COLOURS[1])):
             seconds = [change.base_seconds if side == "BASE" else change.new_seconds for change in changes]
-            positions = [place + offset for place in places]
-            axes.barh(positions, [each * 1e3 for each in seconds], color=colour, height=0.38, label=side)
-        axes.set_yticks(places, [legible(change.name, 40) for change in changes])
-        axes.set_xlabel(f"self time in one {compared.unit}, milliseconds")
-        axes.grid(visible=False, axis="y")
-        axes.legend(loc="best")
+            lines = [line + offset for line in range(len(changes))]
+            axes.barh(lines, [each * 1e3 for each in seconds], 0.38, color=colour, label=side)
+        label_lines(axes, [legible(change.name, 40) for change in changes])
+        axes.set_xlabel(f"milliseconds of {_time(compared)}")
+        axes.figure.legend(loc="outside lower center", ncols=2)
 
-    told = "; ".join(f"{change.name} {_signed(change)}" for change in changes)
-    largest = changes[0]
     return draw(
         "profile-operations-compared",
-        f"{largest.name} changed most, {_signed(largest)}",
-        f"Bars of self time by type of operation in BASE and in NEW, the largest difference first: {told}.",
+        _most(changes, "type of operation"),
+        described(
+            "Bars of time by type of operation in BASE and in NEW, the largest difference first:",
+            [f"{legible(change.name)} {_signed(change)}" for change in changes],
+        ),
         paint,
-        height_inches=1.0 + _BAR_INCHES * len(changes),
+        height_of(len(changes)) + _LEGEND_INCHES,
     )
 
 
@@ -184,6 +219,7 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
         "base_case": compared.base.name,
         "new_case": compared.new.name,
         "seconds_of_one": compared.unit,
+        "shares_of_the_untraced_step": compared.shared_out,
         "across_machines": compared.across_machines,
         "answer": answer(compared),
         "parts": told(compared.parts),

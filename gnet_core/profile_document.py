@@ -16,6 +16,9 @@ from gnet_core.shapes import CASE_NAME
 MOST_ROWS = 100_000
 """Of a table; no step has as many operations."""
 
+MOST_TOLD = 50
+"""Of rows that a report shows all of: kinds of time, what is not available, warnings."""
+
 Record = TypeVar("Record")
 
 _LIBRARY = re.compile(r"_+(Mkl)?(Native)?(Fused)?(?P<type>[A-Z]\w*?)(WithBias)?")
@@ -128,6 +131,11 @@ class Profile:
         return statistics.median(self.untraced_step_seconds)
 
     @property
+    def traced_seconds(self) -> float:
+        """A step under the profiler, the median."""
+        return statistics.median(self.traced_step_seconds)
+
+    @property
     def busy_threads(self) -> float:
         """How many threads were inside operations at once, on average over the traced steps."""
         return sum(each.self_seconds for each in self.operations) / sum(self.traced_step_seconds)
@@ -135,7 +143,7 @@ class Profile:
     @property
     def overhead(self) -> float:
         """What the profiler added to a step, as a fraction of it; medians."""
-        return statistics.median(self.traced_step_seconds) / self.untraced_seconds - 1
+        return self.traced_seconds / self.untraced_seconds - 1
 
 
 def read(document: Any) -> Profile:
@@ -152,15 +160,15 @@ def read(document: Any) -> Profile:
         note=str(document.get("note", "")),
         operations=_records(document, "operations", OperationType),
         parts=_parts(document),
-        breakdown=_records(document, "breakdown", KindOfTime, optional=True),
+        breakdown=_records(document, "breakdown", KindOfTime, optional=True, most=MOST_TOLD),
         kernels=_records(document, "kernels", Kernel, optional=True),
         peak_memory=_record("peak_memory", document["peak_memory"], PeakMemory)
         if document.get("peak_memory") is not None
         else None,
-        not_available=_records(document, "not_available", NotAvailable, optional=True),
+        not_available=_records(document, "not_available", NotAvailable, optional=True, most=MOST_TOLD),
         traced_step_seconds=_times(trace, "traced_step_seconds"),
         untraced_step_seconds=_times(trace, "untraced_step_seconds"),
-        warnings=[str(warning) for warning in _of_type(trace, "warnings", list)],
+        warnings=[str(warning) for warning in _rows(trace, "warnings", MOST_TOLD)],
         environment=document["environment"] if isinstance(document.get("environment"), dict) else {},
     )
 
@@ -195,13 +203,19 @@ def _times(trace: Mapping[str, Any], field: str) -> list[float]:
     return [float(seconds) for seconds in times]
 
 
-def _records(document: Mapping[str, Any], field: str, kind: type[Record], *, optional: bool = False) -> list[Record]:
+def _records(
+    document: Mapping[str, Any], field: str, kind: type[Record], *, optional: bool = False, most: int = MOST_ROWS
+) -> list[Record]:
     if optional and field not in document:
         return []
+    return [_record(field, value, kind) for value in _rows(document, field, most)]
+
+
+def _rows(document: Mapping[str, Any], field: str, most: int) -> list[Any]:
     values = _of_type(document, field, list)
-    if len(values) > MOST_ROWS:
+    if len(values) > most:
         raise GnetError(f"profile.json: field '{field}' has {len(values)} rows; no trace of a step has as many")
-    return [_record(field, value, kind) for value in values]
+    return values
 
 
 def _record(where: str, value: Any, kind: type[Record]) -> Record:

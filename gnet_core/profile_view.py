@@ -7,9 +7,17 @@ import re
 from typing import Any
 
 from gnet_core import gpu_tables
-from gnet_core.drawing import COLOURS, Picture, draw, legible
+from gnet_core.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.network_parts import DIRECTIONS, OTHER, PARTS
-from gnet_core.profile_document import Kernel, KindOfTime, NotAvailable, OperationType, Profile, read
+from gnet_core.profile_document import (
+    Kernel,
+    KindOfTime,
+    NotAvailable,
+    OperationType,
+    PeakMemory,
+    Profile,
+    read,
+)
 from gnet_core.step_breakdown import bound_by
 from gnet_core.tables import Column, Grid, grid, milliseconds, percent
 
@@ -17,8 +25,9 @@ MOST_OPERATIONS = 12
 MOST_KERNELS = 15
 """Rows of a table; one more sums up the rest."""
 
-_BAR_INCHES = 0.24
-"""Of a plot's height, for each of its bars."""
+_LEGEND_INCHES = 0.25
+_BAR = 0.7
+"""Of a line's height."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +147,24 @@ def _kernel_grid(profile: Profile) -> Grid:
         Column[Kernel]("tensor cores", _tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
     ]
-    return grid(columns, profile.kernels[:MOST_KERNELS], "The longest kernels")
+    longest = grid(columns, profile.kernels[:MOST_KERNELS], "The longest kernels")
+    cut = profile.kernels[MOST_KERNELS:]
+    return dataclasses.replace(longest, rows=[*longest.rows, _other_kernels(cut, profile.steps)]) if cut else longest
+
+
+def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[str, ...]:
+    """The cells of a row that sums up kernels; of their time that on tensor cores, and their occupancy by time."""
+    seconds = sum(each.seconds for each in kernels)
+    used = sum(each.seconds for each in kernels if each.uses_tensor_cores) / (seconds or 1.0)
+    occupancy = sum(each.occupancy * each.seconds for each in kernels) / (seconds or 1.0)
+    return (
+        f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
+        f"{sum(each.occurrences for each in kernels) / steps:.4g}",
+        f"{seconds / steps * 1e3:.2f}",
+        f"{sum(each.share for each in kernels):.1%}",
+        f"used {used:.0%} of the time",
+        f"{occupancy:.0%}",
+    )
 
 
 def _tensor_cores(kernel: Kernel) -> str:
@@ -176,18 +202,30 @@ def _notes(profile: Profile) -> list[str]:
             f"{used['used_share']:.0%} of the kernels' time is on tensor cores; {used['missed_share']:.0%} is in "
             "operations that could use them and did not."
         )
-    if memory := profile.peak_memory:
-        of = f" of {memory.capacity_bytes / 2**30:.1f} GiB" if memory.capacity_bytes else ""
-        told.append(f"Memory peaked at {memory.peak_bytes / 2**30:.2f} GiB{of} ({memory.allocator}).")
+    if profile.peak_memory:
+        told.append(_memory_line(profile.peak_memory, on_gpu=profile.config.device != "cpu"))
     return [*told, overhead_line(profile), *profile.warnings]
+
+
+def _memory_line(memory: PeakMemory, *, on_gpu: bool) -> str:
+    if not on_gpu:
+        return (
+            f"TensorFlow's CPU allocator ({memory.allocator}), which is not the whole process, held at most "
+            f"{memory.peak_bytes / 2**30:.2f} GiB while the trace was taken."
+        )
+    of = f" of {memory.capacity_bytes / 2**30:.1f} GiB" if memory.capacity_bytes else ""
+    return f"Memory peaked at {memory.peak_bytes / 2**30:.2f} GiB{of} ({memory.allocator})."
 
 
 def overhead_line(profile: Profile) -> str:
     """What the profiler cost, as the trace's own run saw it."""
     steps = f"{profile.steps} step{'s' if profile.steps > 1 else ''}"
+    change = percent(abs(profile.overhead))
+    sign = "" if change == percent(0.0) else "+" if profile.overhead > 0 else "−"
     return (
-        f"A step took {profile.untraced_seconds * 1e3:.0f} ms without the profiler and {profile.overhead:+.0%} under "
-        f"it (medians of {steps} each, one after the other)."
+        f"A step took {milliseconds(profile.untraced_seconds)} ms without the profiler and "
+        f"{milliseconds(profile.traced_seconds)} ms ({sign}{change}) under it (medians of {steps} each, one after the "
+        "other)."
     )
 
 
@@ -211,26 +249,26 @@ def _parts_picture(profile: Profile) -> Picture:
     longest = max((part for part in parts if part != OTHER), key=lambda part: sum(times[part].values()), default=OTHER)
 
     def paint(axes: Any) -> None:
-        places = range(len(parts), 0, -1)
         left = [0.0] * len(parts)
         for direction, colour in zip(DIRECTIONS, COLOURS, strict=False):
             widths = [times[part].get(direction, 0.0) * 1e3 for part in parts]
             if any(widths):
-                axes.barh(places, widths, left=left, color=colour, label=direction, height=0.7)
+                axes.barh(range(len(parts)), widths, _BAR, left=left, color=colour, label=direction)
             left = [before + width for before, width in zip(left, widths, strict=True)]
-        axes.set_yticks(list(places), parts)
+        label_lines(axes, parts)
         axes.set_xlabel("self time in one step, milliseconds")
-        axes.grid(visible=False, axis="y")
-        axes.legend(loc="best")
+        axes.figure.legend(loc="outside lower center", ncols=len(DIRECTIONS))
 
     backward = _share(profile, "backward")
-    told = "; ".join(f"{part} {milliseconds(sum(each.values()))} ms" for part, each in times.items())
     return draw(
         picture_name("parts", profile.name),
         f"{longest} takes the longest, and the backward pass {backward:.0%} of the time inside operations",
-        f"Bars of self time by part of the network, in the order of a step, forward and backward stacked: {told}.",
+        described(
+            "Bars of self time by part of the network, in the order of a step, forward and backward stacked:",
+            [f"{part} {milliseconds(sum(each.values()))} ms" for part, each in times.items()],
+        ),
         paint,
-        height_inches=1.1 + _BAR_INCHES * len(parts),
+        height_of(len(parts)) + _LEGEND_INCHES,
     )
 
 
@@ -238,17 +276,18 @@ def _operations_picture(profile: Profile) -> Picture:
     first = profile.operations[:MOST_OPERATIONS]
 
     def paint(axes: Any) -> None:
-        places = range(len(first), 0, -1)
-        axes.barh(places, [each.self_seconds / profile.steps * 1e3 for each in first], color=COLOURS[0], height=0.7)
-        axes.set_yticks(list(places), [legible(each.operation, 40) for each in first])
+        widths = [each.self_seconds / profile.steps * 1e3 for each in first]
+        axes.barh(range(len(first)), widths, _BAR, color=COLOURS[0])
+        label_lines(axes, [legible(each.operation, 40) for each in first])
         axes.set_xlabel("self time in one step, milliseconds")
-        axes.grid(visible=False, axis="y")
 
-    told = "; ".join(f"{each.operation} {each.share:.1%}" for each in first)
     return draw(
         picture_name("operations", profile.name),
         f"{first[0].plain} takes {percent(first[0].share)} of the time inside operations",
-        f"Bars of self time by type of operation, longest first: {told}.",
+        described(
+            "Bars of self time by type of operation, longest first:",
+            [f"{legible(each.operation)} {each.share:.1%}" for each in first],
+        ),
         paint,
-        height_inches=0.9 + _BAR_INCHES * len(first),
+        height_of(len(first)),
     )

@@ -22,7 +22,7 @@ from gnet_core.drawing import Picture
 from gnet_core.files import write_whole
 from gnet_core.findings import findings
 from gnet_core.plots import plot_of
-from gnet_core.profile_report import paragraphs
+from gnet_core.profile_report import paragraphs, tensorboard_line
 from gnet_core.profile_view import ProfileView, view
 from gnet_core.records import Row, Run
 from gnet_core.sections import Section, sections
@@ -139,6 +139,7 @@ def to_markdown(run: Run, pictures: Mapping[str, Picture] | None = None) -> str:
     parts += ["## Environment", *_environment(run)]
     parts += ["## What was not measured, and why", _unmeasured(run)]
     parts += ["## What measures it again", code(facts.command(run)), _folded("One row at a time", _commands(run))]
+    parts += ["## Raw files", _bullets(f"[{name}]({name}): {inert(told)}" for name, told in _files(run))]
     parts += ["## How to read the tables", "\n".join(_term(*each) for each in facts.HOW_TO_READ)]
     return "\n\n".join(parts) + "\n"
 
@@ -155,6 +156,8 @@ def to_terminal(run: Run) -> str:
     parts += [plain(f"{case}: {reason}") for case, reason in run.unmeasured]
     for told in _profiles(run, "simple"):
         parts += told
+    if run.profiles:
+        parts.append(f"Trace: {tensorboard_line(run.directory)}")
     parts.append("\n".join(f"- {plain(' '.join(sentence))}" for sentence in findings(found)))
     if resolved := smallest_effects(found):
         parts.append(plain(" ".join(resolved)))
@@ -222,6 +225,10 @@ def _in_markdown(sentence: Sentence) -> str:
 def _bullets(lines: Iterable[str]) -> str:
     lines = list(lines)
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
+
+
+def _files(run: Run) -> list[tuple[str, str]]:
+    return [*facts.files(run), ("report.html", "this report as a page")]
 
 
 def _term(term: str, meaning: str) -> str:

@@ -159,6 +159,10 @@ def _require_suite(path: Path, suite: Any) -> None:
         raise GnetError(f"{where}: base is {suite['base']!r:.60}; it has to be the name of a source")
     if suite["varies"] in (None, "source"):
         return
+    known = [field.name for field in dataclasses.fields(StepConfig)]
+    if suite["varies"] not in known:
+        told = f"{suite['name']!r:.60} varies {suite['varies']!r:.60}"
+        raise GnetError(f"{where}: {told}; it has to be source or one of {', '.join(known)}")
     try:
         dataclasses.replace(StepConfig(), **{suite["varies"]: suite["base"]} if suite["base"] is not None else {})
     except (TypeError, GnetError) as error:

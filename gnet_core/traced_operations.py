@@ -62,7 +62,7 @@ def by_part(singles: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_share(table: pd.DataFrame) -> pd.DataFrame:
-    table = table.assign(share=table["self_seconds"] / table["self_seconds"].sum())
+    table = table.assign(share=table["self_seconds"] / (table["self_seconds"].sum() or 1.0))
     return table.sort_values("share", ascending=False, ignore_index=True, kind="stable")
 
 

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gnet_core import cli, compare_report, records
+from gnet_core import cli, compare_report, facts, records
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.markdown import escape
 from tests.conftest import RunDirectory
@@ -332,6 +332,7 @@ def test_the_whole_of_the_markdown(written, base, new):
     machine = "Test Processor, 8 of 8 threads, 16 GiB, TensorFlow"
     text = (written() / "compare.md").read_text()
     lines = re.sub(r" *\| *", "|", re.sub(r"\|[:-][-|:]*\|\n", "", text))
+    terms = "\n".join(f"- {term}: {meaning}" for term, meaning in facts.HOW_TO_READ_RATIOS)
     assert (
         lines
         == f"""\
@@ -382,6 +383,10 @@ Processes of identical code in NEW differed by 1.7% one after the other (standar
 
 |what|BASE|NEW|kind|
 |TensorFlow|2.21.0|2.19.0|software|
+
+## How to read it
+
+{terms}
 """
     )
 
@@ -517,6 +522,7 @@ def test_with_several_runs_of_the_base_each_run_counts_once(gnet, tmp_path, envi
     assert document["comparisons"][0]["verdict"] == "SLOWER"
     assert document["like_base"] == [str(base.path) for base in bases[1:]]
     said = told(gnet, *(word for word in words if word != "--json"))
+    assert f"Further runs of BASE:\n  {bases[1].path}\n  {bases[2].path}\n" in said
     assert "Each run counts once: how far the 3 runs of BASE are from each other" in said
     assert "told apart in about one comparison of six" not in said
 
@@ -534,3 +540,23 @@ def test_a_run_that_is_not_like_the_base_is_refused_by_what_differs(gnet, tmp_pa
     other.document["environments"][""]["tensorflow"]["version"] = "2.19.1"
     other.write()
     refused(gnet(base.path, new.path, "--like-base", other.path), "like_base", "TensorFlow: 2.21.0 → 2.19.1")
+
+
+def test_doubts_about_a_further_run_of_the_base_are_told(gnet, tmp_path, environment):
+    base, further, new = runs_of(tmp_path, environment, [1.0, 1.05, 1.1])
+    further.document["complete"] = False
+    further.write()
+    said = told(gnet, base.path, new.path, "--like-base", further.path)
+    assert f"{further.path} is not to be quoted:\n  the run was interrupted" in said
+
+
+def test_text_from_a_run_gives_the_terminal_no_orders(gnet, tmp_path, environment):
+    base, new = (RunDirectory(tmp_path / name, copy.deepcopy(environment)) for name in ("base", "new"))
+    base.add(GRAPH, *three(1.0))
+    new.add(GRAPH, *three(1.0), losses_without_dropout=[[0, 4.0], [1, 99.0]])
+    (case,) = base.document["cases"]
+    case["source"] = "\x1b[2J" + "x" * 10**5
+    base.write()
+    said = told(gnet, base.path, new.path)
+    assert "\x1b" not in said
+    assert len(said) < 5000

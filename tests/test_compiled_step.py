@@ -26,7 +26,7 @@ def region(flow: int, ts: float, dur: float, tid: int = 2) -> list[dict[str, Any
 
 
 def seconds(*events: dict[str, Any]) -> dict[str, float]:
-    return dict(compiled_step.instruction_seconds(events))
+    return {name: time for _, name, time in compiled_step.instruction_seconds(events)}
 
 
 def test_an_instruction_s_time_is_its_own_and_that_of_the_regions_it_recorded():
@@ -72,14 +72,28 @@ def test_a_region_of_unknown_origin_or_in_a_circle_belongs_to_no_instruction():
 
 def test_every_run_of_an_instruction_counts():
     events = [instruction("fusion.2", 0, 10), instruction("fusion.2", 100, 20)]
-    assert [name for name, _ in compiled_step.instruction_seconds(events)] == ["fusion.2", "fusion.2"]
-    assert [time for _, time in compiled_step.instruction_seconds(events)] == [pytest.approx(1e-5), pytest.approx(2e-5)]
+    found = list(compiled_step.instruction_seconds(events))
+    assert [name for _, name, _ in found] == ["fusion.2", "fusion.2"]
+    assert [seconds for *_, seconds in found] == pytest.approx([1e-5, 2e-5])
 
 
 def test_operations_take_their_names_from_the_module():
     text = 'ENTRY %main {\n  %fusion.2 = f32[] add(%a, %b), metadata={op_type="Mul" op_name="googlenet_2/main/mul"}\n}'
     ((name, kind, _),) = compiled_step.operations([instruction("fusion.2", 0, 10)], [text])
     assert (name, kind) == ("googlenet_2/main/mul", "Mul")
+
+
+def test_instructions_of_one_name_are_told_by_their_modules():
+    texts = [
+        f"HloModule {module}, is_scheduled=true\n\nENTRY %main {{\n  %fusion.2 = f32[] add(%a, %b), "
+        f'metadata={{op_type="{kind}" op_name="googlenet_2/{part}/x"}}\n}}'
+        for module, kind, part in (("first.1", "Mul", "main"), ("second.2", "Sub", "stem"))
+    ]
+    events = [instruction("fusion.2", ts, 10) for ts in (0, 20, 40)]
+    for event, module in zip(events, ("first.1", "second.2", "third.3"), strict=True):
+        event["args"]["hlo_module"] = module
+    told = [(name, kind) for name, kind, _ in compiled_step.operations(events, texts)]
+    assert told == [("googlenet_2/main/x", "Mul"), ("googlenet_2/stem/x", "Sub"), ("", "fusion")]
 
 
 @pytest.fixture(scope="module")

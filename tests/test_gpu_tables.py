@@ -46,13 +46,28 @@ def allocator(peak, capacity):
 
 def test_the_peak_is_of_the_allocator_that_had_the_most():
     told = {"memoryProfilePerAllocator": {"gpu_host_bfc": allocator(10, 0), "GPU_0_bfc": allocator(2**33, 2**36)}}
-    assert gpu_tables.peak_memory(told) == {
+    assert gpu_tables.peak_memory(told, on_gpu=True) == {
         "allocator": "GPU_0_bfc",
         "peak_bytes": 2**33,
         "capacity_bytes": 2**36,
     }
 
 
+def test_a_gpus_peak_is_never_that_of_the_hosts_memory():
+    host = {"gpu_host_bfc": allocator(2**33, 2**36), "mklcpu": allocator(2**34, 2**36)}
+    assert gpu_tables.peak_memory({"memoryProfilePerAllocator": host}, on_gpu=True) is None
+    whole = {"memoryProfilePerAllocator": host | {"GPU_0_bfc": allocator(5, 0)}}
+    assert gpu_tables.peak_memory(whole, on_gpu=True) == {
+        "allocator": "GPU_0_bfc",
+        "peak_bytes": 5,
+        "capacity_bytes": None,
+    }
+    found = gpu_tables.peak_memory(whole, on_gpu=False)
+    assert found is not None
+    assert found["allocator"] == "mklcpu"
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
 @pytest.mark.parametrize("told", [{}, {"memoryProfilePerAllocator": {}}, {"memoryProfilePerAllocator": {"cpu": {}}}])
-def test_no_allocation_seen_is_no_peak_of_zero(told):
-    assert gpu_tables.peak_memory(told) is None
+def test_no_allocation_seen_is_no_peak_of_zero(told, on_gpu):
+    assert gpu_tables.peak_memory(told, on_gpu=on_gpu) is None

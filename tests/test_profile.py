@@ -76,8 +76,15 @@ def test_a_step_on_a_cpu_is_divided_without_what_only_a_device_has(tables: dict[
 
 def test_what_a_cpu_trace_cannot_tell_is_named_with_the_reason(tables: dict[str, Any]) -> None:
     missing = {row["what"]: row["why"] for row in tables["not_available"]}
-    assert set(missing) == {"device compute and idle time", "kernels, tensor cores, occupancy", "the peak of memory"}
+    assert set(missing) == {"device compute and idle time", "kernels, tensor cores, occupancy"}
     assert all(missing.values())
+
+
+def test_a_cpu_trace_tells_the_peak_of_tensorflows_allocator(tables: dict[str, Any]) -> None:
+    memory = tables["peak_memory"]
+    assert memory["allocator"].endswith("cpu")
+    weights = 4 * 7_000_000  # of GoogLeNet's parameters; the step holds them, their gradients and Adam's moments
+    assert weights < memory["peak_bytes"] < memory["capacity_bytes"]
 
 
 def test_the_tables_are_plain_data(tables: dict[str, Any]) -> None:
@@ -125,6 +132,56 @@ def test_a_gpus_trace_without_the_gpu_names_what_it_lacks(monkeypatch: pytest.Mo
     monkeypatch.setattr(profile, "open_trace", lambda _xplane: gpu(kernel_stats(), {}))
     missing = [row["what"] for row in profile.tables(Path("x"), on_gpu=True)["not_available"]]
     assert missing == ["the GPU's kernels and their tensor cores", "the peak of the GPU's memory"]
+
+
+def test_a_cpu_trace_without_an_allocation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "open_trace", lambda _xplane: gpu(kernel_stats(), {}))
+    missing = [row["what"] for row in profile.tables(Path("x"), on_gpu=False)["not_available"]]
+    assert "the peak of memory" in missing
+
+
+class OfAThreadPool(Told):
+    """A trace of an XLA step on a CPU whose thread pool numbers its work with a word."""
+
+    def tool(self, name: str) -> Any:
+        return [{}, {}] if name == "framework_op_stats" else super().tool(name)
+
+    def events(self) -> list[dict[str, Any]]:
+        shared = {"tid": 1, "ts": 0.0, "dur": 1.0}
+        recorded = {"name": "ThreadpoolListener::Record", "args": {"flow": "first"}}
+        return [shared | {"name": "fusion", "args": {"hlo_op": "fusion"}}, shared | recorded]
+
+    def module_texts(self) -> list[str]:
+        return []
+
+
+ODD_MEMORY = {"memoryProfilePerAllocator": {"GPU_0_bfc": {"profileSummary": {"peakStats": {"peakBytesInUse": "much"}}}}}
+
+
+@pytest.mark.parametrize(
+    ("trace", "on_gpu", "named"),
+    [
+        (Told(kernel_stats(), ODD_MEMORY), True, "much"),
+        (Told({"cols": [{"id": "kernel_name"}], "rows": [{"c": [{"v": "sgemm"}]}]}, {}), True, "KeyError"),
+        (Told(kernel_stats(), {"memoryProfilePerAllocator": []}), True, "AttributeError"),
+        (OfAThreadPool({}, {}), False, "first"),
+    ],
+)
+def test_a_trace_that_is_in_no_shape_of_xprofs_is_refused_by_name(
+    trace: Told, on_gpu: bool, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "open_trace", lambda _xplane: contextlib.nullcontext(trace))
+    with pytest.raises(GnetError, match=rf"^xplane: 'odd\.xplane\.pb' holds what no step leaves \(.*{named}"):
+        profile.tables(Path("odd.xplane.pb"), on_gpu=on_gpu)
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_an_empty_file_is_no_trace(tmp_path: Path, on_gpu: bool) -> None:
+    xplane = tmp_path / "empty.xplane.pb"
+    xplane.touch()
+    told = GnetError if on_gpu else None
+    with pytest.raises(GnetError, match=r"empty\.xplane\.pb") if told else contextlib.nullcontext():
+        profile.tables(xplane, on_gpu=on_gpu)
 
 
 @pytest.mark.parametrize("steps", [0, 11, 2.5, True])

@@ -130,6 +130,73 @@ def test_times_that_were_counted_in_different_ways_are_told(profiles):
     assert any("NEW: Counted otherwise." in caveat for caveat in profile_comparison_report.caveats(other))
 
 
+def test_times_that_were_counted_in_different_ways_add_up_to_the_steps(profiles):
+    write, base, new = profiles
+    new = new | {"note": "Counted otherwise."}
+    new["trace"]["untraced_step_seconds"] = [0.7, 0.7]
+    found = compared((write, base, new))
+    assert found.shared_out
+    for changes in (found.parts, found.by_direction, found.operations):
+        assert sum(change.base_seconds for change in changes) == pytest.approx(0.5)
+        assert sum(change.new_seconds for change in changes) == pytest.approx(0.7)
+    assert told_of(found.parts)[0] == ("stem", 0.3, pytest.approx(0.7 * 1.1 / 1.12))
+    answer = profile_comparison_report.answer(found)
+    assert answer.startswith(
+        "NEW takes 200 ms more a step than BASE, without the profiler. The two traces count time in different ways, so "
+        "here every figure is a share of its own side's time inside operations, taken of its step without the profiler."
+    )
+    assert "slower stem +387 ms" in answer
+    assert profile_comparison_report.pictures(found)[0].title.startswith("stem changed most, +387 ms")
+    caveats = profile_comparison_report.caveats(found)
+    assert profile_comparison_report.SHARED_OUT in caveats
+    assert profile_comparison_report.SUMMED not in caveats
+    assert profile_comparison_report.to_json(found)["shares_of_the_untraced_step"] is True
+
+
+def test_shares_of_steps_of_other_batches_are_of_one_image(profiles):
+    write, base, new = profiles
+    new = new | {"note": "Counted otherwise.", "config": StepConfig(batch_size=16).to_dict()}
+    found = compared((write, base, new))
+    assert sum(change.base_seconds for change in found.parts) == pytest.approx(0.5 / 8)
+    assert sum(change.new_seconds for change in found.parts) == pytest.approx(0.5 / 16)
+    assert "less an image than BASE" in profile_comparison_report.answer(found)
+
+
+def test_a_profile_against_itself_has_changed_nothing(profiles):
+    write, base, _ = profiles
+    found = compared((write, base, base))
+    assert profile_comparison_report.answer(found) == (
+        "NEW spends as long inside operations a step as BASE. "
+        "Nothing changed, by type of operation or by part of the network."
+    )
+    parts, operations = profile_comparison_report.pictures(found)
+    assert parts.title.startswith("No part changed: ")
+    assert operations.title == "No type of operation changed"
+    assert "−0" not in profile_comparison_report.to_terminal(found) + parts.description + operations.description
+
+
+def test_times_that_cannot_be_divided_have_no_ratio(profiles, tmp_path):
+    write, base, new = profiles
+    base["operations"], base["parts"] = [operation("Mul", 1e-320)], [part("stem", "forward", 1e-320)]
+    new["operations"] = [operation("Mul", 1.0)]
+    for note in (base["note"], "Counted otherwise."):
+        found = compared((write, base, new | {"note": note}))
+        assert note != base["note"] or found.operations[0].ratio is None
+        out = tmp_path / f"out-{found.shared_out}"
+        out.mkdir()
+        profile_comparison_report.write(found, out)
+        assert "inf" not in (out / "comparison.json").read_text().lower().replace("information", "")
+
+
+def test_a_note_of_megabytes_is_cut_and_harmless(profiles):
+    write, base, _ = profiles
+    told = base | {"operations": [], "parts": [], "note": f"\x1b[2J{'x' * 1_000_000}"}
+    with pytest.raises(GnetError) as refused:
+        profile_comparison.load(write("base", told))
+    assert "\x1b" not in str(refused.value)
+    assert len(str(refused.value)) < 2000
+
+
 def test_profiles_without_parts_are_compared_by_type_alone(profiles):
     write, base, new = profiles
     found = compared((write, base, new | {"parts": []}))
@@ -237,8 +304,17 @@ def test_compare_profiles_prints_writes_and_ends_well(profiles, gnet, tmp_path):
     assert len(list((tmp_path / "reports").glob("*-compare-profiles/report.md"))) == 1
 
 
-@pytest.mark.parametrize(("words", "part"), [(["--fail-on", "slower"], "fail_on: "), (["--out", "base"], "out: ")])
-def test_compare_profiles_refuses_a_gate_and_a_directory_with_files(profiles, gnet, words, part):
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--fail-on", "slower"], "fail_on: "),
+        (["--margin", "2"], "margin: "),
+        (["--across-machines"], "across_machines: "),
+        (["--like-base", "base"], "like_base: "),
+        (["--out", "base"], "out: "),
+    ],
+)
+def test_compare_profiles_refuses_what_asks_for_verdicts_and_a_directory_with_files(profiles, gnet, words, part):
     write, base, new = profiles
     status, out, err = gnet("compare", "--profiles", write("base", base), write("new", new), *words)
     assert (status, out) == (2, "")

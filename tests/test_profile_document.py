@@ -54,6 +54,12 @@ ROW = {"operation": "Mul", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}
         ({"operations": [ROW | {"occurrences": 10**30}]}, "operations.occurrences"),
         ({"operations": [ROW | {"operation": ["Mul"]}]}, "operations.operation"),
         ({"operations": [ROW] * (profile_document.MOST_ROWS + 1)}, "'operations' has"),
+        ({"breakdown": [{"kind": "input", "seconds": 1.0, "share": 0.0}] * 51}, "'breakdown' has 51"),
+        ({"not_available": [{"what": "", "why": ""}] * 51}, "'not_available' has 51"),
+        (
+            {"trace": {"traced_step_seconds": [1.0], "untraced_step_seconds": [1.0], "warnings": [""] * 51}},
+            "'warnings' has 51",
+        ),
         ({"parts": {}}, "'parts'"),
         (
             {"parts": [{"part": "tail", "direction": "forward", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}]},

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from gnet_core import profile, profile_report, profile_view
-from gnet_core.config import GnetError
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RUN_FORMAT_VERSION
 from tests.traces import document
 
@@ -67,8 +67,25 @@ def test_input_is_judged_in_words_with_its_number(environment):
 
 def test_the_profilers_own_overhead_is_told(environment):
     assert (
-        "A step took 500 ms without the profiler and +20% under it (medians of 2 steps each, one after the other)."
-        in (view(document(environment)).notes)
+        "A step took 500 ms without the profiler and 600 ms (+20%) under it (medians of 2 steps each, one after the "
+        "other)." in (view(document(environment)).notes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("traced", "told"), [(0.4985, "498 ms (−0.3%)"), (0.5, "500 ms (0.0%)"), (0.49999, "500 ms (0.0%)")]
+)
+def test_an_overhead_of_nothing_has_no_sign(environment, traced, told):
+    whole = document(environment)
+    whole["trace"]["traced_step_seconds"] = [traced]
+    assert f"500 ms without the profiler and {told} under it (medians of 1 step each" in " ".join(view(whole).notes)
+
+
+def test_a_cpus_memory_is_told_as_that_of_its_allocator(environment):
+    memory = {"allocator": "mklcpu", "peak_bytes": 2**29, "capacity_bytes": 2**34}
+    assert (
+        "TensorFlow's CPU allocator (mklcpu), which is not the whole process, held at most 0.50 GiB while the trace "
+        "was taken." in view(document(environment, peak_memory=memory)).notes
     )
 
 
@@ -87,6 +104,7 @@ def kernel(name, **changes):
 def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environment):
     told = document(
         environment,
+        config=StepConfig(batch_size=8, device="gpu:0").to_dict(),
         breakdown=[{"kind": "kernel launch", "seconds": 0.1, "share": 0.2}],
         kernels=[kernel("void sm90_xmma<float>(int)", uses_tensor_cores=True), kernel("sgemm")],
         peak_memory={"allocator": "GPU_0_bfc", "peak_bytes": 2**33, "capacity_bytes": 2**36},
@@ -101,6 +119,18 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
     assert "Highly launch-bound: 20.0%" in notes
     assert "50% of the kernels' time is on tensor cores; 50% is in operations that could use them and did not." in notes
     assert "Memory peaked at 8.00 GiB of 64.0 GiB (GPU_0_bfc)." in notes
+
+
+def test_kernels_are_cut_and_the_rest_is_one_line(environment):
+    kernels = [kernel(f"kernel_{number}", share=0.05) for number in range(18)]
+    kernels[16] |= {"uses_tensor_cores": True, "occupancy": 1.0, "seconds": 0.06}
+    _, rows = cells(document(environment, kernels=kernels), "The GPU's kernels")
+    assert len(rows) == 16
+    assert rows[-1] == ("3 other kernels", "6", "50.00", "15.0%", "used 60% of the time", "80%")
+    _, rows = cells(document(environment, kernels=kernels[:16]), "The GPU's kernels")
+    assert rows[-1][0] == "1 other kernel"
+    _, rows = cells(document(environment, kernels=kernels[:15]), "The GPU's kernels")
+    assert rows[-1][0] == "kernel_14"
 
 
 def test_what_is_not_available_is_named_and_no_table_is_empty(environment):
@@ -200,6 +230,16 @@ def test_hostile_text_is_inert_on_the_page_and_in_markdown(environment):
     assert "\x1b" not in "".join(profile_report.section(told, "simple"))
 
 
+def test_an_endless_environment_is_cut(environment):
+    environment["machine"]["processor"] = "x|" * 1_500_000
+    environment["machine"]["packages"] = {f"package-{number}": "1" for number in range(10_000)}
+    told = document(environment)
+    markdown = profile_report.to_markdown(told, view(told))
+    assert "| processor " in markdown
+    assert len(markdown) < 2**18
+    assert len(page(told)) < 2**20
+
+
 @pytest.fixture
 def directory(environment, tmp_path, monkeypatch):
     """A directory of gnet profile with a trace of which xprof tells what a stored document holds."""
@@ -234,6 +274,37 @@ def test_pictures_are_not_written_through_a_link_to_elsewhere(directory, tmp_pat
     (directory / "plots").symlink_to(tmp_path_factory.mktemp("elsewhere"))
     with pytest.raises(GnetError, match="plots: it is a link to elsewhere"):
         profile_report.write(directory)
+    assert sorted(path.name for path in directory.iterdir()) == ["plots", "run.json"]
+
+
+def test_pictures_of_an_earlier_report_go(directory):
+    (directory / "plots").mkdir()
+    (directory / "plots" / "profile-parts-earlier.svg").touch()
+    told = profile_report.write(directory)
+    pictures = {f"{picture.name}.svg" for picture in view(told).pictures}
+    assert {path.name for path in (directory / "plots").iterdir()} == pictures
+
+
+def test_a_picture_of_a_case_with_a_long_name_is_a_file_still(directory):
+    run = json.loads((directory / "run.json").read_text())
+    run["config"]["data"] = "x" * 200
+    (directory / "run.json").write_text(json.dumps(run))
+    profile_report.write(directory)
+    markdown = (directory / "report.md").read_text()
+    files = list((directory / "plots").iterdir())
+    assert len(files) == 2
+    for file in files:
+        assert len(file.name) <= 124
+        assert f"](plots/{file.name})" in markdown
+
+
+def test_a_profile_that_cannot_be_told_leaves_no_file(directory):
+    run = json.loads((directory / "run.json").read_text())
+    run["trace"]["warnings"] = ["busy"] * 51
+    (directory / "run.json").write_text(json.dumps(run))
+    with pytest.raises(GnetError, match="'warnings' has 51 rows"):
+        profile_report.write(directory)
+    assert [path.name for path in directory.iterdir()] == ["run.json"]
 
 
 def test_what_is_no_profile_is_refused_by_its_field(environment):

@@ -354,7 +354,12 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
         (lambda run: run["environment"].pop("machine"), "field 'environment' misses or mistakes 'machine'"),
         (lambda run: run.update(environments={"": 4}), "field 'environment' misses or mistakes"),
         (lambda run: run.update(suites=[{"name": "x"}]), "suites: field 'question' is missing"),
-        (lambda run: run["suites"][1].update(varies="speed"), "'execution' varies or compares what cannot be"),
+        (lambda run: run["suites"][1].update(varies="speed"), "'execution' varies 'speed'; it has to be source or"),
+        (
+            lambda run: run["suites"][1].update(varies="nonsense", base=None),
+            "varies 'nonsense'; it has to be source or",
+        ),
+        (lambda run: run["suites"][1].update(varies="to_dict", base=None), "varies 'to_dict'"),
         (lambda run: run["suites"][1].update(base="turbo"), "execution: 'turbo' is unknown"),
         (lambda run: run.update(cohorts=[{"workers": [1], "order": [], "complete": True}]), "'workers' holds 1"),
         (lambda run: run.update(cases=["x"]), "case None: 'x' is no object"),
