@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gnet_core.config import StepConfig
+from gnet_core.frameworks import why_unsupported
 from gnet_core.machine import choose_device, precision_support
 from gnet_core.protocol import Channel
 from gnet_core.sweep import PRESETS, Plan, Sweep, preset_for
@@ -40,11 +41,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         preset = preset_for(options.preset, device)
         template = StepConfig(device=device, image_size=preset.image_size)
         cases = metafunc.module.SUITE.cases(Sweep(preset=preset, template=template))
-        support = precision_support(environment, device)
-        skip = {name: pytest.mark.skip(reason=said.reason) for name, said in support.items() if not said.supported}
-        marks = [[skip[case.precision]] if case.precision in skip else [] for case in cases]
+        reasons = [_why_not(case, environment) for case in cases]
+        marks = [[pytest.mark.skip(reason=reason)] if reason else [] for reason in reasons]
         parameters = [pytest.param(case, marks=each) for case, each in zip(cases, marks, strict=True)]
     metafunc.parametrize("case", parameters, ids=lambda case: case.name)
+
+
+def _why_not(case: StepConfig, environment: dict[str, Any]) -> str:
+    """Why a case cannot be run by hand here; empty where it can."""
+    if case.framework == "jax":
+        return "Keras has one backend a process; gnet bench gives JAX one of its own"
+    support = precision_support(environment, case.device)[case.precision]
+    return why_unsupported(case, environment) or ("" if support.supported else support.reason)
 
 
 @pytest.fixture(scope="session")

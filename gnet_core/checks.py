@@ -25,7 +25,7 @@ def failed_checks(run: Run) -> list[str]:
         if row.status == "ok":
             found += [
                 f"{row.case}: {sentence}"
-                for sentence in (*_figures(row), *_precision(row), *_losses(run, row), *_waiting(row))
+                for sentence in (*_figures(row), *_precision(run, row), *_losses(run, row), *_waiting(row))
             ]
     return [*found, *_comparisons(run)]
 
@@ -60,12 +60,12 @@ def _figures(row: Row) -> Iterator[str]:
     yield from _interval("the mean step", row.step_seconds_ci_low, row.step_seconds, row.step_seconds_ci_high)
 
 
-def _precision(row: Row) -> Iterator[str]:
+def _precision(run: Run, row: Row) -> Iterator[str]:
     share = row.low_precision_share
     if row.precision.startswith("mixed_"):
-        if share is None:
+        if share is None and run.configs[row.case].framework == "tensorflow":  # of others it cannot always be asked
             yield f"nothing shows whether its matrix work was done in {row.precision}."
-        elif share < LEAST_LOW_PRECISION_SHARE:
+        elif share is not None and share < LEAST_LOW_PRECISION_SHARE:
             yield f"only {share:.0%} of its matrix work was done in a lower precision: it is {row.precision} by name."
     elif row.precision == "float32" and share:
         yield f"{share:.0%} of its matrix work was done in a lower precision: it is float32 by name."

@@ -73,7 +73,7 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--layers", default="keras", metavar="keras|fused", show_default=True, help="Plain Keras layers, or ours."
+        "--layers", default="fused", metavar="fused|keras", show_default=True, help="Our layers, or plain Keras ones."
     )(command)
 
 

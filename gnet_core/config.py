@@ -13,12 +13,14 @@ Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 Widths = Literal["published", "paper"]
 Part = Literal["train", "gradients", "forward"]
 Layers = Literal["keras", "fused"]
+Framework = Literal["tensorflow", "torch", "jax"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 WIDTHS: tuple[Widths, ...] = get_args(Widths)
 PARTS: tuple[Part, ...] = get_args(Part)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
+FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
@@ -50,9 +52,13 @@ class StepConfig:
     statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
     """
 
-    layers: Layers = "keras"
-    """What the network is made of. keras: Keras' own layers, as anyone would write it; fused: ours, which compute the
-    same in fewer kernels."""
+    layers: Layers = "fused"
+    """What computes the network and its updates. keras: Keras' own layers and optimizer, as anyone would write it;
+    fused: ours, which compute the same from the same weights in fewer and faster kernels."""
+
+    framework: Framework = "tensorflow"
+    """What computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX, by jax.jit,
+    which is xla. Both are peers to compare with, of which gnet_core.frameworks tells what they can be measured in."""
 
     batch_size: int = 32
     """Images a step."""
@@ -95,6 +101,7 @@ class StepConfig:
         require_choice("precision", self.precision, PRECISIONS)
         require_choice("part", self.part, PARTS)
         require_choice("layers", self.layers, LAYERS)
+        require_choice("framework", self.framework, FRAMEWORKS)
         require_choice("widths", self.widths, WIDTHS)
         for flag in ("dropout", "as_published"):
             if not isinstance(getattr(self, flag), bool):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from gnet_core import synthetic
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets import Split, bad_data, check_labels, open_data
 
@@ -38,13 +39,8 @@ def synthetic_batch(config: StepConfig) -> tuple[tf.Tensor, tf.Tensor]:
 
     Images float32 (batch_size, image_size, image_size, 3) in [0, 1); labels uint16 (batch_size,) in [0, classes).
     """
-    shape = (config.batch_size, config.image_size, config.image_size, 3)
-    # Philox by name: the default generator is each device's own choice, and devices are to be given the same batch.
-    images = tf.random.stateless_uniform(shape, seed=(config.seed, 0), alg="philox")
-    labels = tf.random.stateless_uniform(
-        shape[:1], seed=(config.seed, 1), maxval=config.classes, dtype=tf.int32, alg="philox"
-    )
-    return images, tf.cast(labels, tf.uint16)
+    images, labels = synthetic.batch(config)
+    return tf.identity(images), tf.identity(labels)
 
 
 def batches(split: Split, config: StepConfig, *, training: bool) -> tf.data.Dataset:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +50,7 @@ def peak_memory(config: StepConfig) -> tuple[int, str]:
     included, since the CPU allocator keeps no count.
     """
     if config.device == "cpu":
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "peak resident memory of the process"
+        return machine.peak_resident_memory()
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]), "peak of TensorFlow's GPU allocator"
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from gnet_core.config import GnetError
 
-RUN_FORMAT_VERSION = 2
+RUN_FORMAT_VERSION = 3
 """Of run.json."""
 
-RAW_FORMAT_VERSION = 2
+RAW_FORMAT_VERSION = 3
 """Of what a worker adds to pytest-benchmark's file, its extra_info."""
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +18,10 @@ import pynvml
 
 from gnet_core.config import GnetError, Precision
 
-PACKAGES = ("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf")
+PACKAGES = (
+    *("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf"),
+    *("torch", "jax", "jaxlib"),
+)
 PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 TENSORFLOW_PREFIXES = tuple(
     f"TF_{subject}"  # TF_ alone is also another tool's
@@ -137,6 +142,12 @@ def available_memory_bytes() -> int:
         return free if limit == "max" else min(free, int(limit) - int(used))
     except (OSError, ValueError):
         return free  # no control group of version 2 here
+
+
+def peak_resident_memory() -> tuple[int, str]:
+    """Bytes that this process held at its highest, interpreter and libraries included, and where the figure is from."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "peak resident memory of the process"
 
 
 def label(environment: Mapping[str, Any], device: str) -> str:

@@ -167,7 +167,7 @@ def load_run(directory: Path) -> Run:
             raise GnetError(f"{path}: case {case['case']!r} cannot be read: {error!s:.300}") from error
     _add_equal_work(rows, configs, reader.trajectories)
     _add_drift(rows, reader.processes)
-    _add_peaks(rows, document)
+    _add_peaks(rows, configs, document)
     _add_turns(rows, directory, reader.case_of_worker)
     profiles = []
     for found in sorted(directory.glob(f"traces/*/{PROFILE_FILE}")):
@@ -367,7 +367,7 @@ def _add_drift(rows: list[Row], processes: dict[str, tuple[stats.Process, ...]])
             row.add_note(f"no steady state: the step's time still changed by {drift.change:+.0%} over the run")
 
 
-def _add_peaks(rows: list[Row], document: dict[str, Any]) -> None:
+def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: dict[str, Any]) -> None:
     """Model FLOP utilisation against the best that the run itself saw the device do in that precision."""
     best = peak_flop_per_second(document)
     for row in rows:
@@ -375,8 +375,9 @@ def _add_peaks(rows: list[Row], document: dict[str, Any]) -> None:
             continue
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
-        # A peak is of the TensorFlow that it was measured with.
-        if peak and _tensorflow_of(document, row.source) == document["environment"]["tensorflow"]["version"]:
+        # A peak is of the TensorFlow that it was measured with, and of no other framework.
+        same = _tensorflow_of(document, row.source) == document["environment"]["tensorflow"]["version"]
+        if peak and same and configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak
 
 

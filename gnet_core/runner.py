@@ -15,6 +15,7 @@ from typing import Any
 from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RUN_FORMAT_VERSION, write_whole
+from gnet_core.frameworks import why_unsupported
 from gnet_core.machine import commit, precision_support, require_precision
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
@@ -127,7 +128,9 @@ def make_states(
         # Every module times any case; a case that no suite asked for, as of an A/A comparison, takes the first.
         state = CaseState(case=case, module=modules.get(case.suites[0], found[0].module.name))
         support = precision_support(environments[case.source], config.device)[config.precision]
-        if not support.supported:
+        if reason := why_unsupported(config, environments[case.source]):
+            state.status, state.note = "unsupported", reason
+        elif not support.supported:
             state.status, state.note = "unsupported", support.reason
         elif config.batch_size > most_images:
             state.status, state.note = "unsupported", f"the data has only {most_images} images to train on"

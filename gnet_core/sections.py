@@ -10,7 +10,7 @@ from gnet_core.config import StepConfig
 from gnet_core.records import AA_SUITE, Row, Run
 from gnet_core.verdicts import Comparison
 
-_NAMED_FIELDS = ("part", "aux_weight", "layers", "data")
+_NAMED_FIELDS = ("framework", "part", "aux_weight", "layers", "data")
 """Of StepConfig, besides the axes: told only where they are not the default."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from gnet_core import device
+from gnet_core import device, fused
 from gnet_core.config import Execution, StepConfig
 from gnet_core.model import GoogleNet_2
 
@@ -54,7 +54,8 @@ class Step:
                 self.trace_count += 1  # Python runs only while tracing
                 return body(images, labels)
 
-            self.function = tf.function(counted, jit_compile=config.execution == "xla")
+            # No step has Python control flow over tensors for AutoGraph to convert, which it would take time to see.
+            self.function = tf.function(counted, jit_compile=config.execution == "xla", autograph=False)
 
     def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
         returned = self.function(images, labels)
@@ -98,7 +99,8 @@ class TrainStep(Step):
 
 def make_optimizer(config: StepConfig) -> Any:
     """Adam, wrapped in loss scaling for float16, whose gradients would otherwise fall below its smallest number."""
-    adam = keras.optimizers.Adam(config.learning_rate)
+    kind = fused.Adam if config.layers == "fused" else keras.optimizers.Adam
+    adam = kind(config.learning_rate)
     return keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
 
 
@@ -162,7 +164,7 @@ def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., 
     """
     if config.trains_classifiers or config.as_published:
         return model
-    return lambda images, training: (model.inception_model(images, training=training),)
+    return lambda images, training: (model.main_output(images, training),)
 
 
 def _make_objective(config: StepConfig) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from gnet_core.config import Execution, GnetError, Precision, StepConfig, require_choice
 
 Axis = Literal["execution", "precision", "batch_size"]
-Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight", "layers"]
+Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight", "layers", "framework"]
 PresetName = Literal["smoke", "quick", "full"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
@@ -220,7 +220,10 @@ def base_config(suite: Mapping[str, Any], config: StepConfig) -> StepConfig | No
     """The case that a suite (see Suite.to_dict) compares this one with, which may be itself; None: with nothing."""
     if suite["base"] is None or suite["varies"] is None:
         return None
-    return dataclasses.replace(config, **{suite["varies"]: suite["base"]})
+    changes = {suite["varies"]: suite["base"]}
+    if suite["varies"] == "framework":  # each of which executes in ways of its own
+        changes["execution"] = StepConfig.execution
+    return dataclasses.replace(config, **changes)
 
 
 def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[tuple[PlannedCase, PlannedCase]]:

@@ -149,12 +149,13 @@ def _columns(section: Section) -> list[Column[Row]]:
 
 
 def _axes(section: Section) -> list[Column[Row]]:
-    varied = {"part": "part", "aux_weight": "auxiliary weight", "layers": "layers"}.get(section.varies or "")
+    varied = {name: name for name in ("part", "layers", "framework")} | {"aux_weight": "auxiliary weight"}
+    heading = varied.get(section.varies or "")
     return [
         Column("execution", lambda row: row.execution, text=True),
         Column("precision", lambda row: row.precision, text=True),
         Column("batch", lambda row: str(row.batch_size)),
-        *([Column[Row](varied, section.value, text=True)] if varied else []),
+        *([Column[Row](heading, section.value, text=True)] if heading else []),
         Column("data", lambda row: row.data if row.data != "synthetic" else "", text=True),
         Column("source", lambda row: row.source, text=True),
     ]

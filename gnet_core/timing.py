@@ -12,16 +12,15 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from gnet_core import frameworks
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.equal_work import TOLERANCE
 from gnet_core.files import RAW_FORMAT_VERSION
+from gnet_core.frameworks import Case
 from gnet_core.protocol import Channel
 from gnet_core.sweep import Plan
-
-if TYPE_CHECKING:
-    from gnet_core.step import StepResult
 
 COMPARED_UPDATES = len(TOLERANCE["mixed_float16"])
 MOST_OBSERVED = 12
@@ -78,30 +77,25 @@ class Timer:
     def _time_train_step(self, benchmark: Any, config: StepConfig) -> None:
         self._phase_seconds = {}
         with self._phase("import"):
-            from gnet_core import data, device, flops, model, precision_proof, step
+            framework = frameworks.load(config.framework)
         with self._phase("build"):
-            tensorflow_device = device.prepare(config)
-            batches = data.endless_batches(config, tensorflow_device)
-            network = model.build_model(config)
-            train_step = step.make_train_step(network, config)
-            images, labels = next(batches)
-            device.synchronise()
+            case: Case = framework.Case(config)
         with self._phase("trace"):
-            train_step.trace(images, labels)
+            case.trace()
 
-        def run(steps: int) -> StepResult:
+        def run(steps: int) -> Any:
+            if not delay_seconds:
+                return case.run(steps)
             for _ in range(steps):
-                result = train_step(*next(batches))
-                if delay_seconds:
-                    time.sleep(delay_seconds)
-            device.synchronise()
-            return result
+                loss = case.run(1)
+                time.sleep(delay_seconds)
+            return loss
 
         def observe() -> tuple[int, float]:
-            return train_step.applied_steps(), float(run(1).loss)
+            return case.applied_steps(), float(run(1))
 
         # Dropout's masks differ between executions, so the losses that are compared are those without.
-        network.set_dropout(False)
+        case.set_dropout(False)
         delay_seconds = float(os.environ.get("GNET_DELAY_SECONDS", 0))
         with self._phase("first_call"):
             losses = [observe()]
@@ -109,20 +103,18 @@ class Timer:
         with self._phase("warmup"):
             losses += [observe() for _ in range(self.plan.warmup_steps)]
             # Loss scaling skips its first steps, so float16 takes more of them to get as far.
-            while (
-                config.part == "train" and train_step.applied_steps() < COMPARED_UPDATES and len(losses) < MOST_OBSERVED
-            ):
+            while config.part == "train" and case.applied_steps() < COMPARED_UPDATES and len(losses) < MOST_OBSERVED:
                 losses.append(observe())
-            network.set_dropout(True)
+            case.set_dropout(True)
             # Both: a few steps of a fast device are over before its clocks have risen.
             while not warmup_seconds or sum(warmup_seconds) < self.plan.block_seconds:
                 warmup_seconds.append(_seconds(lambda: run(1)))
-        blocks = Blocks(self.turns, run, lambda: train_step.trace_count, self.plan, statistics.median(warmup_seconds))
+        blocks = Blocks(self.turns, run, lambda: case.trace_count, self.plan, statistics.median(warmup_seconds))
         last = blocks.time(benchmark)
-        peak_bytes, memory_source = device.peak_memory(config)
-        steps, skipped = train_step.calls, train_step.skipped_steps()
+        peak_bytes, memory_source = case.peak_memory()
+        steps, skipped = case.steps, case.skipped_steps()
         try:
-            share, why_no_share = precision_proof.low_precision_share(train_step, images, labels), ""
+            share, why_no_share = case.low_precision_share(), ""
         except GnetError as error:
             share, why_no_share = None, str(error)
         benchmark.extra_info.update(
@@ -133,15 +125,15 @@ class Timer:
             **blocks.to_dict(),
             phase_seconds=self._phase_seconds,
             warmup_step_seconds=warmup_seconds,
-            traces=train_step.trace_count,
+            traces=case.trace_count,
             skipped_steps=skipped,
             steps=steps,
             losses_without_dropout=[(applied, _finite(loss)) for applied, loss in losses],
             loss_first=_finite(losses[0][1]),
-            loss_last=_finite(float(last.loss)),
+            loss_last=_finite(float(last)),
             peak_memory_bytes=peak_bytes,
             memory_source=memory_source,
-            flop_per_image=flops.train_step_flop_per_image(network, config),
+            flop_per_image=case.flop_per_image(),
             low_precision_share=share,
             low_precision_note=why_no_share,
             delay_seconds=delay_seconds,
@@ -161,7 +153,7 @@ class Blocks:
     def __init__(
         self,
         turns: Turns,
-        run: Callable[[int], StepResult],
+        run: Callable[[int], Any],
         trace_count: Callable[[], int],
         plan: Plan,
         step_seconds: float,
@@ -180,10 +172,10 @@ class Blocks:
         self._voided: list[int] = []
         self._timed = 0
 
-    def time(self, benchmark: Any) -> StepResult:
+    def time(self, benchmark: Any) -> Any:
         """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
         self._turns.announce("ready", step_seconds=self._step_seconds, block_steps=self._block_steps)
-        last: StepResult = benchmark.pedantic(
+        last = benchmark.pedantic(
             self._block, setup=self._take_turn, teardown=self._hand_back, rounds=self._rounds, iterations=1
         )
         if not self._over:
@@ -210,7 +202,7 @@ class Blocks:
             self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
         self._traces = self._trace_count()
 
-    def _block(self) -> StepResult | None:
+    def _block(self) -> Any:
         return None if self._over else self._counted(self._block_steps)
 
     def _hand_back(self) -> None:
@@ -227,7 +219,7 @@ class Blocks:
                 self._single_seconds += single
         self._turns.announce("turn_done", steps=self._steps)
 
-    def _counted(self, steps: int) -> StepResult:
+    def _counted(self, steps: int) -> Any:
         self._steps += steps
         return self._run(steps)
 

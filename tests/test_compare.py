@@ -239,7 +239,7 @@ def test_bad_options_are_one_clear_line(gnet, base, new, words, parts):
 def test_a_directory_that_is_no_run_is_one_clear_line(gnet, base, tmp_path):
     refused(gnet(base.path, tmp_path / "nowhere"), "nowhere/run.json: there is no such file")
     refused(gnet(base.path), "Missing argument 'NEW'")
-    (base.path / "run.json").write_text('{"format_version": 2, "created": ')
+    (base.path / "run.json").write_text('{"format_version": 3, "created": ')
     refused(gnet(base.path, base.path), "run.json: it cannot be read as JSON")
 
 

@@ -5,16 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gnet_core.architecture import PAPER, classifier_layer, inception_layer
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.model import (
-    PAPER,
-    GoogleNet_2,
-    LayerKit,
-    SwitchedDropout,
-    build_model,
-    classifier_layer,
-    inception_layer,
-)
+from gnet_core.layers import LayerKit, SwitchedDropout
+from gnet_core.model import GoogleNet_2, build_model
 
 
 @pytest.fixture(scope="module")

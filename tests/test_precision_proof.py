@@ -8,9 +8,10 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.compiler.xla.service import hlo_pb2
 
+from gnet_core.architecture import Filters, inception_layer
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.data import synthetic_batch
-from gnet_core.model import Filters, LayerKit, inception_layer
+from gnet_core.layers import LayerKit
 from gnet_core.precision_proof import MatrixWork, hlo_work, low_precision_share, share_of
 from gnet_core.step import make_train_step
 
@@ -28,6 +29,7 @@ def two_blocks(dtype, second):
     x = layers.GlobalAveragePooling2D(dtype=dtype)(x)
     model = keras.Model(inputs, layers.Dense(CONFIG.classes, dtype="float32")(x))
     model.inception_model = keras.Model(model.inputs, model.outputs[0])
+    model.main_output = lambda images, training: model.inception_model(images, training=training)
     return model
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gnet_core import cli, profile_comparison, profile_comparison_report
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import RUN_FORMAT_VERSION
 from tests.test_profile_report import HOSTILE, Page
 from tests.traces import document
 
@@ -29,7 +30,7 @@ def profiles(tmp_path, environment):
     def write(name, told):
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
-        run = {"format_version": 2, "kind": "profile"} | told
+        run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | told
         (directory / "run.json").write_text(json.dumps(run))
         (directory / "profile.json").write_text(json.dumps(told))
         return directory

@@ -137,7 +137,7 @@ def test_fused_layers_are_judged_by_plain_ones_where_those_were_measured(run_dir
     run_directory.add(fused, [1.0], losses_without_dropout=off)
     run_directory.add(dataclasses.replace(fused, execution="xla"), [1.0], losses_without_dropout=off)
     assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [None, True]
-    run_directory.add(CONFIG, [1.0])
+    run_directory.add(dataclasses.replace(fused, layers="keras"), [1.0])
     assert [row.equal_work for row in records.load_run(run_directory.path).rows] == [False, False, None]
 
 
@@ -242,7 +242,7 @@ def data(*blocks):
         (info(resumed_step_seconds="none"), "resumed_step_seconds is 'none'; it has to be a list"),
         (info(block_steps=0), "no timed block"),
         (info(timed_blocks=0), "no timed block"),
-        (info(format_version=9), "format_version is 9; gnet reads 2"),
+        (info(format_version=9), "format_version is 9; gnet reads 3"),
         (info(config={"execution": "graph"}), f"config is not that of {CONFIG.name}"),
         (info(run="2025-01-01T00:00:00+00:00"), "run is '2025-01-01T00:00:00+00:00', but this one was started 2026-"),
         (data(1.0, float("nan")), "a sample is nan (data)"),
@@ -342,7 +342,7 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda run: run.update(format_version=1), "format_version is 1; this version of gnet reads 2"),
+        (lambda run: run.update(format_version=1), "format_version is 1; this version of gnet reads 3"),
         (lambda run: run.update(format_version="2"), "format_version is '2'"),
         (lambda run: run.update(created=5), "field 'created' is 5; it has to be text"),
         (lambda run: run.update(cases={}), "field 'cases' is {}; it has to be a list"),

@@ -135,7 +135,7 @@ def bench(benchmark, case, turns, rounds, run):
     if not over:
         turns.wait_for_the_end()
     benchmark.extra_info.update(
-        format_version=2, run=run, case=case.name, config=case.to_dict(), block_steps=1, single_step_seconds=[],
+        format_version=3, run=run, case=case.name, config=case.to_dict(), block_steps=1, single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
         timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
         flop_per_image=1, low_precision_share=0.0, delay_seconds=0.0,

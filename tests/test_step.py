@@ -31,6 +31,9 @@ class TinyNetwork(keras.Model):  # type: ignore[misc]
         super().__init__(inputs, tuple(outputs))
         self.inception_model = keras.Model(inputs, outputs[0])
 
+    def main_output(self, images, training):
+        return self.inception_model(images, training=training)
+
 
 def batch(config=CONFIG):
     """Images whose mean tells their label."""

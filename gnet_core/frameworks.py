@@ -1,0 +1,76 @@
+"""Which frameworks a case can be measured in, and what a timer asks of each."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gnet_core.config import Framework, StepConfig
+
+
+class Case(Protocol):
+    """A case's train step, made by its framework's module as Case(config) and ready to be traced."""
+
+    @property
+    def steps(self) -> int:
+        """How often the step was run."""
+
+    @property
+    def trace_count(self) -> int:
+        """How often the step was traced; 0 where nothing is."""
+
+    def trace(self) -> None:
+        """Trace the step without running it, where the framework can tell the two apart."""
+
+    def run(self, steps: int) -> Any:
+        """Train; return the last loss, a scalar, when the device has finished."""
+
+    def set_dropout(self, active: bool) -> None:
+        """Switch dropout on, as it is at first, or off, without another trace."""
+
+    def applied_steps(self) -> int:
+        """Updates of the weights."""
+
+    def skipped_steps(self) -> int:
+        """Steps that loss scaling left out."""
+
+    def peak_memory(self) -> tuple[int, str]:
+        """Bytes at their highest so far in this process, and where the figure comes from."""
+
+    def flop_per_image(self) -> int:
+        """See gnet_core.flops.train_step_flop_per_image."""
+
+    def low_precision_share(self) -> float:
+        """See gnet_core.precision_proof. Raises GnetError where nothing tells."""
+
+
+_MODULES: dict[Framework, str] = {
+    "tensorflow": "gnet_core.tensorflow_case",
+    "torch": "gnet_core.torch_case",
+    "jax": "gnet_core.jax_case",
+}
+
+
+def load(framework: Framework) -> Any:
+    """The framework's module, whose Case makes a Case (above) of a StepConfig."""
+    return importlib.import_module(_MODULES[framework])
+
+
+def why_unsupported(config: StepConfig, environment: Mapping[str, Any]) -> str:
+    """Why a case cannot be measured in its framework here, in a sentence; empty where it can. Imports no framework."""
+    if config.framework == "tensorflow":
+        return ""
+    if config.framework not in environment["machine"]["packages"]:
+        return f"{config.framework} is not installed; the extra peers brings it"
+    if config.data != "synthetic":
+        return f"{config.framework} is measured on synthetic data alone"
+    if config.part != "train":
+        return f"of {config.framework} whole steps are measured"
+    if config.framework == "jax" and config.precision == "mixed_float16":
+        return "JAX is measured without loss scaling, which float16 needs"
+    if config.framework == "jax" and config.execution != "xla":
+        return "JAX compiles with XLA"
+    if config.framework == "torch" and config.execution == "xla":
+        return "PyTorch runs eagerly or by torch.compile, which is called graph here"
+    return ""
