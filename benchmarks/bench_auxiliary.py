@@ -19,7 +19,7 @@ SUITE = Suite(
     varies="aux_weight",
     base=0.3,
     position=6,
-    only_full=True,
+    presets=("full",),
 )
 
 

@@ -32,7 +32,7 @@ SUITE = Suite(
     varies="framework",
     base="tensorflow",
     position=8,
-    only_full=True,
+    presets=(),
 )
 
 

@@ -20,7 +20,7 @@ SUITE = Suite(
     varies="layers",
     base="keras",
     position=7,
-    only_full=True,
+    presets=("full",),
 )
 
 

@@ -19,7 +19,7 @@ SUITE = Suite(
     varies="part",
     base="train",
     position=5,
-    only_full=True,
+    presets=("full",),
 )
 
 

@@ -84,8 +84,8 @@ _RESUMED_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
 @as_json_option
 @click.pass_context
 def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, as_json: bool, **asked: Any) -> int:
-    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation; none named:
-    what the preset has) and write a run directory.
+    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks;
+    none named: what the preset has) and write a run directory.
     """
     from gnet_core import records, shapes
     from gnet_core.files import require_empty

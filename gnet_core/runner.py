@@ -87,7 +87,7 @@ def choose_suites(found: list[FoundSuite], names: tuple[str, ...], preset: str) 
             raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(known)}")
     if names:
         return [item for item in found if item.suite.name in names]
-    return [item for item in found if preset == "full" or not item.suite.only_full]
+    return [item for item in found if preset in item.suite.presets]
 
 
 def probe(source: Source) -> dict[str, Any]:

@@ -157,8 +157,8 @@ class Suite:
     """The value of that field that the others are compared with; None compares with nothing."""
     position: int = 100
     """Where it stands in a report, lowest first."""
-    only_full: bool = False
-    """Left out of the shorter presets unless it is named."""
+    presets: tuple[PresetName, ...] = PRESETS
+    """Which have it also where it is not named."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a report needs to know of it."""

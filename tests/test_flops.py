@@ -74,6 +74,9 @@ class TinyNetwork(keras.Model):  # type: ignore[misc]
         super().__init__(inputs, tuple(outputs))
         self.inception_model = keras.Model(inputs, outputs[0])
 
+    def main_output(self, images, training):
+        return self.inception_model(images, training=training)
+
 
 FIRST, SECOND, DENSE = 4 * 4 * 3 * 3 * 3 * 4, 4 * 4 * 3 * 3 * 4 * 5, 5 * 7
 

@@ -498,6 +498,7 @@ def test_the_longer_suites_are_left_out_of_a_short_preset_unless_they_are_named(
     longer = ["parts", "auxiliary", "implementation"]
     assert [item.suite.name for item in runner.choose_suites(found(), (), "full")] == [*names, *longer]
     assert [item.suite.name for item in runner.choose_suites(found(), ("parts",), "smoke")] == ["parts"]
+    assert [item.suite.name for item in runner.choose_suites(found(), ("frameworks",), "full")] == ["frameworks"]
 
 
 def test_outside_a_checkout_is_refused_in_one_line(tmp_path):

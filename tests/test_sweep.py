@@ -21,7 +21,7 @@ def planned(preset_name, device="cpu", **chosen: Any):
 
 
 def test_the_suites_are_found_in_reading_order():
-    names = ["throughput", "execution", "precision", "batch-size", "parts", "auxiliary", "implementation"]
+    names = ["throughput", "execution", "precision", "batch-size", "parts", "auxiliary", "implementation", "frameworks"]
     assert [suite.name for suite in SUITES] == names
 
 
@@ -90,8 +90,22 @@ def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies
         (graph, f"{graph}-part=forward"),
         (graph, f"{graph}-part=gradients"),
         (graph, f"{graph}-aux_weight=0"),
-        (graph, f"{graph}-layers=fused"),
-        (bfloat16, f"{bfloat16}-layers=fused"),
+        (f"{graph}-layers=keras", graph),
+        (f"{bfloat16}-layers=keras", bfloat16),
+    }
+
+
+def test_each_peer_is_compared_with_our_graph_of_the_same_precision():
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("full", "cpu")
+    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig()))
+    compared = {(base.config.name, variant.config.name) for base, variant in sweep.comparisons(cases, [frameworks])}
+    assert compared == {
+        (
+            f"graph-{precision}-b16-i224-synthetic-cpu",
+            f"{execution}-{precision}-b16-i224-synthetic-cpu-framework={name}",
+        )
+        for execution, name in (("eager", "torch"), ("graph", "torch"), ("xla", "jax"))
     }
 
 
