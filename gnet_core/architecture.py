@@ -1,6 +1,6 @@
 """GoogleNet_2's architecture, after a published notebook: a batch-normalised GoogLeNet with two auxiliary classifiers.
 
-It is written once, in the terms of a kit: see gnet_core.layers. Shapes are (batch, height, width, channels).
+It is written once, in the terms of a kit: see gnet_core.kit. Shapes are (batch, height, width, channels).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 from typing import NamedTuple
 
 from gnet_core.config import StepConfig, Widths
-from gnet_core.layers import LayerKit, Tensor
+from gnet_core.kit import Kit, Tensor
 
 
 class Filters(NamedTuple):
@@ -52,7 +52,7 @@ PAPER = {
 TABLES: dict[Widths, dict[str, Filters]] = {"published": PUBLISHED, "paper": PAPER}
 
 
-def inception_layer(x: Tensor, filters: Filters, kit: LayerKit, name: str) -> Tensor:
+def inception_layer(x: Tensor, filters: Filters, kit: Kit, name: str) -> Tensor:
     """One pre-activation inception block: (batch, h, w, c) → (batch, h, w, conv1 + conv3 + conv5 + pool)."""
     a = kit.norm_relu(x, f"{name}_1x1")
     a = kit.conv(a, filters.conv1, 1, f"{name}_1x1")
@@ -74,7 +74,7 @@ def inception_layer(x: Tensor, filters: Filters, kit: LayerKit, name: str) -> Te
     return kit.concatenate([a, b, c, d], f"{name}_concat")
 
 
-def classifier_layer(x: Tensor, classes: int, kit: LayerKit, name: str, dropout: float = 0.7) -> Tensor:
+def classifier_layer(x: Tensor, classes: int, kit: Kit, name: str, dropout: float = 0.7) -> Tensor:
     """An auxiliary classifier: (batch, h, w, c) → float32 logits (batch, classes). Its pool is clipped to the map."""
     x = kit.average_pool(x, f"{name}_pool", size=5, strides=3)
     x = kit.norm_relu(x, f"{name}_project")
@@ -102,7 +102,7 @@ class Architecture:
             classes=config.classes, widths=config.widths, dropout=config.dropout, as_published=config.as_published
         )
 
-    def outputs(self, images: Tensor, kit: LayerKit, *, classifiers: bool = True) -> tuple[Tensor, ...]:
+    def outputs(self, images: Tensor, kit: Kit, *, classifiers: bool = True) -> tuple[Tensor, ...]:
         """Images (batch, h, w, 3) → float32 logits (main, class_1, class_2), or (main,) without the classifiers."""
         table = TABLES[self.widths]
         aux_rate, main_rate = (0.7, 0.4) if self.dropout else (0.0, 0.0)

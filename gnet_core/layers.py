@@ -9,9 +9,7 @@ from typing import Any, Self
 import keras
 
 from gnet_core.config import StepConfig
-
-Tensor = Any
-"""A KerasTensor while the network is described, a tf.Tensor while it computes; neither ships types."""
+from gnet_core.kit import Kit, Tensor
 
 
 @keras.saving.register_keras_serializable(package="gnet_core")
@@ -39,17 +37,11 @@ class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerKit:
-    """What a part of the network is written in. Each method puts x through the layer of that name.
-
-    This one makes the layers. Another may compute the same with the layers of a network that is already made.
-    """
+class LayerKit(Kit):
+    """Makes the layers, of Keras."""
 
     dtype: str = "float32"
     """Keras dtype policy of each layer; variables stay float32 under the mixed ones."""
-    bn_momentum: float = 0.9
-    norm_before_conv3: bool = False
-    """Batch normalisation between the 3×3-reduce and the 3×3, which the notebook made and then bypassed."""
 
     @classmethod
     def of(cls, config: StepConfig) -> Self:
@@ -75,28 +67,19 @@ class LayerKit:
         padding: str = "valid",
         normalised: bool = True,  # noqa: ARG002 - of use to a kit that computes
     ) -> Tensor:
-        """Convolution with bias. `normalised`: every way from here leads through a batch normalisation first, which
-        takes away whatever constant the bias adds to a channel."""
         return self.layer(keras.layers.Conv2D, name, filters, size, strides=strides, padding=padding)(x)
 
     def relu(self, x: Tensor, name: str) -> Tensor:
-        """In x's own precision."""
         return self.layer(keras.layers.ReLU, name, dtype=x.dtype)(x)
 
     def norm_relu(self, x: Tensor, name: str) -> Tensor:
-        """Batch normalisation, then ReLU: the layers `name`_bn and `name`_relu."""
         x = self.layer(keras.layers.BatchNormalization, f"{name}_bn", momentum=self.bn_momentum)(x)
         return self.relu(x, f"{name}_relu")
-
-    def norm_relu_pool(self, x: Tensor, name: str, pool: str) -> Tensor:
-        """norm_relu, then the max pool of that name, which halves the map."""
-        return self.max_pool(self.norm_relu(x, name), pool)
 
     def max_pool(self, x: Tensor, name: str, strides: int = 2, padding: str = "valid") -> Tensor:
         return self.layer(keras.layers.MaxPooling2D, name, 3, strides, padding=padding)(x)
 
     def average_pool(self, x: Tensor, name: str, size: int, strides: int) -> Tensor:
-        """Its window is clipped to the map."""
         sides = (min(size, x.shape[1]), min(size, x.shape[2]))
         return self.layer(keras.layers.AveragePooling2D, name, sides, strides)(x)
 
@@ -104,7 +87,6 @@ class LayerKit:
         return self.layer(keras.layers.GlobalAveragePooling2D, name)(x)
 
     def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
-        """On channels."""
         return self.layer(keras.layers.Concatenate, name)(parts)
 
     def flatten(self, x: Tensor, name: str) -> Tensor:
@@ -117,5 +99,4 @@ class LayerKit:
         return self.layer(SwitchedDropout, name, rate)(x)
 
     def logits(self, x: Tensor, classes: int, name: str) -> Tensor:
-        """A dense layer in float32 under every policy."""
         return self.layer(keras.layers.Dense, name, classes, dtype="float32")(x)

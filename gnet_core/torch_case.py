@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from gnet_core import synthetic
 from gnet_core.architecture import Architecture
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.layers import LayerKit
+from gnet_core.kit import Kit
 from gnet_core.machine import peak_resident_memory
 
 BN_EPSILON = 1e-3
@@ -37,7 +37,7 @@ class SwitchedDropout(nn.Dropout):  # type: ignore[misc]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TorchKit(LayerKit):
+class TorchKit(Kit):
     """Puts x, (batch, channels, h, w), through the module that bears the Keras layer's name, and makes it if there is
     none yet."""
 

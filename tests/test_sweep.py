@@ -105,6 +105,7 @@ def test_each_peer_is_compared_with_our_graph_of_the_same_precision():
             f"graph-{precision}-b16-i224-synthetic-cpu",
             f"{execution}-{precision}-b16-i224-synthetic-cpu-framework={name}",
         )
+        for precision in ("float32", "mixed_bfloat16")
         for execution, name in (("eager", "torch"), ("graph", "torch"), ("xla", "jax"))
     }
 
