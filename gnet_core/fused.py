@@ -26,16 +26,20 @@ class BatchStatistics:
         self.variance = variance
         self._reserved = reserved
 
-    def normalise(self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float) -> Tensor:
-        """x normalised by them, with the gradient of a normalisation that computed them itself."""
+    def normalise(self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float, name: str) -> Tensor:
+        """x normalised by them, with the gradient of a normalisation that computed them itself.
+
+        `name` is the layer's, under which the gradient is found in a profile.
+        """
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def normalised(x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
             def gradient(upstream: Tensor) -> list[Tensor]:
                 kept = {f"reserve_space_{number}": kept for number, kept in enumerate(self._reserved, start=1)}
-                gradients = tf.raw_ops.FusedBatchNormGradV3(
-                    y_backprop=upstream, x=x, scale=scale, **kept, epsilon=epsilon, is_training=True
-                )
+                with tf.name_scope(f"gradient_tape/{name}/"):
+                    gradients = tf.raw_ops.FusedBatchNormGradV3(
+                        y_backprop=upstream, x=x, scale=scale, **kept, epsilon=epsilon, is_training=True
+                    )
                 return list(gradients[:3])
 
             return _normalise(x, scale, offset, self.mean, self.variance, epsilon), gradient
@@ -126,7 +130,7 @@ class FusedKit(LayerKit):
                 if _shares_statistics():
                     self._statistics[x.ref()] = statistics
             else:
-                outputs = statistics.normalise(x, scale, offset, layer.epsilon)
+                outputs = statistics.normalise(x, scale, offset, layer.epsilon, layer.name)
             _move(layer.moving_mean, statistics.mean, layer.momentum)
             _move(layer.moving_variance, statistics.variance, layer.momentum)
             return outputs

@@ -1,6 +1,7 @@
 """The fused kit computes what Keras' layers compute from the same weights: outputs, gradients, moving statistics."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,9 +11,12 @@ import tensorflow as tf
 from gnet_core import fused
 from gnet_core.architecture import PAPER, PUBLISHED, Filters, classifier_layer, inception_layer
 from gnet_core.config import LAYERS, StepConfig
+from gnet_core.data import synthetic_batch
 from gnet_core.fused import FusedKit
 from gnet_core.layers import LayerKit
 from gnet_core.model import build_model
+from gnet_core.network_parts import OTHER, place
+from gnet_core.step import make_train_step
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -134,6 +138,18 @@ def test_statistics_of_one_input_are_computed_once():
         if operation.type == "FusedBatchNormV3"
     ]
     assert sorted(norms) == [False, False, True]
+
+
+def test_every_kernel_of_the_network_bears_the_name_of_its_part():
+    config = StepConfig(image_size=67, batch_size=2, classes=3)
+    step: Any = make_train_step(build_model(config), config)
+    graph = step.function.get_concrete_function(*synthetic_batch(config)).graph
+    kernels = ("Conv2D", "MatMul", "FusedBatchNorm", "MaxPool", "Relu")
+    found = [each.name for each in graph.get_operations() if each.type.startswith(kernels)]
+    assert len(found) > 400
+    assert [name for name in found if place(name).part == OTHER] == []
+    backward = [name for name in found if place(name).direction == "backward"]
+    assert len(backward) > len(found) / 2
 
 
 @pytest.mark.parametrize("policy", POLICIES)
