@@ -13,7 +13,7 @@ from gnet_core.kit import Tensor
 from gnet_core.layers import LayerKit
 
 CHANNEL_BLOCK = 16
-"""float32 values in a 512-bit register: with other multiples a CPU's kernels fall back to a loop, in bfloat16 10 times
+"""float32 values in a 512-bit register: with other multiples a CPU's kernels fall back to a loop, in bfloat16 six times
 slower."""
 
 
