@@ -20,6 +20,9 @@ LAST_CHANCE_SECONDS = 60.0
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds' worth of expected work (see `expected_seconds`) just finished."""
 
+LEAST_WAIT_SECONDS = 0.5
+"""Of which a worker's own share can be told."""
+
 
 def start_seconds(config: StepConfig, plan: Plan) -> float:
     """A guess at a worker's time until it is ready, only to weigh workers in a progress bar. From a 2-core CPU."""
@@ -187,12 +190,15 @@ class Cohort:
             self._waiting_since[worker] = (time.monotonic(), burned)
 
     def _waiting_share(self, worker: Worker) -> float | None:
-        """Of one processor, what the worker took while it waited for this turn; a pool that spins would take much."""
+        """Of one processor, what the worker took while it waited for this turn; a pool that spins would take much.
+
+        None of a wait too short to tell: processor time is counted in ticks of a hundredth of a second.
+        """
         since = self._waiting_since.get(worker)
         burned = processor_seconds(worker.pid)
-        if since is None or burned is None:
+        if since is None or burned is None or (waited := time.monotonic() - since[0]) < LEAST_WAIT_SECONDS:
             return None
-        return (burned - since[1]) / max(time.monotonic() - since[0], 1e-9)
+        return (burned - since[1]) / waited
 
 
 def _median(values: Iterable[float | None]) -> float | None:

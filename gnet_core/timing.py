@@ -41,11 +41,10 @@ class Turns:
         if self._channel:
             self._channel.send(event=event, **details)
 
-    def hand_back(self, steps: int) -> None:
-        """Let the next one have its turn, once nothing of this one's goes on."""
+    def settle(self) -> None:
+        """Return when nothing goes on any more of what this worker did, before another may have its turn."""
         if self._channel:
             time.sleep(SETTLE_SECONDS)
-        self.announce("turn_done", steps=steps)
 
     def wait(self) -> Literal["first", "again", "over"]:
         """Return when it is this worker's turn: again, or the first since others ran; or when all turns are over."""
@@ -184,6 +183,7 @@ class Blocks:
 
     def time(self, benchmark: Any) -> Any:
         """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
+        self._turns.settle()
         self._turns.announce("ready", step_seconds=self._step_seconds, block_steps=self._block_steps)
         last = benchmark.pedantic(
             self._block, setup=self._take_turn, teardown=self._hand_back, rounds=self._rounds, iterations=1
@@ -227,7 +227,8 @@ class Blocks:
             single = [_seconds(lambda: self._counted(1)) for _ in range(self._block_steps)]
             if self._trace_count() == traces:
                 self._single_seconds += single
-        self._turns.hand_back(self._steps)
+        self._turns.settle()
+        self._turns.announce("turn_done", steps=self._steps)
 
     def _counted(self, steps: int) -> Any:
         self._steps += steps
