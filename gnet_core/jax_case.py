@@ -42,15 +42,13 @@ class JaxKit(LayerKit):
         return self.layer(SwitchedDropout, name, rate)(x)
 
 
-def make_network(config: StepConfig) -> tuple[Any, Any]:
-    """GoogleNet_2 with the outputs that have a loss, and the same with all three, as models that share their layers."""
+def make_network(config: StepConfig) -> Any:
+    """GoogleNet_2 as a Keras model with the outputs that the case needs, its weights drawn from the case's seed."""
     keras.utils.set_random_seed(config.seed)
     inputs = keras.Input((config.image_size, config.image_size, 3), name="images")
-    kit = JaxKit.of(config)
-    outputs = Architecture.of(config).outputs(inputs, kit)
-    whole = keras.Model(inputs, list(outputs))
-    wanted = config.trains_classifiers or config.as_published
-    return whole if wanted else keras.Model(inputs, [outputs[0]]), whole
+    classifiers = config.trains_classifiers or config.as_published
+    outputs = Architecture.of(config).outputs(inputs, JaxKit.of(config), classifiers=classifiers)
+    return keras.Model(inputs, list(outputs))
 
 
 class Case:
@@ -63,7 +61,7 @@ class Case:
         matmul = "tensorfloat32" if config.precision == "tf32" else "float32"
         jax.config.update("jax_default_matmul_precision", None if config.precision.startswith("mixed") else matmul)
         self._config = config
-        self.network, _ = make_network(config)
+        self.network = make_network(config)
         self.optimizer = keras.optimizers.Adam(config.learning_rate)
         self.optimizer.build(self.network.trainable_variables)
         images, labels = synthetic.batch(config)
