@@ -67,6 +67,8 @@ def why_unsupported(config: StepConfig, environment: Mapping[str, Any]) -> str:
         return f"{config.framework} is measured on synthetic data alone"
     if config.part != "train":
         return f"of {config.framework} whole steps are measured"
+    if config.as_published:
+        return f"{config.framework} is measured with the losses that train, not as_published"
     if config.framework == "jax" and config.precision == "mixed_float16":
         return "JAX is measured without loss scaling, which float16 needs"
     if config.framework == "jax" and config.execution != "xla":

@@ -46,8 +46,8 @@ def make_network(config: StepConfig) -> Any:
     """GoogleNet_2 as a Keras model with the outputs that the case needs, its weights drawn from the case's seed."""
     keras.utils.set_random_seed(config.seed)
     inputs = keras.Input((config.image_size, config.image_size, 3), name="images")
-    classifiers = config.trains_classifiers or config.as_published
-    outputs = Architecture.of(config).outputs(inputs, JaxKit.of(config), classifiers=classifiers)
+    kit = JaxKit.of(config)
+    outputs = Architecture.of(config).outputs(inputs, kit, classifiers=config.trains_classifiers)
     return keras.Model(inputs, list(outputs))
 
 
@@ -91,7 +91,7 @@ class Case:
 
     def _loss(self, trained: Any, others: Any, images: Any, labels: Any) -> Any:
         (main, *aux), others = self.network.stateless_call(trained, others, images, training=True)
-        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not self._config.as_published)
+        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         loss = crossentropy(labels, main)
         if self._config.trains_classifiers:
             loss += self._config.aux_weight * sum(crossentropy(labels, each) for each in aux)

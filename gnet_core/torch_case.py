@@ -86,9 +86,6 @@ class TorchKit(Kit):
         with torch.autocast(x.device.type, enabled=False):
             return module(x.float())
 
-    def last_relu(self, x: Any, name: str) -> Any:  # noqa: ARG002
-        return F.relu(x)
-
 
 class Network(nn.Module):  # type: ignore[misc]
     """GoogleNet_2 of native modules: images (batch, 3, h, w) → float32 logits (main, class_1, class_2).
@@ -103,7 +100,7 @@ class Network(nn.Module):  # type: ignore[misc]
         self._architecture = Architecture.of(config)
         self._classifiers = True
         self(torch.zeros(2, 3, config.image_size, config.image_size))  # which makes the modules
-        self._classifiers = config.trains_classifiers or config.as_published
+        self._classifiers = config.trains_classifiers
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self._architecture.outputs(images, self._kit, classifiers=self._classifiers)

@@ -19,6 +19,7 @@ JAX = {"framework": "jax", "execution": "xla"}
         (TORCH | {"execution": "xla"}, "torch.compile"),
         (TORCH | {"data": "digits"}, "synthetic"),
         (TORCH | {"part": "forward"}, "whole steps"),
+        (TORCH | {"as_published": True}, "as_published"),
         (JAX, ""),
         (JAX | {"execution": "graph"}, "XLA"),
         (JAX | {"precision": "mixed_float16"}, "loss scaling"),

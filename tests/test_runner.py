@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import conditions, records, runner
+from gnet_core import cohort, conditions, records, runner
 from gnet_core.cohort import expected_seconds
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.protocol import Channel
@@ -349,6 +349,14 @@ def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
     _, before = run(states_for("fine"), settings)
     with pytest.raises(GnetError, match="resume: the run has other cases than this version would measure"):
         run(states_for("dies"), settings, previous=before)
+
+
+@pytest.mark.parametrize(("least_wait_seconds", "told"), [(0.0, True), (3600.0, False)])
+def test_of_a_wait_too_short_to_tell_no_share_is_given(checkout, monkeypatch, least_wait_seconds, told):
+    monkeypatch.setattr(cohort, "LEAST_WAIT_SECONDS", least_wait_seconds)
+    settings = settings_for(checkout)
+    run(states_for("fine"), settings)
+    assert pd.read_csv(settings.directory / "turns.csv")["waiting_cpu_share"].notna().tolist() == [told] * 3
 
 
 def test_a_waiting_worker_burns_no_processor_time():
