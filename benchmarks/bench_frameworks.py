@@ -17,13 +17,19 @@ def cases(sweep: Sweep) -> list[StepConfig]:
     """
     on_cpu = sweep.template.device == "cpu"
     precisions = ("float32", "mixed_bfloat16") if on_cpu else sweep.preset.precisions
-    ours = sweep.cases(precision=precisions, execution=("graph",) if on_cpu else sweep.preset.executions)
-    asked = sweep.chosen.get("execution") or (("eager", "xla") if on_cpu else sweep.preset.executions)
+    executions = sweep.chosen.get("execution") or (("eager", "xla") if on_cpu else sweep.preset.executions)
+    # Whatever is asked for, a graph of ours is what all are compared with.
+    graphs = [dataclasses.replace(case, execution="graph") for case in sweep.cases(precision=precisions)]
+    ours = [
+        dataclasses.replace(case, execution=execution)
+        for case in graphs
+        for execution in ("graph", *(() if on_cpu else executions))
+    ]
     peers = [
         dataclasses.replace(case, framework=framework, execution=execution)
-        for case in ours
+        for case in graphs
         for framework, execution in PEERS
-        if execution in asked
+        if execution in executions
     ]
     return list(dict.fromkeys(ours + peers))
 

@@ -122,7 +122,7 @@ def _comparison(section: Section, found: Comparison) -> Sentence:
         )
     return Sentence(
         f"{variant} is {found.verdict} than {section.base}:",
-        f"{ratio_in_words(found)}, {where}{_break_even(base, row, found)}{_equal_work(section, row)}.",
+        f"{ratio_in_words(found)}, {where}{_break_even(section, base, row, found)}{_equal_work(section, row)}.",
     )
 
 
@@ -131,9 +131,10 @@ def _no_ratio(section: Section, found: Comparison) -> Sentence:
     return Sentence(NO_ANSWER, f"{section.value(row)} against {section.base}, {section.named(row)}. {found.reason}")
 
 
-def _break_even(base: Row, row: Row, found: Comparison) -> str:
+def _break_even(section: Section, base: Row, row: Row, found: Comparison) -> str:
     """Only where the verdict says that the speeds differ: else the quotient is one of two noises."""
-    if (base.execution, row.execution) != ("graph", "xla"):
+    compiled = row.execution == "xla" or (section.varies == "framework" and row.execution != "eager")
+    if base.execution != "graph" or not compiled:
         return ""
     steps = break_even_steps(base, row)
     took = "" if row.compile_seconds is None else f"{row.compile_seconds:.0f} s "

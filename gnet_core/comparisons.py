@@ -123,7 +123,7 @@ def _spread_in_turns(run: Run) -> dict[Mode, float]:
 
 
 def break_even_steps(graph: Row, xla: Row) -> float | None:
-    """Steps after which XLA's longer start is paid for by its shorter steps; inf: never; None: not measured."""
+    """Steps after which a compiler's longer start is paid for by its shorter steps; inf: never; None: not measured."""
     if graph.first_step_seconds is None or xla.first_step_seconds is None:
         return None
     if graph.step_seconds is None or xla.step_seconds is None:

@@ -32,7 +32,8 @@ def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
     classifiers count for nothing, though eager execution computes the idle ones of `as_published`. `part="forward"` has
     no gradients, and the optimizer counts for nothing. Raises GnetError as multiply_adds does.
     """
-    needed = model if config.trains_classifiers else model.inception_model
+    # A network of the main output alone is all of it needed.
+    needed = model if config.trains_classifiers else getattr(model, "inception_model", model)
     return FLOP_PER_MULTIPLY_ADD * sum(
         _layer_multiply_adds(layer) * _passes(layer, needed, config) for layer in _counted_layers(needed)
     )

@@ -45,6 +45,9 @@ class Case(Protocol):
         """See gnet_core.precision_proof. Raises GnetError where nothing tells."""
 
 
+_TORCH_LEAST_ALONE = 147
+"""Pixels a side from which on the auxiliary classifiers' pools leave more than one position of a single image."""
+
 _MODULES: dict[Framework, str] = {
     "tensorflow": "gnet_core.tensorflow_case",
     "torch": "gnet_core.torch_case",
@@ -59,20 +62,34 @@ def load(framework: Framework) -> Any:
 
 def why_unsupported(config: StepConfig, environment: Mapping[str, Any]) -> str:
     """Why a case cannot be measured in its framework here, in a sentence; empty where it can. Imports no framework."""
+    packages = environment["machine"]["packages"]
     if config.framework == "tensorflow":
         return ""
-    if config.framework not in environment["machine"]["packages"]:
-        return f"{config.framework} is not installed; the extra peers brings it"
+    if config.framework not in packages:
+        extra = "peers" if config.device == "cpu" else "peers-gpu"
+        return f"{config.framework} is not installed; the extra {extra} brings it"
     if config.data != "synthetic":
         return f"{config.framework} is measured on synthetic data alone"
     if config.part != "train":
         return f"of {config.framework} whole steps are measured"
     if config.as_published:
         return f"{config.framework} is measured with the losses that train, not as_published"
-    if config.framework == "jax" and config.precision == "mixed_float16":
-        return "JAX is measured without loss scaling, which float16 needs"
-    if config.framework == "jax" and config.execution != "xla":
-        return "JAX compiles with XLA"
-    if config.framework == "torch" and config.execution == "xla":
+    return _why_not_torch(config, packages) if config.framework == "torch" else _why_not_jax(config, packages)
+
+
+def _why_not_torch(config: StepConfig, packages: Mapping[str, str]) -> str:
+    if config.device != "cpu" and packages["torch"].endswith("+cpu"):
+        return f"torch {packages['torch']} is built for a CPU alone; the extra peers-gpu brings another"
+    if config.execution == "xla":
         return "PyTorch runs eagerly or by torch.compile, which is called graph here"
+    if config.batch_size == 1 and config.image_size < _TORCH_LEAST_ALONE:
+        return f"PyTorch normalises no single value a channel, all that an image under {_TORCH_LEAST_ALONE} pixels has"
     return ""
+
+
+def _why_not_jax(config: StepConfig, packages: Mapping[str, str]) -> str:
+    if config.device != "cpu" and not any(name.startswith("jax-cuda") for name in packages):
+        return "jax is installed without its plugin for CUDA; the extra peers-gpu brings it"
+    if config.precision == "mixed_float16":
+        return "JAX is measured without loss scaling, which float16 needs"
+    return "" if config.execution == "xla" else "JAX compiles with XLA"

@@ -11,6 +11,8 @@ from typing import Any
 if "keras" in sys.modules and sys.modules["keras"].backend.backend() != "jax":
     raise ImportError("Keras runs on another backend already; JAX needs a process of its own")
 os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported
+# On a GPU JAX would take three quarters of the memory at once, and other workers are alive beside it.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import keras
@@ -56,6 +58,8 @@ class Case:
 
     def __init__(self, config: StepConfig) -> None:
         kind, _, number = config.device.partition(":")
+        if kind == "cpu":
+            jax.config.update("jax_platforms", "cpu")  # a GPU that is not measured stays free
         self._device = jax.devices(kind)[int(number or 0)]
         jax.config.update("jax_default_device", self._device)
         matmul = "tensorfloat32" if config.precision == "tf32" else "float32"

@@ -20,7 +20,7 @@ from gnet_core.config import GnetError, Precision
 
 PACKAGES = (
     *("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf"),
-    *("torch", "jax", "jaxlib"),
+    *("torch", "jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin"),
 )
 PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 TENSORFLOW_PREFIXES = tuple(

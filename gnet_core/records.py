@@ -426,7 +426,8 @@ def _add_phases(row: Row, processes: list[RawProcess]) -> None:
     row.import_seconds, row.build_seconds, row.warmup_seconds = mean("import"), mean("build"), mean("warmup")
     row.first_step_seconds = mean("build") + mean("trace") + mean("first_call")
     if row.execution != "eager":  # which neither traces nor compiles
-        row.trace_seconds = mean("trace")
+        if processes[0].info["config"]["framework"] != "torch":  # whose compilation is its tracing as well
+            row.trace_seconds = mean("trace")
         row.compile_seconds = max(0.0, mean("first_call") - row.step_seconds)
 
 

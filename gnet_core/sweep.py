@@ -222,6 +222,8 @@ def base_config(suite: Mapping[str, Any], config: StepConfig) -> StepConfig | No
         return None
     changes = {suite["varies"]: suite["base"]}
     if suite["varies"] == "framework":  # each of which executes in ways of its own
+        if config.framework == suite["base"] and config.execution != StepConfig.execution:
+            return None  # our own executions are compared by a suite of theirs
         changes["execution"] = StepConfig.execution
     return dataclasses.replace(config, **changes)
 

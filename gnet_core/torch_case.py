@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -99,7 +100,8 @@ class Network(nn.Module):  # type: ignore[misc]
         self.named = self._kit.modules
         self._architecture = Architecture.of(config)
         self._classifiers = True
-        self(torch.zeros(2, 3, config.image_size, config.image_size))  # which makes the modules
+        with torch.no_grad():
+            self(torch.zeros(2, 3, config.image_size, config.image_size))  # which makes the modules
         self._classifiers = config.trains_classifiers
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -123,8 +125,10 @@ class Network(nn.Module):  # type: ignore[misc]
                         target.copy_(array)
 
     def initialise(self) -> None:
-        """As Keras does: Glorot's uniform weights, biases of 0."""
+        """As Keras does: Glorot's uniform weights, biases of 0, statistics of no batch."""
         for module in self.named.values():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
@@ -135,14 +139,13 @@ class Case:
 
     def __init__(self, config: StepConfig) -> None:
         keep_freed_memory()
-        torch.manual_seed(config.seed)
         self._device = torch.device(config.device.replace("gpu", "cuda"))
         if self._device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
             torch.backends.cudnn.benchmark = True
-            torch.cuda.reset_peak_memory_stats(self._device)
         self._config = config
         self.network = Network(config)
+        torch.manual_seed(config.seed)
         self.network.initialise()
         self.network.to(self._device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=ADAM_EPSILON, fused=True)
@@ -152,7 +155,7 @@ class Case:
         self.labels = torch.from_numpy(labels).to(self._device, torch.int64)
         compiled = config.execution != "eager"
         self._losses: Callable[[], torch.Tensor] = torch.compile(self._forward) if compiled else self._forward
-        self.steps = self.skipped = 0
+        self.steps = 0
 
     def _forward(self) -> torch.Tensor:
         config = self._config
@@ -184,11 +187,9 @@ class Case:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self._losses()
             self._scaler.scale(loss).backward()
-            scale = self._scaler.get_scale() if self._scaler.is_enabled() else 0.0
             self._scaler.step(self.optimizer)
             self._scaler.update()
             self.steps += 1
-            self.skipped += self._scaler.is_enabled() and self._scaler.get_scale() < scale
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return loss.detach()
@@ -203,10 +204,12 @@ class Case:
         return 0 if self._config.execution == "eager" else int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
     def applied_steps(self) -> int:
-        return self.steps - self.skipped
+        """By the optimizer's own count, since to ask the scaler at each step would be to wait for the device."""
+        state = next(iter(self.optimizer.state.values()), None)
+        return int(state["step"]) if state else 0
 
     def skipped_steps(self) -> int:
-        return self.skipped
+        return self.steps - self.applied_steps()
 
     def peak_memory(self) -> tuple[int, str]:
         if self._device.type == "cuda":
@@ -214,14 +217,14 @@ class Case:
         return peak_resident_memory()
 
     def flop_per_image(self) -> int:
-        return round(self._work().total / self._config.batch_size)
+        return round(self._work.total / self._config.batch_size)
 
     def low_precision_share(self) -> float:
         if self._config.execution != "eager":
             raise GnetError("precision: in what precision torch.compile's kernels multiply, nothing tells")
-        work = self._work()
-        return work.low / work.total
+        return self._work.low / self._work.total
 
+    @functools.cached_property
     def _work(self) -> _MatrixWork:
         """Of a step as it is in eager execution, which does not train."""
         self.optimizer.zero_grad(set_to_none=True)

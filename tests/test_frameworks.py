@@ -20,6 +20,8 @@ JAX = {"framework": "jax", "execution": "xla"}
         (TORCH | {"data": "digits"}, "synthetic"),
         (TORCH | {"part": "forward"}, "whole steps"),
         (TORCH | {"as_published": True}, "as_published"),
+        (TORCH | {"batch_size": 1}, ""),
+        (TORCH | {"batch_size": 1, "image_size": 146}, "147 pixels"),
         (JAX, ""),
         (JAX | {"execution": "graph"}, "XLA"),
         (JAX | {"precision": "mixed_float16"}, "loss scaling"),
@@ -27,6 +29,21 @@ JAX = {"framework": "jax", "execution": "xla"}
 )
 def test_what_a_framework_cannot_do_is_said(changes, said):
     found = why_unsupported(StepConfig(**changes), HERE)
+    assert (said in found) if said else not found
+
+
+@pytest.mark.parametrize(
+    ("peer", "packages", "said"),
+    [
+        (TORCH, {"torch": "2.13.0"}, ""),
+        (TORCH, {"torch": "2.13.0+cpu"}, "built for a CPU"),
+        (JAX, {"jax": "0.10.2"}, "plugin for CUDA"),
+        (JAX, {"jax": "0.10.2", "jax-cuda12-plugin": "0.10.2"}, ""),
+        (JAX, {}, "peers-gpu"),
+    ],
+)
+def test_on_a_gpu_a_framework_is_measured_by_a_build_for_one(peer, packages, said):
+    found = why_unsupported(StepConfig(**peer, device="gpu:0"), {"machine": {"packages": packages}})
     assert (said in found) if said else not found
 
 

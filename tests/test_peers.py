@@ -5,6 +5,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -45,14 +46,21 @@ if len(sys.argv) > 2:
     case.take_weights(weights)
     found["logits"] = [np.asarray(each).tolist() for each in case.logits()]
     case.trace()
-    found["losses"] = [float(case.run(1)) for _ in range(3)]
-    found["share"] = case.low_precision_share() if config.framework == "torch" else None
+    case.set_dropout(False)
+    found["losses"] = [float(case.run(1)) for _ in range(int(sys.argv[3]))]
+    traced = case.trace_count
+    case.set_dropout(True)
+    found["dropped"], found["traced_again"] = float(case.run(1)), case.trace_count - traced
+    found["updates"] = (case.applied_steps(), case.skipped_steps())
+    found["share"] = case.low_precision_share() if config.execution == "eager" else None
 print("found " + json.dumps(found))
 """
 
 
-def measured(config, *arguments):
-    command = [sys.executable, "-c", IN_A_PROCESS, json.dumps(config.to_dict()), *map(str, arguments)]
+def measured(config, weights=None, steps=3):
+    """What a peer came to in a process of its own; with weights of ours, which trains it."""
+    command = [sys.executable, "-c", IN_A_PROCESS, json.dumps(config.to_dict())]
+    command += [] if weights is None else [str(weights), str(steps)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     lines = [line for line in answer.stdout.splitlines() if line.startswith("found ")]
     assert lines, answer.stderr[-2000:]
@@ -60,7 +68,9 @@ def measured(config, *arguments):
 
 
 def peer(framework, **changes):
-    return StepConfig(**(CONFIG.to_dict() | {"framework": framework, "execution": EXECUTION[framework]} | changes))
+    """As ours but for its dropout, which is switched off."""
+    own = {"framework": framework, "execution": EXECUTION[framework], "dropout": True}
+    return StepConfig(**(CONFIG.to_dict() | own | changes))
 
 
 @pytest.fixture(scope="module", params=["published", "paper"])
@@ -86,7 +96,7 @@ def ours(request, tmp_path_factory):
     images, labels = synthetic_batch(config)
     logits = [each.numpy() for each in network(images, training=False)]
     step = make_train_step(network, config)
-    losses = [float(step(images, labels).loss) for _ in range(3)]
+    losses = [float(step(images, labels).loss) for _ in range(4)]
     assert tf.math.is_finite(losses[-1])
     return request.param, path, logits, losses
 
@@ -99,12 +109,38 @@ def test_a_peer_has_the_networks_parameters_and_does_its_operations(framework):
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_without_their_losses_the_classifiers_are_no_work(framework):
+    whole, main = (measured(peer(framework, aux_weight=weight))["flop"] for weight in (0.3, 0.0))
+    assert 0.9 * whole < main < whole
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_weights_copied_from_ours_give_our_logits_and_our_losses(framework, ours):
     widths, path, logits, losses = ours
     found = measured(peer(framework, widths=widths), path)
     for theirs, expected in zip(found["logits"], logits, strict=True):
         np.testing.assert_allclose(theirs, expected, rtol=1e-3, atol=1e-4 * np.max(np.abs(expected)))
-    assert judge_trajectory(found["losses"], losses, "float32").within, (found["losses"], losses)
+    assert judge_trajectory(found["losses"], losses[:3], "float32").within, (found["losses"], losses)
+    assert found["updates"] == [4, 0]
+    assert abs(found["dropped"] - losses[3]) > 0.01 * losses[3]
+    assert found["traced_again"] == 0
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler, c++")
+def test_torch_compile_computes_the_same_and_is_not_traced_anew(ours):
+    widths, path, _, losses = ours
+    found = measured(peer("torch", widths=widths, execution="graph"), path)
+    assert judge_trajectory(found["losses"], losses[:3], "float32").within, (found["losses"], losses)
+    assert found["traced_again"] == 0
+
+
+def test_steps_that_loss_scaling_leaves_out_are_counted(ours):
+    widths, path, _, _ = ours
+    config = peer("torch", widths=widths, precision="mixed_float16", image_size=67, batch_size=2)
+    applied, skipped = measured(config, path, steps=20)["updates"]
+    assert applied > 0
+    assert skipped > 0
+    assert applied + skipped == 21
 
 
 def test_pytorchs_autocast_multiplies_in_bfloat16(ours):

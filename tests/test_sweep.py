@@ -100,6 +100,8 @@ def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies
     [
         ({}, {("eager", "torch"), ("xla", "jax")}),
         ({"execution": ("graph",)}, {("graph", "torch")}),  # torch.compile, which takes minutes on a CPU
+        ({"execution": ("eager",)}, {("eager", "torch")}),
+        ({"execution": ("xla", "eager")}, {("eager", "torch"), ("xla", "jax")}),
     ],
 )
 def test_each_peer_is_compared_with_our_graph_of_the_same_precision(chosen, peers):
@@ -114,6 +116,22 @@ def test_each_peer_is_compared_with_our_graph_of_the_same_precision(chosen, peer
         )
         for precision in ("float32", "mixed_bfloat16")
         for execution, name in peers
+    }
+
+
+def test_on_a_gpu_our_own_executions_stand_beside_the_peers_and_are_not_compared_with_each_other():
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("full", "gpu:0")
+    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(device="gpu:0")))
+    ours = {case.config.execution for case in cases if case.config.framework == "tensorflow"}
+    compared = {
+        (base.config.framework, base.config.execution, variant.config.framework, variant.config.execution)
+        for base, variant in sweep.comparisons(cases, [frameworks])
+    }
+    assert ours == {"eager", "graph", "xla"}
+    assert compared == {
+        ("tensorflow", "graph", name, execution)
+        for name, execution in (("torch", "eager"), ("torch", "graph"), ("jax", "xla"))
     }
 
 
