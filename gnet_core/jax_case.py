@@ -17,7 +17,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import keras
 
-from gnet_core import flops, synthetic
+from gnet_core import allocator, flops, synthetic
 from gnet_core.architecture import Architecture
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.layers import LayerKit
@@ -57,6 +57,7 @@ class Case:
     """See gnet_core.frameworks.Case. execution: xla, which is what jax.jit compiles with."""
 
     def __init__(self, config: StepConfig) -> None:
+        allocator.keep_freed_memory()
         kind, _, number = config.device.partition(":")
         if kind == "cpu":
             jax.config.update("jax_platforms", "cpu")  # a GPU that is not measured stays free

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gnet_core import synthetic
+from gnet_core import allocator, synthetic
 from gnet_core.architecture import Architecture
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.kit import Kit
@@ -138,7 +136,7 @@ class Case:
     """See gnet_core.frameworks.Case. execution: eager as it is; graph: torch.compile. Memory format: channels_last."""
 
     def __init__(self, config: StepConfig) -> None:
-        keep_freed_memory()
+        allocator.keep_freed_memory()
         self._device = torch.device(config.device.replace("gpu", "cuda"))
         if self._device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
@@ -248,19 +246,3 @@ class _MatrixWork(TorchDispatchMode):  # type: ignore[misc]
             self.total += operations
             self.low += operations * (args[1].dtype in (torch.bfloat16, torch.float16))
         return result
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what is freed, as the allocators do that PyTorch's tuning guide advises on a CPU.
-
-    By default each activation of over 32 MB is given back and its pages faulted in again, which made a float32 step
-    take 1.2 to 1.5 times as long.
-    """
-    if sys.platform != "linux":
-        return
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    if set_option is not None:
-        trim_threshold, top_pad, mmap_max = -1, -2, -4
-        set_option(trim_threshold, 2**31 - 1)
-        set_option(top_pad, 2**28)
-        set_option(mmap_max, 0)

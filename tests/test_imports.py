@@ -19,6 +19,7 @@ ALLOWED = {
     "machine": {"config"},
     "sweep": {"config"},
     "markdown": set(),
+    "allocator": set(),
     "synthetic": {"config"},
     "kit": set(),
     "architecture": {"config", "kit"},
@@ -27,8 +28,8 @@ ALLOWED = {
     "model": {"architecture", "config", "fused", "kit", "layers"},
     "frameworks": {"config"},  # a case's module by name, when it is measured
     "tensorflow_case": {"config", "data", "device", "flops", "model", "precision_proof", "step"},
-    "torch_case": {"architecture", "config", "kit", "machine", "synthetic"},
-    "jax_case": {"architecture", "config", "flops", "layers", "machine", "synthetic"},
+    "torch_case": {"allocator", "architecture", "config", "kit", "machine", "synthetic"},
+    "jax_case": {"allocator", "architecture", "config", "flops", "layers", "machine", "synthetic"},
     "datasets": {"config"},
     "data": {"config", "datasets", "synthetic"},
     "device": {"config", "machine"},
