@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -152,6 +154,9 @@ class Case:
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device)
         self.labels = torch.from_numpy(labels).to(self._device, torch.int64)
         compiled = config.execution != "eager"
+        if compiled:  # by each process from the start: what an earlier one left would pass for a short compilation
+            self._cache = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name
         self._losses: Callable[[], torch.Tensor] = torch.compile(self._forward) if compiled else self._forward
         self.steps = 0
 

@@ -82,3 +82,5 @@ def test_the_estimate_is_near_what_was_seen():
         config = StepConfig(execution=cast("Execution", execution), batch_size=batch_size)
         estimate = estimated_bytes(config) / 2**30
         assert estimate == pytest.approx(gibibytes, rel=0.05)
+    jax = StepConfig(framework="jax", execution="xla", batch_size=16)
+    assert estimated_bytes(jax) / 2**30 == pytest.approx(5.13, rel=0.05)
