@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from gnet_core.config import Execution, StepConfig
+from gnet_core.config import Execution, Precision, StepConfig
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups, orders
 from gnet_core.sweep import PlannedCase
 
@@ -82,5 +82,6 @@ def test_the_estimate_is_near_what_was_seen():
         config = StepConfig(execution=cast("Execution", execution), batch_size=batch_size)
         estimate = estimated_bytes(config) / 2**30
         assert estimate == pytest.approx(gibibytes, rel=0.05)
-    jax = StepConfig(framework="jax", execution="xla", batch_size=16)
-    assert estimated_bytes(jax) / 2**30 == pytest.approx(5.13, rel=0.05)
+    for precision, gibibytes in (("float32", 5.13), ("mixed_bfloat16", 5.09)):
+        jax = StepConfig(framework="jax", execution="xla", precision=cast("Precision", precision), batch_size=16)
+        assert estimated_bytes(jax) / 2**30 == pytest.approx(gibibytes, rel=0.05)
