@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -155,8 +154,8 @@ class Case:
         self.labels = torch.from_numpy(labels).to(self._device, torch.int64)
         compiled = config.execution != "eager"
         if compiled:  # by each process from the start: what an earlier one left would pass for a short compilation
-            self._cache = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name
+            torch.compiler.config.force_disable_caches = True
+            warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # is what was asked for
         self._losses: Callable[[], torch.Tensor] = torch.compile(self._forward) if compiled else self._forward
         self.steps = 0
 
