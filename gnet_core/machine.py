@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import resource
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import cpuinfo
 import psutil
 import pynvml
 
+from gnet_core import git, variables
 from gnet_core.config import GnetError, Precision
 
 PACKAGES = (
@@ -23,39 +23,7 @@ PACKAGES = (
     *("torch", "jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin"),
 )
 PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
-TENSORFLOW_PREFIXES = tuple(
-    f"TF_{subject}"  # TF_ alone is also another tool's
-    for subject in (
-        "AUTO",
-        "CPP",
-        "CUD",
-        "DETERMINISTIC",
-        "DISABLE",
-        "ENABLE",
-        "FORCE",
-        "GPU",
-        "NUM",
-        "ONEDNN",
-        "SET",
-        "USE",
-        "XLA",
-    )
-)
-VARIABLE_PREFIXES = (
-    *TENSORFLOW_PREFIXES,
-    "XLA_",
-    "CUDA_",
-    "NVIDIA_",
-    "KERAS_",
-    "ONEDNN_",
-    "DNNL_",
-    "MKL_",
-    "OMP_",
-    "MALLOC_",
-    "GNET_",
-)
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
-VARIABLES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONOPTIMIZE")
 
 Kind = Literal["hardware", "software"]
 UNKNOWN = "unknown"
@@ -129,8 +97,8 @@ def describe(checkout: Path | None = None) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": _package_versions(),
-        "environment_variables": _variables(),
-        "commit": commit(checkout) if checkout else None,
+        "environment_variables": variables.recorded(),
+        "commit": git.commit(checkout) if checkout else None,
     }
 
 
@@ -390,22 +358,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def commit(checkout: Path) -> str | None:
-    """The checkout's commit, with "+changes" when files differ from it; None where git does not know."""
-    found = _git(checkout, "rev-parse", "HEAD")
-    if found is None:
-        return None
-    return f"{found}+changes" if _git(checkout, "status", "--porcelain") else found
-
-
-def _git(checkout: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
-
-
 def _frequency_hz() -> float | None:
     frequency = psutil.cpu_freq()
     return frequency.current * 1e6 if frequency else None
@@ -419,14 +371,6 @@ def _package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _variables() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(VARIABLE_PREFIXES) or name in VARIABLES
-    }
 
 
 def _nvidia_gpus() -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RUN_FORMAT_VERSION, write_whole
 from gnet_core.frameworks import why_unsupported
-from gnet_core.machine import commit, precision_support, require_precision
+from gnet_core.git import commit
+from gnet_core.machine import precision_support, require_precision
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
 from gnet_core.turns import read_turns, write_turns

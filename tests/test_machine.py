@@ -8,6 +8,7 @@ import pytest
 
 from gnet_core import machine
 from gnet_core.config import GnetError
+from gnet_core.git import commit
 
 GPU = {"device": "gpu:0", "name": "A GPU", "compute_capability": [9, 0]}
 
@@ -49,11 +50,11 @@ def test_the_commit_says_when_files_differ_from_it(tmp_path):
     (tmp_path / "file").write_text("1")
     git("add", ".")
     git("commit", "-m", "first")
-    clean = machine.commit(tmp_path)
+    clean = commit(tmp_path)
     assert clean is not None
     assert len(clean) == 40
     (tmp_path / "file").write_text("2")
-    assert machine.commit(tmp_path) == f"{clean}+changes"
+    assert commit(tmp_path) == f"{clean}+changes"
 
 
 def test_a_cpu_does_bfloat16_well_only_with_its_instructions_and_never_tf32(environment):

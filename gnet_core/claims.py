@@ -1,0 +1,95 @@
+"""Who may write into a run's directory: one process at a time, by a lock that names its holder and dies with it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from gnet_core.config import GnetError
+from gnet_core.files import remove_partial_files, require_empty
+
+LOCK_FILE = ".lock"
+_MAX_HOLDER_BYTES = 200
+
+
+class BusyError(GnetError):
+    """Another process writes into the directory."""
+
+
+@contextlib.contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Be the only process that writes into a directory that exists, until the context ends.
+
+    The lock is the system's (flock), so that a killed holder leaves none behind. Raises BusyError, which names the
+    holder, and GnetError for a directory that cannot be written.
+    """
+    descriptor = _lock(directory / LOCK_FILE)
+    try:
+        remove_partial_files(directory)
+        yield
+    finally:
+        # Removed before it is let go: whoever waited for this file sees that it is gone and makes another.
+        (directory / LOCK_FILE).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def claimed_empty(out: Path) -> Iterator[None]:
+    """Create a directory, or take an empty one, and be the only process that writes into it until the context ends.
+
+    A directory in which nothing was written is removed again, if it was not there before. Raises GnetError for one
+    with files in it and for one that cannot be written, and BusyError.
+    """
+    require_empty(out)
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error
+    try:
+        with claimed(out):
+            if [path.name for path in out.iterdir()] != [LOCK_FILE]:  # another was faster
+                require_empty(out)
+            yield
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # it holds something by now
+                folder.rmdir()
+
+
+def _lock(path: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            told = "it is a link" if error.errno == errno.ELOOP else error.strerror
+            raise GnetError(f"{path}: it cannot be opened ({told}), so {path.parent} cannot be claimed") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still_there(path, descriptor):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+                return descriptor
+        except BlockingIOError:
+            holder = os.pread(descriptor, _MAX_HOLDER_BYTES, 0).decode(errors="replace") or "another process"
+            os.close(descriptor)
+            raise BusyError(f"{path.parent}: {holder} is writing into it; wait for its end, or name another") from None
+        except OSError as error:
+            os.close(descriptor)
+            raise GnetError(f"{path}: it cannot be locked ({error.strerror}); name a folder on another disk") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last holder has just removed it
+
+
+def _is_still_there(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,38 @@
+"""Asks git about a checkout, undisturbed by a git hook or an alias around gnet, and changes nothing in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+LIMIT_SECONDS = 120.0
+
+
+def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """What `git -C checkout arguments` says. Raises OSError where git cannot be started, TimeoutExpired where it hangs.
+
+    GIT_DIR, GIT_INDEX_FILE and their kind, which a hook has in its environment, would point git at another repository.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return subprocess.run(
+        ["git", "-C", str(checkout), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+
+
+def commit(checkout: Path) -> str | None:
+    """The checkout's commit, with "+changes" when files differ from it; None where git does not know."""
+    try:
+        head, status = run(checkout, "rev-parse", "HEAD"), run(checkout, "status", "--porcelain")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if head.returncode != 0 or status.returncode != 0:
+        return None
+    found = head.stdout.decode(errors="replace").strip()
+    return f"{found}+changes" if status.stdout.strip() else found
