@@ -53,6 +53,7 @@ def bench_overhead(benchmark: Any, case: StepConfig, timer: Timer) -> None:
 
 def main() -> None:
     from gnet_core.cohort import Cohort
+    from gnet_core.runner import probe
     from gnet_core.schedule import Job
     from gnet_core.sweep import PlannedCase, Source
     from gnet_core.worker import RunSettings
@@ -70,6 +71,7 @@ def main() -> None:
             with_peaks=False,
             sources={"": source},
             own_source=source,
+            environments={"": probe(source)},
         )
         case = PlannedCase(config=StepConfig(), suites=("overhead",))
         jobs = [Job(case=case, replicate=number) for number in range(1, WORKERS + 1)]

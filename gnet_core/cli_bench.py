@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import re
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,27 +41,14 @@ if TYPE_CHECKING:
     from gnet_core.sweep import Axis, PlannedCase, Preset, Source, Sweep
     from gnet_core.worker import RunSettings
 
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
+"""Of a run: what uuid4 gives."""
+
+_KEPT = ("run", "created", "options", "peaks", "profile_note")
+"""What of its run.json a run that is gone on with takes over as it is."""
+
 MEMORY_SHARE = 0.7
 """Of the memory that is free, what a run may take unless told otherwise."""
-
-_TEXT_OR_NONE = (str, type(None))
-_LIST_OR_NONE = (list, type(None))
-_RESUMED_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
-    "suites": list,
-    "preset": str,
-    "device": str,
-    "layers": str,
-    "replicates": (int, type(None)),
-    "image_size": (int, type(None)),
-    "data": str,
-    "seed": int,
-    "profile": bool,
-    "aa": bool,
-    "python": list,
-    "against": _TEXT_OR_NONE,
-    **dict.fromkeys(("execution", "precision", "batch_size"), _LIST_OR_NONE),
-}
-"""What a run that is gone on with was asked for."""
 
 
 @click.command()
@@ -87,23 +76,40 @@ def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, a
     """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks;
     none named: what the preset has) and write a run directory.
     """
-    from gnet_core import records, shapes
+    from gnet_core import claims, resuming
     from gnet_core.files import require_empty
 
-    previous = None
-    if resume is not None:
-        if out is not None:
-            raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
-        previous = records.read_run_document(resume)
-        shapes.require_fields(f"{resume / 'run.json'}: options", previous["options"], _RESUMED_OPTIONS)
-        _refuse_what_differs(context, asked, previous["options"], resume)
-        asked = {**previous["options"], "memory": previous["memory_bytes"]}
+    if resume is not None and out is not None:
+        raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
     if out is not None:
         require_empty(out)
     with contextlib.ExitStack() as stack:
+        previous = None
+        if resume is not None:
+            previous = _claim_previous(resume, stack)
+            options = resuming.require_options(resume / "run.json", previous)
+            _refuse_what_differs(context, asked, options, resume)
+            resuming.require_sources_named(options, asked, resume)
+            asked = {**options, "memory": previous["memory_bytes"]}
         plan = _Plan(asked, stack)
-        runner, settings = plan.runner(resume or out or default_directory("", plan.device), previous)
+        directory = resume or out or default_directory("", plan.device)
+        _require_utf8("out", directory.resolve())
+        if resume is None:
+            stack.enter_context(claims.claimed_empty(directory))
+        runner, settings = plan.runner(directory, previous)
         return _run_and_report(runner, settings, plan.profiled, as_json=as_json)
+
+
+def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
+    """The run.json of a run to go on with, which nobody else changes until the stack is left."""
+    from gnet_core import claims, records
+
+    records.read_run_document(directory)  # a directory that holds no run is told so, and left as it is
+    stack.enter_context(claims.claimed(directory))
+    document = records.read_run_document(directory)  # its last holder may have changed it
+    if not _IDENTITY.fullmatch(str(document.get("run"))):
+        raise GnetError(f"resume: {directory / 'run.json'} has no identity, as older versions wrote it; start anew")
+    return document
 
 
 class _Plan:
@@ -113,11 +119,13 @@ class _Plan:
         from gnet_core import machine, runner, sources, sweep
 
         self._asked = asked
-        self._checkout = runner.find_checkout(Path.cwd())
         # What can be told at once is told before TensorFlow is asked about its devices.
         sweep.preset_for(asked["preset"], "cpu")
-        self._found = runner.choose_suites(runner.discover(self._checkout), asked["suites"], asked["preset"])
+        code = stack.enter_context(sources.code_folder())
+        self._here = sources.working_tree(runner.find_checkout(Path.cwd()), code / "here")
+        self._found = runner.choose_suites(runner.discover(self._here.checkout), asked["suites"], asked["preset"])
         classes, self._images, data = _look_at(asked["data"])
+        _require_utf8("data", data)
         self._options = {**asked, "data": data}
         StepConfig(
             data=data,
@@ -126,7 +134,7 @@ class _Plan:
             layers=asked["layers"],
         )
         require_device_form(asked["device"])
-        self._sources = self._find_sources(stack)
+        self._sources = self._find_sources(code)
         self._environments = {
             name: runner.probe(source) for name, source in self._sources.items() if name != sources.AGAIN
         }
@@ -151,30 +159,33 @@ class _Plan:
 
     def runner(self, directory: Path, previous: dict[str, Any] | None) -> tuple[Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
-        from gnet_core import machine
-        from gnet_core.files import make_empty_directory
+        from gnet_core import machine, resuming
         from gnet_core.runner import Runner, make_states
-        from gnet_core.sources import HERE
+        from gnet_core.sources import AGAIN, HERE, digests
         from gnet_core.worker import RunSettings
 
-        if previous is not None:
-            self._require_environments(directory, previous["environments"])
         asked = self._asked
+        code = {name: digests(source) for name, source in self._sources.items() if name != AGAIN}
         states = make_states(self._planned, self._found, self._environments, self._images)
         if previous is None:
-            make_empty_directory(directory)
-        document = previous or {"created": now(), "options": self._options}
+            document: dict[str, Any] = {"run": uuid.uuid4().hex, "created": now(), "options": self._options}
+        else:
+            resuming.require_same_code(directory, previous.get("code"), code)
+            resuming.require_same_environments(directory, previous["environments"], self._environments)
+            document = {name: previous[name] for name in _KEPT if name in previous}
+        _require_room_for_names(directory, [state.case.name for state in states])
         settings = RunSettings(
             directory=directory.resolve(),
             plan=self._preset.plan,
             replicates=asked["replicates"] or self._preset.replicates,
             memory_bytes=asked["memory"] or int(MEMORY_SHARE * machine.available_memory_bytes()),
             seed=asked["seed"],
-            run=document["created"],
+            run=document["run"],
             with_peaks=asked["preset"] != "smoke",
             sources=self._sources,
             # Beside an older revision the working tree, which knows how to.
             own_source=self._sources.get(HERE) or next(iter(self._sources.values())),
+            environments=self._environments,
         )
         document |= {
             "preset": asked["preset"],
@@ -185,41 +196,29 @@ class _Plan:
             "memory_bytes": settings.memory_bytes,
             "environment": self.environment,
             "environments": self._environments,
+            "code": code,
             "suites": self._described_suites(),
         }
-        suites = [item.suite for item in self._found]
-        runner = Runner(states, suites, settings, document)
+        standing = None
         if previous is not None:
-            runner.resume(previous)
-        return runner, settings
+            standing = resuming.standing_of(directory, previous, states, settings.replicates)
+        return Runner(states, [item.suite for item in self._found], settings, document, standing), settings
 
-    def _require_environments(self, directory: Path, before: Mapping[str, Any]) -> None:
-        """Raise GnetError naming what is not as it was when the run in `directory` was started, in any source."""
-        from gnet_core import machine
-
-        if before.keys() != self._environments.keys():
-            raise GnetError(
-                f"resume: {directory} was measured from {', '.join(before)}, not from {', '.join(self._environments)}"
-            )
-        for name, environment in self._environments.items():
-            if other := machine.differences(before[name], environment):
-                told = "; ".join(map(str, other))
-                raise GnetError(
-                    f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {told}"
-                )
-
-    def _find_sources(self, stack: contextlib.ExitStack) -> dict[str, Source]:
-        from gnet_core import sources
-        from gnet_core.sweep import Source
+    def _find_sources(self, code: Path) -> dict[str, Source]:
+        from gnet_core import runner, sources
 
         asked = self._asked
-        found = {"": Source(checkout=self._checkout)}
+        found = {"": self._here}
         if asked["python"] and asked["against"]:
             raise GnetError(f"against: {asked['against']!r} cannot be named beside --python; compare one thing")
+        for name in ("python", "against"):
+            _require_utf8(name, asked[name] or "")
         if asked["python"]:
-            found = sources.interpreters(asked["python"], self._checkout)
+            programs = sources.interpreters(asked["python"])
+            found = {name: dataclasses.replace(self._here, name=name, python=path) for name, path in programs.items()}
         elif asked["against"]:
-            found = stack.enter_context(sources.against(asked["against"], self._checkout))
+            old = sources.revision(asked["against"], runner.find_checkout(Path.cwd()), code / "revision")
+            found = {old.name: old, sources.HERE: dataclasses.replace(self._here, name=sources.HERE)}
         if asked["aa"]:
             first = next(iter(found.values()))
             found[sources.AGAIN] = dataclasses.replace(first, name=sources.AGAIN)
@@ -249,6 +248,36 @@ class _Plan:
             question = "How far is identical code from itself here?"
             described.append({"name": "aa", "question": question, "varies": "source", "base": first})
         return described
+
+
+def _require_utf8(field: str, value: object) -> None:
+    """Raise GnetError for text that a run's files, which are UTF-8, cannot hold."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise GnetError(
+            f"{field}: {str(value)!r} is not UTF-8, in which a run's files are written; rename it"
+        ) from None
+
+
+def _require_room_for_names(directory: Path, cases: list[str]) -> None:
+    """Raise GnetError where a case's files could not have their names, before anything is measured."""
+    from gnet_core.files import make_own_folder
+    from gnet_core.shapes import CASE_NAME
+
+    longest = max(cases, key=len)
+    for case in cases:
+        if not CASE_NAME.fullmatch(case):
+            raise GnetError(
+                f"case: {case!r:.300} is no name for a file, it is too long or odd; give the data a short name"
+            )
+    make_own_folder(directory / "raw")
+    attempt = directory / "raw" / f"{longest}.r{10**4}.json"
+    try:
+        attempt.touch(exist_ok=False)
+        attempt.unlink()
+    except OSError as error:
+        raise GnetError(f"out: {attempt} cannot be written ({error.strerror}); name a folder that can") from error
 
 
 def _refuse_what_differs(

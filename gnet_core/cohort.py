@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import time
@@ -80,7 +81,8 @@ class Cohort:
         self._waiting_since: dict[Worker, tuple[float, float]] = {}
         self._turns_left = dict.fromkeys(jobs, settings.plan.turns)
         self._last: Worker | None = None
-        self._conditions: list[Conditions] = []
+        self._taken: list[tuple[dict[str, Any], Conditions]] = []
+        """Each turn with what the machine was like during it."""
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -91,14 +93,24 @@ class Cohort:
                 try:
                     self._start()
                     self._hand_out_turns(conditions)
+                    self._finish()
                 except KeyboardInterrupt:
                     self.outcome.interrupted = True
-                self._finish()
+                    with contextlib.suppress(KeyboardInterrupt):  # once more: what has ended by then is kept
+                        self._finish()
         finally:
+            self._stop_all()
+        self.outcome.turns = self._flagged_turns()
+        return self.outcome
+
+    def _stop_all(self) -> None:
+        try:
             for worker in self._workers:
                 worker.stop()
-        self._flag_disturbed_turns()
-        return self.outcome
+        except KeyboardInterrupt:  # none may be left running, so the rest comes first
+            for worker in self._workers:
+                worker.stop()
+            raise
 
     def _start(self) -> None:
         """One at a time: starting is a turn as well, or the times of tracing and compiling would be wrong."""
@@ -137,40 +149,41 @@ class Cohort:
         found = conditions.end(begun, ours=[each.pid for each in self._alive])
         self._turns_left[job] -= 1
         turn = {"cohort": self._number, "round": number + 1, "position": position, "worker": job.stem}
-        self.outcome.turns.append(turn | {"steps": said.get("steps"), "waiting_cpu_share": waited, **found.to_dict()})
-        self._conditions.append(found)
+        self._taken.append((turn | {"steps": said.get("steps"), "waiting_cpu_share": waited}, found))
         self._begin_waiting(worker)
         self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)
 
-    def _flag_disturbed_turns(self) -> None:
-        """Once all are known: a clock is low only beside what it usually was."""
-        usual = [_median(each.frequency_hz for each in self._conditions)]
-        usual.append(_median(each.gpu_sm_clock_hz for each in self._conditions))
-        for turn, found in zip(self.outcome.turns, self._conditions, strict=True):
-            turn["disturbed"] = disturbance(found, *usual)
+    def _flagged_turns(self) -> list[dict[str, Any]]:
+        """The turns, once all are known: a clock is low only beside what it usually was."""
+        usual_hz = _median(found.frequency_hz for _, found in self._taken)
+        usual_gpu_hz = _median(found.gpu_sm_clock_hz for _, found in self._taken)
+        return [
+            {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu_hz)}
+            for turn, found in self._taken
+        ]
 
     def _finish(self) -> None:
         """One at a time as well: what a worker looks at after its last turn takes the processor."""
         for worker in list(self._alive):
-            if self._turns_left[worker.job] == self._settings.plan.turns:
-                continue  # interrupted before it has timed anything
+            if self._turns_left[worker.job] == self._settings.plan.turns or worker.job in self.outcome.lost:
+                continue  # interrupted before it has timed anything, or while it was given up
             try:
                 worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else None)
             except (WorkerLost, WorkerCrowded) as lost:
                 self._lose(worker, lost, 0.0)
             else:
-                self._alive.remove(worker)
                 self.outcome.finished[worker.job] = worker.raw
+                self._alive.remove(worker)
 
     def _lose(self, worker: Worker, why: WorkerLost | WorkerCrowded, more_seconds: float) -> None:
-        worker.stop()
-        self._alive.remove(worker)
-        self._resident_bytes.pop(worker, None)
         if isinstance(why, WorkerLost):
             self.outcome.lost[worker.job] = why
+            worker.stop()
         else:
-            worker.discard()
             self.outcome.crowded.append(worker.job)
+            worker.discard()
+        self._alive.remove(worker)
+        self._resident_bytes.pop(worker, None)
         config, plan = worker.job.case.config, self._settings.plan
         undone = more_seconds + self._turns_left[worker.job] * turn_seconds(config, plan)
         if isinstance(why, WorkerLost):  # one that is crowded out has all of it before it

@@ -6,16 +6,17 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from gnet_core.config import GnetError
 
-RUN_FORMAT_VERSION = 3
+RUN_FORMAT_VERSION = 4
 """Of run.json."""
 
-RAW_FORMAT_VERSION = 3
+RAW_FORMAT_VERSION = 4
 """Of what a worker adds to pytest-benchmark's file, its extra_info."""
 
 READABLE_FORMAT_VERSIONS = (3, 4)
@@ -87,7 +88,9 @@ def make_own_folder(folder: Path) -> None:
 def remove_partial_files(folder: Path) -> None:
     """Remove what writers that were killed have left in a folder. Only whoever has claimed it may do so."""
     for path in folder.glob(f"{PARTIAL_PREFIX}*"):
-        if path.is_symlink() or path.is_file():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 LIMIT_SECONDS = 120.0
 
+COMMIT_FILE = ".gnet-commit"
+"""In a copy of code, which git does not know: the commit that it was copied from, as `commit` told it."""
+
 
 def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """What `git -C checkout arguments` says. Raises OSError where git cannot be started, TimeoutExpired where it hangs.
@@ -28,6 +31,9 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 def commit(checkout: Path) -> str | None:
     """The checkout's commit, with "+changes" when files differ from it; None where git does not know."""
+    copied_from = checkout / COMMIT_FILE
+    if copied_from.is_file():
+        return copied_from.read_text().strip() or None
     try:
         head, status = run(checkout, "rev-parse", "HEAD"), run(checkout, "status", "--porcelain")
     except (OSError, subprocess.SubprocessError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 REPEAT_SECONDS = 2.0
@@ -14,15 +16,26 @@ _ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 
 
 class _Handler:
+    """What the signals are handled by, once `install` was called."""
+
     def __init__(self) -> None:
-        self._last = -REPEAT_SECONDS
+        self.deferring = 0
+        self.pending = False
+        self._last_seconds = -REPEAT_SECONDS
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        repeated = now - self._last < REPEAT_SECONDS
-        self._last = now
-        if not repeated:
+        repeated = now - self._last_seconds < REPEAT_SECONDS
+        self._last_seconds = now
+        if repeated:
+            return
+        if self.deferring:
+            self.pending = True
+        else:
             raise KeyboardInterrupt
+
+
+_handler = _Handler()
 
 
 def install() -> None:
@@ -30,8 +43,23 @@ def install() -> None:
 
     nohup and a shell that starts a job in the background ignore some of them on purpose.
     """
-    handler = _Handler()
     for name in _ASKING:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+            signal.signal(number, _handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Hold back a signal that arrives during the block, which has to be short, until the block has ended.
+
+    What is begun there is done whole: a process that was started is known, one that is ended has ended.
+    """
+    _handler.deferring += 1
+    try:
+        yield
+    finally:
+        _handler.deferring -= 1
+        if _handler.pending and not _handler.deferring:
+            _handler.pending = False
+            raise KeyboardInterrupt

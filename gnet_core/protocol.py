@@ -13,6 +13,8 @@ import select
 import socket
 from typing import Any, Self
 
+MAX_MESSAGE_BYTES = 2**20
+
 
 class ChannelClosed(EOFError):  # noqa: N818 - it may be the ordinary end
     """The other side is gone."""
@@ -49,7 +51,7 @@ class Channel:
     def receive(self, timeout_seconds: float | None = None) -> dict[str, Any] | None:
         """The next message, or None when none came in time. Sleeps in the kernel: a waiting process costs nothing.
 
-        Raises ChannelClosed at the end of the stream and for a line that is no JSON object.
+        Raises ChannelClosed at the end of the stream and for a line that is no JSON object or far too long for one.
         """
         while b"\n" not in self._pending:
             if timeout_seconds is not None and not select.select([self._socket], [], [], timeout_seconds)[0]:
@@ -61,6 +63,8 @@ class Channel:
             if not received:
                 raise ChannelClosed("the other side closed the channel")
             self._pending += received
+            if len(self._pending) > MAX_MESSAGE_BYTES:
+                raise ChannelClosed(f"not a message: {self._pending[:80]!r}")
         line, self._pending = self._pending.split(b"\n", 1)
         try:
             message = json.loads(line)

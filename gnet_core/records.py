@@ -286,7 +286,7 @@ class _Reader:
             raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
         if name in self._names:
             raise GnetError(f"{run}: {name} is named twice; each process has its own")
-        process = raw_files.read(path, case, config, self._document["created"])
+        process = raw_files.read(path, case, config, self._document.get("run", self._document["created"]))
         # The same samples twice would look like two processes that agree wonderfully.
         held = hashlib.sha256(path.read_bytes()).hexdigest()
         if held in self._seen:

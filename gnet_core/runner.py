@@ -7,21 +7,32 @@ import dataclasses
 import importlib.util
 import json
 import math
+import secrets
+import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gnet_core import children, interrupts
 from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import RUN_FORMAT_VERSION, write_whole
+from gnet_core.files import (
+    PARTIAL_PREFIX,
+    RUN_FORMAT_VERSION,
+    make_own_folder,
+    read_text,
+    remove_partial_files,
+    write_whole,
+)
 from gnet_core.frameworks import why_unsupported
 from gnet_core.git import commit
 from gnet_core.machine import precision_support, require_precision
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
-from gnet_core.turns import read_turns, write_turns
-from gnet_core.worker import RunSettings
+from gnet_core.turns import write_turns
+from gnet_core.worker import RunSettings, WorkerLost
 
 PROBE_LIMIT_SECONDS = 180
 GPU_CONTEXT_BYTES = 2**30
@@ -96,15 +107,13 @@ def probe(source: Source) -> dict[str, Any]:
     python = source.python
     command = [python, "-m", "gnet_core", "info", "--json"]
     try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=PROBE_LIMIT_SECONDS, check=False, cwd=source.checkout
-        )
+        answer = children.ask(command, cwd=source.checkout, limit_seconds=PROBE_LIMIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"python: {python} could not be asked about its TensorFlow ({error})") from error
     try:
         environment = json.loads(answer.stdout)
     except ValueError:
-        said = (answer.stderr.strip().splitlines() or ["nothing"])[-1]
+        said = children.last_words(answer.stderr)
         raise GnetError(f"python: {python} could not describe its TensorFlow; it said: {said}") from None
     if not isinstance(environment, dict) or not {"machine", "tensorflow"} <= environment.keys():
         raise GnetError(f"python: {python} gave no description of its TensorFlow; does it have the same gnet?")
@@ -143,83 +152,136 @@ def make_states(
     return states
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedCohort:
+    """Processes that are to be alive together, and what became of their turns."""
+
+    jobs: tuple[Job, ...]
+    order: tuple[list[int], ...] = ()
+    """Of each round, the workers by number as they took their turns."""
+    complete: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As run.json has it."""
+        return {"workers": [job.stem for job in self.jobs], "order": list(self.order), "complete": self.complete}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How far a run is. Never changed, only replaced as a whole, so that an interrupt finds the one or the next."""
+
+    states: Mapping[PlannedCase, CaseState]
+    cohorts: tuple[PlannedCohort, ...] = ()
+    turns: tuple[dict[str, Any], ...] = ()
+    """Rows of turns.csv."""
+    lost: tuple[PlannedCase, ...] = ()
+    """The case of each process that an earlier part of the run has lost and that is to be measured again."""
+
+    def still_wanted(self, job: Job) -> bool:
+        """Not when the case was lost MOST_LOST times, nor when it or a smaller batch of it was out of memory."""
+        state = self.states[job.case]
+        too_large = self.smaller_batch_out_of_memory(job.case)
+        tried_enough = state.status == "oom" or len(state.lost) >= MOST_LOST
+        return too_large is None and (state.status in (None, "ok") or not tried_enough)
+
+    def smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:
+        """The batch size at which the same case ran out of memory, if a smaller one did."""
+        for other in self.states.values():
+            smaller = other.case.config.batch_size
+            same = dataclasses.replace(other.case.config, batch_size=case.config.batch_size) == case.config
+            same = same and other.case.source == case.source
+            if same and other.status == "oom" and smaller < case.config.batch_size:
+                return smaller
+        return None
+
+    def after(self, index: int, jobs: Sequence[Job], outcome: Outcome) -> Standing:
+        """The standing once the cohort of that index has run with these jobs."""
+        states = {case: _after(state, outcome) for case, state in self.states.items()}
+        cohort = PlannedCohort(jobs=tuple(jobs), order=tuple(outcome.order), complete=not outcome.interrupted)
+        crowded = tuple(PlannedCohort(jobs=(job,)) for job in outcome.crowded)
+        cohorts = (*self.cohorts[:index], cohort, *self.cohorts[index + 1 :], *crowded)
+        return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
+
+    def noted(self) -> Standing:
+        """The same with a reason at every case that is not measured since a smaller batch was out of memory."""
+        states = {}
+        for case, state in self.states.items():
+            too_large = self.smaller_batch_out_of_memory(case) if state.status is None else None
+            note = f"not run: batch size {too_large} was out of memory already"
+            states[case] = state if too_large is None else dataclasses.replace(state, note=note)
+        return dataclasses.replace(self, states=states)
+
+
+def _after(state: CaseState, outcome: Outcome) -> CaseState:
+    """The state of a case after a cohort: a lost process fails the case only where no other has measured it."""
+    raw = state.raw + [raw for job, raw in outcome.finished.items() if job.case == state.case]
+    gone = {job: why for job, why in outcome.lost.items() if job.case == state.case}
+    if len(raw) == len(state.raw) and not gone:
+        return state
+    lost = state.lost + [f"replicate {job.replicate} lost ({why.status}): {why.note}" for job, why in gone.items()]
+    if raw:
+        return dataclasses.replace(state, raw=raw, lost=lost, status="ok", note="; ".join(lost))
+    why = list(gone.values())[-1]
+    return dataclasses.replace(state, lost=lost, status=why.status, note=why.note)
+
+
 class Runner:
     """Measures the cases that are still open. `document` is what run.json says besides cases and cohorts."""
 
     def __init__(
-        self, states: list[CaseState], suites: Sequence[Suite], settings: RunSettings, document: dict[str, Any]
+        self,
+        states: list[CaseState],
+        suites: Sequence[Suite],
+        settings: RunSettings,
+        document: dict[str, Any],
+        standing: Standing | None = None,
     ) -> None:
-        self._states = {state.case: state for state in states}
+        """`standing` is how far an earlier part of the run came (see gnet_core.resuming)."""
         self._compared = comparisons([state.case for state in states], suites)
+        self._modules = {state.case: state.module for state in states}
         self._settings = settings
         self._document = document
-        self._cohorts: list[dict[str, Any]] = []
-        """As run.json has them: the workers' stems, the order of their turns, and whether they are finished."""
-        self._turns: list[dict[str, Any]] = []
+        self._standing = standing or Standing(states={state.case: state for state in states})
 
     def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
         """Measure what is open, then trace the case `profiled`; True when nothing interrupted it.
 
         run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk.
         """
-        (self._settings.directory / "raw").mkdir(exist_ok=True)
+        make_own_folder(self._settings.directory / "raw")
+        remove_partial_files(self._settings.directory / "raw")
         self._document["complete"] = False
         try:
             with self._unless_interrupted():
-                if not self._cohorts:
-                    self._plan_cohorts(progress)
+                self._plan_cohorts(progress)
                 self._run_cohorts(progress)
-                if profiled is not None and not (self._settings.directory / "traces" / profiled.name).exists():
-                    progress(f"{profiled.name}: tracing where its time goes", 0.0)
-                    self._document["profile_note"] = profile_case(profiled, self._settings)
+                if profiled is not None:
+                    self._trace(profiled, progress)
                 self._document["complete"] = True
         finally:
             self.write()
         return bool(self._document["complete"])
 
-    def resume(self, previous: Mapping[str, Any]) -> None:
-        """Take over what a run that was interrupted has finished, as its run.json tells. Raises GnetError."""
-        cases = {state.case.name: state for state in self._states.values()}
-        recorded = {case["case"]: case for case in previous["cases"]}
-        if cases.keys() != recorded.keys():
-            other = sorted(cases.keys() ^ recorded.keys())
-            raise GnetError(f"resume: the run has other cases than this version would measure, such as {other[0]}")
-        for state in cases.values():
-            before = recorded[state.case.name]
-            if before["config"] != state.case.config.to_dict():
-                raise GnetError(f"resume: case {state.case.name} was measured with another configuration; start anew")
-        self._cohorts = [dict(cohort) for cohort in previous["cohorts"]]
-        # A worker that was crowded out stands in two cohorts, of which the last measures it.
-        cohort_of = {stem: cohort for cohort in self._cohorts for stem in cohort["workers"]}
-        finished = {f"raw/{stem}.json" for stem, cohort in cohort_of.items() if cohort["complete"]}
-        for state in cases.values():
-            before = recorded[state.case.name]
-            state.raw = [raw for raw in before["raw"] if raw in finished]
-            if (before["status"] == "ok" and state.raw) or before["status"] not in ("ok", None):
-                state.status, state.note = before["status"], before["note"]
-        turns = read_turns(self._settings.directory)
-        if not turns.empty:
-            complete = {number for number, cohort in enumerate(self._cohorts, start=1) if cohort["complete"]}
-            self._turns = turns[turns["cohort"].isin(complete)].to_dict("records")  # type: ignore[assignment]
-
     def open_jobs(self) -> list[Job]:
         """What there is to measure."""
-        if self._cohorts:
-            stems = [stem for cohort in self._cohorts if not cohort["complete"] for stem in cohort["workers"]]
-            return [self._job_of(stem) for stem in stems]
+        if self._standing.cohorts:
+            planned = [job for cohort in self._standing.cohorts if not cohort.complete for job in cohort.jobs]
+            return [*planned, *(Job(case=case, replicate=0) for case in self._standing.lost)]
         replicates = range(1, self._settings.replicates + 1)
-        open_cases = [state.case for state in self._states.values() if state.status is None]
-        return [Job(case=case, replicate=replicate) for replicate in replicates for case in open_cases]
+        return [Job(case=case, replicate=replicate) for replicate in replicates for case in self._open_cases()]
 
     def write(self) -> None:
-        """run.json, whole."""
+        """turns.csv, then run.json, each whole: turns of a cohort that run.json does not know yet are of no account."""
+        standing = self._standing
+        write_turns(self._settings.directory, standing.turns)
         cases = []
-        for state in self._states.values():
+        for state in standing.states.values():
             case = state.case
             told: dict[str, Any] = {"case": case.name, "config": case.config.to_dict(), "source": case.source}
             told |= {"suites": list(case.suites), "status": state.status, "note": state.note, "raw": state.raw}
             cases.append(told)
-        whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": self._cohorts, "cases": cases}
+        planned = [cohort.to_dict() for cohort in standing.cohorts]
+        whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": planned, "cases": cases}
         write_whole(self._settings.directory / "run.json", json.dumps(whole, indent=1))
 
     @contextlib.contextmanager
@@ -228,22 +290,45 @@ class Runner:
         try:
             yield
         except KeyboardInterrupt:
-            for state in self._states.values():
-                if state.status is None and not state.note:
-                    state.note = "interrupted before it was measured"
+            told = "interrupted before it was measured"
+            self._standing = dataclasses.replace(
+                self._standing,
+                states={
+                    case: dataclasses.replace(state, note=state.note or told) if state.status is None else state
+                    for case, state in self._standing.states.items()
+                },
+            )
+
+    def _open_cases(self) -> list[PlannedCase]:
+        return [case for case, state in self._standing.states.items() if state.status is None]
 
     def _plan_cohorts(self, progress: Progress) -> None:
+        """Those of a new run, or those that measure again what an earlier part of the run has lost."""
+        bases = {variant: base for base, variant in reversed(self._compared)}
+        lost = self._standing.lost
+        if self._standing.cohorts and not lost:
+            return
         self.write()
-        open_cases = [state.case for state in self._states.values() if state.status is None]
-        on_gpu = any(case.config.device != "cpu" for case in open_cases)
-        sizes, memory = self._probed_sizes(open_cases, progress) if on_gpu else self._estimated_sizes(open_cases)
-        open_cases = [case for case in open_cases if case in sizes]
-        compared = [pair for pair in self._compared if set(pair) <= set(open_cases)]
-        parts = groups(open_cases, compared)
-        bases = {variant: base for base, variant in reversed(compared)}
-        for jobs in cohorts(parts, self._settings.replicates, memory, sizes, bases):
-            self._cohorts.append({"workers": [job.stem for job in jobs], "order": [], "complete": False})
+        started: dict[PlannedCase, int] = {}
+        for job in (job for cohort in self._standing.cohorts for job in cohort.jobs):
+            started[job.case] = max(job.replicate, started.get(job.case, 0))
+        rounds = max(Counter(lost).values(), default=self._settings.replicates)
+        wanted = list(dict.fromkeys(lost)) or self._open_cases()
+        # Beside its base, or the comparison would be of processes that never took turns.
+        beside = [bases[case] for case in lost if case in bases]
+        sizes, memory = self._sizes(list(dict.fromkeys([*beside, *wanted])), progress)
+        cases = list(sizes)
+        parts = groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
+        planned = tuple(
+            PlannedCohort(jobs=tuple(jobs)) for jobs in cohorts(parts, rounds, memory, sizes, bases, started)
+        )
+        self._standing = dataclasses.replace(self._standing, cohorts=(*self._standing.cohorts, *planned), lost=())
         self.write()
+
+    def _sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
+        """Bytes that each case takes, without those that cannot run, and what all that are alive may take."""
+        on_gpu = any(case.config.device != "cpu" for case in cases)
+        return self._probed_sizes(cases, progress) if on_gpu else self._estimated_sizes(cases)
 
     def _estimated_sizes(self, cases: list[PlannedCase]) -> tuple[dict[PlannedCase, int], int]:
         return {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
@@ -259,110 +344,89 @@ class Runner:
         sizes = {}
         for case in sorted(cases, key=lambda case: case.config.batch_size):
             job = Job(case=case, replicate=0)
-            if not self._still_wanted(job):
+            if not self._standing.still_wanted(job):
                 continue
             progress(f"{case.name}: what memory does it take?", 0.0)
             outcome = Cohort([job], 0, settings, self._module_of, lambda _what, _seconds: None).run()
             if outcome.interrupted:
                 raise KeyboardInterrupt
             if job in outcome.lost:
-                self._states[case].status, self._states[case].note = outcome.lost[job].status, outcome.lost[job].note
+                self._give_up(case, outcome.lost[job])
                 continue
             raw = self._settings.directory / outcome.finished[job]
-            (measured,) = json.loads(raw.read_text())["benchmarks"]
+            (measured,) = json.loads(read_text(raw))["benchmarks"]
             sizes[case] = measured["extra_info"]["peak_memory_bytes"] + GPU_CONTEXT_BYTES
             raw.unlink()
         return sizes, _gpu_memory_bytes(self._document["environment"], device)
 
+    def _give_up(self, case: PlannedCase, why: WorkerLost) -> None:
+        state = self._standing.states[case]
+        if not state.raw:
+            state = dataclasses.replace(state, status=why.status, note=why.note)
+        self._standing = dataclasses.replace(self._standing, states={**self._standing.states, case: state}).noted()
+
     def _run_cohorts(self, progress: Progress) -> None:
         """Those that are open, with the device's peaks before and after them."""
-        if all(cohort["complete"] for cohort in self._cohorts):
+        if all(cohort.complete for cohort in self._standing.cohorts):
             return
         self._measure_peaks(progress)
-        for number, cohort in enumerate(self._cohorts, start=1):  # grows while it is gone through
-            if not cohort["complete"]:
-                self._run_cohort(number, cohort, progress)
-        if len(self._cohorts) > 1:
+        index = 0
+        while index < len(self._standing.cohorts):  # which grows where a worker was crowded out
+            if not self._standing.cohorts[index].complete:
+                self._run_cohort(index, progress)
+            index += 1
+        if len(self._standing.cohorts) > 1:
             self._measure_peaks(progress)
 
-    def _run_cohort(self, number: int, cohort: dict[str, Any], progress: Progress) -> None:
-        jobs = [job for stem in cohort["workers"] if self._still_wanted(job := self._job_of(stem))]
-        cohort["workers"] = [job.stem for job in jobs]
+    def _run_cohort(self, index: int, progress: Progress) -> None:
+        jobs = [job for job in self._standing.cohorts[index].jobs if self._standing.still_wanted(job)]
+        outcome = Outcome()
         if jobs:
-            outcome = Cohort(jobs, number, self._settings, self._module_of, progress).run()
-            self._take_over(outcome)
-            cohort["order"] = outcome.order
-            for job in outcome.crowded:
-                self._cohorts.append({"workers": [job.stem], "order": [], "complete": False})
-            if outcome.interrupted:
-                write_turns(self._settings.directory, self._turns)
-                raise KeyboardInterrupt
-        cohort["complete"] = True
-        write_turns(self._settings.directory, self._turns)
-        self.write()
-
-    def _take_over(self, outcome: Outcome) -> None:
-        for job, raw in outcome.finished.items():
-            state = self._states[job.case]
-            state.raw.append(raw)
-            state.status = "ok"
-        for job, lost in outcome.lost.items():
-            state = self._states[job.case]
-            state.lost.append(f"replicate {job.replicate} lost ({lost.status}): {lost.note}")
-            if not state.raw:
-                state.status, state.note = lost.status, lost.note
-        for state in self._states.values():
-            if state.raw and state.lost:  # other replicates stand
-                state.note = "; ".join(state.lost)
-        self._turns += outcome.turns
-
-    def _job_of(self, stem: str) -> Job:
-        name, _, replicate = stem.rpartition(".r")
-        case = next((case for case in self._states if case.name == name), None)
-        if case is None or not replicate.isdecimal():
-            raise GnetError(f"resume: worker {stem!r} belongs to no case of the run")
-        return Job(case=case, replicate=int(replicate))
+            outcome = Cohort(jobs, index + 1, self._settings, self._module_of, progress).run()
+        with interrupts.deferred():
+            self._standing = self._standing.after(index, jobs, outcome)
+            self.write()
+        if outcome.interrupted:
+            raise KeyboardInterrupt
 
     def _module_of(self, job: Job) -> str:
-        return self._states[job.case].module
+        return self._modules[job.case]
 
-    def _still_wanted(self, job: Job) -> bool:
-        """Not when the case was lost MOST_LOST times, nor when it or a smaller batch of it was out of memory."""
-        state = self._states[job.case]
-        too_large = self._smaller_batch_out_of_memory(job.case)
-        if state.status is None and too_large is not None:
-            state.note = f"not run: batch size {too_large} was out of memory already"
-        tried_enough = state.status == "oom" or len(state.lost) >= MOST_LOST
-        return too_large is None and (state.status in (None, "ok") or not tried_enough)
-
-    def _smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:
-        """The batch size at which the same case ran out of memory, if a smaller one did."""
-        for other in self._states.values():
-            smaller = other.case.config.batch_size
-            same = dataclasses.replace(other.case.config, batch_size=case.config.batch_size) == case.config
-            same = same and other.case.source == case.source
-            if same and other.status == "oom" and smaller < case.config.batch_size:
-                return smaller
-        return None
+    def _trace(self, config: StepConfig, progress: Progress) -> None:
+        if not (self._settings.directory / "traces" / config.name).exists():  # whole, or it would not have that name
+            progress(f"{config.name}: tracing where its time goes", 0.0)
+            self._document["profile_note"] = profile_case(config, self._settings)
 
     def _measure_peaks(self, progress: Progress) -> None:
         """Before the cases and after: the best of both is the peak, since the machine may have had a slow minute."""
-        configs = [case.config for case, state in self._states.items() if state.status in (None, "ok")]
+        configs = [case.config for case, state in self._standing.states.items() if state.status in (None, "ok")]
         precisions = sorted({config.precision for config in configs})
         if not precisions or not self._settings.with_peaks:
             return
         progress("the device's peaks", 0.0)
-        passes = self._document.setdefault("peaks", [])
-        passes.append(peaks(configs[0].device, precisions, self._settings))
+        measured = peaks(configs[0].device, precisions, self._settings)
+        self._document["peaks"] = [*self._document.get("peaks", []), measured]
 
 
 def profile_case(config: StepConfig, settings: RunSettings) -> str:
-    """Trace a few steps of a case in a process of its own, into traces/<case>; say why when that failed, else ""."""
+    """Trace a few steps of a case in a process of its own, into traces/<case>; say why when that failed, else "".
+
+    The folder has that name only once all of it is there.
+    """
     words = ["--execution", config.execution, "--precision", config.precision, "--batch-size", str(config.batch_size)]
     words += ["--image-size", str(config.image_size), "--device", config.device, "--seed", str(config.seed)]
     words += ["--layers", config.layers]
-    words += ["--out", str(settings.directory / "traces" / config.name), "--json"]
-    _said, why_not = _ask(["gnet_core", "profile", *words], settings)
+    traces = settings.directory / "traces"
+    partial = settings.directory / f"{PARTIAL_PREFIX}{secrets.token_hex(8)}"
+    try:
+        make_own_folder(traces)
+        _said, why_not = _ask(["gnet_core", "profile", *words, "--out", str(partial), "--json"], settings)
+        if not why_not:
+            partial.replace(traces / config.name)
+    except (OSError, GnetError) as error:
+        return str(error)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return why_not
 
 
@@ -381,15 +445,12 @@ def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict
 def _ask(words: list[str], settings: RunSettings) -> tuple[str, str]:
     """What `python -m words` prints, and why it failed, else ""."""
     source, limit = settings.own_source, settings.plan.limit_seconds
-    command = [source.python, "-m", *words]
     try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, check=False, cwd=source.checkout
-        )
+        answer = children.ask([source.python, "-m", *words], cwd=source.checkout, limit_seconds=limit)
     except subprocess.TimeoutExpired:
         return "", f"{words[0]} had not finished after {limit:g} s"
     if answer.returncode != 0:
-        return "", (answer.stderr.strip().splitlines() or [f"it ended with status {answer.returncode}"])[-1]
+        return "", children.last_words(answer.stderr)
     return answer.stdout, ""
 
 

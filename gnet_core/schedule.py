@@ -64,6 +64,7 @@ def cohorts(
     memory_bytes: int,
     sizes: Mapping[PlannedCase, int],
     bases: Mapping[PlannedCase, PlannedCase],
+    started: Mapping[PlannedCase, int] | None = None,
 ) -> list[list[Job]]:
     """Workers that are alive together, as few such cohorts as simple packing finds; `sizes` are bytes.
 
@@ -71,10 +72,11 @@ def cohorts(
     fit stay together. The others follow beside another process of what they are compared with, as `bases` has it; what
     does not even fit so runs alone, and its comparisons are sequential. No two processes of a case are alive
     together: replicates spread over the run see as much weather as the run has, without which the interval of a figure
-    by itself would be too narrow, and a later run could not be compared with this one.
+    by itself would be too narrow, and a later run could not be compared with this one. `started` is how many processes
+    a case has had already, after which its further ones are numbered.
     """
     packed: list[tuple[list[Job], int]] = []
-    processes: Counter[PlannedCase] = Counter()
+    processes: Counter[PlannedCase] = Counter(started)
 
     def pack(cases: list[PlannedCase]) -> None:
         processes.update(cases)

@@ -1,15 +1,22 @@
-"""Where workers come from when a run compares several: other interpreters, or another revision of the checkout."""
+"""Where workers come from: copies of the code as it was when the run began, other interpreters, other revisions."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
+import io
+import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gnet_core import git
 from gnet_core.config import GnetError
 from gnet_core.sweep import Source
 
@@ -18,48 +25,147 @@ AGAIN = "again"
 HERE = "here"
 """The working tree, beside the revision it is compared with."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+MEASURED = ("gnet_core", "benchmarks", "pyproject.toml")
+"""What of a checkout decides what a worker measures."""
 
+MAX_NAME_CHARACTERS = 60
+"""Of a source. It is part of the names of files, which also hold a case."""
 
-def interpreters(asked: Sequence[str], checkout: Path) -> dict[str, Source]:
-    """The sources of `NAME=INTERPRETER` options, in their order. Raises GnetError for one that is no such pair."""
-    sources: dict[str, Source] = {}
-    for pair in asked:
-        name, _, python = pair.partition("=")
-        if not python or not _NAME.fullmatch(name) or name == AGAIN:
-            raise GnetError(f"python: {pair!r} is no NAME=INTERPRETER, such as old=.tox/tf219-cpu/bin/python")
-        if name in sources:
-            raise GnetError(f"python: {name!r} is named twice; give each interpreter a name of its own")
-        found = shutil.which(python)
-        if found is None:
-            raise GnetError(f"python: {python!r} of {name} is no program that can be started; name an interpreter")
-        sources[name] = Source(name=name, python=str(Path(found).absolute()), checkout=checkout)
-    return sources
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.]{{0,{MAX_NAME_CHARACTERS - 1}}}")
+_COPY_PREFIX = "gnet-code-"
+_NEW_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def against(revision: str, checkout: Path) -> Iterator[dict[str, Source]]:
-    """The sources `revision` and HERE, the first checked out into a temporary folder until the context ends.
+def code_folder() -> Iterator[Path]:
+    """A temporary folder for copies of code, which is gone when the context ends.
 
-    Raises GnetError for a revision that git does not know.
+    One that a killed process has left is removed by the next that starts: a live one's owner holds its lock.
     """
-    name = re.sub(r"[^A-Za-z0-9_.]+", "_", revision).strip("._") or "revision"
-    with tempfile.TemporaryDirectory(prefix="gnet-against-", ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary) / "checkout"
-        added = _git(checkout, "worktree", "add", "--quiet", "--detach", str(folder), revision)
-        if added.returncode != 0:
-            said = (added.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise GnetError(f"against: {revision!r} cannot be checked out; git said: {said}")
+    with tempfile.TemporaryDirectory(prefix=_COPY_PREFIX, ignore_cleanup_errors=True) as name:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if not (folder / "benchmarks" / "conftest.py").is_file():
-                raise GnetError(f"against: {revision!r} has no benchmarks/ to measure; name a later revision")
-            yield {name: Source(name=name, checkout=folder), HERE: Source(name=HERE, checkout=checkout)}
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _remove_abandoned(Path(name))
+            yield Path(name)
         finally:
-            _git(checkout, "worktree", "remove", "--force", str(folder))
+            os.close(descriptor)
 
 
-def _git(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def working_tree(checkout: Path, folder: Path) -> Source:
+    """The checkout as it is now, copied into a new `folder`, so that later changes do not reach a run that goes on.
+
+    Raises GnetError for what cannot be copied.
+    """
+    folder.mkdir()
     try:
-        return subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
+        for name in MEASURED:
+            if (checkout / name).is_dir():
+                shutil.copytree(checkout / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif (checkout / name).exists():
+                shutil.copy2(checkout / name, folder / name)
     except OSError as error:
-        raise GnetError(f"against: git cannot be started ({error}); it is needed to check a revision out") from error
+        raise GnetError(f"checkout: {checkout} cannot be copied ({error!s:.300}); is there a broken link?") from error
+    (folder / git.COMMIT_FILE).write_text(git.commit(checkout) or "")
+    return Source(checkout=folder)
+
+
+def revision(asked: str, checkout: Path, folder: Path) -> Source:
+    """A git revision of the checkout, written into a new `folder`; the repository is only read.
+
+    Its name is that of the revision, made fit for a file's name and unlike HERE and AGAIN. Raises GnetError for what
+    names no commit, or one without benchmarks to measure.
+    """
+    if asked.startswith("-"):
+        raise GnetError(f"against: {asked!r} is an option of git's; name a revision, such as main or HEAD~1")
+    found = _git(checkout, asked, "rev-parse", "--verify", "--end-of-options", f"{asked}^{{commit}}")
+    commit = found.decode().strip()
+    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+        raise GnetError(f"against: {asked!r} is no single revision; name one, such as main or HEAD~1")
+    if git.run(checkout, "cat-file", "-e", f"{commit}:./benchmarks/conftest.py").returncode != 0:
+        raise GnetError(f"against: {asked!r} has no benchmarks/ to measure; name a later revision")
+    archive = _git(checkout, asked, "archive", "--format=zip", commit, "--", *MEASURED)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as files:
+            files.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise GnetError(f"against: {asked!r} cannot be written into {folder}: {error}") from error
+    name = re.sub(r"[^A-Za-z0-9_.]+", "_", asked).strip("._")[: MAX_NAME_CHARACTERS - 8]
+    if not _NAME.fullmatch(name) or name.casefold() in (HERE, AGAIN):
+        name = f"{name or 'revision'}_{commit[:7]}"
+    (folder / git.COMMIT_FILE).write_text(commit)
+    return Source(name=name, checkout=folder)
+
+
+def interpreters(asked: Sequence[str]) -> dict[str, str]:
+    """The programs of `NAME=INTERPRETER` options, in their order. Raises GnetError for one that is no such pair."""
+    programs: dict[str, str] = {}
+    for pair in asked:
+        name, _, python = pair.partition("=")
+        if not python or not _NAME.fullmatch(name) or name.casefold() == AGAIN:
+            raise GnetError(
+                f"python: {pair!r} is no NAME=INTERPRETER, such as old=.tox/tf219-cpu/bin/python; a name has up to "
+                f"{MAX_NAME_CHARACTERS} letters and digits and is not {AGAIN}"
+            )
+        if name.casefold() in (other.casefold() for other in programs):
+            raise GnetError(f"python: {name!r} is named twice; give each interpreter a name of its own")
+        program = shutil.which(python)
+        if program is None:
+            raise GnetError(f"python: {python!r} of {name} is no program that can be started; name an interpreter")
+        programs[name] = str(Path(program).absolute())
+    return programs
+
+
+def digests(source: Source) -> dict[str, str]:
+    """A digest of each file that decides what the source's workers measure, by its path in the checkout."""
+    paths = [
+        path
+        for name in MEASURED
+        for path in ([source.checkout / name] if Path(name).suffix else sorted((source.checkout / name).rglob("*")))
+    ]
+    return {
+        str(path.relative_to(source.checkout)): _digest(path)
+        for path in paths
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The files that differ between two answers of `digests`, added and removed ones among them."""
+    return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _git(checkout: Path, asked: str, *arguments: str) -> bytes:
+    """What git prints. Raises GnetError with all that it says where it fails."""
+    try:
+        answer = git.run(checkout, *arguments)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GnetError(f"against: git cannot be asked ({error}); it is needed to read a revision") from error
+    if answer.returncode != 0:
+        said = "; ".join(answer.stderr.decode(errors="replace").split("\n")).strip("; ") or "nothing"
+        raise GnetError(f"against: {asked!r} cannot be read; git said: {said}{_shallow_hint(checkout)}")
+    return answer.stdout
+
+
+def _shallow_hint(checkout: Path) -> str:
+    shallow = git.run(checkout, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+    return " (this clone is shallow: git fetch --unshallow brings its older revisions)" if shallow else ""
+
+
+def _remove_abandoned(own: Path) -> None:
+    for folder in own.parent.glob(f"{_COPY_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another process has just removed it, or its owner is alive
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                status = os.fstat(descriptor)
+                # One that has just been made has no lock yet.
+                if status.st_uid == os.getuid() and time.time() - status.st_mtime > _NEW_SECONDS and folder != own:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import math
 import os
+import re
+import secrets
 import signal
 import subprocess
 import time
@@ -16,6 +18,9 @@ from typing import Any
 
 import psutil
 
+from gnet_core import children, interrupts
+from gnet_core.files import PARTIAL_PREFIX, read_text
+from gnet_core.machine import differences
 from gnet_core.protocol import Channel, ChannelClosed
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, Source
@@ -28,6 +33,9 @@ SLOWEST_TURN = 20
 """A turn that takes this many times what the worker said it would is not coming back."""
 
 SHORTEST_TURN_LIMIT_SECONDS = 30.0
+
+_MAX_LOG_BYTES = 2**16
+"""Of a worker's last words. A log may be of any length."""
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
@@ -54,13 +62,15 @@ class RunSettings:
     """What all workers alive together may take."""
     seed: int
     run: str
-    """When it was started: what its raw files are told from those of others by."""
+    """The run's own identity: what its files are told from those of others by."""
     with_peaks: bool
     """Whether the device's peaks are measured as well, without which there is no MFU."""
     sources: Mapping[str, Source]
     """By name."""
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
+    environments: Mapping[str, Mapping[str, Any]]
+    """What each source's interpreter said of itself as the run began, by name."""
 
 
 class Worker:
@@ -77,13 +87,16 @@ class Worker:
         self._module = module
         self._watch = watch
         self._final = settings.directory / "raw" / f"{job.stem}.json"
-        self._partial = self._final.with_suffix(".partial")
+        token = secrets.token_hex(8)  # a directory may hold links of any name that can be guessed
+        self._partial = self._final.with_name(f"{PARTIAL_PREFIX}{token}.r{job.replicate}.json")
         self._log = self._final.with_suffix(".log")
+        self._environment = settings.environments[job.case.source]
         self._left_seconds = settings.plan.limit_seconds
         self._turn_limit_seconds = settings.plan.limit_seconds
         self._deadline, self._lateness = math.inf, ""
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
+        self._collected = False
 
     @property
     def pid(self) -> int:
@@ -96,22 +109,11 @@ class Worker:
 
     def start(self, progress: Callable[[str], None]) -> None:
         """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
-        self._channel, theirs = Channel.pair()
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self.command(theirs.fileno()),
-                cwd=self._source.checkout,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
-                env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-                start_new_session=True,  # Ctrl-C is the runner's to handle
-            )
-        theirs.close()
+        with interrupts.deferred():
+            self._launch()
         with self._holding_the_baton():
-            while (message := self._next())["event"] != "ready":
-                progress(message.get("name", message["event"]))
+            while (message := self._next()).get("event") != "ready":
+                progress(str(message.get("name", message.get("event"))))
         expected = message.get("step_seconds", 0.0) * (2 * message.get("block_steps", 1) + 1)
         self._turn_limit_seconds = max(SHORTEST_TURN_LIMIT_SECONDS, SLOWEST_TURN * expected)
 
@@ -119,26 +121,35 @@ class Worker:
         """Let it time one block; return what it says of the turn. Raises WorkerLost."""
         with self._holding_the_baton(self._turn_limit_seconds):
             self._tell(turn=number, after_others=after_others)
-            while (message := self._next())["event"] != "turn_done":
+            while (message := self._next()).get("event") != "turn_done":
                 pass
         return message
 
     def finish(self, limit_seconds: float | None = None) -> None:
-        """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost."""
+        """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost.
+
+        Called again after an interrupt, it goes on with what the first call has left.
+        """
+        assert self._channel is not None
         with self._holding_the_baton(limit_seconds):
-            self._tell(finish=True)
+            with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
+                self._channel.send(finish=True)
             self._await_end()
-        self._collect()
-        self._log.unlink()
+        with interrupts.deferred():
+            if not self._collected:
+                self._collect()
+            self._collected = True
+        self._log.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Leave nothing of it behind but what it said in its log, however far it came."""
-        if self._process is not None:
-            _kill(self._process)
-            self._process = None  # its number may soon be another's
-        if self._channel is not None:
-            self._channel.close()
-        self._partial.unlink(missing_ok=True)
+        with interrupts.deferred():
+            if self._process is not None:
+                children.kill(self._process)
+                self._process = None  # its number may soon be another's
+            if self._channel is not None:
+                self._channel.close()
+            self._partial.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Stop it without a trace: it will be started again."""
@@ -146,12 +157,12 @@ class Worker:
         self._log.unlink(missing_ok=True)
 
     def command(self, descriptor: int) -> list[str]:
-        """How this worker is started."""
-        checkout = self._source.checkout
+        """How this worker is started, in the folder of its code."""
         return [
             self._source.python,
-            *("-m", "pytest", str(checkout / "benchmarks" / self._module), "--quiet", "--capture=no"),
-            *("-p", "no:cacheprovider", "--rootdir", str(checkout)),
+            # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
+            *("-m", "pytest", f"benchmarks/{self._module}", "--quiet", "--capture=no", "--color=no"),
+            *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
             f"--gnet-case={json.dumps(self.job.case.config.to_dict())}",
             f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",
@@ -166,6 +177,22 @@ class Worker:
             return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
         except psutil.Error:
             return 0
+
+    def _launch(self) -> None:
+        self._channel, theirs = Channel.pair()
+        self._log.unlink(missing_ok=True)  # it may be an earlier worker's, or a link
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            self._process = children.start(
+                self.command(theirs.fileno()),
+                cwd=self._source.checkout,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(),),
+            )
+        finally:
+            os.close(log)
+            theirs.close()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -241,30 +268,60 @@ class Worker:
             code = self._running.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return WorkerLost("failed", "the worker closed its channel but went on")
-        log = self._log.read_text(errors="replace")
+        log = self._last_words()
         if "std::bad_alloc" in log:
             return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)")
         if code == -signal.SIGKILL:
             return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
-        if code < 0:
-            return WorkerLost("failed", f"the worker died of {signal.Signals(-code).name}")
-        lines = [line for line in log.splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if line.startswith("E ")), lines[-1] if lines else "nothing")
-        return WorkerLost("failed", f"the worker ended with status {code}, saying: {said[:300]}")
+        how = f"ended with status {code}" if code >= 0 else f"died of {_signal_name(-code)}"
+        return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}")
+
+    def _last_words(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_BYTES))
+            return log.read().decode(errors="replace")
 
     def _collect(self) -> None:
-        """Give the raw file its name once it is whole."""
+        """Give the raw file its name once it is whole and of the environment that the run began with."""
         try:
-            benchmarks = json.loads(self._partial.read_text())["benchmarks"]
-        except (OSError, ValueError, KeyError) as error:
+            document = json.loads(read_text(self._partial))
+            benchmarks, environment = document["benchmarks"], document["machine_info"]["gnet"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise WorkerLost("failed", f"the worker left no raw file that can be read ({error})") from None
         if len(benchmarks) != 1:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
-        self._partial.rename(self._final)
+        if changed := differences(self._environment, _with_commit_of(self._environment, environment)):
+            told = "; ".join(map(str, changed))
+            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
+        self._partial.replace(self._final)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it started, also when it is stopped."""
-    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _with_commit_of(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker runs from a copy of the code, in which git knows no commit."""
+    return {**environment, "machine": {**environment["machine"], "commit": probed["machine"]["commit"]}}
+
+
+_REASONS = (
+    re.compile(r"E   +(?=\S)"),  # an exception as pytest shows it
+    re.compile(r"(?=[\w.]+(Error|Exception|Interrupt|Exit)\b)"),  # the end of a traceback
+    re.compile(r"(?=F\d{4} |Fatal |.*: symbol lookup error|ERROR\b|.*\berror: )"),  # a check of C++, usage, collection
+    re.compile(r"(?!(rootdir|configfile|inifile|plugins|testpaths|cachedir): |=+|-+$|!+)"),  # whatever is no setting
+)
+"""How the lines begin that tell why a worker ended, the most telling first."""
+
+
+def reason(log: str) -> str:
+    """The line of a worker's log that tells best why it ended, at most 300 characters."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for pattern in _REASONS:
+        for line in reversed(lines):
+            if match := pattern.match(line):
+                return line[match.end() :][:300]
+    return "nothing"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

@@ -13,9 +13,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import cohort, conditions, records, runner
+from gnet_core import cohort, conditions, records, resuming, runner
 from gnet_core.cohort import expected_seconds
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import RAW_FORMAT_VERSION
 from gnet_core.protocol import Channel
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, PlannedCase, Source
@@ -41,8 +42,14 @@ BEHAVIOURS = [
     "would not fit either",
 ]
 
-CONFTEST = """
+ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
+
+CONFTEST = (
+    f"""
 import json, pytest
+ENVIRONMENT = {ENVIRONMENT!r}
+"""
+    + """
 from gnet_core.config import StepConfig
 from gnet_core.protocol import Channel
 from gnet_core.timing import Turns
@@ -68,7 +75,11 @@ def turns(request):
 @pytest.fixture
 def rounds(request):
     return json.loads(request.config.option.gnet_plan)["turns"]
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    machine_info["gnet"] = ENVIRONMENT
 """
+)
 
 MODULE = f"""
 import os, signal, sys, time
@@ -85,9 +96,9 @@ def misbehave(behaviour, turns):
     if behaviour == "runs out of memory":
         turns.announce("failed", kind="oom", message="ResourceExhaustedError: too large")
         raise MemoryError
-    if behaviour == "fails at first" and "r1.partial" in " ".join(sys.argv):
+    if behaviour == "fails at first" and ".r1.json" in " ".join(sys.argv):
         raise ValueError
-    if behaviour == "fails later" and "r2.partial" in " ".join(sys.argv):
+    if behaviour == "fails later" and ".r2.json" in " ".join(sys.argv):
         raise ValueError
     if behaviour == "explains":
         turns.announce("failed", kind="failed", message="short")
@@ -135,7 +146,8 @@ def bench(benchmark, case, turns, rounds, run):
     if not over:
         turns.wait_for_the_end()
     benchmark.extra_info.update(
-        format_version=3, run=run, case=case.name, config=case.to_dict(), block_steps=1, single_step_seconds=[],
+        format_version={RAW_FORMAT_VERSION}, run=run, case=case.name, config=case.to_dict(), block_steps=1,
+        single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
         timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
         flop_per_image=1, low_precision_share=0.0, delay_seconds=0.0,
@@ -170,6 +182,7 @@ def settings_for(checkout, *, alive=1, replicates=1, **plan):
         with_peaks=True,
         sources={"": Source(checkout=checkout)},
         own_source=Source(checkout=checkout),
+        environments=dict.fromkeys(("", "old", "new"), ENVIRONMENT),
     )
 
 
@@ -190,15 +203,22 @@ def ignore(_what: str, _seconds: float) -> None:
 
 
 def new_document():
-    document = {"created": "now", "preset": "quick", "device": "cpu", "seed": 0, "replicates": 1, "memory_bytes": 1}
-    environment = copy.deepcopy({"machine": MACHINE, "tensorflow": TENSORFLOW})
+    document = {
+        "run": "now",
+        "created": "now",
+        "preset": "quick",
+        "device": "cpu",
+        "seed": 0,
+        "replicates": 1,
+        "memory_bytes": 1,
+    }
+    environment = copy.deepcopy(ENVIRONMENT)
     return document | {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
 
 
 def run(states, settings, progress=ignore, suites=(), previous=None):
-    runs = runner.Runner(states, suites, settings, previous or new_document())
-    if previous:
-        runs.resume(previous)
+    standing = previous and resuming.standing_of(settings.directory, previous, states, settings.replicates)
+    runs = runner.Runner(states, suites, settings, previous or new_document(), standing)
     complete = runs.run(progress)
     return complete, json.loads((settings.directory / "run.json").read_text())
 
@@ -237,7 +257,7 @@ def test_a_worker_that_fails_is_a_row_with_its_status_and_the_others_go_on(check
     assert len(document["cohorts"]) == (3 if alive == 1 else 2 if again else 1)
     assert [row.samples for row in records.load_run(settings.directory).rows] == [3, 0, 3]
     assert not processes_of(checkout)
-    assert not list((settings.directory / "raw").glob("*.partial"))
+    assert not list((settings.directory / "raw").glob(".partial*"))
 
 
 @pytest.mark.parametrize("alive", [1, 2], ids=["alone", "in turns"])
