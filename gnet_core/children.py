@@ -76,11 +76,11 @@ def ask(command: Sequence[str], *, cwd: Path, limit_seconds: float) -> subproces
 
     Raises OSError where it cannot be started and subprocess.TimeoutExpired.
     """
-    process = start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        out, err = process.communicate(timeout=limit_seconds)
-    finally:
-        kill(process)
+    with start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            out, err = process.communicate(timeout=limit_seconds)
+        finally:
+            kill(process)
     texts = (text.decode(errors="replace") for text in (out, err))
     return subprocess.CompletedProcess(list(command), process.returncode, *texts)
 
