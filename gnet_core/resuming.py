@@ -141,6 +141,7 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
             jobs=tuple(_job_of(stem, by_name) for stem in cohort["workers"]),
             order=tuple(cohort["order"]),
             complete=cohort["complete"],
+            again=cohort.get("again") is True,
         )
         for cohort in previous["cohorts"]
     )
@@ -157,11 +158,11 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
         turns=_turns(directory, cohorts),
     )
     to_come = Counter(job.case for job, cohort in cohort_of.items() if not cohort.complete)
-    recorded_jobs = Counter(job.case for job in cohort_of)
+    planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})
     lost: list[PlannedCase] = []
     for case, state in standing.states.items():
         if cohorts and state.status not in _SETTLED and standing.smaller_batch_out_of_memory(case) is None:
-            wanted = max(replicates, recorded_jobs[case])
+            wanted = max(replicates, planned[case])
             lost += [case] * (wanted - to_come[case] - len(state.raw))
     kept = {
         case: state if case in lost else dataclasses.replace(state, note=note)

@@ -160,10 +160,13 @@ class PlannedCohort:
     order: tuple[list[int], ...] = ()
     """Of each round, the workers by number as they took their turns."""
     complete: bool = False
+    again: bool = False
+    """Whether it measures again what an earlier part of the run has lost."""
 
     def to_dict(self) -> dict[str, Any]:
         """As run.json has it."""
-        return {"workers": [job.stem for job in self.jobs], "order": list(self.order), "complete": self.complete}
+        workers, order = [job.stem for job in self.jobs], list(self.order)
+        return {"workers": workers, "order": order, "complete": self.complete, "again": self.again}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -197,8 +200,10 @@ class Standing:
     def after(self, index: int, jobs: Sequence[Job], outcome: Outcome) -> Standing:
         """The standing once the cohort of that index has run with these jobs."""
         states = {case: _after(state, outcome) for case, state in self.states.items()}
-        cohort = PlannedCohort(jobs=tuple(jobs), order=tuple(outcome.order), complete=not outcome.interrupted)
-        crowded = tuple(PlannedCohort(jobs=(job,)) for job in outcome.crowded)
+        planned = self.cohorts[index]
+        order, complete = tuple(outcome.order), not outcome.interrupted
+        cohort = dataclasses.replace(planned, jobs=tuple(jobs), order=order, complete=complete)
+        crowded = tuple(dataclasses.replace(planned, jobs=(job,)) for job in outcome.crowded)
         cohorts = (*self.cohorts[:index], cohort, *self.cohorts[index + 1 :], *crowded)
         return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
 
@@ -320,7 +325,8 @@ class Runner:
         cases = list(sizes)
         parts = groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
         planned = tuple(
-            PlannedCohort(jobs=tuple(jobs)) for jobs in cohorts(parts, rounds, memory, sizes, bases, started)
+            PlannedCohort(jobs=tuple(jobs), again=bool(lost))
+            for jobs in cohorts(parts, rounds, memory, sizes, bases, started)
         )
         self._standing = dataclasses.replace(self._standing, cohorts=(*self._standing.cohorts, *planned), lost=())
         self.write()

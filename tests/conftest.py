@@ -17,7 +17,7 @@ from gnet_core.turns import TURNS_FILE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-MACHINE = {
+MACHINE: dict[str, Any] = {
     "processor": "Test Processor",
     "processor_family": [1, 2, 3],
     "processor_flags": ["avx2", "avx512_bf16"],
@@ -37,7 +37,7 @@ MACHINE = {
     "commit": "0123456789abcdef",
 }
 
-TENSORFLOW = {
+TENSORFLOW: dict[str, Any] = {
     "version": "2.21.0",
     "keras": "3.15.1",
     "git": "v2.21.0",

@@ -11,7 +11,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import cli, runner
+from gnet_core import cli, runner, sources
+from gnet_core.sweep import Source
 from tests.pictures import write_folder, write_image
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +72,7 @@ def refused(answer, *parts):
         (["bench", "--python", "python3"], ["python: 'python3' is no NAME=INTERPRETER"]),
         (["bench", "--python", "a=/nowhere/python"], ["python: '/nowhere/python' of a is no program"]),
         (["bench", "--python", "a=python3", "--against", "HEAD"], ["against: 'HEAD' cannot be named beside --python"]),
-        (["bench", "--against", "nonsense"], ["against: 'nonsense' cannot be checked out"]),
+        (["bench", "--against", "nonsense"], ["against: 'nonsense' cannot be read; git said: "]),
         (["bench", "--resume", "tests"], ["run.json: there is no such file"]),
         (["bench", "--resume", "tests", "--out", "x"], ["out: x cannot be named beside --resume"]),
         (["report", "tests"], ["run.json: there is no such file"]),
@@ -229,6 +230,8 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     from gnet_core.config import StepConfig
 
     run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
+    source = Source(checkout=ROOT)
+    run_directory.document |= {"run": "0" * 32, "code": {"": sources.digests(source)}}
     options = {"suites": ["throughput"], "preset": "quick", "device": "cpu", "replicates": 1, "seed": 0}
     options["layers"] = "keras"
     options |= dict.fromkeys(("execution", "precision", "batch_size", "image_size", "memory", "against"))
@@ -241,6 +244,10 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     run_directory.document["environments"] = {"old": other}
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "resume", "was measured from old, not from")
+    run_directory.document["code"] = {"": {**sources.digests(source), "gnet_core/step.py": "another"}}
+    run_directory.write()
+    refused(gnet("bench", "--resume", run_directory.path), "the code is not what", "gnet_core/step.py; put it back")
+    run_directory.document["code"] = {"": sources.digests(source)}
     del run_directory.document["options"]["preset"]
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "run.json: options: field 'preset' is missing")
@@ -248,6 +255,10 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     run_directory.document["environments"] = {"": copy.deepcopy(environment)}
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "resume: the run has other cases than this version")
+    for identity in (None, "", "0" * 31 + "\0", 7, "x" * 32):
+        run_directory.document["run"] = identity
+        run_directory.write()
+        refused(gnet("bench", "--resume", run_directory.path), "has no identity")
 
 
 def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path):

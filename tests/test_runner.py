@@ -364,6 +364,94 @@ def test_a_run_that_was_interrupted_goes_on_with_what_is_open(checkout):
     assert len(pd.read_csv(settings.directory / "turns.csv")) == 9
 
 
+def test_what_was_lost_is_measured_again_beside_its_base_when_the_run_is_gone_on_with(checkout):
+    (suite,) = [item.suite for item in found() if item.suite.name == "execution"]
+    behaviour = BEHAVIOURS.index("fails at first") + 1
+    states = [
+        runner.CaseState(
+            case=PlannedCase(config=config, suites=("execution",)),
+            module="bench_fake.py",
+        )
+        for config in (StepConfig(batch_size=behaviour), StepConfig(batch_size=behaviour, execution="eager"))
+    ]
+    settings = settings_for(checkout, alive=2, replicates=2)
+    complete, before = run(copy.deepcopy(states), settings, suites=(suite,))
+    assert complete
+    assert [case["raw"] for case in before["cases"]] == [[f"raw/{case['case']}.r2.json"] for case in before["cases"]]
+    complete, after = run(copy.deepcopy(states), settings, suites=(suite,), previous=before)
+    assert complete
+    graph, eager = (case["case"] for case in after["cases"])
+    assert [sorted(cohort["workers"]) for cohort in after["cohorts"]] == [
+        sorted(f"{case}.r{replicate}" for case in (graph, eager)) for replicate in (1, 2, 3)
+    ]
+    assert [(case["note"], len(case["raw"])) for case in after["cases"]] == [("", 2), ("", 2)]
+    again, last = run(copy.deepcopy(states), settings, suites=(suite,), previous=after)
+    assert again
+    assert last["cohorts"] == after["cohorts"]
+
+
+def test_what_is_measured_with_something_that_changed_since_the_run_began_is_void(checkout):
+    settings = settings_for(checkout, alive=2)
+    conftest = checkout / "benchmarks" / "conftest.py"
+    packages = {**MACHINE["packages"], "numpy": "3.0.0"}
+    upgraded = {**ENVIRONMENT, "machine": {**MACHINE, "packages": packages}}
+    conftest.write_text(conftest.read_text().replace(repr(ENVIRONMENT), repr(upgraded)))
+    _, document = run(states_for("fine"), settings)
+    (case,) = document["cases"]
+    assert (case["status"], case["raw"]) == ("failed", [])
+    assert "what it was measured with changed since the run began (numpy: not installed → 3.0.0)" in case["note"]
+
+
+def test_a_link_that_lies_in_wait_is_not_written_through(checkout, tmp_path):
+    settings = settings_for(checkout)
+    (state,) = states_for("raises")
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (settings.directory / "raw").mkdir()
+    for name in ("raw/{}.r1.log", "raw/{}.r1.partial", "raw/{}.r1.json", ".run.json.partial", "turns.csv"):
+        (settings.directory / name.format(state.case.name)).symlink_to(victim)
+    run([state], settings)
+    assert victim.read_text() == "mine"
+    assert "one two" in (settings.directory / "raw" / f"{state.case.name}.r1.log").read_text()
+
+
+def test_a_folder_of_raw_files_that_is_a_link_is_refused(checkout, tmp_path):
+    settings = settings_for(checkout)
+    (settings.directory / "raw").symlink_to(tmp_path)
+    with pytest.raises(GnetError, match="raw: it is a link"):
+        run(states_for("fine"), settings)
+
+
+def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(checkout, monkeypatch):
+    settings = settings_for(checkout)
+    config = StepConfig()
+    taken = []
+
+    def profile(words, _settings):
+        out = Path(words[words.index("--out") + 1])
+        out.mkdir()
+        (out / "profile.json").write_text("{}")
+        taken.append(out)
+        if len(taken) == 1:
+            raise KeyboardInterrupt
+        return ("", "the profiler did not start") if len(taken) == 2 else ("{}", "")
+
+    monkeypatch.setattr(runner, "_ask", profile)
+    traces = settings.directory / "traces"
+    previous, notes = None, []
+    for whole in (False, False, True, True):
+        states = states_for("fine")
+        standing = previous and resuming.standing_of(settings.directory, previous, states, 1)
+        runs = runner.Runner(states, (), settings, previous or new_document(), standing)
+        runs.run(ignore, config)
+        assert [path.name for path in traces.iterdir()] == ([config.name] if whole else [])
+        assert not list(settings.directory.glob(".partial*"))
+        previous = json.loads((settings.directory / "run.json").read_text())
+        notes.append(previous.get("profile_note"))
+    assert notes == [None, "the profiler did not start", "", ""]
+    assert len(taken) == 3
+
+
 def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
     settings = settings_for(checkout)
     _, before = run(states_for("fine"), settings)
