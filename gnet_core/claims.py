@@ -9,11 +9,11 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gnet_core.config import GnetError
-from gnet_core.files import remove_partial_files, require_empty
+from gnet_core.files import LOCK_FILE, remove_partial_files, require_empty
 
-LOCK_FILE = ".lock"
 _MAX_HOLDER_BYTES = 200
 
 
@@ -28,14 +28,13 @@ def claimed(directory: Path) -> Iterator[None]:
     The lock is the system's (flock), so that a killed holder leaves none behind. Raises BusyError, which names the
     holder, and GnetError for a directory that cannot be written.
     """
-    descriptor = _lock(directory / LOCK_FILE)
-    try:
-        remove_partial_files(directory)
-        yield
-    finally:
-        # Removed before it is let go: whoever waited for this file sees that it is gone and makes another.
-        (directory / LOCK_FILE).unlink(missing_ok=True)
-        os.close(descriptor)
+    with _locked(directory / LOCK_FILE):
+        try:
+            remove_partial_files(directory)
+            yield
+        finally:
+            # Removed before it is let go: whoever waited for this file sees that it is gone and makes another.
+            (directory / LOCK_FILE).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -53,8 +52,7 @@ def claimed_empty(out: Path) -> Iterator[None]:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error
     try:
         with claimed(out):
-            if [path.name for path in out.iterdir()] != [LOCK_FILE]:  # another was faster
-                require_empty(out)
+            require_empty(out)  # another may have been faster
             yield
     finally:
         for folder in missing:
@@ -62,30 +60,30 @@ def claimed_empty(out: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _lock(path: Path) -> int:
+def _locked(path: Path) -> BinaryIO:
+    """The lock's file, open and locked, with its holder's name in it. Closing it lets go."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+b", 0)
         except OSError as error:
             told = "it is a link" if error.errno == errno.ELOOP else error.strerror
             raise GnetError(f"{path}: it cannot be opened ({told}), so {path.parent} cannot be claimed") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still_there(path, descriptor):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-                return descriptor
-        except BlockingIOError:
-            holder = os.pread(descriptor, _MAX_HOLDER_BYTES, 0).decode(errors="replace") or "another process"
-            os.close(descriptor)
-            raise BusyError(f"{path.parent}: {holder} is writing into it; wait for its end, or name another") from None
-        except OSError as error:
-            os.close(descriptor)
-            raise GnetError(f"{path}: it cannot be locked ({error.strerror}); name a folder on another disk") from error
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its last holder has just removed it
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_still_there(path, file.fileno()):  # else its last holder has just removed it
+                    file.truncate(0)
+                    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    stack.pop_all()
+                    return file
+            except BlockingIOError:
+                holder = file.read(_MAX_HOLDER_BYTES).decode(errors="replace") or "another process"
+                raise BusyError(
+                    f"{path.parent}: {holder} is writing into it; wait for its end, or name another"
+                ) from None
+            except OSError as error:
+                raise GnetError(f"{path}: it cannot be locked ({error}); name a folder on another disk") from error
 
 
 def _is_still_there(path: Path, descriptor: int) -> bool:

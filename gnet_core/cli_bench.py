@@ -7,6 +7,7 @@ import dataclasses
 import math
 import re
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -262,7 +263,7 @@ def _require_utf8(field: str, value: object) -> None:
 
 def _require_room_for_names(directory: Path, cases: list[str]) -> None:
     """Raise GnetError where a case's files could not have their names, before anything is measured."""
-    from gnet_core.files import make_own_folder
+    from gnet_core.files import PARTIAL_PREFIX
     from gnet_core.shapes import CASE_NAME
 
     longest = max(cases, key=len)
@@ -271,13 +272,15 @@ def _require_room_for_names(directory: Path, cases: list[str]) -> None:
             raise GnetError(
                 f"case: {case!r:.300} is no name for a file, it is too long or odd; give the data a short name"
             )
-    make_own_folder(directory / "raw")
-    attempt = directory / "raw" / f"{longest}.r{10**4}.json"
+    attempt = Path(f"{longest}.r{10**4}.json")
     try:
-        attempt.touch(exist_ok=False)
-        attempt.unlink()
+        with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=directory) as folder:
+            (folder / attempt).touch()
     except OSError as error:
-        raise GnetError(f"out: {attempt} cannot be written ({error.strerror}); name a folder that can") from error
+        raise GnetError(
+            f"out: {directory} can hold no file named {attempt} ({error.strerror}); name a folder that can, or give "
+            "the data a shorter name"
+        ) from error
 
 
 def _refuse_what_differs(

@@ -28,6 +28,9 @@ MAX_TEXT_BYTES = 2**26
 PARTIAL_PREFIX = ".partial-"
 """Of the names of files that are being written. What is left of one is of no use to anybody."""
 
+LOCK_FILE = ".lock"
+"""Of whoever writes into a directory (see gnet_core.claims)."""
+
 
 def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
     """The content of a regular file, which a link may lead to. Raises OSError, also for any other kind of file (a pipe
@@ -95,11 +98,15 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def require_empty(out: Path) -> None:
-    """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing."""
+    """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing.
+
+    What a killed process has left, a lock or half a file, is nothing.
+    """
     try:
         if out.exists() and not out.is_dir():
             raise GnetError(f"out: {out} is a file; name a folder that does not exist yet")
-        if out.is_dir() and any(out.iterdir()):
+        left_behind = (LOCK_FILE, PARTIAL_PREFIX)
+        if out.is_dir() and not all(path.name.startswith(left_behind) for path in out.iterdir()):
             raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
     except OSError as error:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -11,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +199,10 @@ class Standing:
     def after(self, index: int, jobs: Sequence[Job], outcome: Outcome) -> Standing:
         """The standing once the cohort of that index has run with these jobs."""
         states = {case: _after(state, outcome) for case, state in self.states.items()}
-        planned = self.cohorts[index]
-        order, complete = tuple(outcome.order), not outcome.interrupted
-        cohort = dataclasses.replace(planned, jobs=tuple(jobs), order=order, complete=complete)
+        planned, order = self.cohorts[index], tuple(outcome.order)
+        if outcome.interrupted and outcome.crowded:  # it will run once more, without those that run alone
+            jobs, order = [job for job in jobs if job not in outcome.crowded], ()
+        cohort = dataclasses.replace(planned, jobs=tuple(jobs), order=order, complete=not outcome.interrupted)
         crowded = tuple(dataclasses.replace(planned, jobs=(job,)) for job in outcome.crowded)
         cohorts = (*self.cohorts[:index], cohort, *self.cohorts[index + 1 :], *crowded)
         return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
@@ -214,6 +214,15 @@ class Standing:
             too_large = self.smaller_batch_out_of_memory(case) if state.status is None else None
             note = f"not run: batch size {too_large} was out of memory already"
             states[case] = state if too_large is None else dataclasses.replace(state, note=note)
+        return dataclasses.replace(self, states=states)
+
+    def interrupted(self) -> Standing:
+        """The same with a reason at every case that was not measured."""
+        told = "interrupted before it was measured"
+        states = {
+            case: dataclasses.replace(state, note=state.note or told) if state.status is None else state
+            for case, state in self.states.items()
+        }
         return dataclasses.replace(self, states=states)
 
 
@@ -253,16 +262,18 @@ class Runner:
 
         run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk.
         """
+        self._document["complete"] = False
+        self.write()  # first, so that a directory with anything in it tells what it is
         make_own_folder(self._settings.directory / "raw")
         remove_partial_files(self._settings.directory / "raw")
-        self._document["complete"] = False
         try:
-            with self._unless_interrupted():
-                self._plan_cohorts(progress)
-                self._run_cohorts(progress)
-                if profiled is not None:
-                    self._trace(profiled, progress)
-                self._document["complete"] = True
+            self._plan_cohorts(progress)
+            self._run_cohorts(progress)
+            if profiled is not None:
+                self._trace(profiled, progress)
+            self._document["complete"] = True
+        except KeyboardInterrupt:
+            self._standing = self._standing.interrupted()
         finally:
             self.write()
         return bool(self._document["complete"])
@@ -289,21 +300,6 @@ class Runner:
         whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": planned, "cases": cases}
         write_whole(self._settings.directory / "run.json", json.dumps(whole, indent=1))
 
-    @contextlib.contextmanager
-    def _unless_interrupted(self) -> Iterator[None]:
-        """Ctrl-C ends what is going on, and is told of every case that it left unmeasured."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            told = "interrupted before it was measured"
-            self._standing = dataclasses.replace(
-                self._standing,
-                states={
-                    case: dataclasses.replace(state, note=state.note or told) if state.status is None else state
-                    for case, state in self._standing.states.items()
-                },
-            )
-
     def _open_cases(self) -> list[PlannedCase]:
         return [case for case, state in self._standing.states.items() if state.status is None]
 
@@ -313,7 +309,6 @@ class Runner:
         lost = self._standing.lost
         if self._standing.cohorts and not lost:
             return
-        self.write()
         started: dict[PlannedCase, int] = {}
         for job in (job for cohort in self._standing.cohorts for job in cohort.jobs):
             started[job.case] = max(job.replicate, started.get(job.case, 0))

@@ -3,9 +3,11 @@
 import copy
 import json
 import os
-from collections.abc import Callable
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pytest
@@ -59,7 +61,41 @@ SUITES = [
     {"name": "auxiliary", "question": "What do they cost?", "varies": "aux_weight", "base": 0.3},
 ]
 
+Case = TypeVar("Case")
+
 CREATED = "2026-01-02T03:04:05+00:00"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--faults", choices=("slice", "all"), default="slice", help="how much of the fault campaign to run"
+    )
+
+
+class Faults:
+    """How much of the fault campaign is run, and how much of it was."""
+
+    def __init__(self, extent: str) -> None:
+        self.whole = extent == "all"
+        self.injected: Counter[str] = Counter()
+
+    def slice_of(self, cases: Sequence[Case], size: int) -> list[Case]:
+        """All of them in the whole campaign, else `size` that are drawn alike each time."""
+        return list(cases) if self.whole else random.Random(size).sample(cases, min(size, len(cases)))
+
+    def count(self, kind: str) -> None:
+        self.injected[kind] += 1
+
+
+@pytest.fixture(scope="session")
+def faults(request: pytest.FixtureRequest) -> Iterator[Faults]:
+    """Tells its figures at the end of the session."""
+    counted = Faults(request.config.option.faults)
+    yield counted
+    if capture := request.config.pluginmanager.getplugin("capturemanager"):
+        with capture.global_and_fixture_disabled():
+            told = ", ".join(f"{number} {kind}" for kind, number in sorted(counted.injected.items()))
+            print(f"\nfaults injected: {told}")
 
 
 @pytest.fixture

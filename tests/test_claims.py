@@ -10,6 +10,7 @@ import pytest
 
 from gnet_core import claims
 from gnet_core.config import GnetError
+from gnet_core.files import LOCK_FILE
 
 HOLD = """
 import sys
@@ -48,7 +49,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
     (tmp_path / ".partial-1").touch()
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert (tmp_path / claims.LOCK_FILE).exists()
+    assert (tmp_path / LOCK_FILE).exists()
     with claims.claimed(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -82,14 +83,14 @@ def test_a_new_directory_in_which_nothing_was_written_is_gone_again(tmp_path):
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("victim"), os.mkdir])
 def test_a_lock_that_is_no_file_of_its_own_is_refused(tmp_path, make):
-    make(tmp_path / claims.LOCK_FILE)
+    make(tmp_path / LOCK_FILE)
     with pytest.raises(GnetError, match="cannot be claimed"), claims.claimed(tmp_path):
         pass
     assert not (tmp_path / "victim").exists()
 
 
 def test_a_pipe_in_the_place_of_the_lock_does_not_hang(tmp_path):
-    os.mkfifo(tmp_path / claims.LOCK_FILE)
+    os.mkfifo(tmp_path / LOCK_FILE)
     with pytest.raises(GnetError, match="cannot be locked"), claims.claimed(tmp_path):
         pass
 

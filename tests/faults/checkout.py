@@ -1,0 +1,200 @@
+"""A checkout in which everything is real but the train step, so that a whole run of processes takes seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from gnet_core import turns
+
+ROOT = Path(__file__).parents[2]
+
+DEVICE = '''
+"""A device that no framework is asked about."""
+
+from gnet_core import machine
+
+
+def environment(checkout=None):
+    return {"machine": machine.describe(checkout), "tensorflow": describe()}
+
+
+def describe():
+    return {
+        "version": "2.21.0", "keras": "3.15.1", "git": "v2.21.0", "compiler": "clang", "built_for_cuda": False,
+        "cuda": None, "cudnn": None, "gpus": [], "intra_op_threads": 2, "inter_op_threads": 2,
+    }
+'''
+
+CASE = '''
+"""A train step that sleeps."""
+
+import time
+
+from gnet_core import machine
+
+
+class Case:
+    def __init__(self, config):
+        self.steps = 0
+        self.trace_count = 1
+
+    def trace(self):
+        pass
+
+    def run(self, steps):
+        time.sleep(0.002 * steps)
+        self.steps += steps
+        return 1.0 / (1 + self.steps)
+
+    def set_dropout(self, active):
+        pass
+
+    def applied_steps(self):
+        return self.steps
+
+    def skipped_steps(self):
+        return 0
+
+    def peak_memory(self):
+        return machine.peak_resident_memory()
+
+    def flop_per_image(self):
+        return 10**9
+
+    def low_precision_share(self):
+        return 0.0
+'''
+
+REPLICATES, TURNS, CASES = 2, 2, 2
+WORDS = [
+    "bench",
+    "execution",
+    "--preset",
+    "smoke",
+    "--execution",
+    "graph,eager",
+    "--batch-size",
+    "2",
+    "--device",
+    "cpu",
+]
+WORDS += ["--replicates", str(REPLICATES), "--memory", str(2**32)]
+
+
+def make_checkout(folder: Path) -> Path:
+    """A copy of this one with a train step that sleeps, in blocks of 20 ms; a git repository of two commits."""
+    for name in ("gnet_core", "benchmarks", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(source, folder / name)
+    (folder / "gnet_core" / "device.py").write_text(DEVICE)
+    (folder / "gnet_core" / "tensorflow_case.py").write_text(CASE)
+    sweep = folder / "gnet_core" / "sweep.py"
+    text = sweep.read_text()
+    quick = text.replace("turns: int = 3", f"turns: int = {TURNS}").replace(
+        "block_seconds: float = 0.5", "block_seconds: float = 0.02"
+    )
+    assert quick != text
+    sweep.write_text(quick)
+    who = ("-c", "user.name=n", "-c", "user.email=e")
+    for words in (["init", "--quiet", "--initial-branch=main"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-C", str(folder), *words], check=True)
+    return folder
+
+
+def start(checkout: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+    """gnet in the checkout, as the leader of a process group of its own, deaf to no signal."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gnet_core", *words],
+        cwd=checkout,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # Whoever started the tests in the background made them, and so their children, deaf to SIGINT and SIGQUIT.
+        preexec_fn=_hear_signals,
+        start_new_session=True,
+    )
+
+
+def _hear_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def gnet(checkout: Path, *words: str, limit_seconds: float = 120, **variables: str) -> tuple[int, str, str]:
+    """Its status and what it printed. Raises TimeoutExpired where it hangs."""
+    with start(checkout, *words, **variables) as process:
+        try:
+            out, err = process.communicate(timeout=limit_seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, out, err
+
+
+def orphans(mark: str, wait_seconds: float = 5.0) -> list[str]:
+    """The processes with `mark` in their command that are still there after `wait_seconds`."""
+    end = time.monotonic() + wait_seconds
+    while alive := _processes_with(mark):
+        if time.monotonic() > end:
+            return alive
+        time.sleep(0.05)
+    return []
+
+
+def _processes_with(mark: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        command = " ".join(process.info["cmdline"] or ())
+        if mark in command and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(command[:300])
+    return found
+
+
+def read(directory: Path) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads((directory / "run.json").read_text())
+    return document
+
+
+def finished_files(directory: Path) -> dict[str, bytes]:
+    """The raw files of the cohorts that run.json calls finished."""
+    if not (directory / "run.json").exists():
+        return {}
+    document = read(directory)
+    # A worker that was crowded out stands in two cohorts, of which the last measures it.
+    cohort_of = {stem: cohort for cohort in document["cohorts"] for stem in cohort["workers"]}
+    names = [raw for case in document["cases"] for raw in case["raw"] if cohort_of[Path(raw).stem]["complete"]]
+    return {name: (directory / name).read_bytes() for name in names}
+
+
+def why_not_whole(directory: Path) -> str:
+    """What a run lacks that says it is complete; "" where it lacks nothing."""
+    document = read(directory)
+    if not document["complete"]:
+        return "it is not complete"
+    if [case["status"] for case in document["cases"]] != ["ok"] * CASES:
+        return f"cases are {[(case['status'], case['note']) for case in document['cases']]}"
+    if not all(len(case["raw"]) >= REPLICATES for case in document["cases"]):
+        return f"raw files are {[case['raw'] for case in document['cases']]}"
+    counted = turns.read_turns(directory)["worker"].value_counts().to_dict()
+    stems = [Path(raw).stem for case in document["cases"] for raw in case["raw"]]
+    if [counted.get(stem) for stem in stems] != [TURNS] * len(stems):
+        return f"turns are {counted}"
+    return ""

@@ -1,0 +1,239 @@
+"""Ctrl-C at every line that a run executes: whatever it hits, the directory stays true and the run can be gone on with.
+
+The workers are made of nothing but the files that they leave, so that a run takes a moment and every line can be hit.
+"""
+
+import copy
+import json
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from gnet_core import claims, cohort, files, interrupts, records, resuming, runner, schedule, turns
+from gnet_core.config import StepConfig
+from gnet_core.files import write_whole
+from gnet_core.sweep import Plan, PlannedCase, Source, Suite
+from gnet_core.worker import RunSettings, WorkerCrowded, WorkerLost
+from tests.conftest import MACHINE, TENSORFLOW, raw_document
+
+INTERRUPTED = {module.__file__ for module in (claims, cohort, files, runner, schedule, turns)}
+ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
+TURNS, REPLICATES = 3, 2
+
+CONFIGS = [StepConfig(batch_size=size, execution=execution) for size in (4, 8) for execution in ("graph", "eager")]
+SUITE = Suite(name="execution", question="?", cases=lambda _sweep: CONFIGS, varies="execution", base="graph")
+LOST = {(4, "eager", 1): WorkerLost("failed", "it died")}
+CROWDED = {(8, "eager", 1)}
+
+
+class PaperWorker:
+    """What the runner sees of a worker, without a process."""
+
+    alive: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, job: schedule.Job, settings: RunSettings, _module: str, _watch: Any) -> None:
+        self.job = job
+        self._settings = settings
+        self._taken = 0
+        self._crowded = False
+
+    @property
+    def pid(self) -> int:
+        return 2**22 + 1  # no process has it
+
+    @property
+    def raw(self) -> str:
+        return f"raw/{self.job.stem}.json"
+
+    def start(self, progress: Any) -> None:
+        config, seen = self.job.case.config, self._settings.directory / f"crowded-{self.job.stem}"
+        PaperWorker.alive[self.job.stem] += 1
+        progress("build")
+        key = (config.batch_size, config.execution, self.job.replicate)
+        if key in CROWDED and not seen.exists():
+            seen.touch()
+            raise WorkerCrowded
+        if key in LOST:
+            raise LOST[key]
+
+    def take_turn(self, _number: int, *, after_others: bool) -> dict[str, Any]:  # noqa: ARG002
+        self._taken += 1
+        return {"event": "turn_done", "steps": 2}
+
+    def finish(self, _limit_seconds: float | None = None) -> None:
+        document = raw_document(self.job.case.config, [0.5 + 0.001 * self.job.replicate] * self._taken)
+        document["benchmarks"][0]["extra_info"]["run"] = self._settings.run
+        document["process"] = f"{self.job.stem} {self._taken}"
+        write_whole(self._settings.directory / self.raw, json.dumps(document))
+        self.stop()
+
+    def stop(self) -> None:
+        PaperWorker.alive.pop(self.job.stem, None)
+
+    discard = stop
+
+
+@pytest.fixture(autouse=True)
+def paper_workers(monkeypatch):
+    monkeypatch.setattr(cohort, "Worker", PaperWorker)
+    monkeypatch.setattr(runner, "peaks", lambda *_: {"float32": {"flop_per_second": 1.0}})
+    monkeypatch.setattr(runner, "profile_case", traced)
+    monkeypatch.setattr(interrupts, "_handler", interrupts._Handler())
+    PaperWorker.alive.clear()
+    before = signal.signal(signal.SIGINT, interrupts._handler)
+    yield
+    sys.settrace(None)
+    signal.signal(signal.SIGINT, before)
+
+
+def traced(config: StepConfig, settings: RunSettings) -> str:
+    (settings.directory / "traces" / config.name).mkdir(parents=True)
+    return ""
+
+
+def settings_for(directory: Path) -> RunSettings:
+    source = Source(checkout=directory)
+    return RunSettings(
+        directory=directory,
+        plan=Plan(turns=TURNS),
+        replicates=REPLICATES,
+        memory_bytes=2**33,
+        seed=0,
+        run="now",
+        with_peaks=True,
+        sources={"": source},
+        own_source=source,
+        environments={"": ENVIRONMENT},
+    )
+
+
+def run_once(directory: Path, *, resumed: bool) -> bool:
+    """A run from its claim to its end; True when it says that it is complete."""
+    states = [
+        runner.CaseState(case=PlannedCase(config=config, suites=("execution",)), module="bench_x.py")
+        for config in CONFIGS
+    ]
+    settings = settings_for(directory)
+    with claims.claimed(directory):
+        standing = None
+        document: dict[str, Any] = {"run": "now", "created": "now", "options": {}, "preset": "quick", "device": "cpu"}
+        document |= {"seed": 0, "replicates": REPLICATES, "memory_bytes": 2**33, "suites": [SUITE.to_dict()]}
+        document |= {"environment": ENVIRONMENT, "environments": {"": ENVIRONMENT}}
+        if resumed:
+            previous = records.read_run_document(directory)
+            standing = resuming.standing_of(directory, previous, states, REPLICATES)
+            document |= {name: previous[name] for name in ("peaks", "profile_note") if name in previous}
+        return runner.Runner(states, (SUITE,), settings, copy.deepcopy(document), standing).run(
+            lambda _what, _seconds: None, CONFIGS[0]
+        )
+
+
+def executed_lines(directory: Path) -> list[tuple[str, int, int]]:
+    """Each line of the interrupted modules that a whole run executes, with how often."""
+    seen: Counter[tuple[str, int]] = Counter()
+
+    def trace(frame, event, _argument):
+        if frame.f_code.co_filename not in INTERRUPTED:
+            return None
+        if event == "line":
+            seen[frame.f_code.co_filename, frame.f_lineno] += 1
+        return trace
+
+    sys.settrace(trace)
+    run_once(directory, resumed=False)
+    sys.settrace(None)
+    return [(file, line, times) for (file, line), times in sorted(seen.items())]
+
+
+def interrupt_at(file: str, line: int, time: int, *, by_signal: bool) -> None:
+    """Make the `time`-th execution of a line an interrupt: a signal, or the exception that a signal would raise."""
+    left = time
+
+    def trace(frame, event, _argument):
+        nonlocal left
+        if frame.f_code.co_filename not in INTERRUPTED:
+            return None
+        if event == "line" and frame.f_code.co_filename == file and frame.f_lineno == line:
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                if by_signal:
+                    signal.raise_signal(signal.SIGINT)
+                else:
+                    raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+
+
+def finished_files(directory: Path) -> dict[str, bytes]:
+    """The raw files of the cohorts that run.json calls finished."""
+    document = json.loads((directory / "run.json").read_text())
+    # A worker that was crowded out stands in two cohorts, of which the last measures it.
+    cohort_of = {stem: cohort for cohort in document["cohorts"] for stem in cohort["workers"]}
+    names = [raw for case in document["cases"] for raw in case["raw"] if cohort_of[Path(raw).stem]["complete"]]
+    return {name: (directory / name).read_bytes() for name in names}
+
+
+def require_whole(directory: Path) -> None:
+    """What a complete run has: every case measured by its processes, and a turn for each of their blocks."""
+    run = records.load_run(directory)
+    assert run.document["complete"]
+    assert [row.status for row in run.rows] == ["ok"] * len(CONFIGS)
+    assert {row.replicates for row in run.rows} <= {REPLICATES, REPLICATES + 1}  # one more beside what was lost
+    assert [row.samples for row in run.rows] == [row.replicates * TURNS for row in run.rows]
+    stems = {Path(raw).stem for case in run.document["cases"] for raw in case["raw"]}
+    counted = Counter(turns.read_turns(directory)["worker"])
+    assert {stem: counted[stem] for stem in stems} == dict.fromkeys(stems, TURNS)
+    assert [path.name for path in (directory / "traces").iterdir()] == [CONFIGS[0].name]
+
+
+def interrupted_run(directory: Path, file: str, line: int, time: int, *, by_signal: bool) -> None:
+    interrupt_at(file, line, time, by_signal=by_signal)
+    try:
+        run_once(directory, resumed=False)
+    except KeyboardInterrupt:
+        pass  # where it came before or after the run itself
+    finally:
+        sys.settrace(None)
+    assert not PaperWorker.alive
+    assert not list(directory.glob(".lock")) or not by_signal
+    if not (directory / "run.json").exists():
+        return  # nothing was planned yet, so there is nothing to go on with
+    records.load_run(directory)
+    kept = finished_files(directory)
+    assert run_once(directory, resumed=True)
+    after = {name: (directory / name).read_bytes() for name in kept}
+    assert after == kept
+    if not run_is_short(directory):
+        require_whole(directory)
+        return
+    assert run_once(directory, resumed=True)
+    require_whole(directory)
+
+
+def run_is_short(directory: Path) -> bool:
+    """Whether the worker that always dies has died in this part of the run, which the next part measures again."""
+    return any("lost" in case["note"] for case in json.loads((directory / "run.json").read_text())["cases"])
+
+
+# An exception between opening a file and keeping it leaves the file to the collector, which warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("by_signal", [False, True], ids=["exception", "signal"])
+def test_a_run_that_is_interrupted_at_any_line_is_true_and_can_be_gone_on_with(tmp_path, faults, by_signal):
+    lines = executed_lines(tmp_path)
+    places = [(file, line, time) for file, line, times in lines for time in sorted({1, times})]
+    assert len(lines) > 150
+    for number, (file, line, time) in enumerate(faults.slice_of(places, 12)):
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        try:
+            interrupted_run(directory, file, line, time, by_signal=by_signal)
+        except BaseException as error:
+            error.add_note(f"interrupted at {Path(file).name}:{line}, execution {time}")
+            raise
+        faults.count("interrupts")
