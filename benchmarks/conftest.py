@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from gnet_core.machine import choose_device, precision_support
 from gnet_core.protocol import Channel
 from gnet_core.sweep import PRESETS, Plan, Sweep, preset_for
 from gnet_core.timing import Timer, Turns, worker_environment
+
+_CHECKOUT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if options.gnet_case:
         parameters = [pytest.param(StepConfig.from_dict(json.loads(options.gnet_case)))]
     else:
-        environment = worker_environment()
+        environment = worker_environment(_CHECKOUT)
         device = choose_device("auto", environment)
         preset = preset_for(options.preset, device)
         template = StepConfig(device=device, image_size=preset.image_size)
@@ -67,5 +70,5 @@ def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Keep the machine and the TensorFlow that were measured beside the samples."""
-    machine_info["gnet"] = worker_environment()
+    """Keep the machine and the TensorFlow that were measured beside the samples, as gnet bench has told them before."""
+    machine_info["gnet"] = worker_environment(_CHECKOUT)

@@ -1,10 +1,15 @@
 """GNET: how fast GoogleNet_2's TensorFlow train step runs here, and where its time goes.
 
-The public names load on first use, so that `import gnet_core` does not import TensorFlow.
+The public names load on first use, so that `import gnet_core` does not import TensorFlow. Before anything else the
+package sees to it that a case is what it says, whatever the environment asks for (see gnet_core.settings).
 """
 
 import importlib
 from typing import Any
+
+from gnet_core import settings
+
+settings.hold_process()
 
 _HOME = {
     "GnetError": "config",

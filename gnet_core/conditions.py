@@ -15,7 +15,9 @@ from typing import Any, Self, TypeVar
 import psutil
 import pynvml
 
+from gnet_core.cgroups import ControlGroups, Throttling
 from gnet_core.config import GnetError
+from gnet_core.machine import usable_threads
 
 MOST_OTHER_CPU_SHARE = 0.05
 """Of the machine's processor time. A 2-core virtual machine's own services took 0.5–0.8 % of it; what compares cases
@@ -67,6 +69,12 @@ class Conditions:
     """Mean of the processors' clocks as the turn ended. A virtual machine tells a nominal one that never changes."""
     throttled: bool | None
     """Whether a processor slowed itself down for heat. None where nothing counts it: on AMD, in virtual machines."""
+    quota_throttled_periods: int | None = None
+    """In how many of its periods a CPU quota stopped this process' control groups. None where nothing counts it."""
+    quota_throttled_seconds: float | None = None
+    """How long it did, summed over processors."""
+    usable_processors: int | None = None
+    """Those that a worker may use, which share that time."""
     gpu_sm_clock_hz: float | None = None
     """This and the next three are as the turn ended, as NVML has them."""
     gpu_power_watts: float | None = None
@@ -94,6 +102,7 @@ class Snapshot:
     steal_seconds: float | None
     worker_seconds: float | None
     throttle_count: int | None
+    throttling: Throttling | None
     gpu_joules: float | None
 
 
@@ -112,6 +121,8 @@ class Watch:
         self._processors = psutil.cpu_count() or 1
         self._frequency_files = sorted(_PROCESSORS.glob("cpufreq/policy*/scaling_cur_freq"))
         self._throttle_files = sorted(_PROCESSORS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+        self._groups = ControlGroups()  # which the workers are in as well
+        self._usable_processors = usable_threads()
         self._families: dict[int, list[psutil.Process]] = {}
         self._nvml = False
         self._gpu: Any = None
@@ -131,6 +142,7 @@ class Watch:
             steal_seconds=getattr(times, "steal", None),
             worker_seconds=worker_seconds,
             throttle_count=throttle_count,
+            throttling=self._groups.throttling(),
             gpu_joules=gpu_joules,
         )
 
@@ -144,6 +156,7 @@ class Watch:
         busy = max(0.0, _busy_seconds(times) - begun.busy_seconds)
         stolen = _difference(begun.steal_seconds, getattr(times, "steal", None))
         throttles = _difference(begun.throttle_count, _sum(self._throttle_files))
+        stopped = _throttled_since(begun.throttling, self._groups.throttling())
         offered = seconds * self._processors
         return Conditions(
             seconds=seconds,
@@ -154,6 +167,9 @@ class Watch:
             worker_cpu_seconds=worker,
             frequency_hz=_frequency_hz(self._frequency_files),
             throttled=None if throttles is None else throttles > 0,
+            quota_throttled_periods=None if stopped is None else stopped.periods,
+            quota_throttled_seconds=None if stopped is None else stopped.seconds,
+            usable_processors=self._usable_processors,
             **gpu,
         )
 
@@ -224,6 +240,7 @@ def disturbance(
         _share_taken(conditions, conditions.other_cpu_share, MOST_OTHER_CPU_SHARE, "other processes took"),
         _share_taken(conditions, conditions.steal_share, MOST_STEAL_SHARE, "the hypervisor took"),
         "the processor was throttled" if conditions.throttled else "",
+        _quota_stops(conditions),
         _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock"),
         f"the GPU was throttled: {conditions.gpu_throttle_reasons}" if conditions.gpu_throttle_reasons else "",
         _clock_drop(conditions.gpu_sm_clock_hz, usual_gpu_sm_clock_hz, "the GPU's clock"),
@@ -237,6 +254,21 @@ def _share_taken(conditions: Conditions, share: float | None, most: float, who: 
         return ""
     taken_seconds = share * conditions.seconds * conditions.processors
     return f"{who} {share:.0%} of the processors' time" if taken_seconds > LEAST_TELLING_SECONDS else ""
+
+
+def _quota_stops(conditions: Conditions) -> str:
+    """Any stop counts: the quota is part of the machine, but when it strikes hangs on what ran before the turn."""
+    if not conditions.quota_throttled_periods:
+        return ""
+    offered = conditions.seconds * (conditions.usable_processors or conditions.processors)
+    share = min(1.0, (conditions.quota_throttled_seconds or 0.0) / offered)
+    return f"the CPU quota stopped it for {share:.0%} of the processors' time"
+
+
+def _throttled_since(before: Throttling | None, after: Throttling | None) -> Throttling | None:
+    if before is None or after is None:
+        return None
+    return Throttling(max(0, after.periods - before.periods), max(0.0, after.seconds - before.seconds))
 
 
 def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str) -> str:

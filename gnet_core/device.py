@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,14 @@ def environment(checkout: Path | None = None) -> dict[str, Any]:
 
 
 def describe() -> dict[str, Any]:
-    """TensorFlow as it is here: version, build, and each device with its name and, on a GPU, compute capability."""
+    """TensorFlow as it is here: version, build, threads in force, and each device with its name and, on a GPU, compute
+    capability. Raises GnetError for a variable that would end TensorFlow.
+    """
     import keras
 
     build = tf.sysconfig.get_build_info()
+    intra = tf.config.threading.get_intra_op_parallelism_threads()
+    inter = tf.config.threading.get_inter_op_parallelism_threads()
     gpus = []
     for index, gpu in enumerate(tf.config.list_physical_devices("GPU")):
         details = tf.config.experimental.get_device_details(gpu)
@@ -84,6 +90,22 @@ def describe() -> dict[str, Any]:
         "cuda": build.get("cuda_version"),
         "cudnn": build.get("cudnn_version"),
         "gpus": gpus,
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "intra_op_threads": _threads_in_force(intra, "TF_NUM_INTRAOP_THREADS"),
+        "inter_op_threads": _threads_in_force(inter, "TF_NUM_INTEROP_THREADS"),
     }
+
+
+def _threads_in_force(configured: int, variable: str) -> int:
+    """The threads of a pool of TensorFlow's: as configured, else as the variable says, else as many as may be used.
+
+    So TensorFlow 2.21 was seen to count them. It reads decimal digits with a sign and spaces around them; what is no
+    such number of 32 bits counts as 0, which is "all". A negative number is "all" as well for operations side by side
+    (inter-op), and within one (intra-op) it ends the process.
+    """
+    asked = os.environ.get(variable, "")
+    number = int(asked) if re.fullmatch(r"\s*[+-]?[0-9]{1,99}\s*", asked, re.ASCII) else 0
+    if not -(2**31) <= number < 2**31:
+        number = 0
+    if number < 0 and variable == "TF_NUM_INTRAOP_THREADS":
+        raise GnetError(f"{variable}: {asked!r} would end TensorFlow; use a number of threads, or leave it unset")
+    return configured or max(number, 0) or machine.usable_threads()

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-if "keras" in sys.modules and sys.modules["keras"].backend.backend() != "jax":
-    raise ImportError("Keras runs on another backend already; JAX needs a process of its own")
 os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported
-# On a GPU JAX would take three quarters of the memory at once, and other workers are alive beside it.
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import keras
 
-from gnet_core import allocator, flops, synthetic
+from gnet_core import allocator, flops, settings, synthetic
 from gnet_core.architecture import Architecture
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.layers import LayerKit
 from gnet_core.machine import peak_resident_memory
+
+settings.require_keras_backend("jax")
 
 
 class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]

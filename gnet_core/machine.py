@@ -15,7 +15,8 @@ import cpuinfo
 import psutil
 import pynvml
 
-from gnet_core import git, variables
+from gnet_core import git, settings, variables
+from gnet_core.cgroups import ControlGroups
 from gnet_core.config import GnetError, Precision
 
 PACKAGES = (
@@ -23,15 +24,14 @@ PACKAGES = (
     *("torch", "jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin"),
 )
 PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 Kind = Literal["hardware", "software"]
 UNKNOWN = "unknown"
 MEMORY_TOLERANCE = 0.02
 """Kernels and firmware keep different amounts of the same memory to themselves; other modules differ by far more."""
 
-VOLATILE = ("frequency_hz", "available_memory_bytes", "load_1_minute")
-"""What `describe` tells of the moment; machines are the same whatever it is."""
+VOLATILE = ("frequency_hz", "available_memory_bytes", "load_1_minute", "settings_left_out")
+"""What `describe` tells of the moment, or of what did not act; machines are the same whatever it is."""
 
 _MACHINE_HARDWARE = {
     "processor": "processor",
@@ -52,9 +52,15 @@ _TENSORFLOW_SOFTWARE = {
     "cuda": "CUDA",
     "cudnn": "cuDNN",
     "keras": "Keras",
-    "intra_op_threads": "intra-op threads",
-    "inter_op_threads": "inter-op threads",
 }
+_THREAD_VARIABLES = {"intra_op_threads": "TF_NUM_INTRAOP_THREADS", "inter_op_threads": "TF_NUM_INTEROP_THREADS"}
+_THREADS_DO = {
+    "intra_op_threads": "an operation of TensorFlow is spread over",
+    "inter_op_threads": "operations of TensorFlow run side by side on",
+}
+_MAX_SHOWN = 120
+"""Characters of a variable's value in a sentence."""
+_THREADS = {"intra_op_threads": "intra-op threads", "inter_op_threads": "inter-op threads"}
 
 
 class Support(NamedTuple):
@@ -78,7 +84,11 @@ class Difference(NamedTuple):
 
 
 def describe(checkout: Path | None = None) -> dict[str, Any]:
-    """The machine and its software as plain data for JSON; sizes in bytes, clocks in Hz. `checkout` adds its commit."""
+    """The machine and its software as plain data for JSON; sizes in bytes, clocks in Hz. `checkout` adds its commit.
+
+    What a container is limited to is its machine: memory and a CPU quota, which is None where there is none.
+    """
+    groups = ControlGroups()
     processor = cpuinfo.get_cpu_info()
     flags = set(processor.get("flags", ()))
     return {
@@ -88,28 +98,34 @@ def describe(checkout: Path | None = None) -> dict[str, Any]:
         "hypervisor": "hypervisor" in flags,
         "cores": psutil.cpu_count(logical=False),
         "threads": psutil.cpu_count(),
-        "usable_threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        "usable_threads": usable_threads(),
+        "cpu_quota_cores": groups.cpu_quota_cores(),
         "frequency_hz": _frequency_hz(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "available_memory_bytes": available_memory_bytes(),
+        "memory_bytes": _least(psutil.virtual_memory().total, groups.memory_limit_bytes()),
+        "available_memory_bytes": _least(psutil.virtual_memory().available, groups.memory_left_bytes()),
         "load_1_minute": psutil.getloadavg()[0],
         "gpus": _nvidia_gpus(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": _package_versions(),
         "environment_variables": variables.recorded(),
+        "settings_left_out": settings.left_out(),
         "commit": git.commit(checkout) if checkout else None,
     }
 
 
+def usable_threads() -> int:
+    """The processors that this process may run on, those of its cpuset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+
+
 def available_memory_bytes() -> int:
-    """What this process may still take: what is free, or what its control group has left, as in a container."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit, used = ((_CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return free if limit == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):
-        return free  # no control group of version 2 here
+    """What this process may still take: what is free, or what its control groups have left, as in a container."""
+    return _least(psutil.virtual_memory().available, ControlGroups().memory_left_bytes())
+
+
+def _least(amount: int, limit: int | None) -> int:
+    return amount if limit is None else min(amount, limit)
 
 
 def peak_resident_memory() -> tuple[int, str]:
@@ -122,7 +138,8 @@ def label(environment: Mapping[str, Any], device: str) -> str:
     """One line that names the machine beside a figure."""
     machine = environment["machine"]
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
-    host = f"{machine['processor']}, {machine['usable_threads']} of {machine['threads']} threads, {memory}"
+    quota = f", {_quota(machine)} by quota" if machine.get("cpu_quota_cores") else ""
+    host = f"{machine['processor']}, {machine['usable_threads']} of {machine['threads']} threads{quota}, {memory}"
     names = [gpu["name"] for gpu in environment["tensorflow"]["gpus"] if gpu["device"] == device]
     return f"{names[0]} in {host}" if names else host
 
@@ -189,14 +206,49 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
         )
     if machine["usable_threads"] < machine["threads"]:
         found.append(f"Only {machine['usable_threads']} of {machine['threads']} threads may be used by this process.")
+    if machine.get("cpu_quota_cores"):
+        found.append(f"A CPU quota allows {_quota(machine)}: the system stops this process for part of each period.")
     if machine["available_memory_bytes"] < 4 * 2**30:
         found.append(f"Only {machine['available_memory_bytes'] / 2**30:.1f} GiB of memory are free.")
     if "GNET_DELAY_SECONDS" in machine["environment_variables"]:
         found.append("GNET_DELAY_SECONDS adds a delay to each step: these figures are of no use but to test the suite.")
+    found += _warnings_of_settings(machine, tensorflow)
     pays = precision_support(environment, "cpu")
     if not tensorflow["gpus"] and not pays["mixed_bfloat16"].pays:
         found.append("This processor has no bfloat16 instructions: mixed precision will not pay.")
     return found
+
+
+def _warnings_of_settings(machine: Mapping[str, Any], tensorflow: Mapping[str, Any]) -> list[str]:
+    """What the environment asked for: what does not act, since a case defines it, and what is in every figure."""
+    found = []
+    if left_out := machine.get("settings_left_out"):
+        asked = ", ".join(_left_out(name, value) for name, value in left_out.items())
+        found.append(f"A case defines these itself, so what was asked for is left out: {asked}.")
+    tuning = variables.tuning(machine["environment_variables"])
+    for field, variable in _THREAD_VARIABLES.items():
+        used, usable = tensorflow[field], machine["usable_threads"]
+        if variable in tuning and used and used != usable:
+            found.append(f"{_setting(variable, tuning[variable])}: {_THREADS_DO[field]} {used} of {usable} threads.")
+    if tuning:
+        acting = ", ".join(_setting(name, value) for name, value in tuning.items())
+        found.append(f"These are set from outside and act on the figures: {acting}.")
+    return found
+
+
+def _left_out(name: str, value: str) -> str:
+    what = settings.defined_by_case(name)
+    return f"{_setting(name, value)} ({what})" if what else _setting(name, value)
+
+
+def _setting(name: str, value: str) -> str:
+    joined = " ".join(value.split())
+    shown = joined if len(joined) <= _MAX_SHOWN else f"{joined[:_MAX_SHOWN]}…"
+    return f"{name}={shown}" if name.isupper() else f"{name} {shown}"
+
+
+def _quota(machine: Mapping[str, Any]) -> str:
+    return f"{machine['cpu_quota_cores']:g} of {machine['usable_threads']} processors"
 
 
 def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -213,8 +265,10 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
             "CUDA build",
             f"CUDA {tensorflow['cuda']}, cuDNN {tensorflow['cudnn']}" if tensorflow["built_for_cuda"] else "no",
         ),
-        ("threads", f"intra-op {tensorflow['intra_op_threads']}, inter-op {tensorflow['inter_op_threads']} (0: all)"),
+        ("threads", _threads_line(tensorflow)),
     ]
+    if machine.get("cpu_quota_cores"):
+        lines.insert(2, ("CPU quota", _quota(machine)))
     lines += [
         ("GPU", f"{gpu['name']}, {(gpu['memory_bytes'] or 0) / 2**30:.0f} GiB, driver {gpu['driver']}")
         for gpu in machine["gpus"]
@@ -227,6 +281,12 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     if machine.get("commit"):
         lines.append(("commit", machine["commit"]))
     return lines
+
+
+def _threads_line(tensorflow: Mapping[str, Any]) -> str:
+    numbers = [tensorflow[field] for field in _THREADS]
+    meaning = "" if all(numbers) else " (0: all)"  # as earlier versions recorded it
+    return f"intra-op {numbers[0]}, inter-op {numbers[1]}{meaning}"
 
 
 def differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
@@ -242,10 +302,12 @@ def differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differe
     )
     found = [
         *_fields_that_differ(_MACHINE_HARDWARE, machines, "hardware"),
+        *_values_that_differ("CPU quota", _quota_told(machines[0]), _quota_told(machines[1]), "hardware"),
         *_memory_difference(*machines),
         *_parts_that_differ("GPUs", cards, "none", "hardware"),
         *_tensorflow_gpu_differences(*tensorflows),
         *_fields_that_differ(_TENSORFLOW_SOFTWARE, tensorflows, "software"),
+        *_threads_that_differ(machines, tensorflows),
         *_fields_that_differ(_MACHINE_SOFTWARE, machines, "software"),
         *_parts_that_differ("packages", packages, "not installed", "software"),
         *_parts_that_differ("environment variables", variables, "not set", "software"),
@@ -259,6 +321,31 @@ def _fields_that_differ(
     base, new = pair
     found = [Difference(name, _text(base.get(field)), _text(new.get(field)), kind) for field, name in names.items()]
     return [difference for difference in found if difference.base != difference.new]
+
+
+def _values_that_differ(name: str, base: str, new: str, kind: Kind) -> list[Difference]:
+    return [] if base == new else [Difference(name, base, new, kind)]
+
+
+def _quota_told(machine: Mapping[str, Any]) -> str:
+    """Earlier versions did not look for a quota, so a machine of which none is told has none."""
+    quota = machine.get("cpu_quota_cores")
+    return "none" if quota is None else f"{_text(quota)} processors"
+
+
+def _threads_that_differ(
+    machines: tuple[Mapping[str, Any], Mapping[str, Any]], tensorflows: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> list[Difference]:
+    """All of a machine's threads are "all": how many those are is the machine's, and earlier versions recorded 0."""
+    found = []
+    for field, name in _THREADS.items():
+        told = []
+        for machine, tensorflow in zip(machines, tensorflows, strict=True):
+            number = tensorflow.get(field)
+            usual = number is not None and number in (0, machine.get("usable_threads"))
+            told.append("all" if usual else _text(number))
+        found += _values_that_differ(name, told[0], told[1], "software")
+    return found
 
 
 def _parts_that_differ(
@@ -329,7 +416,9 @@ def _packages_told(machine: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _variables_told(machine: Mapping[str, Any]) -> dict[str, str] | None:
-    return _texts(machine.get("environment_variables"))
+    """Those that can make a difference; earlier versions recorded others as well."""
+    told = _texts(machine.get("environment_variables"))
+    return told and {name: value for name, value in told.items() if name not in variables.MEANINGLESS}
 
 
 def _texts(parts: Any) -> dict[str, str] | None:

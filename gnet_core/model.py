@@ -7,11 +7,14 @@ from typing import Any
 
 import keras
 
+from gnet_core import settings
 from gnet_core.architecture import TABLES, Architecture
 from gnet_core.config import LAYERS, MIN_IMAGE_SIZE, Layers, StepConfig, Widths, require_choice, require_whole
 from gnet_core.fused import FusedKit
 from gnet_core.kit import Tensor
 from gnet_core.layers import LayerKit, SwitchedDropout
+
+settings.require_keras_backend("tensorflow")
 
 
 @keras.saving.register_keras_serializable(package="gnet_core")

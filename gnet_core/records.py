@@ -440,6 +440,7 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
     row.peak_memory_bytes = max(process.info["peak_memory_bytes"] for process in processes)
     row.memory_source = info["memory_source"]
     notes = [row.note] if row.note else []
+    notes += dict.fromkeys(note for process in processes if (note := process.info.get("low_precision_note")))
     if any(process.info[loss] is None for process in processes for loss in ("loss_first", "loss_last")):
         row.finite = False
         notes.append("the loss was not finite")

@@ -148,8 +148,10 @@ def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
     _require_losses(path, info["losses_without_dropout"])
     for index in info["voided_blocks"]:
         _require_number(path, "voided_blocks", index, most=info["timed_blocks"] - 1, whole=True)
-    if not isinstance(info["memory_source"], str):
-        raise GnetError(f"{path}: memory_source is {info['memory_source']!r:.60}; it has to be text")
+    texts = {"memory_source": info["memory_source"], "low_precision_note": info.get("low_precision_note", "")}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise GnetError(f"{path}: {name} is {text!r:.60}; it has to be text")
 
 
 def _require_suite(path: Path, suite: Any) -> None:

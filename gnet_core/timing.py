@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 from gnet_core import frameworks
@@ -259,11 +260,11 @@ def first_line(error: BaseException) -> str:
 
 
 @functools.cache
-def worker_environment() -> dict[str, Any]:
-    """The machine and the TensorFlow that this process measures with."""
+def worker_environment(checkout: Path) -> dict[str, Any]:
+    """The machine and the TensorFlow that this process measures with, and the commit of its checkout."""
     from gnet_core import device
 
-    return device.environment()
+    return device.environment(checkout)
 
 
 def _seconds(action: Any) -> float:

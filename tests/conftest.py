@@ -27,6 +27,7 @@ MACHINE: dict[str, Any] = {
     "cores": 4,
     "threads": 8,
     "usable_threads": 8,
+    "cpu_quota_cores": None,
     "frequency_hz": 3e9,
     "memory_bytes": 16 * 2**30,
     "available_memory_bytes": 12 * 2**30,
@@ -36,6 +37,7 @@ MACHINE: dict[str, Any] = {
     "python": "3.11.0",
     "packages": {"gnet": "0.1.0", "keras": "3.15.1"},
     "environment_variables": {},
+    "settings_left_out": {},
     "commit": "0123456789abcdef",
 }
 

@@ -10,6 +10,7 @@ import pynvml
 import pytest
 
 from gnet_core import conditions
+from gnet_core.cgroups import Throttling
 from gnet_core.conditions import Conditions, Watch, disturbance, processor_seconds
 from gnet_core.config import GnetError
 
@@ -219,6 +220,42 @@ def test_clocks_and_throttling_are_read_from_the_kernels_files(machine, tmp_path
         assert machine.turn(watch).throttled is None
 
 
+class FakeGroups:
+    """Control groups that a quota has stopped so often and so long; None where nothing counts it."""
+
+    so_far: Throttling | None = Throttling(7, 0.5)
+
+    def throttling(self) -> Throttling | None:
+        return self.so_far
+
+
+@pytest.fixture
+def groups(monkeypatch):
+    groups = FakeGroups()
+    monkeypatch.setattr(conditions, "ControlGroups", lambda: groups)
+    monkeypatch.setattr(conditions, "usable_threads", lambda: 2)
+    return groups
+
+
+def test_what_a_cpu_quota_stops_is_counted_by_the_turn(machine, groups):
+    with Watch("cpu") as watch:
+        begun = watch.begin(WORKER)
+        machine.now += 2.0
+        groups.so_far = Throttling(27, 3.5)
+        seen = watch.end(begun)
+        assert (seen.quota_throttled_periods, seen.quota_throttled_seconds) == (20, 3.0)
+        assert disturbance(seen) == "the CPU quota stopped it for 75% of the processors' time"
+        assert disturbance(machine.turn(watch)) == ""
+
+
+def test_a_quota_that_nothing_counts_is_not_known(machine, groups):
+    groups.so_far = None
+    with Watch("cpu") as watch:
+        seen = machine.turn(watch)
+    assert (seen.quota_throttled_periods, seen.quota_throttled_seconds) == (None, None)
+    assert disturbance(seen) == ""
+
+
 @pytest.mark.parametrize("device", ["gpu", "gpu:-1", "gpu:x", "auto", ""])
 def test_what_is_no_device_is_refused(device):
     with pytest.raises(GnetError, match=f"device: '{device}' is no device; use cpu or gpu:N"):
@@ -355,6 +392,10 @@ def test_a_calm_turn_is_not_disturbed():
         ({"other_cpu_share": 0.12}, "other processes took 12% of the processors' time"),
         ({"steal_share": 0.08}, "the hypervisor took 8% of the processors' time"),
         ({"throttled": True}, "the processor was throttled"),
+        (
+            {"quota_throttled_periods": 1, "quota_throttled_seconds": 9.0, "usable_processors": 1},
+            "the CPU quota stopped it for 100% of the processors' time",
+        ),
         ({"frequency_hz": 2.1e9}, "the processors' clock was 30% below the run's median"),
         ({"gpu_throttle_reasons": "power cap"}, "the GPU was throttled: power cap"),
         ({"gpu_sm_clock_hz": 1e9}, "the GPU's clock was 50% below the run's median"),

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from gnet_core import device
+from gnet_core import device, machine
 from gnet_core.config import GnetError, StepConfig
 
 
@@ -63,3 +63,30 @@ def test_the_environment_tells_machine_and_tensorflow(tmp_path):
     said = device.environment(tmp_path)
     assert said["tensorflow"]["version"] == tf.__version__
     assert said["machine"]["memory_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads"),
+    [
+        ("1", 1),
+        ("3", 3),
+        (" +3\t", 3),
+        ("003", 3),
+        *((asked, 2) for asked in ("", "0", "abc", "2x", "1.5", "0x1", "1_0", "--1", "99999999999", "-99999999999")),
+        ("9" * 5000, 2),
+    ],
+)
+def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, threads):
+    monkeypatch.setattr(machine, "usable_threads", lambda: 2)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", asked)
+    said = device.describe()
+    assert (said["intra_op_threads"], said["inter_op_threads"]) == (threads, threads)
+
+
+def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "-1")
+    assert device.describe()["inter_op_threads"] == machine.usable_threads()
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
+    with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
+        device.describe()

@@ -22,18 +22,6 @@ def test_the_machine_describes_itself_with_sizes_that_make_sense(tmp_path):
     assert said["commit"] is None
 
 
-def test_only_variables_that_matter_to_tensorflow_or_the_suite_are_told(monkeypatch):
-    monkeypatch.setenv("GNET_DELAY_SECONDS", "0.01")
-    monkeypatch.setenv("TF_XLA_FLAGS", "--x")
-    monkeypatch.setenv("TF_CLI_CONFIG_FILE", "/secret")
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    variables = machine.describe()["environment_variables"]
-    assert variables["TF_XLA_FLAGS"] == "--x"
-    assert variables["OMP_NUM_THREADS"] == "2"
-    assert variables["GNET_DELAY_SECONDS"] == "0.01"
-    assert "TF_CLI_CONFIG_FILE" not in variables
-
-
 def test_a_delay_that_tests_the_suite_is_a_warning(environment):
     environment["machine"]["environment_variables"] = {"GNET_DELAY_SECONDS": "0.01"}
     assert machine.warnings(environment) == [
@@ -112,15 +100,49 @@ def test_a_busy_virtual_or_restricted_machine_is_a_warning(environment):
     assert len(machine.warnings(environment)) == 5
 
 
-def test_a_containers_limit_is_what_may_still_be_taken(monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
-    free = machine.available_memory_bytes()
-    assert free > 0
-    (tmp_path / "memory.max").write_text("3000000\n")
-    (tmp_path / "memory.current").write_text("1000000\n")
-    assert machine.available_memory_bytes() == 2_000_000
-    (tmp_path / "memory.max").write_text("max\n")
+class Contained:
+    """The control groups of a container."""
+
+    def memory_limit_bytes(self):
+        return 3_000_000
+
+    def memory_left_bytes(self):
+        return 2_000_000
+
+    def cpu_quota_cores(self):
+        return 0.5
+
+
+def test_what_a_container_may_take_is_its_machine(monkeypatch):
+    monkeypatch.setattr(machine, "ControlGroups", Contained)
+    said = machine.describe()
+    assert said["memory_bytes"] == 3_000_000
+    assert said["available_memory_bytes"] == machine.available_memory_bytes() == 2_000_000
+    assert said["cpu_quota_cores"] == 0.5
+
+
+def test_a_limit_above_what_there_is_limits_nothing(monkeypatch):
+    monkeypatch.setattr(Contained, "memory_limit_bytes", lambda _: 2**60)
+    monkeypatch.setattr(Contained, "memory_left_bytes", lambda _: None)
+    monkeypatch.setattr(machine, "ControlGroups", Contained)
+    assert 2**20 < machine.describe()["memory_bytes"] < 2**60
     assert machine.available_memory_bytes() > 2_000_000
+
+
+def test_a_cpu_quota_is_told_wherever_the_machine_is(environment):
+    environment["machine"]["cpu_quota_cores"] = 0.5
+    assert machine.label(environment, "cpu") == "Test Processor, 8 of 8 threads, 0.5 of 8 processors by quota, 16 GiB"
+    assert ("CPU quota", "0.5 of 8 processors") in machine.as_lines(environment)
+    assert machine.warnings(environment) == [
+        "A CPU quota allows 0.5 of 8 processors: the system stops this process for part of each period."
+    ]
+
+
+@pytest.mark.parametrize("quota", ["half", [0.5]])
+def test_a_strangers_quota_that_is_no_number_is_an_error_and_no_figure(environment, quota):
+    environment["machine"]["cpu_quota_cores"] = quota
+    with pytest.raises((TypeError, ValueError)):
+        machine.label(environment, "cpu")
 
 
 def test_a_gpu_that_does_not_tell_its_memory_is_told_all_the_same(monkeypatch):
@@ -162,7 +184,8 @@ def test_an_environment_does_not_differ_from_itself_at_another_moment(environmen
 
 
 def test_all_that_is_described_of_the_machine_is_compared_or_volatile(environment):
-    environment["machine"] |= {"gpus": [{"name": "A GPU"}], "environment_variables": {"TF_XLA_FLAGS": "--x"}}
+    environment["machine"] |= {"gpus": [{"name": "A GPU"}], "environment_variables": {"OMP_NUM_THREADS": "2"}}
+    environment["machine"] |= {"cpu_quota_cores": 0.5}
     assert environment["machine"].keys() == machine.describe().keys()
     for field in environment["machine"].keys() - set(machine.VOLATILE):
         other = copy.deepcopy(environment)
@@ -199,6 +222,74 @@ def test_hardware_comes_first_and_is_what_makes_another_machine(environment):
         ("TF_XLA_FLAGS: not set → --x", "software"),
     ]
     assert hardware_between(environment, new) == [said for said, kind in found_between(environment, new)[:5]]
+
+
+def test_another_cpu_quota_is_another_machine(environment):
+    new = copy.deepcopy(environment)
+    new["machine"]["cpu_quota_cores"] = 0.5
+    assert found_between(environment, new) == [("CPU quota: none → 0.5 processors", "hardware")]
+
+
+def test_a_run_of_before_quotas_were_looked_for_is_like_one_without(environment):
+    new = copy.deepcopy(environment)
+    new["machine"] |= {"cpu_quota_cores": None, "settings_left_out": {}}
+    del environment["machine"]["cpu_quota_cores"]
+    del environment["machine"]["settings_left_out"]
+    assert machine.differences(environment, new) == []
+    assert machine.label(environment, "cpu") == machine.label(new, "cpu")
+    assert machine.warnings(environment) == []
+
+
+def test_all_threads_are_alike_however_they_were_recorded(environment):
+    new = copy.deepcopy(environment)
+    new["tensorflow"] |= {"intra_op_threads": 8, "inter_op_threads": 8}
+    assert machine.differences(environment, new) == []
+    assert ("threads", "intra-op 8, inter-op 8") in machine.as_lines(new)
+    new["tensorflow"]["intra_op_threads"] = 1
+    assert found_between(environment, new) == [("intra-op threads: all → 1", "software")]
+
+
+def test_what_only_says_how_much_is_printed_is_no_difference(environment):
+    environment["machine"]["environment_variables"] = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONHASHSEED": "17"}
+    new = copy.deepcopy(environment)
+    new["machine"]["environment_variables"] = {"PYTHONHASHSEED": "4"}
+    assert machine.differences(environment, new) == []
+
+
+def test_what_was_asked_for_and_left_out_is_told_and_is_no_difference(environment):
+    new = copy.deepcopy(environment)
+    new["machine"]["settings_left_out"] = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "keras.json": '{"floatx": "float64"}'}
+    assert machine.differences(environment, new) == []
+    assert machine.warnings(new) == [
+        "A case defines these itself, so what was asked for is left out: "
+        'TF_XLA_FLAGS=--tf_xla_auto_jit=2 (execution), keras.json {"floatx": "float64"} (framework).'
+    ]
+
+
+def test_what_acts_on_the_figures_from_outside_is_told(environment):
+    environment["machine"]["environment_variables"] = {
+        "CUDA_VISIBLE_DEVICES": "0",
+        "LD_LIBRARY_PATH": "/opt/lib",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "XLA_FLAGS": "--xla_a=" + 200 * "b",
+    }
+    shown = "--xla_a=" + 112 * "b" + "…"
+    assert machine.warnings(environment) == [
+        f"These are set from outside and act on the figures: TF_ENABLE_ONEDNN_OPTS=0, XLA_FLAGS={shown}."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "field", "told"),
+    [
+        ("TF_NUM_INTRAOP_THREADS", "intra_op_threads", "an operation of TensorFlow is spread over 1 of 8 threads."),
+        ("TF_NUM_INTEROP_THREADS", "inter_op_threads", "operations of TensorFlow run side by side on 1 of 8 threads."),
+    ],
+)
+def test_fewer_threads_of_tensorflow_than_there_are_is_a_warning(environment, variable, field, told):
+    environment["machine"]["environment_variables"] = {variable: "1"}
+    environment["tensorflow"][field] = 1
+    assert machine.warnings(environment)[0] == f"{variable}=1: {told}"
 
 
 def test_another_gpu_driver_or_number_of_gpus_is_another_machine(environment):
