@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
-import signal
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gnet_core import interrupts, streams
 from gnet_core.cli_bench import bench
 from gnet_core.cli_compare import compare
+from gnet_core.cli_report import print_profile, report
 from gnet_core.command_line import (
     BAD_USAGE,
     FINE,
     INTERRUPTED,
+    UNEXPECTED,
     Whole,
     as_json_option,
     checkout_or_none,
@@ -35,37 +41,79 @@ from gnet_core.config import GnetError, StepConfig
 
 
 def main() -> None:
-    """Run the command line and exit: 0 fine, 1 a gate failed, 2 bad usage or input, 3 cases failed, 130 interrupted."""
-    # A build server stops a job with SIGTERM: what was finished is then kept and reported as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Run the command line and exit with what the help of `gnet` lists."""
     try:
-        status = commands.main(standalone_mode=False)
+        streams.install()
+        interrupts.install()
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        status = _status_of(lambda: commands.main(standalone_mode=False))
+        if lost := streams.flush():
+            complain(f"output: {lost.strerror}, so not all of it was printed")
+            status = BAD_USAGE
+    except KeyboardInterrupt:  # while all of the above was at its end
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def _status_of(command: Callable[[], Any]) -> int:
+    """What the command returns, or what stands for how it ended, which is told in one line."""
+    try:
+        return command() or FINE
     except click.ClickException as error:
         complain(error.format_message())
-        status = BAD_USAGE
     except GnetError as error:
         complain(str(error))
-        status = BAD_USAGE
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")
-        status = INTERRUPTED
+        return INTERRUPTED
     except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "keras"):
-            raise
+        if (error.name or "gnet_core").startswith("gnet_core"):
+            return _unexpected(error)
         complain(f"{error.name}: it is not installed here; pip install -e '.[cpu]' (or '.[gpu]') in the checkout")
-        status = BAD_USAGE
-    except BrokenPipeError:
-        # The reader of a pipe left; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = FINE
-    except OSError as error:  # a full disk, or a directory that is taken away while it is written
+    except OSError as error:
+        if error.filename is None and error.errno not in _OF_THE_DISK:
+            return _unexpected(error)
         complain(f"{error.filename or 'output'}: {error.strerror or error}")
-        status = BAD_USAGE
-    sys.exit(status or FINE)
+    except MemoryError:
+        complain("out of memory; end other programs, or ask for smaller batches or images")
+        return UNEXPECTED
+    except BaseException as error:  # also what a library raises in order to exit
+        return _unexpected(error)
+    return BAD_USAGE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""Errors of writing a file, which do not name it."""
+
+TRACEBACK_VARIABLE = "GNET_TRACEBACK"
+"""In the environment it makes the traceback of an unexpected error go to stderr."""
+
+
+def _unexpected(error: BaseException) -> int:
+    """Say in one line that there is a fault in gnet, and where its traceback is."""
+    told = "".join(traceback.format_exception(error))
+    line = f"unexpected {type(error).__name__}: {error!s:.300}; please report it"
+    if not os.environ.get(TRACEBACK_VARIABLE):
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", prefix="gnet-traceback-", suffix=".txt", encoding="utf-8", errors="backslashreplace", delete=False
+            ) as file:
+                file.write(told)
+            complain(f"{line} with {file.name}")
+            return UNEXPECTED
+        except OSError:  # there is no room for it but on the terminal
+            pass
+    complain(line)
+    print(told, end="", file=sys.stderr)
+    return UNEXPECTED
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 fine; 1 a gate of --fail-on failed; 2 bad usage or input, or no room to write; "
+    "3 cases failed or cannot be read; 70 an unexpected error, which is a fault in gnet (GNET_TRACEBACK=1 prints all "
+    "of it); 130 interrupted.",
+)
 @click.version_option(package_name="gnet")
 def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
@@ -73,6 +121,7 @@ def commands() -> None:
 
 commands.add_command(bench)
 commands.add_command(compare)
+commands.add_command(report)
 
 
 @commands.command()
@@ -91,35 +140,15 @@ def info(as_json: bool) -> int:
         precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
         print_json(environment | {"precisions": precisions, "warnings": warnings})
         return FINE
-    click.echo(tabulate(machine.as_lines(environment), tablefmt="plain", disable_numparse=True))
+    print(tabulate(machine.as_lines(environment), tablefmt="plain", disable_numparse=True))
     rows = [
         (name, precision, "yes" if said.supported else "no", "yes" if said.pays else "no", said.reason)
         for name, precisions in support.items()
         for precision, said in precisions.items()
     ]
-    click.echo("\n" + tabulate(rows, headers=("device", "precision", "runs", "should pay", "because")))
+    print("\n" + tabulate(rows, headers=("device", "precision", "runs", "should pay", "because")))
     for warning in warnings:
-        click.echo(f"\nNote: {warning}")
-    return FINE
-
-
-@commands.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@as_json_option
-def report(run_dir: Path, as_json: bool) -> int:
-    """Build the report of RUN_DIR anew from its raw files."""
-    from gnet_core import records
-    from gnet_core import report as reporting
-
-    if records.is_profile(run_dir):
-        return _report_profile(run_dir, as_json=as_json)
-    run = records.load_run(run_dir)
-    reporting.write(run)
-    if as_json:
-        print_json(reporting.to_json(run))
-    else:
-        click.echo(reporting.to_terminal(run))
-        click.echo(f"\nReport: {run_dir / reporting.HTML_FILE}")
+        print(f"\nNote: {warning}")
     return FINE
 
 
@@ -187,11 +216,7 @@ def profile(
 def _report_profile(directory: Path, *, as_json: bool) -> int:
     from gnet_core import profile_report
 
-    document = profile_report.write(directory)
-    if as_json:
-        print_json({"directory": str(directory), **document})
-    else:
-        click.echo(profile_report.to_terminal(document, directory))
+    print_profile(profile_report.write(directory), directory, as_json=as_json)
     return FINE
 
 

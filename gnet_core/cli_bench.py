@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gnet_core.cli_report import tell_run, write_documents
 from gnet_core.command_line import (
     BATCH_SIZE_LIST,
-    CASES_FAILED,
     EXECUTION_LIST,
-    FINE,
     INTERRUPTED,
     PRECISION_LIST,
     Whole,
@@ -28,10 +27,10 @@ from gnet_core.command_line import (
     complain,
     default_directory,
     device_option,
+    fail_on_option,
     layers_option,
     now,
     out_option,
-    print_json,
     require_device_form,
     seed_option,
 )
@@ -71,13 +70,23 @@ MEMORY_SHARE = 0.7
 @click.option("--against", metavar="REV", help="Compare the working tree with this git revision.")
 @out_option("<date-time>-<device>")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the interrupted run in this directory.")
+@fail_on_option("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
 @as_json_option
 @click.pass_context
-def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, as_json: bool, **asked: Any) -> int:
+def bench(
+    context: click.Context,
+    /,
+    *,
+    out: Path | None,
+    resume: Path | None,
+    fail_on: tuple[str, ...],
+    as_json: bool,
+    **asked: Any,
+) -> int:
     """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks;
     none named: what the preset has) and write a run directory.
     """
-    from gnet_core import claims, resuming
+    from gnet_core import claims, gates, resuming
     from gnet_core.files import require_empty
 
     if resume is not None and out is not None:
@@ -92,13 +101,14 @@ def bench(context: click.Context, /, *, out: Path | None, resume: Path | None, a
             _refuse_what_differs(context, asked, options, resume)
             resuming.require_sources_named(options, asked, resume)
             asked = {**options, "memory": previous["memory_bytes"]}
+        gates.require_sources(fail_on, compared=bool(asked["against"]) or len(asked["python"]) > 1)
         plan = _Plan(asked, stack)
         directory = resume or out or default_directory("", plan.device)
         _require_utf8("out", directory.resolve())
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
         runner, settings = plan.runner(directory, previous)
-        return _run_and_report(runner, settings, plan.profiled, as_json=as_json)
+        return _run_and_report(runner, settings, plan.profiled, fail_on, as_json=as_json)
 
 
 def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
@@ -296,25 +306,23 @@ def _refuse_what_differs(
             raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; leave it out")
 
 
-def _run_and_report(runner: Runner, settings: RunSettings, profiled: StepConfig | None, *, as_json: bool) -> int:
-    from gnet_core import records, report
+def _run_and_report(
+    runner: Runner, settings: RunSettings, profiled: StepConfig | None, fail_on: tuple[str, ...], *, as_json: bool
+) -> int:
+    from gnet_core import gates, records
     from gnet_core.cohort import expected_seconds
 
-    click.echo(_what_can_be_told(settings), err=True)
+    print(_what_can_be_told(settings), file=sys.stderr)
     expected = sum(expected_seconds(job.case.config, settings.plan) for job in runner.open_jobs())
     with _progress_bar(expected) as progress:
         complete = runner.run(progress, profiled)
     result = records.load_run(settings.directory)
-    report.write(result)
-    if as_json:
-        print_json(report.to_json(result))
-    else:
-        click.echo(report.to_terminal(result))
-        click.echo(f"\nReport: {settings.directory / report.HTML_FILE}")
+    failed = gates.failed_in(result, fail_on if complete else ())
+    status = tell_run(result, failed, write_documents(result), as_json=as_json)
     if not complete:
         complain(f"interrupted; what was finished is in {settings.directory}, and --resume goes on with it")
         return INTERRUPTED
-    return CASES_FAILED if report.failures(result) else FINE
+    return status
 
 
 def _what_can_be_told(settings: RunSettings) -> str:

@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from gnet_core.command_line import FINE, GATE_FAILED, Choices, as_json_option, default_directory, print_json
+from gnet_core.cli_report import tell_gates
+from gnet_core.command_line import (
+    FINE,
+    GATE_FAILED,
+    as_json_option,
+    complain,
+    default_directory,
+    fail_on_option,
+    print_json,
+)
 from gnet_core.config import GnetError
 
 if TYPE_CHECKING:
     from gnet_core.records import Run
 
-GATES = Choices("fail_on", ("slower", "missing", "unresolved"))
+LEAST_USUAL_MARGIN = 0.005
+"""No run here has resolved as little, so what is below it was probably meant as a fraction and not as percent."""
 
 
 @click.command()
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
-@click.option("--fail-on", type=GATES, metavar="slower,missing,unresolved", help="Exit with 1 where one applies.")
+@fail_on_option("Exit with 1 where one fails.")
 @click.option("--across-machines", is_flag=True, help="Compare also what was measured on other hardware.")
 @click.option(
     "--like-base",
@@ -36,7 +46,7 @@ def compare(
     base: Path,
     new: Path,
     margin: str,
-    fail_on: tuple[str, ...] | None,
+    fail_on: tuple[str, ...],
     across_machines: bool,
     like_base: tuple[Path, ...],
     out: Path | None,
@@ -51,43 +61,49 @@ def compare(
     if profiles:
         return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core import compare_report, verdicts
+    from gnet_core.claims import claimed_empty
 
     fraction = verdicts.require_margin(margin)
+    if fraction < LEAST_USUAL_MARGIN:
+        complain(
+            f"margin: {margin} is taken as {margin} %; is it meant as a fraction? then write {100 * float(margin):g}"
+        )
     compared = compare_report.compare(
         _load(base),
         _load(new),
         fraction,
         across_machines=across_machines,
         like_base=[_load(directory) for directory in like_base],
+        require_common="missing" not in fail_on,
     )
-    failed = compare_report.failed_gates(compared, fail_on or ())
+    failed = compare_report.failed_gates(compared, fail_on)
     if out is not None:
-        compare_report.write(compared, failed, out)
+        with claimed_empty(out):
+            compare_report.write(compared, failed, out)
     if as_json:
         print_json(compare_report.to_json(compared, failed))
     else:
-        click.echo(compare_report.to_terminal(compared))
-        for gate, cases in failed.items():
-            click.echo(f"\nGate failed: {gate}: {', '.join(cases)}")
+        print(compare_report.to_terminal(compared))
+        tell_gates(failed)
         if out is not None:
-            click.echo(f"\nReport: {out / compare_report.HTML_FILE}")
+            print(f"\nReport: {out / compare_report.HTML_FILE}")
     return GATE_FAILED if failed else FINE
 
 
 def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool) -> int:
     from gnet_core import profile_comparison, profile_comparison_report
-    from gnet_core.files import make_empty_directory
+    from gnet_core.claims import claimed_empty
 
     _refuse_what_asks_for_verdicts()
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))
     out = out or default_directory("compare", "profiles")
-    make_empty_directory(out)
-    profile_comparison_report.write(compared, out)
+    with claimed_empty(out):
+        profile_comparison_report.write(compared, out)
     if as_json:
         print_json({"directory": str(out), **profile_comparison_report.to_json(compared)})
     else:
-        click.echo(profile_comparison_report.to_terminal(compared))
-        click.echo(f"\nReport: {out / 'report.html'} and report.md")
+        print(profile_comparison_report.to_terminal(compared))
+        print(f"\nReport: {out / 'report.html'} and report.md")
     return FINE
 
 

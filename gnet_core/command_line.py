@@ -13,7 +13,11 @@ import click
 
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 
-FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
+"""What a command ends with. 70 is what sysexits.h calls an internal software error."""
+
+GATES = ("slower", "missing", "unresolved", "failed", "not-finite", "other-work")
+"""What --fail-on takes; gnet_core.gates says what each of them is."""
 
 
 class Choices(click.ParamType[tuple[str, ...]]):
@@ -26,7 +30,7 @@ class Choices(click.ParamType[tuple[str, ...]]):
         self._choices = choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002
-        values = tuple(str(value).split(","))
+        values = value if isinstance(value, tuple) else tuple(str(value).split(","))
         for each in values:
             require_choice(self._field, each, self._choices)
         return values
@@ -87,6 +91,10 @@ def out_option(default: str) -> Callable[..., Any]:
     return click.option("--out", type=click.Path(path_type=Path), help=f"Directory to write; else reports/{default}.")
 
 
+def fail_on_option(told: str) -> Callable[..., Any]:
+    return click.option("--fail-on", type=Choices("fail_on", GATES), metavar="GATE[,GATE]...", default=(), help=told)
+
+
 def complain(message: str) -> None:
     """Say what is wrong in one line on stderr; what a file brought in tells the terminal nothing."""
     harmless = "".join(each if each.isprintable() else " " for each in message)
@@ -95,7 +103,7 @@ def complain(message: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, indent=1, allow_nan=False))
+    print(json.dumps(document, indent=1, allow_nan=False))
 
 
 def require_device_form(asked: str) -> None:

@@ -6,6 +6,7 @@ Pure but for `write`.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gnet_core import html, machine
+from gnet_core import csv_text, documents, html, machine
 from gnet_core.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.comparisons import Between, between, machine_spread
 from gnet_core.config import GnetError
 from gnet_core.drawing import Picture
 from gnet_core.facts import HOW_TO_READ_RATIOS, machine_line, reservations
-from gnet_core.files import make_empty_directory, write_whole
 from gnet_core.forest import distinct, forest
+from gnet_core.gates import failed_between
 from gnet_core.records import Run
 from gnet_core.tables import Column, Grid, grid, in_style, inert, number, percent, plain, ratio, ratio_interval
 from gnet_core.verdicts import Comparison
@@ -111,11 +112,20 @@ class Told:
     parts: list[Part]
 
 
-def compare(base: Run, new: Run, margin: float, *, across_machines: bool, like_base: Sequence[Run] = ()) -> Compared:
+def compare(
+    base: Run,
+    new: Run,
+    margin: float,
+    *,
+    across_machines: bool,
+    like_base: Sequence[Run] = (),
+    require_common: bool = True,
+) -> Compared:
     """Compare a run with an earlier one, or with several alike (see comparisons.between); `margin` is a fraction.
 
-    Raises GnetError where they have no measured case in common, for unequal hardware unless that is asked for, and
-    where a run of `like_base` is the base itself or was not measured with what the base was.
+    Raises GnetError where they have no measured case in common, unless that is to be told like the rest, for unequal
+    hardware unless that is asked for, and where a run of `like_base` is the base itself or was not measured with what
+    the base was.
     """
     _require_alike(base, like_base)
     differences = _differences(base, new)
@@ -126,7 +136,7 @@ def compare(base: Run, new: Run, margin: float, *, across_machines: bool, like_b
             f"{'; '.join(map(plain, hardware))} (--across-machines compares them all the same)"
         )
     found = between(base, new, margin, like_base)
-    if not found.family.comparisons:
+    if require_common and not found.family.comparisons:
         raise GnetError(f"{new.directory}: it has figures for no case that {base.directory} has figures for too")
     return Compared(
         base=base,
@@ -140,45 +150,30 @@ def compare(base: Run, new: Run, margin: float, *, across_machines: bool, like_b
 
 
 def _require_alike(base: Run, like_base: Sequence[Run]) -> None:
-    created = {base.document["created"]: base.directory}
+    known = {base.identity: base.directory}
     for run in like_base:
-        if same := created.get(run.document["created"]):
+        if same := known.get(run.identity):
             raise GnetError(f"like_base: {run.directory} is the same run as {same}; name another of the same code")
-        created[run.document["created"]] = run.directory
+        known[run.identity] = run.directory
         if differences := _differences(base, run):
             told = "; ".join(plain(difference) for difference in differences)
             raise GnetError(f"like_base: {run.directory} was not measured with what {base.directory} was: {told}")
 
 
 def failed_gates(compared: Compared, gates: Sequence[str]) -> dict[str, list[str]]:
-    """The cases that each of the gates slower, missing and unresolved fails on; one that holds is left out."""
-    by_verdict = {
-        verdict: [each.variant for each in compared.comparisons if each.verdict == verdict]
-        for verdict in ("SLOWER", "UNRESOLVED")
-    }
-    cases = {
-        "slower": by_verdict["SLOWER"],
-        "missing": compared.between.only_base,
-        "unresolved": by_verdict["UNRESOLVED"],
-    }
-    return {gate: cases[gate] for gate in gates if cases[gate]}
+    """The cases that each gate fails on; one that holds is left out."""
+    return failed_between(compared.base, compared.new, compared.between, gates)
 
 
-def write(compared: Compared, failed: dict[str, list[str]], out: Path) -> None:
-    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a new or empty directory.
+def write(compared: Compared, failed: dict[str, list[str]], directory: Path) -> None:
+    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory that exists.
 
-    Raises GnetError for a directory with files in it or that cannot be written.
+    Raises OSError.
     """
-    make_empty_directory(out)
-    (out / "plots").mkdir()
     picture = picture_of(compared)
-    write_whole(out / "plots" / f"{picture.name}.svg", picture.svg)
-    write_whole(out / "comparison.csv", to_csv(compared))
-    write_whole(out / "compare.md", to_markdown(compared, failed))
-    write_whole(
-        out / HTML_FILE,
-        html.render("compare.html.jinja", told=_told(compared, failed), picture=picture, terms=HOW_TO_READ_RATIOS),
-    )
+    page = html.render("compare.html.jinja", told=_told(compared, failed), picture=picture, terms=HOW_TO_READ_RATIOS)
+    texts = {"comparison.csv": to_csv(compared), "compare.md": to_markdown(compared, failed), HTML_FILE: page}
+    documents.write(directory, texts, [picture])
 
 
 def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
@@ -190,6 +185,7 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "margin": compared.margin,
         "across_machines": compared.across_machines,
         "same_samples": same_samples(compared),
+        "backwards": backwards(compared),
         "comparisons": compared.between.family.to_dict()["comparisons"],
         "only_base": compared.between.only_base,
         "only_new": compared.between.only_new,
@@ -213,8 +209,7 @@ def to_csv(compared: Compared) -> str:
         }
         for each in compared.comparisons
     ]
-    frame = pd.DataFrame(rows, columns=list(_CSV_COLUMNS), dtype=object)
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return csv_text.to_csv(pd.DataFrame(rows, columns=list(_CSV_COLUMNS), dtype=object))
 
 
 def to_terminal(compared: Compared) -> str:
@@ -231,7 +226,10 @@ def to_markdown(compared: Compared, failed: dict[str, list[str]]) -> str:
     told, picture = _told(compared, failed), picture_of(compared)
     parts = ["# Two runs compared", *(f"**{inert(warning)}**" for warning in told.warnings), inert(told.finding)]
     parts += [in_style(told.runs, "pipe"), *([told.alike] if told.alike else []), "## Verdicts"]
-    parts += [f"![{inert(picture.description)}](plots/{picture.name}.svg)", in_style(told.verdicts, "pipe")]
+    parts += [
+        f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})",
+        in_style(told.verdicts, "pipe"),
+    ]
     parts += [_bullets(told.reasons)] if told.reasons else []
     parts += ["## How far to trust them", *map(inert, told.reading)]
     for part in told.parts:
@@ -252,7 +250,16 @@ def same_samples(compared: Compared) -> bool:
         [[process.log_seconds for process in run.processes[each.variant]] for each in compared.comparisons]
         for run in (compared.base, compared.new)
     ]
-    return compared.base.document["created"] == compared.new.document["created"] and sides[0] == sides[1]
+    return compared.base.identity == compared.new.identity and sides[0] == sides[1]
+
+
+def backwards(compared: Compared) -> bool:
+    """Whether NEW was measured before BASE; not where one of them does not tell its time."""
+    try:
+        times = [datetime.datetime.fromisoformat(run.document["created"]) for run in compared.runs.values()]
+        return times[1] < times[0]
+    except (TypeError, ValueError):  # no time, or one without its zone
+        return False
 
 
 def _told(compared: Compared, failed: dict[str, list[str]]) -> Told:
@@ -293,6 +300,12 @@ def _warnings(compared: Compared) -> list[str]:
     said = []
     if compared.across_machines:
         said.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
+    if backwards(compared):
+        base, new = (plain(run.document["created"]) for run in compared.runs.values())
+        said.append(
+            f"BACKWARDS IN TIME: NEW was started {new}, before BASE, {base}; what is SLOWER here has "
+            "become faster since."
+        )
     if same_samples(compared):
         said.append("BASE and NEW hold the same samples: this compares a run with itself and says nothing of another.")
     return said

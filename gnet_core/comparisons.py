@@ -72,18 +72,18 @@ def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequ
 
 def base_row(run: Run, suite: Mapping[str, Any], row: Row) -> Row | None:
     """The row that a suite of run.json compares this one with, which may be itself; None where there is none."""
+    wanted = wanted_base(run, suite, row)
+    return run.row_of_config.get(wanted) if wanted else None
+
+
+def wanted_base(run: Run, suite: Mapping[str, Any], row: Row) -> tuple[StepConfig, str] | None:
+    """Configuration and source of the row that a suite of run.json would compare this one with, if it were there."""
     config = run.configs[row.case]
     if suite["varies"] == "source":
-        wanted: StepConfig | None = config
-        source = suite["base"]
         belongs = (suite["name"] == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
-        if not belongs and row.source != source:
-            return None
-    else:
-        wanted, source = base_config(suite, config), row.source
-        if suite["name"] not in row.suite.split("+"):
-            return None
-    return run.row_of_config.get((wanted, source)) if wanted else None
+        return (config, suite["base"]) if belongs or row.source == suite["base"] else None
+    wanted = base_config(suite, config)
+    return (wanted, row.source) if wanted and suite["name"] in row.suite.split("+") else None
 
 
 def machine_spread(run: Run) -> dict[Mode, float]:
@@ -145,7 +145,7 @@ def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
         base_processes=base_run.processes.get(base.case, ()),
         variant_processes=variant_run.processes.get(variant.case, ()),
         scale=variant.batch_size / base.batch_size,
-        invalid=_why_not(base) or _why_not(variant) or _other_work(base_run, base, variant_run, variant),
+        invalid=_why_not(base) or _why_not(variant) or other_work(base_run, base, variant_run, variant),
     )
 
 
@@ -165,10 +165,12 @@ def _pair_by_run(pair: Pair, bases: Sequence[Run]) -> Pair:
     )
 
 
-def _other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
+def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
     """Whether one configuration from two sources or runs led to other losses, as a sentence; empty where it did not."""
     config = variant_run.configs[variant.case]
     if base is variant or base_run.configs[base.case] != config or config.part != "train":
+        return ""
+    if base.case not in base_run.trajectories or variant.case not in variant_run.trajectories:
         return ""
     judged = judge_trajectories(
         variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision

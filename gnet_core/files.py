@@ -10,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gnet_core.config import GnetError
 
@@ -32,20 +33,29 @@ LOCK_FILE = ".lock"
 """Of whoever writes into a directory (see gnet_core.claims)."""
 
 
-def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
-    """The content of a regular file, which a link may lead to. Raises OSError, also for any other kind of file (a pipe
-    would wait for ever, a device never ends) and for one of more than `limit` bytes.
+def open_regular(path: Path, limit: int = MAX_TEXT_BYTES) -> BinaryIO:
+    """Open a regular file, which a link may lead to, for reading. Raises OSError, also for any other kind of file (a
+    pipe would wait for ever, a device never ends) and for one of more than `limit` bytes.
     """
     # Without O_NONBLOCK opening a pipe waits for its writer, so its kind could not be asked for.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
             raise OSError(number, "is no regular file", str(path))
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"has {status.st_size} bytes, more than the {limit} that are read", str(path))
-        return file.read(status.st_size or limit)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
+    """The content of a file that `open_regular` opens. Raises OSError as it does."""
+    with open_regular(path, limit) as file:
+        return file.read(os.fstat(file.fileno()).st_size or limit)
 
 
 def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gnet_core import machine, records, shapes
+from gnet_core import machine, records, run_files, shapes
 from gnet_core.config import GnetError
 from gnet_core.profile_document import PartTime, Profile, read
 from gnet_core.tables import plain
@@ -82,12 +82,12 @@ def load(directory: Path) -> tuple[Profile, Path]:
     if records.is_profile(directory):
         found = [directory / records.PROFILE_FILE]
     else:
-        found = sorted(directory.glob(f"traces/*/{records.PROFILE_FILE}"))
+        found = run_files.trace_files(directory, records.PROFILE_FILE)
     if len(found) != 1:
         told = "holds no profile" if not found else f"holds {len(found)} profiles"
         raise GnetError(f"{directory}: it {told}; name a directory of gnet profile, or of gnet bench with one trace")
     try:
-        profile = read(shapes.read_json(found[0], strict=True))
+        profile = read(shapes.read_json(found[0], directory, strict=True)[0])
     except GnetError as error:
         raise GnetError(f"{found[0].parent}: {error}") from error
     if not profile.operations:

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gnet_core import html
+from gnet_core import documents, html
 from gnet_core.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
-from gnet_core.files import write_whole
 from gnet_core.network_parts import PARTS
 from gnet_core.profile_comparison import NO_SECONDS, Change, ProfileComparison
 from gnet_core.tables import Column, Grid, grid, in_style, inert, plain
@@ -248,7 +247,7 @@ def to_markdown(compared: ProfileComparison, drawn: list[Picture]) -> str:
         "# Two profiles of GoogleNet_2's train step, side by side",
         f"BASE is {inert(compared.base.name)}, NEW is {inert(compared.new.name)}.",
         f"**{inert(answer(compared))}**",
-        *(f"![{inert(picture.description)}](plots/{picture.name}.svg)" for picture in drawn),
+        *(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})" for picture in drawn),
     ]
     for heading, each in grids(compared):
         parts += [f"## {inert(heading)}", in_style(each, "pipe")]
@@ -271,11 +270,11 @@ def to_html(compared: ProfileComparison, drawn: list[Picture]) -> str:
 
 
 def write(compared: ProfileComparison, directory: Path) -> None:
-    """Write comparison.json, report.md, report.html and plots/ into a directory that exists."""
+    """Write comparison.json, report.md, report.html and plots/ into a directory that exists. Raises OSError."""
     drawn = pictures(compared)
-    write_whole(directory / "comparison.json", json.dumps(to_json(compared), indent=1, allow_nan=False))
-    write_whole(directory / "report.md", to_markdown(compared, drawn))
-    write_whole(directory / "report.html", to_html(compared, drawn))
-    (directory / "plots").mkdir(exist_ok=True)
-    for picture in drawn:
-        write_whole(directory / "plots" / f"{picture.name}.svg", picture.svg)
+    texts = {
+        "comparison.json": json.dumps(to_json(compared), indent=1, allow_nan=False),
+        "report.md": to_markdown(compared, drawn),
+        "report.html": to_html(compared, drawn),
+    }
+    documents.write(directory, texts, drawn)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gnet_core import html, machine, profile
+from gnet_core import csv_text, documents, html, machine, profile, shapes
 from gnet_core.config import GnetError
-from gnet_core.drawing import Picture
-from gnet_core.files import write_whole
 from gnet_core.profile_view import ProfileView, view
 from gnet_core.records import PROFILE_FILE, load_profile
 from gnet_core.tables import Column, Grid, code, grid, in_style, inert, plain
@@ -23,46 +21,53 @@ NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were take
 _MOST_LINES = 100
 """Of the environment; what is longer describes no machine."""
 
-_MOST_NAME_CHARACTERS = 120
-"""Of a picture's file."""
-
 
 def write(directory: Path) -> dict[str, Any]:
-    """Convert the trace that directory/run.json names; write profile.json, its tables, reports and plots beside it.
-
-    Returns what profile.json holds. Raises GnetError for a directory without a profile or a trace that cannot be read.
-    """
-    plots = directory / "plots"
-    if plots.is_symlink():
-        raise GnetError(f"{plots}: it is a link to elsewhere; pictures are written into a folder of the profile itself")
-    described = load_profile(directory)
-    document = {key: described[key] for key in ("created", "device", "config", "environment", "trace")}
-    document |= profile.tables(directory / described["trace"]["xplane"], on_gpu=described["device"].startswith("gpu"))
-    told = view(document)
-    write_whole(directory / PROFILE_FILE, json.dumps(document, indent=1))
-    for name in ("operations", "parts"):
-        if document[name]:
-            table = pd.DataFrame(document[name])
-            write_whole(directory / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_whole(directory / "report.md", to_markdown(document, told))
-    write_whole(directory / "report.html", to_html(document, told))
-    _write_pictures(plots, told.pictures)
+    """Convert the trace that directory/run.json names, and write all that `read` and `write_documents` do."""
+    document = read(directory)
+    write_documents(document, directory)
     return document
 
 
-def _write_pictures(directory: Path, pictures: Sequence[Picture]) -> None:
-    """The pictures as SVG, in place of those of an earlier report."""
-    directory.mkdir(exist_ok=True)
-    files = {_picture_file(picture): picture.svg for picture in pictures}
-    for name, svg in files.items():
-        write_whole(directory / name, svg)
-    for path in directory.glob("*.svg"):
-        if path.name not in files:
-            path.unlink()
+def read(directory: Path) -> dict[str, Any]:
+    """What profile.json holds: the trace that directory/run.json names, converted.
+
+    Raises GnetError for a directory without a profile, and for a trace that cannot be read or tells less than the
+    profile.json that is there.
+    """
+    described = load_profile(directory)
+    document = {key: described[key] for key in ("created", "device", "config", "environment", "trace")}
+    xplane = directory / described["trace"]["xplane"]
+    document |= profile.tables(xplane, on_gpu=described["device"].startswith("gpu"))
+    if not document["operations"] and _tells_operations(directory):
+        raise GnetError(
+            f"{xplane}: it tells no operations, which the {PROFILE_FILE} of before does; bring the whole trace back"
+        )
+    return document
 
 
-def _picture_file(picture: Picture) -> str:
-    return f"{picture.name[:_MOST_NAME_CHARACTERS]}.svg"
+def write_documents(document: dict[str, Any], directory: Path) -> None:
+    """Write profile.json, its tables, reports and plots into the directory. Raises OSError, and GnetError for a
+    document that cannot be told and for a plots/ that leads elsewhere.
+    """
+    told = view(document)
+    texts = {PROFILE_FILE: json.dumps(document, indent=1)}
+    texts |= {
+        f"{name}.csv": csv_text.to_csv(pd.DataFrame(document[name]))
+        for name in ("operations", "parts")
+        if document[name]
+    }
+    texts |= {"report.md": to_markdown(document, told), "report.html": to_html(document, told)}
+    documents.write(directory, texts, told.pictures)
+
+
+def _tells_operations(directory: Path) -> bool:
+    """Whether the profile.json that is there does."""
+    try:
+        document, _digest = shapes.read_json(directory / PROFILE_FILE, directory)
+    except GnetError:
+        return False
+    return bool(document.get("operations"))
 
 
 def to_markdown(document: dict[str, Any], told: ProfileView) -> str:
@@ -73,7 +78,10 @@ def to_markdown(document: dict[str, Any], told: ProfileView) -> str:
         "# Where the time of GoogleNet_2's train step goes",
         f"On {inert(_machine(document))}, {inert(document['created'])}.",
         *paragraphs(told),
-        *(f"![{inert(picture.description)}](plots/{_picture_file(picture)})" for picture in told.pictures),
+        *(
+            f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})"
+            for picture in told.pictures
+        ),
         f"TensorBoard's Profile page opens the trace, from this directory: `{tensorboard_line(Path())}`.",
         "## Environment",
         in_style(_environment_grid(environment), "pipe"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from gnet_core import shapes, stats
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import RAW_FORMAT_VERSION
+from gnet_core.run_files import MAX_RAW_BYTES
 
 Trajectory = list[float | None]
 """The loss after 0, 1, 2, … applied updates of the weights."""
@@ -23,6 +23,8 @@ class RawProcess:
     """NaN where the sample is void."""
     info: dict[str, Any]
     """What timing.Timer told, as shapes.require_raw has found it."""
+    digest: str
+    """Of the file."""
 
     @property
     def step_seconds(self) -> list[float]:
@@ -47,12 +49,16 @@ class RawProcess:
         return stats.Process(cohort, tuple(math.log(seconds / steps) for seconds in self.block_seconds))
 
 
-def read(path: Path, case: str, config: StepConfig, run: str) -> RawProcess:
-    """Read the file of a worker that measured `case` in the run started at `run`.
+class VoidError(GnetError):
+    """A worker's file is sound, but none of its samples counts."""
 
-    Raises GnetError naming file and field for what cannot be read, is of another format, case or run, or is void.
+
+def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -> RawProcess:
+    """Read the file of a worker that measured `case` in the run in `directory` whose identity is `run`.
+
+    Raises GnetError naming file and field for what cannot be read or is of another format, case or run, and VoidError.
     """
-    document = shapes.read_json(path)
+    document, digest = shapes.read_json(path, directory, limit=MAX_RAW_BYTES)
     try:
         (benchmark,) = document["benchmarks"]
         info, blocks = benchmark["extra_info"], benchmark["stats"]["data"]
@@ -65,14 +71,13 @@ def read(path: Path, case: str, config: StepConfig, run: str) -> RawProcess:
     voided = set(info["voided_blocks"])
     kept = [math.nan if index in voided else seconds for index, seconds in enumerate(blocks[: info["timed_blocks"]])]
     if all(map(math.isnan, kept)):
-        raise GnetError(f"{path}: the step was traced anew in every timed block, so its samples are void")
-    return RawProcess(block_seconds=kept, info=info)
+        raise VoidError(f"{path}: the step was traced anew in every timed block, so its samples are void")
+    return RawProcess(block_seconds=kept, info=info, digest=digest)
 
 
 def _require_belonging(path: Path, info: dict[str, Any], case: str, config: StepConfig, run: str) -> None:
-    if info["format_version"] != RAW_FORMAT_VERSION:
-        raise GnetError(f"{path}: format_version is {info['format_version']!r:.60}; gnet reads {RAW_FORMAT_VERSION}")
+    shapes.require_version(path, info["format_version"])
     if info["config"] != config.to_dict():
         raise GnetError(f"{path}: config is not that of {case}; the file belongs to another case or run")
     if info["run"] != run:
-        raise GnetError(f"{path}: run is {info['run']!r:.60}, but this one was started {run}; the file is another's")
+        raise GnetError(f"{path}: run is {info['run']!r:.60}, but this one is {run:.60}; the file is another's")

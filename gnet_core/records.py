@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import math
 import shlex
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gnet_core import raw_files, shapes, stats
+from gnet_core import raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.equal_work import judge_trajectories
-from gnet_core.files import RUN_FORMAT_VERSION
 from gnet_core.raw_files import RawProcess, Trajectory
-from gnet_core.turns import read_turns
+from gnet_core.turns import TURNS_FILE, read_turns
 
 PROFILE_FILE = "profile.json"
 
@@ -135,6 +134,13 @@ class Run:
     """Cases that were configured and have no row, with the reason."""
     profiles: list[dict[str, Any]]
     """What profile.json says of each case that was traced, in a process of its own."""
+    unread: list[str]
+    """Why files that the run wrote cannot be read now, a sentence each: a report of it tells less than it did."""
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """What tells it from every other run."""
+        return identity(self.document)
 
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
@@ -168,13 +174,8 @@ def load_run(directory: Path) -> Run:
     _add_equal_work(rows, configs, reader.trajectories)
     _add_drift(rows, reader.processes)
     _add_peaks(rows, configs, document)
-    _add_turns(rows, directory, reader.case_of_worker)
-    profiles = []
-    for found in sorted(directory.glob(f"traces/*/{PROFILE_FILE}")):
-        try:
-            profiles.append(shapes.read_json(found, strict=True))
-        except GnetError as error:  # the figures stand without it
-            unmeasured.append((found.parent.name, str(error)))
+    reader.add_turns(rows)
+    profiles = reader.profiles(unmeasured)
     return Run(
         directory=directory,
         document=document,
@@ -184,41 +185,46 @@ def load_run(directory: Path) -> Run:
         trajectories=reader.trajectories,
         unmeasured=unmeasured,
         profiles=profiles,
+        unread=reader.unread,
     )
+
+
+def identity(document: Mapping[str, Any]) -> str:
+    """What tells the run of a run.json from every other; one of format version 3 has nothing but the time it began."""
+    return str(document.get("run", document["created"]))
 
 
 def read_run_document(directory: Path) -> dict[str, Any]:
     """run.json of a run of gnet bench. Raises GnetError naming it and the field that is missing or wrong."""
     path = directory / "run.json"
-    document = _read_document(path)
+    document = _read_document(path, directory)
     shapes.require_run(path, document)
     return document
 
 
 def is_profile(directory: Path) -> bool:
     """Whether gnet profile wrote it. Raises GnetError where no run.json can be read."""
-    return shapes.read_json(directory / "run.json").get("kind") == "profile"
+    document, _digest = shapes.read_json(directory / "run.json", directory)
+    return document.get("kind") == "profile"
 
 
 def load_profile(directory: Path) -> dict[str, Any]:
     """What gnet profile wrote into run.json. Raises GnetError naming it for a field that is missing or wrong."""
     path = directory / "run.json"
-    document = _read_document(path)
+    document = _read_document(path, directory)
     shapes.require_fields(str(path), document, _PROFILE_FIELDS)
     shapes.require_environment(path, document["environment"], document["device"])
     try:
         StepConfig.from_dict(document["config"])
-        (directory / document["trace"]["xplane"]).resolve().relative_to(directory.resolve())
-    except (KeyError, TypeError, ValueError) as error:
+        run_files.require_inside(directory / document["trace"]["xplane"], directory)
+    except (KeyError, TypeError, GnetError) as error:
         raise GnetError(f"{path}: it describes no profile: {error}") from error
     return document
 
 
-def _read_document(path: Path) -> dict[str, Any]:
-    document = shapes.read_json(path, strict=True)
-    if document.get("format_version") != RUN_FORMAT_VERSION:
-        found = document.get("format_version")
-        raise GnetError(f"{path}: format_version is {found!r:.60}; this version of gnet reads {RUN_FORMAT_VERSION}")
+def _read_document(path: Path, directory: Path) -> dict[str, Any]:
+    document, _digest = shapes.read_json(path, directory, strict=True)
+    shapes.require_version(path, document.get("format_version"))
     return document
 
 
@@ -239,7 +245,9 @@ class _Reader:
         """The same by what they hold."""
         self.processes: dict[str, tuple[stats.Process, ...]] = {}
         self.trajectories: dict[str, list[Trajectory]] = {}
-        self.case_of_worker: dict[str, str] = {}
+        self._case_of_worker: dict[str, str] = {}
+        self.unread: list[str] = []
+        """Why files that the run wrote cannot be read, a sentence each."""
 
     def row(self, case: dict[str, Any], config: StepConfig) -> Row:
         """The row of a case of run.json, without what rests on other cases."""
@@ -275,23 +283,65 @@ class _Reader:
             if stem not in self._cohort_of_worker:
                 raise GnetError(f"{self._directory / 'run.json'}: worker {stem} is in none of the cohorts")
         self.trajectories[row.case] = [process.trajectory for process in processes]
-        self.case_of_worker |= dict.fromkeys(stems, row.case)
+        self._case_of_worker |= dict.fromkeys(stems, row.case)
         self.processes[row.case] = tuple(
             process.samples(self._cohort_of_worker[stem]) for process, stem in zip(processes, stems, strict=True)
         )
 
+    def add_turns(self, rows: list[Row]) -> None:
+        """What the machine was like during the turns of each case; a run without turns.csv says nothing of it."""
+        turns = read_turns(self._directory)
+        if turns.empty:
+            path = self._directory / TURNS_FILE
+            if self._case_of_worker and not path.exists():
+                self.unread.append(f"{path}: there is no such file")
+            return
+        turns["case"] = turns["worker"].map(self._case_of_worker)
+        by_case = dict(list(turns.groupby("case")))
+        for row in rows:
+            if row.case in by_case:
+                _add_case_turns(row, by_case[row.case])
+
+    def profiles(self, unmeasured: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        """What the run's traces tell; those that cannot be read join what was not measured, and the figures stand."""
+        found, unread = [], []
+        try:
+            paths = run_files.trace_files(self._directory, PROFILE_FILE)
+        except GnetError as error:
+            paths, unread = [], [("traces", str(error))]
+        for path in paths:
+            try:
+                found.append(shapes.read_json(path, self._directory, strict=True)[0])
+            except GnetError as error:
+                unread.append((path.parent.name, str(error)))
+        document = self._document
+        traced = document["options"].get("profile") is True and document["complete"] and "profile_note" not in document
+        if traced and not found and not unread:
+            unread.append(("traces", f"{self._directory / 'traces'}: no folder in it holds a {PROFILE_FILE}"))
+        unmeasured += unread
+        self.unread += [why for _what, why in unread]
+        return found
+
     def _process(self, name: str, case: str, config: StepConfig) -> RawProcess:
+        try:
+            return self._read_process(name, case, config)
+        except raw_files.VoidError:
+            raise
+        except GnetError as error:
+            self.unread.append(str(error))
+            raise
+
+    def _read_process(self, name: str, case: str, config: StepConfig) -> RawProcess:
         run, path = self._directory / "run.json", self._directory / name
         if Path(name).parts != ("raw", Path(name).name):
             raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
         if name in self._names:
             raise GnetError(f"{run}: {name} is named twice; each process has its own")
-        process = raw_files.read(path, case, config, self._document.get("run", self._document["created"]))
+        process = raw_files.read(path, self._directory, case, config, identity(self._document))
         # The same samples twice would look like two processes that agree wonderfully.
-        held = hashlib.sha256(path.read_bytes()).hexdigest()
-        if held in self._seen:
-            raise GnetError(f"{path}: it is a copy of {self._seen[held]}; each process has its own")
-        self._seen[held] = name
+        if process.digest in self._seen:
+            raise GnetError(f"{path}: it is a copy of {self._seen[process.digest]}; each process has its own")
+        self._seen[process.digest] = name
         self._names.add(name)
         return process
 
@@ -395,18 +445,6 @@ def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
             if isinstance(value, int | float) and 0 < value < MOST_FLOP_PER_SECOND:
                 best[precision] = max(best.get(precision, 0.0), float(value))
     return best
-
-
-def _add_turns(rows: list[Row], directory: Path, case_of_worker: dict[str, str]) -> None:
-    """What the machine was like during the turns of each case, from turns.csv; a run without it says nothing of it."""
-    turns = read_turns(directory)
-    if turns.empty:
-        return
-    turns["case"] = turns["worker"].map(case_of_worker)
-    by_case = dict(list(turns.groupby("case")))
-    for row in rows:
-        if row.case in by_case:
-            _add_case_turns(row, by_case[row.case])
 
 
 def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:

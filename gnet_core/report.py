@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from gnet_core import facts, page
+from gnet_core import csv_text, documents, facts, page
 from gnet_core.answers import Sentence, answers, smallest_effects
 from gnet_core.checks import failed_checks
 from gnet_core.comparisons import Family, within
 from gnet_core.config import GnetError
 from gnet_core.drawing import Picture
-from gnet_core.files import write_whole
+from gnet_core.files import make_own_folder
 from gnet_core.findings import findings
 from gnet_core.plots import plot_of
 from gnet_core.profile_report import paragraphs, tensorboard_line
@@ -30,47 +29,33 @@ from gnet_core.tables import code, in_style, inert, pairs_table, plain, short_gr
 
 HTML_FILE = "report.html"
 
+DOCUMENTS = ("cases.csv", "verdicts.csv", "report.md", HTML_FILE)
+"""What a report consists of, besides its pictures."""
+
 VERDICT_COLUMNS = (
     *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
     *("smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
 )
 """Of verdicts.csv, in its order."""
 
-_MOST_NAME_CHARACTERS = 120
-"""Of a picture's file."""
-
 
 def write(run: Run) -> None:
-    """Write report.html, report.md, cases.csv, verdicts.csv and plots/ into the run directory.
+    """Write report.html, report.md, cases.csv, verdicts.csv and plots/ into the run directory, together or not at all.
 
-    Each file gets a temporary name first. Raises GnetError for a plots/ that leads out of the directory.
+    Raises OSError, and GnetError for a plots/ that leads out of the directory.
     """
     pictures = {section.name: picture for section in sections(run) if (picture := plot_of(section))}
     views, failed = profile_views(run)
     drawn = [*pictures.values(), *(picture for view in views for picture in view.pictures)]
-    _write_pictures(run.directory / "plots", drawn)
-    write_whole(run.directory / "cases.csv", to_csv(run))
-    write_whole(run.directory / "verdicts.csv", verdicts_to_csv(within(run)))
-    write_whole(run.directory / "report.md", to_markdown(run, pictures))
-    write_whole(run.directory / HTML_FILE, page.to_html(run, pictures, views, failed))
-
-
-def _write_pictures(directory: Path, pictures: Sequence[Picture]) -> None:
-    """The pictures as SVG, in place of those of an earlier report."""
-    if directory.is_symlink():
-        raise GnetError(f"{directory}: it is a link to elsewhere; pictures are written into a folder of the run itself")
-    if pictures:
-        directory.mkdir(exist_ok=True)
-    files = {_picture_file(picture): picture.svg for picture in pictures}
-    for name, svg in files.items():
-        write_whole(directory / name, svg)
-    for path in directory.glob("*.svg"):
-        if path.name not in files:
-            path.unlink()
-
-
-def _picture_file(picture: Picture) -> str:
-    return f"{picture.name[:_MOST_NAME_CHARACTERS]}.svg"
+    if drawn:
+        make_own_folder(run.directory / documents.PLOTS)  # the texts tell of it where it is there
+    texts = (
+        to_csv(run),
+        verdicts_to_csv(within(run)),
+        to_markdown(run, pictures),
+        page.to_html(run, pictures, views, failed),
+    )
+    documents.write(run.directory, dict(zip(DOCUMENTS, texts, strict=True)), drawn)
 
 
 @functools.lru_cache(maxsize=2)
@@ -93,14 +78,13 @@ def to_frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 def to_csv(run: Run) -> str:
     """cases.csv."""
-    return str(to_frame(run.rows).to_csv(index=False, lineterminator="\n"))
+    return csv_text.to_csv(to_frame(run.rows))
 
 
 def verdicts_to_csv(families: Iterable[Family]) -> str:
     """verdicts.csv: a row a comparison; what it has no figure for is empty."""
     rows = [{"suite": family.suite} | each.to_dict() for family in families for each in family.comparisons.values()]
-    frame = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS), dtype=object)
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return csv_text.to_csv(pd.DataFrame(rows, columns=list(VERDICT_COLUMNS), dtype=object))
 
 
 def to_json(run: Run) -> dict[str, Any]:
@@ -118,6 +102,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "peaks": run.document.get("peaks", []),
         "rows": [dataclasses.asdict(row) for row in run.rows],
         "verdicts": [family.to_dict() for family in within(run)],
+        "unread": run.unread,
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
         "profiles": run.profiles,
     }
@@ -174,30 +159,12 @@ def quotable_line(run: Run, protect: Callable[[object], str] = inert) -> str:
     return f"**{standing.point}** {'; '.join(told)}."
 
 
-def failures(run: Run) -> list[Row]:
-    """Rows that should have had figures. A batch too large for the memory is a finding where a smaller one fitted."""
-    return [
-        row
-        for row in run.rows
-        if row.status in ("failed", "timeout") or (row.status == "oom" and not _smaller_batch_fitted(row, run.rows))
-    ]
-
-
-def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:
-    return any(
-        other.status == "ok"
-        and other.batch_size < row.batch_size
-        and (other.execution, other.precision) == (row.execution, row.precision)
-        for other in rows
-    )
-
-
 def _suite(section: Section, picture: Picture | None) -> list[str]:
     """The question, its answers, the picture, the columns that answer it, and all the others folded."""
     parts = [f"## {inert(section.name)}: {inert(section.suite['question'])}"]
     parts.append(_bullets(map(_in_markdown, answers(section))))
     if picture:
-        parts.append(f"![{inert(picture.description)}](plots/{_picture_file(picture)})")
+        parts.append(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})")
     return [*parts, _short_table(section, "pipe"), _folded("All columns", in_style(suite_grid(section), "pipe"))]
 
 

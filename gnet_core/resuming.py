@@ -175,15 +175,15 @@ def _restored(
     state: CaseState, before: Mapping[str, Any], finished: set[str], directory: Path, run: str
 ) -> tuple[CaseState, str]:
     """The state of a case with what stands of it, and the note that it had."""
-    raw = [name for name in before["raw"] if name in finished and _can_be_read(directory / name, state, run)]
+    raw = [name for name in before["raw"] if name in finished and _can_be_read(directory, name, state, run)]
     status = before["status"] if before["status"] in _SETTLED else "ok" if raw else state.status
     note = before["note"] if status is not None else state.note
     return dataclasses.replace(state, raw=raw, status=status, note=""), note
 
 
-def _can_be_read(path: Path, state: CaseState, run: str) -> bool:
+def _can_be_read(directory: Path, name: str, state: CaseState, run: str) -> bool:
     try:
-        raw_files.read(path, state.case.name, state.case.config, run)
+        raw_files.read(directory / name, directory, state.case.name, state.case.config, run)
     except GnetError:
         return False
     return True

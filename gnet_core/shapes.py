@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import re
@@ -11,8 +12,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from gnet_core import machine
+from gnet_core import machine, run_files
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import MAX_TEXT_BYTES, READABLE_FORMAT_VERSIONS
 
 Fields = Mapping[str, type | tuple[type, ...]]
 
@@ -31,7 +33,7 @@ RUN_FIELDS: Fields = {
     "cohorts": list,
     "cases": list,
 }
-_OPTIONAL_RUN_FIELDS: Fields = {"peaks": list, "profile_note": str}
+_OPTIONAL_RUN_FIELDS: Fields = {"run": str, "peaks": list, "profile_note": str}
 _SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
 _COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
 _CASE_FIELDS: Fields = {
@@ -68,23 +70,34 @@ MOST_STEPS = 10**6
 PHASES = ("import", "build", "trace", "first_call", "warmup")
 
 
-def read_json(path: Path, *, strict: bool = False) -> dict[str, Any]:
-    """The JSON object in a file. Raises GnetError naming it; `strict` also refuses NaN and endless numbers."""
+def read_json(
+    path: Path, directory: Path, *, strict: bool = False, limit: int = MAX_TEXT_BYTES
+) -> tuple[dict[str, Any], str]:
+    """The JSON object in a file of `directory` that has at most `limit` bytes, and a digest of the file.
+
+    Raises GnetError naming the file; `strict` also refuses NaN and endless numbers.
+    """
     hooks: dict[str, Any] = {}
     if strict:
         hooks = {"parse_constant": _refuse_number, "parse_float": _finite_float, "parse_int": _whole_number}
+    data = run_files.read_bytes(path, directory, limit)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = data.decode("utf-8")
         document = json.loads(text, **hooks)
         if "\\ud" in text.casefold():
             json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no character
-    except FileNotFoundError:
-        raise GnetError(f"{path}: there is no such file; name a directory that gnet bench wrote") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise GnetError(f"{path}: it cannot be read as JSON ({error})") from error
     if not isinstance(document, dict):
         raise GnetError(f"{path}: it holds no JSON object")
-    return document
+    return document, hashlib.sha256(data).hexdigest()
+
+
+def require_version(path: Path, version: Any) -> None:
+    """Raise GnetError unless a file's format_version is one that is read."""
+    if version not in READABLE_FORMAT_VERSIONS or isinstance(version, bool | float):
+        read = " and ".join(map(str, READABLE_FORMAT_VERSIONS))
+        raise GnetError(f"{path}: format_version is {version!r:.60}; this version of gnet reads {read}")
 
 
 def require_fields(where: str, document: Any, fields: Fields) -> None:

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from gnet_core import csv_text, run_files
 from gnet_core.config import GnetError
 from gnet_core.files import write_whole
 
 TURNS_FILE = "turns.csv"
 
 _TEXT = ("worker", "disturbed")
-_NUMBERS = ("cohort", "steps", "waiting_cpu_share", "gpu_energy_joules")
+_LARGEST = {"cohort": 1e6, "steps": 1e6, "waiting_cpu_share": 1e4, "gpu_energy_joules": 1e9}
+"""What a column of numbers can hold. A turn takes minutes at most, and a GPU a kilowatt."""
 
 
 def write_turns(directory: Path, turns: Iterable[Mapping[str, Any]]) -> None:
     """Write a run's turns, where there are any: cohort, worker, steps and what conditions.Conditions tells."""
     table = pd.DataFrame(list(turns))
     if not table.empty:
-        write_whole(directory / TURNS_FILE, str(table.to_csv(index=False, lineterminator="\n")))
+        write_whole(directory / TURNS_FILE, csv_text.to_csv(table))
 
 
 def read_turns(directory: Path) -> pd.DataFrame:
     """A run's turns; empty for a run that has none. Raises GnetError for a table that cannot be read or lacks a column.
 
-    What is no finite number in a column of numbers is missing.
+    What is no number, or none that can have been measured, is missing in the columns that figures rest on; the others
+    are text.
     """
     path = directory / TURNS_FILE
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return pd.DataFrame()
+    data = run_files.read_bytes(path, directory)
     try:
-        turns = pd.read_csv(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pandas warns of lines that are longer than the first
+            turns = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, index_col=False)
     except pd.errors.EmptyDataError:  # every worker was lost before its first turn
         return pd.DataFrame()
-    except (OSError, ValueError) as error:  # pandas' own are ValueErrors
+    except (ValueError, OverflowError, Warning) as error:  # pandas' own are ValueErrors
         raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
-    if missing := [column for column in (*_TEXT, *_NUMBERS) if column not in turns]:
+    if missing := [column for column in (*_TEXT, *_LARGEST) if column not in turns]:
         raise GnetError(f"{path}: column {missing[0]!r} is missing; gnet bench wrote none like it")
-    for column in _NUMBERS:
-        turns[column] = pd.to_numeric(turns[column], errors="coerce").replace([np.inf, -np.inf], np.nan)
+    for column, largest in _LARGEST.items():
+        numbers = pd.to_numeric(turns[column], errors="coerce")
+        turns[column] = numbers.where(numbers.between(0, largest))
+    for column in _TEXT:
+        turns[column] = [csv_text.restored(cell) or None for cell in turns[column]]
     return turns

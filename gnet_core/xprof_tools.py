@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gnet_core import run_files
 from gnet_core.config import GnetError
 
 
@@ -90,11 +91,21 @@ _MODULE, _NO_MODULE = ".hlo_proto.pb", "NO_MODULE.hlo_proto.pb"
 
 @contextlib.contextmanager
 def open_trace(xplane: Path) -> Iterator[Trace]:
-    """Raises GnetError for what is no file."""
-    if not xplane.is_file():
-        raise GnetError(f"xplane: '{xplane}' is no file; use the *.xplane.pb that a trace wrote")
+    """Raises GnetError for what is no regular file that a trace may be, and OSError where there is no room for a copy.
+
+    The copy goes through the memory in pieces; xprof itself then holds the whole of a trace.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        yield Trace(xplane, Path(shutil.copy(xplane, Path(folder) / "host.xplane.pb")))
+        copy = Path(folder) / "host.xplane.pb"
+        try:
+            with (
+                run_files.opened(xplane, xplane.parent, run_files.MAX_TRACE_BYTES) as source,
+                copy.open("wb") as target,
+            ):
+                shutil.copyfileobj(source, target)
+        except GnetError as error:
+            raise GnetError(f"xplane: {error}; use the *.xplane.pb that a trace wrote") from error
+        yield Trace(xplane, copy)
 
 
 def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:

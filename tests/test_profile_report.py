@@ -272,7 +272,7 @@ def test_all_that_is_told_is_written_and_made_again_the_same(directory):
 
 def test_pictures_are_not_written_through_a_link_to_elsewhere(directory, tmp_path_factory):
     (directory / "plots").symlink_to(tmp_path_factory.mktemp("elsewhere"))
-    with pytest.raises(GnetError, match="plots: it is a link to elsewhere"):
+    with pytest.raises(GnetError, match="plots: it is a link"):
         profile_report.write(directory)
     assert sorted(path.name for path in directory.iterdir()) == ["plots", "run.json"]
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from gnet_core import answers as answering
-from gnet_core import facts, records, report, sections, tables
+from gnet_core import facts, gates, records, report, sections, tables
 from gnet_core.config import Part, StepConfig
 from tests.stored import compare_with_golden, store_every_suite, store_hostile, store_profile
 
@@ -466,9 +466,9 @@ def test_a_peak_that_nothing_can_have_is_passed_over(run_directory, value):
 def test_a_batch_beyond_memory_is_no_failure_where_a_smaller_one_fitted(run_directory):
     run_directory.add(StepConfig(batch_size=8), [1.0])
     run_directory.add(StepConfig(batch_size=16), status="oom", note="full")
-    assert report.failures(load(run_directory)) == []
+    assert gates.failures(load(run_directory)) == []
     run_directory.add(StepConfig(execution="xla", batch_size=16), status="oom", note="full")
-    assert [row.execution for row in report.failures(load(run_directory))] == ["xla"]
+    assert [row.execution for row in gates.failures(load(run_directory))] == ["xla"]
 
 
 def test_an_operations_name_in_a_trace_is_inert(run_directory):

@@ -1,0 +1,37 @@
+"""CSV that a spreadsheet shows and does not run: cells of text that it would take for a formula begin with an
+apostrophe."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+_FORMULA = r"[=+\-@＝＋－＠﹦﹢﹣﹫]"
+"""How a formula begins; the wide and small forms of a sign are the sign to some spreadsheets."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# Where a semicolon separates cells, as it does in half of the world, a cell may also begin inside of another.
+_DANGEROUS = re.compile(rf"(?:^|(?<=;))(?=\s*{_FORMULA})")
+_GUARDED = re.compile(rf"(?:^|(?<=;))'(?=\s*{_FORMULA})")
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The table as CSV with a line of headings; what is missing is empty. Numbers are as they were, also negative ones,
+    and text has neither control characters nor formulas.
+    """
+    headings = [_inert(heading) for heading in table.columns]
+    rows = [[_inert(cell) for cell in row] for row in table.astype(object).itertuples(index=False, name=None)]
+    return str(pd.DataFrame(rows, columns=headings, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+
+def restored(text: str) -> str:
+    """The text of a cell as it was before `to_csv` made it inert."""
+    return _GUARDED.sub("", text)
+
+
+def _inert(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = "".join(each if each.isprintable() else " " for each in cell)
+    return text if _NUMBER.fullmatch(text) else _DANGEROUS.sub("'", text)

@@ -1,0 +1,88 @@
+"""What gnet prints on: streams on which printing never fails, whoever reads them and in whatever encoding."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+from typing import TextIO
+
+_SPELLED = {
+    **dict(zip("×–—−÷±≤≥→…µ", ("x", "-", "-", "-", "/", "+-", "<=", ">=", "->", "...", "u"), strict=True)),
+    **dict(zip("²³‘’“”·█▏▎▍▌▋▊▉", ("^2", "^3", "'", "'", '"', '"', "*", *"########"), strict=True)),
+}
+"""How characters of our own are written where an encoding lacks them."""
+
+
+class _Output(io.FileIO):
+    """A descriptor to write to. What its reader does not want any more is dropped, and so is what finds no room; the
+    first error of the latter kind is kept.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: object, /) -> int:
+        with memoryview(data) as view:  # type: ignore[arg-type]
+            try:
+                return super().write(view)
+            except BrokenPipeError:
+                return view.nbytes
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self.failure = self.failure or error
+                return view.nbytes
+
+
+def install() -> None:
+    """Make stdout and stderr such streams; those that were closed before the program started lead nowhere.
+
+    A stream that somebody put in the place of Python's own, as a test does, stays as it is.
+    """
+    _fill_gaps()
+    codecs.register_error("gnet", _spell)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None or stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _open(stream, descriptor))
+
+
+def flush() -> OSError | None:
+    """Print what is left; why some of what was printed on stdout was lost, or None where nothing was."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # what cannot be printed any more is lost
+            stream.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.failure if isinstance(raw, _Output) else None
+
+
+def _fill_gaps() -> None:
+    """Give closed descriptors to the null device: else the next file that is opened gets one and is printed into."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free, which is this one
+
+
+def _open(stream: TextIO | None, descriptor: int) -> TextIO:
+    with contextlib.suppress(OSError, ValueError):
+        if stream is not None:
+            stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(descriptor, "w", closefd=False)),
+        encoding=getattr(stream, "encoding", None) or "utf-8",
+        errors="gnet",
+        line_buffering=descriptor == 2 or os.isatty(descriptor),
+        write_through=bool(getattr(stream, "write_through", False)),
+    )
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """The error handler of these streams: our own characters as they are typed, others by their number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_SPELLED.get(each) or each.encode("ascii", "backslashreplace").decode() for each in text), error.end
