@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -176,7 +178,8 @@ def profile(
     as_json: bool,
 ) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
-    from gnet_core.files import RUN_FORMAT_VERSION, make_empty_directory, require_empty, write_whole
+    from gnet_core.claims import claimed_empty
+    from gnet_core.files import require_empty
     from gnet_core.profile import require_steps
 
     config = make_config(
@@ -192,32 +195,37 @@ def profile(
     if out is not None:
         require_empty(out)
     from gnet_core import device as devices
-    from gnet_core import machine, trace
+    from gnet_core import machine, profile_report
 
     environment = devices.environment(checkout_or_none())
     config = dataclasses.replace(config, device=machine.choose_device(device, environment))
     machine.require_precision(config.precision, config.device, environment)
     out = out or default_directory("profile", config.device)
-    make_empty_directory(out)
-    summary = trace.trace_case(config, out / "traces", steps)
-    document = {
-        "format_version": RUN_FORMAT_VERSION,
-        "kind": "profile",
-        "created": now(),
-        "device": config.device,
-        "config": config.to_dict(),
-        "environment": environment,
-        "trace": summary.to_dict(out),
-    }
-    write_whole(out / "run.json", json.dumps(document, indent=1))
-    return _report_profile(out, as_json=as_json)
-
-
-def _report_profile(directory: Path, *, as_json: bool) -> int:
-    from gnet_core import profile_report
-
-    print_profile(profile_report.write(directory), directory, as_json=as_json)
+    with claimed_empty(out):
+        _trace(config, environment, out, steps)
+        document = profile_report.write(out)
+    print_profile(document, out, as_json=as_json)
     return FINE
+
+
+def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: int) -> None:
+    """Write a trace and the run.json that tells of it; neither where something goes wrong or is interrupted."""
+    from gnet_core import trace
+    from gnet_core.files import RUN_FORMAT_VERSION, write_whole
+
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, out / "traces", ignore_errors=True)
+        document = {
+            "format_version": RUN_FORMAT_VERSION,
+            "kind": "profile",
+            "created": now(),
+            "device": config.device,
+            "config": config.to_dict(),
+            "environment": environment,
+            "trace": trace.trace_case(config, out / "traces", steps).to_dict(out),
+        }
+        write_whole(out / "run.json", json.dumps(document, indent=1))
+        undo.pop_all()
 
 
 @commands.command()

@@ -278,4 +278,7 @@ def unmeasured(run: Run) -> list[tuple[str, str]]:
     told += run.unmeasured
     if note := run.document.get("profile_note"):
         told.append(("a trace", note))
+    elif run.document["options"].get("profile") is True and not run.profiles:
+        why = "it is not there any more" if run.document["complete"] else "the run was interrupted before it was taken"
+        told.append(("a trace", why))
     return told

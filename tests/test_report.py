@@ -489,3 +489,13 @@ def test_a_base_that_another_suite_measured_stands_in_the_table_too(run_director
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0, wobble=0.001), suites=("execution",))
     (_, section) = sections.sections(load(run_directory))
     assert [row.execution for row in section.rows] == ["graph", "xla"]
+
+
+@pytest.mark.parametrize(
+    ("complete", "told"), [(False, "the run was interrupted before it was taken"), (True, "it is not there any more")]
+)
+def test_a_trace_that_was_asked_for_and_is_not_there_is_told(run_directory, complete, told):
+    run_directory.document["options"]["profile"] = True
+    run_directory.document["complete"] = complete
+    run_directory.add(StepConfig(), [1.0])
+    assert f"- `a trace`: {told}" in report.to_markdown(records.load_run(run_directory.path)).replace("<code>", "`")

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.faults import checkout as house
+from tests.pictures import write_folder
 
 SECONDS = 8.0
 """About what a whole run takes here; signals come anywhere within."""
@@ -271,6 +272,64 @@ def test_code_that_changes_while_a_run_goes_on_does_not_reach_it(tmp_path, check
             status, _, err = house.gnet(folder, "bench", "--resume", str(directory))
             assert (status, house.why_not_whole(directory)) == (0, ""), (change, err)
         faults.count("changes of code")
+
+
+FOLDERS = [
+    "a[b]::c",
+    "with space",
+    "ünï",
+    "-dash",
+    "per%cent",
+    "new\nline",
+    "quotes'\"",
+    "x*?{1,2}",
+    "#a;b&c|d$e",
+    "~",
+    "a=b",
+]
+NOT_UTF_8 = os.fsdecode(b"caf\xe9")
+"""As a Latin-1 system wrote it."""
+
+
+def test_folders_of_any_name_work(tmp_path, checkout, faults):
+    for name in faults.slice_of(FOLDERS, 1):
+        folder = tmp_path / name / "checkout"
+        shutil.copytree(checkout, folder)
+        temporary = tmp_path / name / "temporary"
+        temporary.mkdir()
+        directory = tmp_path / name / "run"
+        status, _, err = house.gnet(folder, *house.WORDS, "--out", str(directory), TMPDIR=str(temporary))
+        assert (status, house.why_not_whole(directory)) == (0, ""), (name, err)
+        faults.count("folders")
+
+
+@pytest.mark.parametrize("where", ["out", "checkout", "data"])
+def test_what_a_runs_files_cannot_hold_is_refused_before_anything_is_measured(tmp_path, checkout, where):
+    odd = tmp_path / NOT_UTF_8
+    odd.mkdir()
+    folder = odd / "checkout" if where == "checkout" else checkout
+    words = [*house.WORDS]
+    if where == "out":
+        words += ["--out", str(odd / "run")]
+    elif where == "data":
+        words += ["--out", str(tmp_path / "run"), "--data", str(write_folder(odd / "pictures"))]
+    else:
+        shutil.copytree(checkout, folder)
+    status, out, err = house.gnet(folder, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"gnet: {'data' if where == 'data' else 'out'}: ")
+    assert "is not UTF-8" in err
+    assert err.count("\n") == 1
+    assert not (odd / "run").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_whose_name_makes_file_names_too_long_is_refused_before_anything_is_measured(tmp_path, checkout):
+    pictures = write_folder(tmp_path / ("p" * 230))
+    status, _, err = house.gnet(checkout, *house.WORDS, "--out", str(tmp_path / "run"), "--data", str(pictures))
+    assert status == 2
+    assert "shorter name" in err or "short name" in err
+    assert not (tmp_path / "run").exists()
 
 
 def mount(folder, kibibytes, *options):
