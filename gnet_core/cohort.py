@@ -148,7 +148,13 @@ class Cohort:
             return
         found = conditions.end(begun, ours=[each.pid for each in self._alive])
         self._turns_left[job] -= 1
-        turn = {"cohort": self._number, "round": number + 1, "position": position, "worker": job.stem}
+        turn = {
+            "run": self._settings.run,
+            "cohort": self._number,
+            "round": number + 1,
+            "position": position,
+            "worker": job.stem,
+        }
         self._taken.append((turn | {"steps": said.get("steps"), "waiting_cpu_share": waited}, found))
         self._begin_waiting(worker)
         self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)

@@ -290,7 +290,7 @@ class _Reader:
 
     def add_turns(self, rows: list[Row]) -> None:
         """What the machine was like during the turns of each case; a run without turns.csv says nothing of it."""
-        turns = read_turns(self._directory)
+        turns = read_turns(self._directory, identity(self._document))
         if turns.empty:
             path = self._directory / TURNS_FILE
             if self._case_of_worker and not path.exists():

@@ -155,7 +155,7 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
     standing = Standing(
         states={case: state for case, (state, _) in restored.items()},
         cohorts=cohorts,
-        turns=_turns(directory, cohorts),
+        turns=_turns(directory, previous["run"], cohorts),
     )
     to_come = Counter(job.case for job, cohort in cohort_of.items() if not cohort.complete)
     planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})
@@ -189,9 +189,9 @@ def _can_be_read(directory: Path, name: str, state: CaseState, run: str) -> bool
     return True
 
 
-def _turns(directory: Path, cohorts: Sequence[PlannedCohort]) -> tuple[dict[str, Any], ...]:
+def _turns(directory: Path, run: str, cohorts: Sequence[PlannedCohort]) -> tuple[dict[str, Any], ...]:
     """The turns of the cohorts that were finished."""
-    turns = read_turns(directory)
+    turns = read_turns(directory, run)
     if turns.empty:
         return ()
     complete = {number for number, cohort in enumerate(cohorts, start=1) if cohort.complete}

@@ -28,11 +28,12 @@ def write_turns(directory: Path, turns: Iterable[Mapping[str, Any]]) -> None:
         write_whole(directory / TURNS_FILE, csv_text.to_csv(table))
 
 
-def read_turns(directory: Path) -> pd.DataFrame:
-    """A run's turns; empty for a run that has none. Raises GnetError for a table that cannot be read or lacks a column.
+def read_turns(directory: Path, run: str) -> pd.DataFrame:
+    """The turns of the run of that identity; empty where there are none. Raises GnetError for a table that cannot be
+    read or lacks a column.
 
-    What is no number, or none that can have been measured, is missing in the columns that figures rest on; the others
-    are text.
+    A table without identities, as format version 3 has it, is the run's. What is no number, or none that can have been
+    measured, is missing in the columns that figures rest on; the others are text.
     """
     path = directory / TURNS_FILE
     if not path.exists() and not path.is_symlink():
@@ -46,6 +47,8 @@ def read_turns(directory: Path) -> pd.DataFrame:
         return pd.DataFrame()
     except (ValueError, OverflowError, Warning) as error:  # pandas' own are ValueErrors
         raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
+    if "run" in turns:
+        turns = turns[turns["run"] == run].reset_index(drop=True)
     if missing := [column for column in (*_TEXT, *_LARGEST) if column not in turns]:
         raise GnetError(f"{path}: column {missing[0]!r} is missing; gnet bench wrote none like it")
     for column, largest in _LARGEST.items():

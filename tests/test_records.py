@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from gnet_core import records, shapes
@@ -416,3 +417,12 @@ def test_the_command_names_what_was_compared(run_directory):
     command = only_row(run_directory).command
     assert command.startswith("gnet bench throughput --preset quick")
     assert command.endswith("--seed 0 --python old=/opt/old --python new=/opt/new --aa")
+
+
+def test_turns_of_another_run_are_not_of_this_one(run_directory):
+    run_directory.add(CONFIG, [1.0, 1.0], disturbed=1)
+    turns = pd.read_csv(run_directory.path / "turns.csv")
+    for run, disturbed in ((run_directory.document["created"], 1), ("another", 0)):
+        turns.assign(run=run).to_csv(run_directory.path / "turns.csv", index=False)
+        (row,) = records.load_run(run_directory.path).rows
+        assert row.disturbed_turns == disturbed

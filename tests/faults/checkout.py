@@ -193,7 +193,7 @@ def why_not_whole(directory: Path) -> str:
         return f"cases are {[(case['status'], case['note']) for case in document['cases']]}"
     if not all(len(case["raw"]) >= REPLICATES for case in document["cases"]):
         return f"raw files are {[case['raw'] for case in document['cases']]}"
-    counted = turns.read_turns(directory)["worker"].value_counts().to_dict()
+    counted = turns.read_turns(directory, document["run"])["worker"].value_counts().to_dict()
     stems = [Path(raw).stem for case in document["cases"] for raw in case["raw"]]
     if [counted.get(stem) for stem in stems] != [TURNS] * len(stems):
         return f"turns are {counted}"

@@ -187,7 +187,7 @@ def require_whole(directory: Path) -> None:
     assert {row.replicates for row in run.rows} <= {REPLICATES, REPLICATES + 1}  # one more beside what was lost
     assert [row.samples for row in run.rows] == [row.replicates * TURNS for row in run.rows]
     stems = {Path(raw).stem for case in run.document["cases"] for raw in case["raw"]}
-    counted = Counter(turns.read_turns(directory)["worker"])
+    counted = Counter(turns.read_turns(directory, "now")["worker"])
     assert {stem: counted[stem] for stem in stems} == dict.fromkeys(stems, TURNS)
     assert [path.name for path in (directory / "traces").iterdir()] == [CONFIGS[0].name]
 
