@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -255,10 +256,26 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     run_directory.document["environments"] = {"": copy.deepcopy(environment)}
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "resume: the run has other cases than this version")
-    for identity in (None, "", "0" * 31 + "\0", 7, "x" * 32):
+    for name, value in {"python": ["old=/bin/false", "new=/bin/false"], "against": "main"}.items():
+        run_directory.document["options"][name] = value
+        run_directory.write()
+        refused(gnet("bench", "--resume", run_directory.path), f"again: --{name}")
+        run_directory.document["options"][name] = [] if name == "python" else None
+    for identity in ("", "0" * 31 + "\0", "x" * 32):
         run_directory.document["run"] = identity
         run_directory.write()
         refused(gnet("bench", "--resume", run_directory.path), "has no identity")
+
+
+def test_a_run_that_goes_on_is_refused_by_the_number_of_its_process(gnet, run_directory):
+    from gnet_core.claims import claimed
+    from gnet_core.config import StepConfig
+
+    run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
+    with claimed(run_directory.path):
+        refused(gnet("bench", "--resume", run_directory.path), f"process {os.getpid()} on ", "is writing into it")
+    (run_directory.path / ".lock").symlink_to(run_directory.path / "victim")
+    refused(gnet("bench", "--resume", run_directory.path), ".lock: it cannot be opened (it is a link)")
 
 
 def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path):
