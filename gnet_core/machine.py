@@ -114,9 +114,12 @@ def describe(checkout: Path | None = None) -> dict[str, Any]:
     }
 
 
+_USABLE_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+
+
 def usable_threads() -> int:
-    """The processors that this process may run on, those of its cpuset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    """The processors of this process' cpuset, as it was started: a framework's OpenMP may bind it to one later."""
+    return _USABLE_THREADS
 
 
 def available_memory_bytes() -> int:
@@ -223,13 +226,15 @@ def _warnings_of_settings(machine: Mapping[str, Any], tensorflow: Mapping[str, A
     """What the environment asked for: what does not act, since a case defines it, and what is in every figure."""
     found = []
     if left_out := machine.get("settings_left_out"):
-        asked = ", ".join(_left_out(name, value) for name, value in left_out.items())
-        found.append(f"A case defines these itself, so what was asked for is left out: {asked}.")
+        told = ", ".join(_left_out(name, value) for name, value in left_out.items())
+        found.append(f"A case defines these itself, so what was asked for is left out: {told}.")
     tuning = variables.tuning(machine["environment_variables"])
     for field, variable in _THREAD_VARIABLES.items():
         used, usable = tensorflow[field], machine["usable_threads"]
         if variable in tuning and used and used != usable:
-            found.append(f"{_setting(variable, tuning[variable])}: {_THREADS_DO[field]} {used} of {usable} threads.")
+            found.append(
+                f"{_setting(variable, tuning.pop(variable))}: {_THREADS_DO[field]} {used} of {usable} threads."
+            )
     if tuning:
         acting = ", ".join(_setting(name, value) for name, value in tuning.items())
         found.append(f"These are set from outside and act on the figures: {acting}.")

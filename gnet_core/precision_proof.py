@@ -40,10 +40,11 @@ def low_precision_share(train_step: TrainStep, images: Tensor, labels: Tensor) -
     - xla: the module that ran, as XLA's optimiser left it, which the profiler keeps. XLA on a CPU turns bfloat16 and
       float16 products into float32 ones, so this can be 0 under a mixed policy, and rightly so.
 
-    What no type tells stays unknown: tf32 has float32 operands, so it is 0 here, as is TF_SET_ONEDNN_FPMATH_MODE's
-    bfloat16; and a kernel may widen its operands inside. Call it outside every clock, on a step that has run before: it
-    trains one step more, and nothing else may be profiling. Raises GnetError where the profiler does not start, and
-    where what ran holds no matrix work or some that the traced step does not know.
+    What no type tells stays unknown: tf32 has float32 operands, so it is 0 here, and a kernel may widen its operands
+    inside. (Variables that have float32 multiplied in bfloat16 do not act, see gnet_core.settings.) Call it outside
+    every clock, on a step that has run before: it trains one step more, and nothing else may be profiling. Raises
+    GnetError where the profiler does not start, and where what ran holds no matrix work or some that the traced step
+    does not know.
     """
     if train_step.execution == "eager":
         work = _eager_work(train_step, images, labels)

@@ -10,8 +10,8 @@ TENSORFLOW_PREFIXES = tuple(
     f"TF_{subject}"  # TF_ alone is also Terraform's, whose TF_VAR_* and TF_TOKEN_* may hold secrets
     for subject in (
         *("AUTO", "BF16", "BFC", "CONV2D", "COST", "CPP", "CPU", "CUBLAS", "CUD", "DATA_EXPERIMENT", "DEBUG"),
-        *("DETERMINISTIC", "DISABLE", "DUMP", "EAGER", "ENABLE", "FORCE", "FP16", "FUNCTION", "GPU", "GRAPH"),
-        *("INTER", "INTRA", "JIT", "LAYOUT", "LOG_XLA", "MATMUL", "MKL", "MLIR", "NUM", "ONEDNN", "OPTIONALS"),
+        *("DETERMINISTIC", "DISABLE", "DUMP", "EAGER", "ENABLE", "FLAG", "FORCE", "FP16", "FUNCTION", "GPU", "GRAPH"),
+        *("INTER", "INTRA", "JIT", "LAYOUT", "LOG_XLA", "MATMUL", "MKL", "MLIR", "NODE", "NUM", "ONEDNN", "OPTIONALS"),
         *("OVERRIDE", "PER_DEVICE", "PFLR", "PROFILER", "RUN_HANDLER", "SET", "SYNC", "TABLE", "TRT", "USE", "XLA"),
     )
 )

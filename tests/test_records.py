@@ -48,6 +48,11 @@ def test_blocks_of_one_step_are_the_steps_of_the_percentiles(run_directory):
     assert only_row(run_directory).step_seconds_p50 == pytest.approx(2.0)
 
 
+def test_why_no_share_of_low_precision_could_be_had_stands_in_the_note_once(run_directory):
+    run_directory.add(CONFIG, [1.0], [1.1], low_precision_share=None, low_precision_note="profiler: did not start")
+    assert only_row(run_directory).note == "profiler: did not start"
+
+
 def test_eager_neither_traces_nor_compiles(run_directory):
     run_directory.add(StepConfig(execution="eager"), [1.0])
     row = only_row(run_directory)
@@ -233,6 +238,7 @@ def data(*blocks):
         (info(flop_per_image=float("inf")), "flop_per_image is inf"),
         (info(delay_seconds=float("nan")), "delay_seconds is nan"),
         (info(loss_last="low"), "loss_last is 'low'; it has to be a number"),
+        (info(low_precision_note=["profiler"]), "low_precision_note is ['profiler']; it has to be text"),
         (info(low_precision_share=1.5), "low_precision_share is 1.5; it has to be a number, from 0 to 1"),
         (info(losses_without_dropout=[]), "losses_without_dropout is []"),
         (info(losses_without_dropout=[[10**9, 1.0]]), "losses_without_dropout is 1000000000"),
