@@ -9,8 +9,12 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gnet_core.config import GnetError
+
+LOCK_FILE = ".lock"
+"""In a directory that a process writes into, or wrote into until it was killed."""
 
 RUN_FORMAT_VERSION = 3
 """Of run.json."""
@@ -28,20 +32,29 @@ PARTIAL_PREFIX = ".partial-"
 """Of the names of files that are being written. What is left of one is of no use to anybody."""
 
 
-def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
-    """The content of a regular file, which a link may lead to. Raises OSError, also for any other kind of file (a pipe
-    would wait for ever, a device never ends) and for one of more than `limit` bytes.
+def open_regular(path: Path, limit: int = MAX_TEXT_BYTES) -> BinaryIO:
+    """Open a regular file, which a link may lead to, to read its bytes. Raises OSError, also for any other kind of file
+    (a pipe would wait for ever, a device never ends) and for one of more than `limit` bytes.
     """
     # Without O_NONBLOCK opening a pipe waits for its writer, so its kind could not be asked for.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
             raise OSError(number, "is no regular file", str(path))
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"has {status.st_size} bytes, more than the {limit} that are read", str(path))
-        return file.read(status.st_size or limit)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
+    """The content of a regular file. Raises OSError as `open_regular` does."""
+    with open_regular(path, limit) as file:
+        return file.read(os.fstat(file.fileno()).st_size or limit)
 
 
 def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
@@ -62,7 +75,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which would hide why it ends
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -91,12 +105,19 @@ def remove_partial_files(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _is_left_over(path: Path) -> bool:
+    return path.name == LOCK_FILE or path.name.startswith(PARTIAL_PREFIX)
+
+
 def require_empty(out: Path) -> None:
-    """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing."""
+    """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing.
+
+    What a process that was killed before it had written anything whole has left does not count.
+    """
     try:
         if out.exists() and not out.is_dir():
             raise GnetError(f"out: {out} is a file; name a folder that does not exist yet")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
     except OSError as error:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

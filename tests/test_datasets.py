@@ -278,11 +278,11 @@ def test_a_split_of_a_folder_without_lists_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ("banded/banded_0001.jpg\nbanded/absent.jpg\n", "line 2: 'banded/absent.jpg' is not in images"),
-        ("banded/banded_0001.jpg\n\nplaid/x.jpg\n", "line 3: 'plaid' is no class"),
+        ("banded/banded_0011.jpg\nbanded/absent.jpg\n", "line 2: 'banded/absent.jpg' is not in images"),
+        ("banded/banded_0011.jpg\n\nplaid/x.jpg\n", "line 3: 'plaid' is no class"),
         ("../labels/train1.txt\n", "line 1: '..' is no class"),
         ("banded/" + "y" * 5000, "line 1: 'banded/yyy"),
-        ("banded\n", "line 1: 'banded' is not in images"),
+        ("banded\n", "line 1: 'banded' is not of the form class/file"),
         ("", "lists no images"),
         ("\n \n", "lists no images"),
     ],
