@@ -79,6 +79,7 @@ def _lock(path: Path) -> int:
             os.close(descriptor)
             raise BusyError(f"{path.parent}: {holder} is writing into it; wait for its end, or name another") from None
         except OSError as error:
+            path.unlink(missing_ok=True)  # it would keep the directory from being removed
             os.close(descriptor)
             raise GnetError(f"{path}: it cannot be locked ({error.strerror}); name a folder on another disk") from error
         except BaseException:

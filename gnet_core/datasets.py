@@ -104,8 +104,7 @@ def open_data(name_or_path: str) -> DataSet:
         return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
     if not os.path.exists(name_or_path):  # noqa: PTH110  Path.exists raises for a text too long to be a name
         raise GnetError(
-            f"data: {name_or_path!r} is unknown; use synthetic, digits, fashion-mnist, "
-            "or the path of an existing folder"
+            f"data: {name_or_path!r} is unknown; use digits, fashion-mnist, or the path of an existing folder"
         )
     folder = Path(name_or_path)
     if not folder.is_dir():

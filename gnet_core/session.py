@@ -37,6 +37,8 @@ _END_BYTES = 42
 _MAX_NUMBER = 2.0**53
 """Seconds, images a second and steps beyond are none that were measured."""
 
+_MAX_LOSS = float(np.finfo(np.float32).max)
+
 Array = npt.NDArray[Any]
 
 
@@ -271,7 +273,7 @@ def _records(history: str) -> list[EpochRecord]:
 
 def _can_be(field: str, number: Any) -> bool:
     if field.endswith("_loss"):
-        return math.isfinite(number)
+        return bool(abs(number) <= _MAX_LOSS)
     return bool(0 <= number <= (1 if field.endswith("_accuracy") else _MAX_NUMBER))
 
 
