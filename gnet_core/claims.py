@@ -34,7 +34,8 @@ def claimed(directory: Path) -> Iterator[None]:
             yield
         finally:
             # Removed before it is let go: whoever waited for this file sees that it is gone and makes another.
-            (directory / LOCK_FILE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the disk is gone or read-only, and the lock goes with its file
+                (directory / LOCK_FILE).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -83,6 +84,7 @@ def _locked(path: Path) -> BinaryIO:
                     f"{path.parent}: {holder} is writing into it; wait for its end, or name another"
                 ) from None
             except OSError as error:
+                path.unlink(missing_ok=True)  # it would keep the directory from being removed
                 raise GnetError(f"{path}: it cannot be locked ({error}); name a folder on another disk") from error
 
 

@@ -259,27 +259,30 @@ def train(
     **asked: Any,
 ) -> int:
     """Train and test for some epochs; write history, curves and the best weights."""
+    from gnet_core import session
     from gnet_core.config import slug
     from gnet_core.datasets import absolute, open_data
-    from gnet_core.files import make_empty_directory, require_empty
+    from gnet_core.files import require_empty
+    from gnet_core.map_sizes import require_learnable
 
     if out is not None and resume is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
     require_device_form(device)
+    asked["data"] = absolute(asked["data"])
     if resume is not None:
-        from gnet_core.training import recorded_config
-
         # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
         explicit = {name for name in asked if context.get_parameter_source(name) is click.ParameterSource.COMMANDLINE}
-        config = dataclasses.replace(recorded_config(resume), **{name: asked[name] for name in explicit})
+        config = dataclasses.replace(session.recorded_config(resume), **{name: asked[name] for name in explicit})
         dataset = open_data(config.data)
     else:
-        asked["data"] = absolute(asked["data"])
         dataset = open_data(asked["data"])
         asked["image_size"] = asked["image_size"] or dataset.default_image_size
         config = make_config(**asked, classes=dataset.classes)
     if out is not None:
         require_empty(out)
+    require_learnable(config)
+    for note in dataset.notes:
+        complain(f"note: {note}")
     from gnet_core import device as devices
     from gnet_core import machine, training
 
@@ -288,10 +291,8 @@ def train(
         config = dataclasses.replace(config, device=machine.choose_device(device, environment))
     machine.require_precision(config.precision, config.device, environment)
     directory = resume or out or default_directory("train", slug(config.data))
-    if resume is None:
-        make_empty_directory(directory)
     history = training.train(config, dataset, directory, epochs, resume=resume is not None)
-    best = max(history, key=lambda record: record.test_accuracy)
+    best = session.best(history)
     if as_json:
         print_json({"directory": str(directory), "epochs": [dataclasses.asdict(record) for record in history]})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal, get_args
@@ -25,11 +26,25 @@ FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
 
-_DEVICE = re.compile(r"cpu|gpu:\d+")
+MAX_IMAGE_SIZE = 2**14
+"""Pixels a side. One such image fills 3 GB as float32."""
+
+MAX_BATCH_SIZE = 2**20
+"""Images a step. The smallest of that number fill 56 GB."""
+
+MAX_CLASSES = 2**16
+"""Labels travel as uint16."""
+
+_DEVICE = re.compile(r"cpu|gpu:[0-9]{1,4}")
 
 
 class GnetError(ValueError):
     """Bad usage or bad input, said in one line that names the field, the value and what would be right."""
+
+
+def bad_data(path: PurePath | str, what: str) -> GnetError:
+    """The error that says what is wrong with a file or folder of a data set."""
+    return GnetError(f"data: {str(path)!r} {what}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,22 +120,24 @@ class StepConfig:
         require_choice("widths", self.widths, WIDTHS)
         for flag in ("dropout", "as_published"):
             if not isinstance(getattr(self, flag), bool):
-                raise GnetError(f"{flag}: {getattr(self, flag)!r} will not do; use true or false")
+                raise GnetError(f"{flag}: {getattr(self, flag)!r:.200} will not do; use true or false")
         require_whole("batch_size", self.batch_size, least=1)
+        _require_at_most("batch_size", self.batch_size, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB")
         require_whole("image_size", self.image_size, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
+        _require_at_most("image_size", self.image_size, MAX_IMAGE_SIZE, "one image of that size fills 3 GB")
         require_whole("classes", self.classes, least=2)
-        if self.classes > 2**16:
-            raise GnetError(f"classes: {self.classes} is too large; labels travel as uint16, so at most {2**16}")
+        _require_at_most("classes", self.classes, MAX_CLASSES, "labels travel as uint16")
         require_whole("seed", self.seed, least=0)
-        if self.seed >= 2**32:
-            raise GnetError(f"seed: {self.seed} is too large; the generators take at most {2**32 - 1}")
+        _require_at_most("seed", self.seed, 2**32 - 1, "the generators take no more")
         _require_number("aux_weight", self.aux_weight, 0.0, None)
         _require_number("bn_momentum", self.bn_momentum, 0.0, 1.0)
         _require_number("learning_rate", self.learning_rate, 0.0, None)
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
-            raise GnetError(f"device: {self.device!r} is unknown; use cpu or gpu:N")
+            raise GnetError(f"device: {self.device!r:.200} is unknown; use cpu or gpu:N")
         if not isinstance(self.data, str) or not self.data:
-            raise GnetError(f"data: {self.data!r} is no data set; use synthetic, digits, fashion-mnist or a folder")
+            raise GnetError(
+                f"data: {self.data!r:.200} is no data set; use synthetic, digits, fashion-mnist or a folder"
+            )
 
     @property
     def trains_classifiers(self) -> bool:
@@ -144,11 +161,13 @@ class StepConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StepConfig:
-        """Read a recorded configuration back. Raises GnetError for a field this version does not know."""
+        """Read a recorded configuration back. Raises GnetError for a field or value this version does not know."""
+        if not isinstance(values, Mapping):
+            raise GnetError(f"config: {values!r:.200} is no configuration; use an object of fields and values")
         known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(str(name) for name in values if name not in known)
         if unknown:
-            raise GnetError(f"config: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+            raise GnetError(f"config: unknown field {unknown[0]!r:.200}; known are {', '.join(sorted(known))}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,18 +185,23 @@ def slug(data: str) -> str:
 def require_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise GnetError unless the value is one of the choices."""
     if value not in choices:
-        raise GnetError(f"{field}: {value!r} is unknown; use one of {', '.join(choices)}")
+        raise GnetError(f"{field}: {value!r:.200} is unknown; use one of {', '.join(choices)}")
 
 
 def require_whole(field: str, value: object, least: int, why: str = "") -> None:
     """Raise GnetError unless the value is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         because = f" ({why})" if why else ""
-        raise GnetError(f"{field}: {value!r} will not do; use a whole number of at least {least}{because}")
+        raise GnetError(f"{field}: {value!r:.200} will not do; use a whole number of at least {least}{because}")
+
+
+def _require_at_most(field: str, value: int, most: int, why: str) -> None:
+    if value > most:
+        raise GnetError(f"{field}: {value!r:.30} is too large; use at most {most} ({why})")
 
 
 def _require_number(field: str, value: object, low: float, below: float | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low or value == float("inf"):
-        raise GnetError(f"{field}: {value!r} will not do; use a number of at least {low:g}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= sys.float_info.max:
+        raise GnetError(f"{field}: {value!r:.200} will not do; use a number of at least {low:g}")
     if below is not None and value >= below:
-        raise GnetError(f"{field}: {value!r} will not do; use a number below {below:g}")
+        raise GnetError(f"{field}: {value!r:.200} will not do; use a number below {below:g}")

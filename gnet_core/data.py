@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from gnet_core import synthetic
-from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets import Split, bad_data, check_labels, open_data
+from gnet_core.config import GnetError, StepConfig, bad_data
+from gnet_core.datasets import Split, check_labels, open_data
 
 
 def endless_batches(config: StepConfig, tensorflow_device: str) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
@@ -27,10 +27,15 @@ def endless_batches(config: StepConfig, tensorflow_device: str) -> Iterator[tupl
 
 
 def named_errors(split: Split, examples: tf.data.Dataset) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """The data set's batches; a file that cannot be decoded, or is gone, raises a GnetError that names it."""
+    """The data set's batches; a file that cannot be decoded or read raises a GnetError that names it.
+
+    Raises tf.errors.ResourceExhaustedError where there is too little memory.
+    """
     try:
         yield from examples
-    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except tf.errors.OpError as error:
         raise explain_decode_error(split) from error
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import itertools
-import math
 import os
 import re
-import zlib
+import stat
+import unicodedata
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gnet_core.config import GnetError
+from gnet_core.config import MAX_CLASSES, GnetError, bad_data
+from gnet_core.files import read_bytes
+from gnet_core.idx_files import holds_idx, read_idx_split
+from gnet_core.image_files import ImageFile, content_keys, look_at
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the four files."""
@@ -30,8 +34,8 @@ TINY_IMAGE_SIZE = 72
 PHOTO_IMAGE_SIZE = 224
 """Pixels a side, as the published run had it."""
 
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")  # what tf.io.decode_image itself goes by
 _TEST_SHARE = 0.2
+_MAX_COMPARED_ARRAY_BYTES = 2**28
 _SPLIT_SEED = 0  # not StepConfig.seed: runs with different seeds are compared, so they must share their test images
 
 
@@ -59,6 +63,8 @@ class DataSet:
     test: Split
     default_image_size: int
     """Pixels a side that a training session uses when it is not asked for others."""
+    notes: tuple[str, ...] = ()
+    """What a user should know before trusting a test accuracy, a sentence each."""
 
     @property
     def classes(self) -> int:
@@ -74,14 +80,18 @@ def open_data(name_or_path: str) -> DataSet:
       trainN.txt and testN.txt are used and valN.txt is left alone, as in the published run;
     - `<class>/<file>`: of each class a fixed 80 % trains and 20 % tests. Hidden files, and files beside the class
       folders, are ignored.
-    Images are JPEG, PNG, GIF or BMP (in full colour or grey: TensorFlow takes a BMP palette's numbers for grey levels).
+    Images are JPEG, PNG, GIF or BMP (in full colour or grey: TensorFlow takes a BMP palette's numbers for grey levels),
+    regular files of at most 256 MiB and 67 million pixels.
+
+    A list of DTD's that names a file twice, also under two spellings, or a file of another class is refused. Images
+    whose content is the same in train and test, which many data sets have, are told of in DataSet.notes.
 
     Raises GnetError naming the file or folder that is missing, damaged, empty or not what it should be.
     """
     if name_or_path == "digits":
         return _open_digits()
     if name_or_path == "fashion-mnist":
-        if not _holds_idx(FASHION_MNIST_FOLDER):
+        if not holds_idx(FASHION_MNIST_FOLDER):
             raise GnetError(
                 f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; install Debian's package "
                 "dataset-fashion-mnist, or give the folder that holds the four IDX files"
@@ -94,13 +104,12 @@ def open_data(name_or_path: str) -> DataSet:
         return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
     if not os.path.exists(name_or_path):  # noqa: PTH110  Path.exists raises for a text too long to be a name
         raise GnetError(
-            f"data: {name_or_path!r} is unknown; use synthetic, digits, fashion-mnist, "
-            "or the path of an existing folder"
+            f"data: {name_or_path!r} is unknown; use digits, fashion-mnist, or the path of an existing folder"
         )
     folder = Path(name_or_path)
     if not folder.is_dir():
         raise bad_data(folder, "is a file; use the path of a folder")
-    if _holds_idx(folder):
+    if holds_idx(folder):
         return _open_idx(name_or_path, folder)
     if _is_dtd(folder):
         return _open_dtd(name_or_path, folder, 1)
@@ -135,71 +144,81 @@ def _open_digits() -> DataSet:
     return DataSet("digits", tuple(map(str, digits.target_names)), train, test, TINY_IMAGE_SIZE)
 
 
-def _holds_idx(folder: Path) -> bool:
-    return any(folder.glob("*-idx[13]-ubyte*"))
-
-
 def _open_idx(name: str, folder: Path, class_names: tuple[str, ...] = ()) -> DataSet:
     """The four IDX files of a folder; without names its classes are called 0 to the highest label."""
-    train, test = (_read_idx_split(folder, part) for part in ("train", "t10k"))
+    train, test = (
+        Split(images, labels.astype(np.uint16))
+        for images, labels in (read_idx_split(folder, part) for part in ("train", "t10k"))
+    )
     highest = max(int(train.labels.max()), int(test.labels.max()))
-    return DataSet(name, class_names or tuple(map(str, range(highest + 1))), train, test, TINY_IMAGE_SIZE)
+    if not 0 < highest < (len(class_names) or highest + 1):
+        wanted = f"0 to {len(class_names) - 1}" if class_names else "two classes or more"
+        raise bad_data(folder, f"has labels up to {highest}; it needs those of {wanted}")
+    class_names = class_names or tuple(map(str, range(highest + 1)))
+    notes = _notes(class_names, train, test, _array_keys(train.images), _array_keys(test.images))
+    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, notes)
 
 
-def _read_idx_split(folder: Path, part: str) -> Split:
-    images_path, labels_path = (_find_idx(folder, f"{part}-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))
-    images, labels = _read_idx(images_path, dimensions=3), _read_idx(labels_path, dimensions=1)
-    if len(images) != len(labels):
-        raise bad_data(labels_path, f"has {len(labels)} labels for the {len(images)} images of {images_path.name}")
-    return Split(images, labels.astype(np.uint16))
+def _array_keys(images: npt.NDArray[np.uint8] | tuple[str, ...]) -> list[Hashable]:
+    """One key an image, equal for equal pictures; none of an array that takes too long to compare."""
+    if isinstance(images, tuple) or images.nbytes > _MAX_COMPARED_ARRAY_BYTES:
+        return []
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
 
 
-def _find_idx(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise bad_data(folder, f"lacks {name} (or {name}.gz); all four IDX files are needed")
-
-
-def _read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The array of an IDX file: bytes 0, 0, 8 (unsigned bytes), dimensions; each length as uint32; values."""
-    content = _read(path)
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error):
-            raise bad_data(path, "is not a whole gzip file; copy or download it again") from None
-    header_bytes = 4 + 4 * dimensions
-    if content[:4] != bytes((0, 0, 8, dimensions)) or len(content) < header_bytes:
-        raise bad_data(path, f"is not an IDX file of unsigned bytes in {dimensions} dimensions")
-    shape = [int(length) for length in np.frombuffer(content, ">u4", dimensions, offset=4)]
-    promised_bytes = header_bytes + math.prod(shape)
-    if len(content) != promised_bytes:
-        raise bad_data(
-            path, f"has {len(content)} bytes, its header promises {promised_bytes}; copy or download it again"
+def _notes(
+    class_names: tuple[str, ...],
+    train: Split,
+    test: Split,
+    train_keys: Sequence[Hashable],
+    test_keys: Sequence[Hashable],
+) -> tuple[str, ...]:
+    """What is odd about labels and splits, though many published data sets have it. Keys are equal for equal images."""
+    notes = []
+    trained = {key: index for index, key in reversed(list(enumerate(train_keys)))}
+    shared = [index for index, key in enumerate(test_keys) if key in trained]
+    if shared:
+        test_name, train_name = _image_name(test, shared[0]), _image_name(train, trained[test_keys[shared[0]]])
+        notes.append(
+            f"{len(shared)} of {len(test)} test images are training images as well, such as {test_name}, "
+            f"the same as {train_name}; the test accuracy is too good by what was learnt by heart"
         )
-    if 0 in shape:
-        raise bad_data(path, f"is empty; its header promises {' x '.join(map(str, shape))} values")
-    return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)
+    labels_of: dict[Hashable, set[int]] = {}
+    for key, label in itertools.chain(
+        zip(train_keys, train.labels, strict=False), zip(test_keys, test.labels, strict=False)
+    ):
+        labels_of.setdefault(key, set()).add(int(label))
+    torn = sum(len(labels) > 1 for labels in labels_of.values())
+    if torn:
+        notes.append(f"{torn} images are there under two classes or more, of which at most one can be right")
+    untrained = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
+    if untrained:
+        first = class_names[untrained[0]]
+        notes.append(f"{len(untrained)} classes, {first!r} the first, have test images but none to train with")
+    return tuple(notes)
+
+
+def _image_name(split: Split, index: int) -> str:
+    return repr(split.images[index]) if isinstance(split.images, tuple) else f"number {index}"
 
 
 def _open_folder(name: str, folder: Path) -> DataSet:
     """`<class>/<file>`, split within each class."""
     class_names = _class_names(folder)
-    paths: list[str] = []
+    files: list[ImageFile] = []
     labels: list[int] = []
     for label, class_name in enumerate(class_names):
-        files = _visible(folder / class_name)
-        if len(files) < 2:
+        paths = _visible(folder / class_name)
+        if len(paths) < 2:
             raise bad_data(
-                folder / class_name, f"has {len(files)} images; a class needs 2, one to train and one to test"
+                folder / class_name, f"has {len(paths)} images; a class needs 2, one to train and one to test"
             )
-        for file in files:
-            _check_image(file)
-        paths += map(str, files)
-        labels += [label] * len(files)
-    train, test = _split_each_class(tuple(paths), np.array(labels, np.uint16))
-    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE)
+        files += map(look_at, paths)
+        labels += [label] * len(paths)
+    train, test = _split_each_class(tuple(file.path for file in files), np.array(labels, np.uint16))
+    keys = dict(zip((file.path for file in files), content_keys(files), strict=True))
+    notes = _notes(class_names, train, test, *([keys[path] for path in split.images] for split in (train, test)))
+    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
 
 
 def _is_dtd(folder: Path) -> bool:
@@ -208,40 +227,92 @@ def _is_dtd(folder: Path) -> bool:
 
 def _open_dtd(name: str, folder: Path, number: int) -> DataSet:
     class_names = _class_names(folder / "images")
-    train, test = (_read_list(folder, f"{part}{number}.txt", class_names) for part in ("train", "test"))
-    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE)
+    first_lines: dict[tuple[int, int], str] = {}
+    (train, train_files), (test, test_files) = (
+        _read_list(folder, f"{part}{number}.txt", class_names, first_lines) for part in ("train", "test")
+    )
+    keys = content_keys([*train_files, *test_files])
+    notes = _notes(class_names, train, test, keys[: len(train)], keys[len(train) :])
+    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
 
 
-def _read_list(folder: Path, list_name: str, class_names: tuple[str, ...]) -> Split:
-    """The images that a list of lines such as `banded/banded_0002.jpg` names."""
+def _read_list(
+    folder: Path, list_name: str, class_names: tuple[str, ...], first_lines: dict[tuple[int, int], str]
+) -> tuple[Split, list[ImageFile]]:
+    """The images that a list of lines such as `banded/banded_0002.jpg` names.
+
+    `first_lines` has the line of each file that a list named so far, and is added to.
+    """
     list_path = folder / "labels" / list_name
     label_of = {class_name: label for label, class_name in enumerate(class_names)}
-    paths: list[str] = []
+    try:
+        text = read_bytes(list_path).decode(errors="replace")
+    except OSError as error:
+        raise bad_data(list_path, f"cannot be read: {error.strerror}") from None
+    files: list[ImageFile] = []
     labels: list[int] = []
-    for number, line in enumerate(_read(list_path).decode(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not (entry := line.strip()):
             continue
+        where = f"line {number}: {entry!r:.200}"
         class_name = entry.partition("/")[0]
         if class_name not in label_of:
-            raise bad_data(list_path, f"line {number}: {class_name!r} is no class; images has no folder of that name")
-        path = folder / "images" / entry
-        if not _is_file(path):
-            raise bad_data(list_path, f"line {number}: {entry!r} is not in images")
-        _check_image(path)
-        paths.append(str(path))
+            raise bad_data(
+                list_path, f"line {number}: {class_name!r:.200} is no class; images has no folder of that name"
+            )
+        if not os.path.lexists(folder / "images" / entry):
+            raise bad_data(list_path, f"{where} is not in images")
+        _require_own_class(list_path, where, folder / "images", entry)
+        file = look_at(folder / "images" / entry)
+        if file.identity in first_lines:
+            raise bad_data(list_path, f"{where} is the same file as {first_lines[file.identity]}; remove one of them")
+        first_lines[file.identity] = f"{entry!r:.200} in line {number} of {list_name}"
+        files.append(file)
         labels.append(label_of[class_name])
-    if not paths:
+    if not files:
         raise bad_data(list_path, "lists no images")
-    return Split(tuple(paths), np.array(labels, np.uint16))
+    return Split(tuple(file.path for file in files), np.array(labels, np.uint16)), files
+
+
+def _require_own_class(list_path: Path, where: str, images: Path, entry: str) -> None:
+    """Raise GnetError unless a file stands in the folder of the class that its line begins with."""
+    class_name, _, file_name = entry.partition("/")
+    if "/" in file_name or file_name in ("", ".", ".."):
+        raise bad_data(list_path, f"{where} is not of the form class/file, so its class cannot be told")
+    if (images / class_name).is_symlink():
+        raise bad_data(list_path, f"{where} is of a class whose folder is a link; put the folder itself there")
+    if (images / entry).is_symlink():
+        home = Path(os.path.relpath((images / entry).resolve(), images.resolve())).parts[0]
+        if home not in (class_name, os.pardir):
+            raise bad_data(list_path, f"{where} is a link to an image of {home!r}, which is another class")
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    """The sub-folders, sorted."""
-    names = tuple(entry.name for entry in _visible(folder) if entry.is_dir())
+    """The sub-folders, sorted. Raises GnetError where two are one, or would be one to a careless eye."""
+    names: list[str] = []
+    alike: dict[Hashable, str] = {}
+    for entry in _visible(folder):
+        try:
+            status = entry.stat()
+        except OSError as error:
+            raise bad_data(entry, f"cannot be read: {error.strerror}; a link there has to lead to a folder") from None
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        plain = unicodedata.normalize("NFKC", entry.name).casefold().strip()
+        for key, how in (
+            (plain, "are told apart by case, spaces or Unicode form alone"),
+            ((status.st_dev, status.st_ino), "are one folder, to which a link leads"),
+        ):
+            if key in alike:
+                raise bad_data(folder, f"has classes {alike[key]!r} and {entry.name!r} that {how}; keep one of them")
+            alike[key] = entry.name
+        names.append(entry.name)
     if len(names) < 2:
         found = f"only the class folder {names[0]!r}" if names else "no class folders"
         raise bad_data(folder, f"has {found}; it needs at least 2, each holding the images of one class")
-    return names
+    if len(names) > MAX_CLASSES:
+        raise bad_data(folder, f"has {len(names)} class folders; labels travel as uint16, so at most {MAX_CLASSES}")
+    return tuple(names)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -254,23 +325,6 @@ def _visible(folder: Path) -> list[Path]:
 
 def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a text too long to be a name
-
-
-def _check_image(path: Path) -> None:
-    """Raise GnetError unless a file starts as an image does; decoding it all would take minutes."""
-    if path.is_dir():
-        raise bad_data(path, "is a folder; images stand directly in the folder of their class")
-    if not _read(path, 8).startswith(_IMAGE_STARTS):
-        raise bad_data(path, "is not an image; use JPEG, PNG, GIF or BMP files")
-
-
-def _read(path: Path, count: int = -1) -> bytes:
-    """The first `count` bytes of a file, or all of it."""
-    try:
-        with path.open("rb") as file:
-            return file.read(count)
-    except OSError as error:
-        raise bad_data(path, f"cannot be read: {error.strerror}") from None
 
 
 def _split_each_class(
@@ -289,8 +343,3 @@ def _split_each_class(
         return Split(images[chosen], labels[chosen])
 
     return where(~tests), where(tests)
-
-
-def bad_data(path: Path | str, what: str) -> GnetError:
-    """The error that says what is wrong with a file or folder."""
-    return GnetError(f"data: {str(path)!r} {what}")

@@ -76,7 +76,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which would hide why it ends
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -107,16 +108,19 @@ def remove_partial_files(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _is_left_over(path: Path) -> bool:
+    return path.name == LOCK_FILE or path.name.startswith(PARTIAL_PREFIX)
+
+
 def require_empty(out: Path) -> None:
     """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing.
 
-    What a killed process has left, a lock or half a file, is nothing.
+    What a process that was killed before it had written anything whole has left does not count.
     """
     try:
         if out.exists() and not out.is_dir():
             raise GnetError(f"out: {out} is a file; name a folder that does not exist yet")
-        left_behind = (LOCK_FILE, PARTIAL_PREFIX)
-        if out.is_dir() and not all(path.name.startswith(left_behind) for path in out.iterdir()):
+        if out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
             raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
     except OSError as error:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

@@ -4,61 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import io
 import math
-import platform
+import os
 import time
-import zipfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from gnet_core import device
+from gnet_core.claims import claimed, claimed_empty
 from gnet_core.config import GnetError, StepConfig, require_whole
 from gnet_core.data import batches, named_errors
 from gnet_core.datasets import DataSet, Split, check_labels
-from gnet_core.files import write_whole
+from gnet_core.files import write_whole, written_whole
+from gnet_core.map_sizes import require_learnable
 from gnet_core.model import build_model
+from gnet_core.session import SESSION_FILE, STATE_FILE, EpochRecord, Session, best, load_state, save_state
 from gnet_core.step import Step, Tensor, TrainStep, make_test_step, make_train_step
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-SESSION_FILE = "train.json"
 HISTORY_FILE = "history.csv"
 BEST_FILE = "best.weights.h5"
 CURVES_FILE = "curves.png"
-STATE_FILE = "state.npz"
 
 _STEPS_BETWEEN_READS = 10
 """Reading the loss waits for the device, so the bar shows it, and a lost run is noticed, only every so many steps."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """One finished epoch, counted from 1: a row of history.csv.
-
-    Losses are cross-entropies in nats with the auxiliary ones weighted in; accuracies are fractions of the images that
-    the main output names rightly. Training figures are means over steps, each with the weights it had; testing figures
-    are means over all test images with the weights at the end of the epoch.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    epoch_seconds: float
-    """Wall time of training and testing. Tracing and compiling fall into the first epoch after a start."""
-    images_per_second: float
-    """Of the training part."""
-    skipped_steps: int
-    """Steps that loss scaling left out because a gradient was not finite; only mixed_float16 can have any."""
 
 
 def train(config: StepConfig, dataset: DataSet, out: Path, epochs: int, *, resume: bool = False) -> list[EpochRecord]:
@@ -66,36 +43,107 @@ def train(config: StepConfig, dataset: DataSet, out: Path, epochs: int, *, resum
 
     After every epoch `out` holds history.csv, curves.png, best.weights.h5 (highest test accuracy so far, of equals the
     lowest test loss), train.json (what was run on what) and state.npz, each written whole or not at all. `resume`
-    continues the session in `out` as though it had not stopped: weights, optimizer, dropout and shuffling go on.
+    continues the session in `out` as though it had not stopped: weights, optimizer, dropout and shuffling go on. A
+    session that ends before its first epoch is saved leaves nothing.
 
-    Raises GnetError where `out` holds a session already or, to resume, holds none or a different one or has no epoch
-    left to do; for labels beyond config.classes, a batch larger than the training images, an image that cannot be
-    decoded, and a loss that is not finite.
+    Raises BusyError where another process writes into `out`; GnetError where `out` has files in it or, to resume, holds
+    no session or a different one or has no epoch left to do; for labels beyond config.classes, a batch larger than the
+    training images or too small to learn from, an image that cannot be decoded, a loss that is not finite, memory that
+    is not enough, and an `out` that cannot be written.
     """
     require_whole("epochs", epochs, least=1)
-    check_labels(dataset, config.classes)
-    device.prepare(config)
-    # Asked for before anything is written, since it refuses a batch larger than the data.
-    steps = len(batches(dataset.train, config, training=True)) + len(batches(dataset.test, config, training=False))
-    _open_session(out, config, dataset, resume)
+    session = Session.of(config, dataset)
+    with claimed(out) if resume else _new_session(out), _out_of_memory_named(config):
+        if resume:
+            session.require_same(Session.read(out), out)
+            _require_own_files(out)
+        require_learnable(config)
+        check_labels(dataset, config.classes)
+        device.prepare(config)
+        return _train(session, dataset, out, epochs)
 
+
+def _train(session: Session, dataset: DataSet, out: Path, epochs: int) -> list[EpochRecord]:
+    config = session.config
+    # Asked for before the network is built, since it refuses a batch larger than the data.
+    steps = len(batches(dataset.train, config, training=True)) + len(batches(dataset.test, config, training=False))
     model = build_model(config)
     train_step, test_step = make_train_step(model, config), make_test_step(model, config)
     variables = [*model.variables, *train_step.optimizer.variables]  # moving statistics and dropout's seeds included
-    records = _restore(out / STATE_FILE, variables) if resume else []
+    records = load_state(out / STATE_FILE, session, variables)
     done = len(records)
+    if records:
+        with _errors_of_writing(out, records):
+            _write_results(out, model, records)  # the session may have ended between its state and these
     if epochs <= done:
         raise GnetError(f"epochs: {done} are done already; ask for more than {done}")
 
     with tqdm(total=epochs * steps, initial=done * steps, unit="step", dynamic_ncols=True) as bar:
         for epoch in range(done + 1, epochs + 1):
-            records.append(_run_epoch(epoch, config, dataset, train_step, test_step, bar))
-            if max(records, key=lambda record: (record.test_accuracy, -record.test_loss)) is records[-1]:
-                with _written_whole(out / BEST_FILE) as path:
-                    model.save_weights(path)
-            _write_history(out, records)
-            _save_state(out / STATE_FILE, variables, records)  # last: an epoch counts as done from here on
+            record = _run_epoch(epoch, config, dataset, train_step, test_step, bar)
+            _save_epoch(record, records, out, session, model, variables)
     return records
+
+
+def _save_epoch(
+    record: EpochRecord, records: list[EpochRecord], out: Path, session: Session, model: Any, variables: list[Any]
+) -> None:
+    """Write an epoch's state, then what a user looks at, and add it to the records."""
+    with _errors_of_writing(out, records):
+        if not records:
+            session.write(out, device.describe())
+        save_state(out / STATE_FILE, session, variables, [*records, record])
+        records.append(record)  # it counts as done from here on
+        _write_results(out, model, records)
+
+
+@contextlib.contextmanager
+def _new_session(out: Path) -> Iterator[None]:
+    """Claim an empty or new directory, which is left as it was found unless an epoch was saved in it."""
+    if (out / STATE_FILE).exists():
+        raise GnetError(f"out: {str(out)!r} already holds a session; resume it, or name another directory")
+    with claimed_empty(out):
+        try:
+            yield
+        except BaseException:
+            if not (out / STATE_FILE).exists():
+                with contextlib.suppress(OSError):  # which would hide why it ends
+                    (out / SESSION_FILE).unlink(missing_ok=True)
+            raise
+
+
+def _require_own_files(out: Path) -> None:
+    """Raise GnetError where something that is no file stands in the place of one that will be written."""
+    for name in (SESSION_FILE, STATE_FILE, HISTORY_FILE, CURVES_FILE, BEST_FILE):
+        path = out / name
+        if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
+            raise GnetError(f"resume: {str(path)!r} is no regular file; move it away")
+
+
+@contextlib.contextmanager
+def _errors_of_writing(out: Path, records: list[EpochRecord]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        then = f"{_what_is_saved(len(records))}{'; make room and go on with --resume' if records else ''}"
+        raise GnetError(f"out: {str(out)!r} cannot be written: {error.strerror or error}; {then}") from error
+
+
+def _what_is_saved(epochs: int) -> str:
+    if epochs == 0:
+        return "no epoch was finished, so nothing is kept"
+    return "epoch 1 is saved" if epochs == 1 else f"epochs 1 to {epochs} are saved"
+
+
+@contextlib.contextmanager
+def _out_of_memory_named(config: StepConfig) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise GnetError(
+            f"batch_size: {config.batch_size} images of {config.image_size} pixels a side do not fit into the memory "
+            f"of {config.device}; use a smaller --batch-size or --image-size"
+        ) from error
 
 
 def _run_epoch(
@@ -108,10 +156,14 @@ def _run_epoch(
 
     bar.set_description(f"epoch {epoch}, training")
     start = time.perf_counter()
-    train_loss, train_accuracy = _run_steps(train_step, _examples(dataset.train, shuffled, training=True), epoch, bar)
+    train_loss, train_accuracy = _run_steps(
+        train_step, _examples(dataset.train, shuffled, training=True), config, epoch, bar
+    )
     trained = time.perf_counter()
     bar.set_description(f"epoch {epoch}, testing")
-    test_loss, test_accuracy = _run_steps(test_step, _examples(dataset.test, config, training=False), epoch, bar)
+    test_loss, test_accuracy = _run_steps(
+        test_step, _examples(dataset.test, config, training=False), config, epoch, bar
+    )
     end = time.perf_counter()
 
     train_images = len(dataset.train) // config.batch_size * config.batch_size
@@ -127,7 +179,9 @@ def _run_epoch(
     )
 
 
-def _run_steps(step: Step, examples: Iterator[tuple[Tensor, Tensor]], epoch: int, bar: Any) -> tuple[float, float]:
+def _run_steps(
+    step: Step, examples: Iterator[tuple[Tensor, Tensor]], config: StepConfig, epoch: int, bar: Any
+) -> tuple[float, float]:
     """Mean loss and accuracy over all images of one pass. The device is waited for every few steps and at the end."""
     step.reset_metrics()
     loss_sum, accuracy, images_seen = 0.0, 0.0, 0
@@ -136,8 +190,8 @@ def _run_steps(step: Step, examples: Iterator[tuple[Tensor, Tensor]], epoch: int
         mean_loss = float(loss_sum) / images_seen
         if not math.isfinite(mean_loss):
             raise GnetError(
-                f"loss: {mean_loss} in epoch {epoch}, after {images_seen} images; use a lower learning_rate, or "
-                "float32 if the precision is another (epochs before this one are saved)"
+                f"loss: {mean_loss} in epoch {epoch}, after {images_seen} images; start anew with "
+                f"{_what_may_help(config)} ({_what_is_saved(epoch - 1)})"
             )
         return mean_loss
 
@@ -153,84 +207,33 @@ def _run_steps(step: Step, examples: Iterator[tuple[Tensor, Tensor]], epoch: int
     return read_loss(), float(accuracy)
 
 
+def _what_may_help(config: StepConfig) -> str:
+    """The options of gnet train that bear on a loss that is not finite."""
+    others = "another --batch-size or --seed"
+    return others if config.precision == "float32" else f"--precision float32, or {others}"
+
+
 def _examples(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
     return named_errors(split, batches(split, config, training=training))
 
 
-def recorded_config(directory: Path) -> StepConfig:
-    """The configuration of the session in a directory. Raises GnetError naming train.json where there is none."""
-    path = directory / SESSION_FILE
-    with _readable(path):
-        return StepConfig.from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+def _write_results(out: Path, model: Any, records: list[EpochRecord]) -> None:
+    """Write what a user looks at: the table, its curves and, where the last epoch is the best one, its weights."""
+    if best(records) is records[-1]:
+        weights = _WeightsInMemory()
+        model.save_weights(weights)
+        with written_whole(out / BEST_FILE) as partial:
+            partial.write_bytes(weights.getbuffer())
+    _write_history(out, records)
 
 
-def _open_session(out: Path, config: StepConfig, dataset: DataSet, resume: bool) -> None:
-    """Write train.json for a new session, or see that the one to resume is of the same case and data."""
-    path = out / SESSION_FILE
-    data = {
-        "data": dataset.name,
-        "class_names": list(dataset.class_names),
-        "train_images": len(dataset.train),
-        "test_images": len(dataset.test),
-    }
-    if resume:
-        with _readable(path):
-            session = json.loads(path.read_text(encoding="utf-8"))
-            then = {**StepConfig.from_dict(session["config"]).to_dict(), **session["data_set"]}
-        for field, value in {**config.to_dict(), **data}.items():
-            if then[field] != value:
-                raise GnetError(f"{field}: {value!r} differs from the session in {str(out)!r}; use {then[field]!r}")
-        return
-    if (out / STATE_FILE).exists():  # without it no epoch was finished, and nothing is lost
-        raise GnetError(f"out: {str(out)!r} already holds a session; resume it, or name another directory")
-    session = {
-        "format": 1,
-        "config": config.to_dict(),
-        "data_set": data,
-        "python": platform.python_version(),
-        "tensorflow": device.describe(),
-    }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(session, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise GnetError(f"out: {str(out)!r} cannot be written: {error.strerror}; name another directory") from None
+class _WeightsInMemory(io.BytesIO):
+    """What Keras writes as .weights.h5, held in memory: after a write that failed, as on a full disk, HDF5 holds on to
+    its file and ends the process with a segmentation fault when that exits.
+    """
 
-
-def _save_state(path: Path, variables: list[Any], records: list[EpochRecord]) -> None:
-    # Plain arrays in the variables' order leave nothing out; tf.train.Checkpoint and .weights.h5 lack dropout's seeds.
-    history = json.dumps([dataclasses.asdict(record) for record in records])
-    with _written_whole(path) as partial:
-        np.savez(partial, *[variable.numpy() for variable in variables], history=history)
-
-
-def _restore(path: Path, variables: list[Any]) -> list[EpochRecord]:
-    """Set the variables to a saved state and return its records; without one, no epoch was finished."""
-    if not path.exists():
-        return []
-    with _readable(path), path.open("rb") as file, np.load(file) as state:
-        for position, variable in enumerate(variables):
-            variable.assign(state[f"arr_{position}"])
-        return [EpochRecord(**values) for values in json.loads(str(state["history"]))]
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while reading a session's file into a GnetError that names it."""
-    try:
-        yield
-    except GnetError:
-        raise
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
-        raise GnetError(f"resume: {str(path)!r} is missing or damaged; name the directory of a session") from None
-
-
-@contextlib.contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
-    """As write_whole, for what others write: a path to write to, its ending kept since NumPy and Keras go by it."""
-    partial = path.with_name(f"partial-{path.name}")
-    yield partial
-    partial.replace(path)
+    def __str__(self) -> str:
+        return BEST_FILE  # Keras goes by the ending of a name
 
 
 def _write_history(out: Path, records: list[EpochRecord]) -> None:
@@ -246,5 +249,5 @@ def _write_history(out: Path, records: list[EpochRecord]) -> None:
         axes.set(title=title, xlabel="epoch", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-    with _written_whole(out / CURVES_FILE) as partial:
+    with written_whole(out / CURVES_FILE) as partial:
         figure.savefig(partial, dpi=120)

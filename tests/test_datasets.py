@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
 import re
+import socket
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gnet_core import datasets
 from gnet_core.config import GnetError
 from gnet_core.datasets import DataSet, Split, check_labels, open_data
+from gnet_core.image_files import content_keys, look_at
+from gnet_core.image_headers import picture_size
 from tests.pictures import write_dtd, write_folder, write_image
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -197,7 +204,7 @@ def test_hidden_files_and_files_beside_the_classes_are_ignored(tmp_path: Path) -
 
 
 def test_an_unknown_name_lists_what_can_be_used() -> None:
-    message = "data: 'x' is unknown; use synthetic, digits, fashion-mnist, or the path of an existing folder"
+    message = "data: 'x' is unknown; use digits, fashion-mnist, or the path of an existing folder"
     with pytest.raises(GnetError, match=f"^{re.escape(message)}$"):
         open_data("x")
 
@@ -278,11 +285,11 @@ def test_a_split_of_a_folder_without_lists_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ("banded/banded_0001.jpg\nbanded/absent.jpg\n", "line 2: 'banded/absent.jpg' is not in images"),
-        ("banded/banded_0001.jpg\n\nplaid/x.jpg\n", "line 3: 'plaid' is no class"),
+        ("banded/banded_0011.jpg\nbanded/absent.jpg\n", "line 2: 'banded/absent.jpg' is not in images"),
+        ("banded/banded_0011.jpg\n\nplaid/x.jpg\n", "line 3: 'plaid' is no class"),
         ("../labels/train1.txt\n", "line 1: '..' is no class"),
         ("banded/" + "y" * 5000, "line 1: 'banded/yyy"),
-        ("banded\n", "line 1: 'banded' is not in images"),
+        ("banded\n", "line 1: 'banded' is not of the form class/file"),
         ("", "lists no images"),
         ("\n \n", "lists no images"),
     ],
@@ -309,6 +316,268 @@ def test_a_listed_file_that_is_no_image_is_named(tmp_path: Path) -> None:
     path = write_dtd(tmp_path) / "images" / "woven" / "woven_0001.jpg"
     path.write_text("no image")
     refused(tmp_path, path, "is not an image")
+
+
+def list_of(tmp_path: Path, name: str, *lines: str) -> Path:
+    path = tmp_path / "labels" / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("banded/banded_0001.jpg", "is the same file as 'banded/banded_0001.jpg' in line 1 of train1.txt"),
+        ("banded/linked.jpg", "is the same file as 'banded/banded_0001.jpg' in line 1 of train1.txt"),
+        ("banded/hard.jpg", "is the same file as 'banded/banded_0001.jpg' in line 1 of train1.txt"),
+        ("banded/./banded_0012.jpg", "is not of the form class/file"),
+        ("banded//banded_0012.jpg", "is not of the form class/file"),
+        ("banded/../banded/banded_0012.jpg", "is not of the form class/file"),
+        ("banded/../woven/woven_0012.jpg", "is not of the form class/file"),
+        ("banded/../../labels/val1.txt", "is not of the form class/file"),
+        ("banded/other.jpg", "is a link to an image of 'woven', which is another class"),
+        ("elsewhere/1.png", "is of a class whose folder is a link"),
+    ],
+)
+def test_a_list_with_a_file_twice_or_of_another_class_is_refused_by_name_and_line(
+    tmp_path: Path, line: str, complaint: str
+) -> None:
+    images = write_dtd(tmp_path) / "images" / "banded"
+    (images / "linked.jpg").symlink_to("banded_0001.jpg")
+    (images / "hard.jpg").hardlink_to(images / "banded_0001.jpg")
+    (images / "other.jpg").symlink_to("../woven/woven_0012.jpg")
+    write_image(tmp_path / "stranger" / "1.png")
+    (tmp_path / "images" / "elsewhere").symlink_to(tmp_path / "stranger")
+    refused(tmp_path, list_of(tmp_path, "test1.txt", "woven/woven_0021.jpg", line), f"line 2: {line!r}", complaint)
+
+
+def test_a_file_twice_in_one_list_is_refused(tmp_path: Path) -> None:
+    write_dtd(tmp_path)
+    path = list_of(tmp_path, "train1.txt", "woven/woven_0001.jpg", "", "woven/woven_0001.jpg")
+    refused(tmp_path, path, "line 3", "is the same file as 'woven/woven_0001.jpg' in line 1 of train1.txt")
+
+
+def test_a_listed_file_may_be_a_link_to_where_the_images_are_kept(tmp_path: Path) -> None:
+    kept = write_image(tmp_path / "store" / "b6d1.jpg")
+    root = write_dtd(tmp_path / "dtd")
+    (root / "images" / "woven" / "linked.jpg").symlink_to(kept)
+    list_of(root, "train1.txt", "banded/banded_0001.jpg", "woven/linked.jpg")
+    assert file_names(open_data(str(root)).train)[1] == "woven/linked.jpg"
+
+
+def test_a_list_that_never_ends_or_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = write_dtd(tmp_path) / "labels" / "test1.txt"
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    refused(tmp_path, path, "cannot be read: is no regular file")
+    path.unlink()
+    os.mkfifo(path)
+    refused(tmp_path, path, "cannot be read: is no regular file")
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2**26 + 1)
+    refused(tmp_path, path, "cannot be read: has 67108865 bytes")
+
+
+@pytest.mark.parametrize("names", [("Bark", "bark"), ("caf\u00e9", "cafe\u0301"), ("a", "a ")])
+def test_classes_that_a_careless_eye_takes_for_one_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    for root in (tmp_path, tmp_path / "dtd" / "images"):
+        for name in (*names, "wool"):
+            for number in range(2):
+                write_image(root / name / f"{number}.png")
+    refused(tmp_path, *map(repr, sorted(names)), "are told apart by case, spaces or Unicode form alone")
+    (tmp_path / "dtd" / "labels").mkdir()
+    list_of(tmp_path / "dtd", "train1.txt", f"{names[0]}/0.png")
+    refused(tmp_path / "dtd", *map(repr, sorted(names)), "alone")
+
+
+def test_classes_that_are_one_folder_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, images=2)
+    (tmp_path / "rind").symlink_to("bark")
+    refused(tmp_path, "'bark' and 'rind' that are one folder")
+
+
+@pytest.mark.parametrize("target", ["nowhere", "moss"])
+def test_a_class_folder_that_is_a_link_to_nothing_is_refused(tmp_path: Path, target: str) -> None:
+    write_folder(tmp_path, images=2)
+    (tmp_path / "moss").symlink_to(target)
+    refused(tmp_path, tmp_path / "moss", "cannot be read")
+
+
+def test_more_classes_than_labels_can_tell_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MAX_CLASSES", 3)
+    write_folder(tmp_path, images=2)
+    assert open_data(str(tmp_path)).classes == 3
+    write_image(tmp_path / "moss" / "1.png")
+    refused(tmp_path, tmp_path, "has 4 class folders; labels travel as uint16, so at most 3")
+
+
+def test_images_with_the_same_content_in_train_and_test_or_under_two_classes_are_told_of(tmp_path: Path) -> None:
+    for number in range(20):
+        write_image(tmp_path / ("wool", "bark")[number % 2] / f"{number:02}.png", 10 * number)
+    assert open_data(str(tmp_path)).notes == ()
+    for number in range(10):
+        write_image(tmp_path / ("wool", "bark")[number % 2] / f"{number:02}.png", 255)
+    first, second = open_data(str(tmp_path)).notes
+    assert re.match(r"\d+ of 4 test images are training images as well, such as '.*png', the same as '.*png';", first)
+    assert second == "1 images are there under two classes or more, of which at most one can be right"
+
+
+def test_a_long_file_is_compared_whole(tmp_path: Path) -> None:
+    paths = [write_image(tmp_path / f"{number}.bmp", number, size=(300, 300)) for number in range(3)]
+    contents = [bytearray(paths[0].read_bytes()) for _ in paths]
+    contents[1][-5000] = 99  # neither at the beginning nor at the end
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    keys = content_keys([look_at(path) for path in paths])
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_idx_images_shared_by_train_and_test_are_told_of_and_so_are_classes_without_training(tmp_path: Path) -> None:
+    notes = open_data(str(write_idx(tmp_path))).notes
+    assert notes == (
+        "3 of 3 test images are training images as well, such as number 0, the same as number 0; "
+        "the test accuracy is too good by what was learnt by heart",
+    )
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 1, 7]))
+    assert open_data(str(tmp_path)).notes[2] == "1 classes, '7' the first, have test images but none to train with"
+
+
+@pytest.mark.parametrize(("train", "complaint"), [([0] * 6, "has labels up to 0; it needs those of two classes")])
+def test_idx_labels_of_one_class_are_refused(tmp_path: Path, train: list[int], complaint: str) -> None:
+    write_idx(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(train))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(train[:3]))
+    refused(tmp_path, tmp_path, complaint)
+
+
+def test_fashion_mnist_with_labels_beyond_its_classes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "FASHION_MNIST_FOLDER", write_idx(tmp_path))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 1, 10]))
+    refused("fashion-mnist", "has labels up to 10; it needs those of 0 to 9")
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
+def test_idx_files_may_have_a_dot_in_their_names_as_some_copies_do(tmp_path: Path, compress: bool) -> None:
+    for path in list(write_idx(tmp_path, compress).iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert len(open_data(str(tmp_path)).train) == 6
+
+
+def test_an_idx_file_that_is_a_pipe_or_a_folder_is_named(tmp_path: Path) -> None:
+    path = write_idx(tmp_path) / "train-images-idx3-ubyte"
+    path.unlink()
+    os.mkfifo(path)
+    refused(tmp_path, path, "cannot be read: is no regular file")
+    path.unlink()
+    path.mkdir()
+    refused(tmp_path, path, "cannot be read: is no regular file")
+
+
+def test_a_gzip_file_that_unpacks_to_more_than_its_header_promises_is_not_unpacked(tmp_path: Path) -> None:
+    path = write_idx(tmp_path, compress=True) / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx_bytes(np.zeros((6, 5, 4))) + bytes(2**24)))
+    tracemalloc.start()
+    refused(tmp_path, path, "has 137 bytes, its header promises 136")
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("shape", "complaint"),
+    [((2**32 - 1, 2**16, 2**16), "promises"), ((1000, 1000, 1000), "which cannot hold the 1000000016 of its header")],
+)
+def test_a_header_that_promises_too_much_is_refused(tmp_path: Path, shape: tuple[int, ...], complaint: str) -> None:
+    path = write_idx(tmp_path, compress=True) / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">3I", *shape) + bytes(100)))
+    refused(tmp_path, path, complaint)
+
+
+def png_of(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s2I5B", 13, b"IHDR", width, height, 8, 2, 0, 0, 0) + bytes(40)
+
+
+def jpeg_of(width: int, height: int, before: bytes = b"") -> bytes:
+    return b"\xff\xd8" + before + struct.pack(">HHBHHB", 0xFFC2, 17, 8, height, width, 3) + bytes(40)
+
+
+def gif_of(width: int, height: int, frames: int = 0, frame_side: int = 0) -> bytes:
+    frame = b"," + struct.pack("<4HB", 0, 0, frame_side, frame_side, 0) + b"\x08\x01\x00\x00"
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + frames * frame + b";"
+
+
+def bmp_of(width: int, height: int) -> bytes:
+    return b"BM" + bytes(12) + struct.pack("<Iii", 40, width, height) + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (png_of(100_000, 100_000), "is to be 100000 x 100000 pixels; a picture has 1 to 67108864"),
+        (png_of(0, 5), "is to be 0 x 5 pixels"),
+        (jpeg_of(65_535, 65_535), "is to be 65535 x 65535 pixels"),
+        (jpeg_of(65_535, 65_535, b"\xff\xe1\xff\xff" + bytes(65_533) + b"\0\xff\xff"), "is to be 65535 x 65535 pixels"),
+        (jpeg_of(8, 8)[:9], "is cut short"),
+        (b"\xff\xd8\xff\xda" + bytes(50), "has no frame header"),
+        (b"\xff\xd8\xff" + b"\xff" * 2**21, "has no frame header"),
+        (gif_of(60_000, 60_000), "is to be 60000 x 60000 pixels"),
+        (gif_of(10, 10, frames=1, frame_side=60_000), "is to be 60000 x 60000 pixels"),
+        (gif_of(10, 10, frames=300, frame_side=1000), "has frames of 300000000 pixels"),
+        (gif_of(10, 10, frames=400_000, frame_side=1), "has too many parts"),
+        (bmp_of(20_000, -20_000), "is to be 20000 x 20000 pixels"),
+        (bmp_of(10, 10)[:20], "is cut short"),
+    ],
+)
+def test_a_small_file_that_would_become_an_enormous_picture_is_refused(
+    tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    path = write_folder(tmp_path, images=2) / "sand" / "bomb"
+    path.write_bytes(content)
+    refused(tmp_path, path, complaint)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif"])
+def test_the_size_that_a_header_promises_is_the_picture_s(tmp_path: Path, suffix: str, mode: str) -> None:
+    picture = Image.new("RGB" if (mode, suffix) == ("P", "jpg") else mode, (91, 47))
+    options: dict[str, Any] = {"save_all": True, "append_images": [picture.rotate(90)] * 3} if suffix == "gif" else {}
+    picture.save(tmp_path / f"1.{suffix}", **options)
+    with (tmp_path / f"1.{suffix}").open("rb") as file:
+        assert picture_size(file)[:2] == (91, 47)
+
+
+def test_a_progressive_photo_with_a_profile_and_a_comment_has_its_size_read(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    Image.new("RGB", (91, 47)).save(
+        tmp_path / "1.jpg", progressive=True, icc_profile=bytes(200_000), comment=b"of a test", exif=exif
+    )
+    with (tmp_path / "1.jpg").open("rb") as file:
+        assert picture_size(file) == (91, 47, 91 * 47)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop", "huge", "unreadable"])
+def test_an_image_that_is_no_regular_file_of_a_bounded_size_is_named_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = write_folder(tmp_path, images=2) / "sand" / "odd.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as server:  # whose paths have to be short
+            server.bind(path.name)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to("odd.png")
+    elif kind == "huge":
+        path.write_bytes(png_of(8, 8))
+        os.truncate(path, 2**28 + 1)
+    else:
+        write_image(path).chmod(0)
+        if os.access(path, os.R_OK):
+            pytest.skip("root may read everything")
+    refused(tmp_path, path, "cannot be read: ")
 
 
 def test_too_few_classes_for_the_labels_are_refused_with_the_number_needed() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,17 @@ import pytest
 from matplotlib.image import imread
 
 from gnet_core import training
+from gnet_core.claims import BusyError, claimed
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.data import batches
 from gnet_core.datasets import DataSet, Split
+from gnet_core.files import write_whole
 from gnet_core.model import build_model
+from gnet_core.session import EpochRecord, Session, load_state, recorded_config, save_state
 from gnet_core.step import make_test_step, make_train_step
-from gnet_core.training import EpochRecord, train
+from gnet_core.training import train
 
-# Keras 3.15 copies TensorFlow 2.21's variables to NumPy 2 in a way that NumPy deprecates.
+SESSION_FILES = {"train.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
 
 # Eager, because tracing the tiny network takes longer than running it.
 CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)
@@ -70,6 +75,22 @@ def session(bright: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "build_model", build_tiny_model)
         return out, train(CONFIG, bright, out, epochs=5)
+
+
+RECORD: dict[str, Any] = {
+    "epoch": 1,
+    "train_loss": 2.0,
+    "train_accuracy": 0.5,
+    "test_loss": 2.0,
+    "test_accuracy": 0.5,
+    "epoch_seconds": 1.0,
+    "images_per_second": 16.0,
+    "skipped_steps": 0,
+}
+
+
+def load_records(out: Path) -> list[Any]:
+    return list(json.loads(str(state_of(out)["history"])))
 
 
 def without_times(records: list[EpochRecord]) -> list[EpochRecord]:
@@ -136,7 +157,7 @@ def test_session_file_says_what_was_run_on_what(session: tuple[Path, list[EpochR
 
 def test_only_whole_files_are_left(session: tuple[Path, list[EpochRecord]]) -> None:
     names = {path.name for path in session[0].iterdir()}
-    assert names == {"train.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
+    assert names == SESSION_FILES
 
 
 def test_a_second_session_does_not_overwrite_the_first(
@@ -169,7 +190,7 @@ def test_resume_names_a_damaged_file(
 ) -> None:
     out = Path(shutil.copytree(session[0], tmp_path / "copy"))
     (out / name).write_bytes((out / name).read_bytes()[:20])
-    with pytest.raises(GnetError, match=rf"^resume: '.*{name}' is missing or damaged"):
+    with pytest.raises(GnetError, match=rf"^resume: '.*{name}' is damaged"):
         train(CONFIG, bright, out, epochs=6, resume=True)
 
 
@@ -181,14 +202,13 @@ def test_best_weights_are_kept_when_a_later_epoch_is_worse(
     saved: list[int] = []
     epoch = 0
 
-    def run_steps(step: Any, _: Any, number: int, *__: Any) -> tuple[float, float]:
+    def run_steps(step: Any, _: Any, __: Any, number: int, *___: Any) -> tuple[float, float]:
         nonlocal epoch
         epoch = number
         return (2.0, 0.5) if hasattr(step, "optimizer") else next(results)
 
-    def save_weights(_: keras.Model, path: Path) -> None:
+    def save_weights(*_: Any) -> None:
         saved.append(epoch)
-        path.touch()
 
     monkeypatch.setattr(training, "_run_steps", run_steps)
     monkeypatch.setattr(keras.Model, "save_weights", save_weights)
@@ -211,7 +231,7 @@ def test_one_epoch_and_one_resumed_equal_two(
         assert dataclasses.asdict(part) == pytest.approx(dataclasses.asdict(record), **near)
     expected, actual = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
     assert expected.keys() == actual.keys()
-    del expected["history"]  # compared above, without its times
+    del expected["history"], expected["sha256"]  # compared above, without its times
     for name, value in expected.items():  # weights, moving statistics, dropout's seeds, Adam's slots, loss scale
         assert actual[name] == pytest.approx(value, **near), name
     assert len(expected) == len(tiny[0].variables) + len(make_train_step(tiny[0], config).optimizer.variables)
@@ -240,46 +260,147 @@ def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
 def test_an_epoch_whose_state_was_not_saved_is_done_again(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = training._save_state
+    save = save_state
 
-    def save_first_only(path: Path, variables: list[Any], records: list[EpochRecord]) -> None:
+    def save_first_only(path: Path, session: Session, variables: Any, records: Any) -> None:
         if len(records) == 2:
             raise KeyboardInterrupt
-        save(path, variables, records)
+        save(path, session, variables, records)
 
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save_state", save_first_only)
+        patch.setattr(training, "save_state", save_first_only)
         with pytest.raises(KeyboardInterrupt):
-            train(CONFIG, bright, tmp_path, epochs=3)
-    results = ["epoch", "train_loss", "test_loss", "test_accuracy"]
-    before = pd.read_csv(tmp_path / "history.csv")[results]
-    train(CONFIG, bright, tmp_path, epochs=2, resume=True)
-    assert before["epoch"].tolist() == [1, 2]
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "history.csv")[results], before)
+            train(CONFIG, bright, tmp_path / "cut", epochs=3)
+    assert pd.read_csv(tmp_path / "cut" / "history.csv")["epoch"].tolist() == [1]
+    assert without_times(train(CONFIG, bright, tmp_path / "cut", epochs=2, resume=True)) == without_times(whole)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_session_cut_in_its_first_epoch_resumes_from_the_start(
+def test_results_that_an_interrupt_kept_from_being_written_are_written_on_resume(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_run_epoch", interrupt)
+        patch.setattr(training, "_write_results", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, bright, tmp_path, epochs=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "state.npz"}
+    with pytest.raises(GnetError, match=r"^epochs: 1 are done already"):
+        train(CONFIG, bright, tmp_path, epochs=1, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GnetError("data: it is bad"), MemoryError, OSError(5, "gone")])
+def test_a_session_that_ends_in_its_first_epoch_leaves_the_directory_as_it_was(
+    existed: bool, error: BaseException, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    out = tmp_path / "new" / "folder"
+    if existed:
+        out.mkdir(parents=True)
+    for name in ("build_model", "_run_epoch", "save_state"):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, fail)
+            with pytest.raises((KeyboardInterrupt, GnetError, OSError)):
+                train(CONFIG, bright, out, epochs=1)
+        assert list(tmp_path.rglob("*")) == ([tmp_path / "new", out] if existed else [])
+    assert len(train(CONFIG, bright, out, epochs=1)) == 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_a_killed_session_left_is_no_obstacle(bright: DataSet, tmp_path: Path) -> None:
+    for name in (".lock", ".partial-0123.npz"):
+        (tmp_path / name).write_text("left over")
+    assert len(train(CONFIG, bright, tmp_path, epochs=1)) == 1
+    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_killed_before_its_first_state_resumes_from_the_start(bright: DataSet, tmp_path: Path) -> None:
+    Session.of(CONFIG, bright).write(tmp_path, tensorflow={})
     assert [record.epoch for record in train(CONFIG, bright, tmp_path, epochs=1, resume=True)] == [1]
 
 
+def test_a_session_under_way_is_neither_resumed_nor_begun_anew(bright: DataSet, tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        for attempt in (
+            lambda: recorded_config(tmp_path),
+            lambda: train(CONFIG, bright, tmp_path, epochs=1, resume=True),
+            lambda: train(CONFIG, bright, tmp_path, epochs=1),
+        ):
+            with pytest.raises(BusyError, match=rf"process {os.getpid()} on .* is writing into it"):
+                attempt()
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch(
+    epochs: int, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each line of training, session, files and claims that saving a first or a second epoch runs."""
+    monkeypatch.setattr(training, "_write_results", lambda out, *_: write_whole(out / "history.csv", "epoch"))
+    session, model = Session.of(CONFIG, bright), build_tiny_model(CONFIG)
+    variables = list(model.variables)
+    before = [EpochRecord(**RECORD)][: epochs - 1]
+    record = EpochRecord(**{**RECORD, "epoch": epochs})
+    watched = {sys.modules[f"gnet_core.{name}"].__file__ for name in ("training", "session", "files", "claims")}
+
+    def save(out: Path, interrupted_line: int | None) -> int:
+        """Save an epoch as train does, and return how many lines that ran."""
+        count = 0
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal count
+            if frame.f_code.co_filename not in watched:
+                return None
+            if event == "line":
+                count += 1
+                if count == interrupted_line:
+                    raise KeyboardInterrupt
+            return trace
+
+        records = list(before)
+        with claimed(out) if before else training._new_session(out):
+            sys.settrace(trace)
+            try:
+                training._save_epoch(record, records, out, session, model, variables)
+            finally:
+                sys.settrace(None)
+        return count
+
+    def begin(name: str) -> Path:
+        out = tmp_path / name
+        if before:
+            out.mkdir()
+            session.write(out, {})
+            save_state(out / "state.npz", session, variables, before)
+        return out
+
+    lines = save(begin("whole"), None)
+    assert lines > 50
+    for line in range(1, lines + 1):
+        out = begin(f"cut-{line}")
+        with pytest.raises(KeyboardInterrupt):
+            save(out, line)
+        if before or out.exists():
+            assert load_state(out / "state.npz", Session.read(out), variables) in (before, [*before, record]), line
+            assert {path.name for path in out.iterdir()} <= {"train.json", "state.npz", "history.csv"}, line
+
+
 def test_resume_refuses_a_directory_without_a_session(bright: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(GnetError, match=r"^resume: '.*train\.json' is missing or damaged"):
+    with pytest.raises(GnetError, match=r"^resume: '.*train\.json' is missing, so there is no finished epoch"):
         train(CONFIG, bright, tmp_path, epochs=2, resume=True)
 
 
 def test_out_that_is_a_file_is_refused(bright: DataSet, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(GnetError, match=r"^out: .* cannot be written: File exists"):
+    with pytest.raises(GnetError, match=r"^out: .* is a file; name a folder"):
         train(CONFIG, bright, tmp_path / "file", epochs=1)
 
 
@@ -294,10 +415,12 @@ def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_keeps_the_epochs_bef
         return run_epoch(epoch, *arguments)
 
     monkeypatch.setattr(training, "_run_epoch", poison_second)
-    with pytest.raises(GnetError, match=r"^loss: nan in epoch 2, after 16 images; .*saved"):
+    with pytest.raises(GnetError, match=r"^loss: nan in epoch 2, after 16 images; .* or --seed \(epoch 1 is saved\)$"):
         train(CONFIG, bright, tmp_path, epochs=3)
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [1]
-    assert all(np.isfinite(value).all() for name, value in state_of(tmp_path).items() if name != "history")
+    assert all(
+        np.isfinite(value).all() for name, value in state_of(tmp_path).items() if name not in ("history", "sha256")
+    )
 
 
 @pytest.mark.usefixtures("tiny")
