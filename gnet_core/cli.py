@@ -45,16 +45,20 @@ from gnet_core.config import GnetError, StepConfig
 def main() -> None:
     """Run the command line and exit with what the help of `gnet` lists."""
     try:
-        streams.install()
-        interrupts.install()
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        status = _status_of(lambda: commands.main(standalone_mode=False))
+        status = _status_of(_run)
         if lost := streams.flush():
             complain(f"output: {lost.strerror}, so not all of it was printed")
             status = BAD_USAGE
-    except KeyboardInterrupt:  # while all of the above was at its end
+    except KeyboardInterrupt:  # a second one, while the first was told
         status = INTERRUPTED
     sys.exit(status)
+
+
+def _run() -> Any:
+    streams.install()
+    interrupts.install()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return commands.main(standalone_mode=False)
 
 
 def _status_of(command: Callable[[], Any]) -> int:
@@ -62,30 +66,35 @@ def _status_of(command: Callable[[], Any]) -> int:
     try:
         return command() or FINE
     except click.ClickException as error:
-        complain(error.format_message())
+        return _refused(error.format_message())
     except GnetError as error:
-        complain(str(error))
-    except (KeyboardInterrupt, click.Abort):
+        return _refused(str(error))
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # which click takes for the end of what a user types
+            return _unexpected(error.__cause__)
         complain("interrupted")
         return INTERRUPTED
-    except ModuleNotFoundError as error:
-        if (error.name or "gnet_core").startswith("gnet_core"):
-            return _unexpected(error)
-        complain(f"{error.name}: it is not installed here; pip install -e '.[cpu]' (or '.[gpu]') in the checkout")
-    except OSError as error:
-        if error.filename is None and error.errno not in _OF_THE_DISK:
-            return _unexpected(error)
-        complain(f"{error.filename or 'output'}: {error.strerror or error}")
-    except MemoryError:
-        complain("out of memory; end other programs, or ask for smaller batches or images")
-        return UNEXPECTED
     except BaseException as error:  # also what a library raises in order to exit
-        return _unexpected(error)
+        outside = _of_the_machine(error)
+        return _refused(outside) if outside else _unexpected(error)
+
+
+def _refused(why: str) -> int:
+    complain(why)
     return BAD_USAGE
 
 
+def _of_the_machine(error: BaseException) -> str:
+    """What is wrong with the machine or the installation and not with gnet; empty where it is none of that."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("gnet_core"):
+        return f"{error.name}: it is not installed here; pip install -e '.[cpu]' (or '.[gpu]') in the checkout"
+    # Errors of writing to a file that is open do not name it; others without a name are of sockets and the like.
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_THE_DISK):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    return ""
+
+
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-"""Errors of writing a file, which do not name it."""
 
 TRACEBACK_VARIABLE = "GNET_TRACEBACK"
 """In the environment it makes the traceback of an unexpected error go to stderr."""
@@ -93,6 +102,9 @@ TRACEBACK_VARIABLE = "GNET_TRACEBACK"
 
 def _unexpected(error: BaseException) -> int:
     """Say in one line that there is a fault in gnet, and where its traceback is."""
+    if isinstance(error, MemoryError):
+        complain("out of memory; end other programs, or ask for smaller batches or images")
+        return UNEXPECTED
     told = "".join(traceback.format_exception(error))
     line = f"unexpected {type(error).__name__}: {error!s:.300}; please report it"
     if not os.environ.get(TRACEBACK_VARIABLE):

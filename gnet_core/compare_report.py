@@ -137,7 +137,11 @@ def compare(
         )
     found = between(base, new, margin, like_base)
     if require_common and not found.family.comparisons:
-        raise GnetError(f"{new.directory}: it has figures for no case that {base.directory} has figures for too")
+        unread = [*new.unread, *base.unread]
+        because = f" ({unread[0]})" if unread else ""
+        raise GnetError(
+            f"{new.directory}: it has figures for no case that {base.directory} has figures for too{because}"
+        )
     return Compared(
         base=base,
         new=new,
@@ -215,7 +219,7 @@ def to_csv(compared: Compared) -> str:
 def to_terminal(compared: Compared) -> str:
     """The table, what it has to be read with, and what it leaves out."""
     told = _told(compared, {})
-    parts = [*told.warnings, f"BASE {compared.base.directory}\nNEW  {compared.new.directory}"]
+    parts = [*told.warnings, f"BASE {plain(compared.base.directory)}\nNEW  {plain(compared.new.directory)}"]
     parts += [in_style(told.verdicts, "simple"), *map(plain, told.reasons), *told.reading]
     parts += ["\n".join([f"{part.heading}:", *(f"  {plain(line)}" for line in part.lines)]) for part in told.parts]
     return "\n\n".join(parts)

@@ -1,0 +1,147 @@
+"""Run directories whose fields are of every wrong kind: a report of them or one clear line, and never a traceback."""
+
+import copy
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnet_core import compare_report, gates, profile_comparison, profile_comparison_report, records, report
+from gnet_core.cli_bench import _RESUMED_OPTIONS
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.shapes import require_fields
+from tests.stored import TRACED, processes, store_profile
+
+SLICE = int(os.environ.get("SLICE", "150"))
+"""Of each walk, unless GNET_FAULTS is "all" in the environment."""
+
+WRONG: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 3, 2**70, -(2**63), 0.0, -0.5, 1e308, -1e308, 5e-324, float("nan"), float("inf")),
+    *("", "x", "0", "=1+1", "\x00", "\ud800", "é" * 300, "../../x", "gpu:7", "2026-01-01", "9" * 5000),
+    *([], [None], [[]], [1], ["x"], [{}], {}, {"x": None}, {"": {}}, {"x": {"x": [1e308]}}),
+)
+
+
+def paths(document: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every field of a JSON document, however deep; of a list its first items stand for the others."""
+    yield at
+    items: Any = ()
+    if isinstance(document, dict):
+        items = document.items()
+    elif isinstance(document, list):
+        items = enumerate(document[:2])
+    for key, value in items:
+        yield from paths(value, (*at, key))
+
+
+def changed(document: Any, at: tuple[Any, ...], value: Any) -> Any:
+    """The document with another value there, or with the field left out where it is Ellipsis."""
+    if not at:
+        return value
+    other = copy.copy(document)
+    if len(at) == 1 and value is ...:
+        del other[at[0]]
+    else:
+        other[at[0]] = changed(document[at[0]], at[1:], value)
+    return other
+
+
+def spoilings(document: Any, seed: int = 0) -> list[tuple[tuple[Any, ...], Any]]:
+    """A field and what takes its place: all of them, or a slice that is drawn from the seed."""
+    every = [(at, value) for at in paths(document) for value in (*WRONG, ...) if at or value is not ...]
+    if os.environ.get("GNET_FAULTS") == "all":
+        return every
+    return random.Random(seed).sample(every, min(SLICE, len(every)))
+
+
+def tell(directory: Path, other: records.Run | None = None) -> None:
+    """Say all that gnet says of a run. Raises GnetError where that cannot be done."""
+    run = records.load_run(directory)
+    json.dumps(report.to_json(run), allow_nan=False)
+    report.to_markdown(run).encode()
+    report.to_terminal(run).encode()
+    report.to_csv(run).encode()
+    gates.failed_in(run, ("missing", "failed", "not-finite", "other-work"))
+    if other is not None:
+        for base, new in ((run, other), (other, run)):
+            compared = compare_report.compare(base, new, 0.02, across_machines=True, require_common=False)
+            json.dumps(compare_report.to_json(compared, {}), allow_nan=False)
+            compare_report.to_markdown(compared, {}).encode()
+
+
+@pytest.fixture
+def stored(run_directory):
+    """A run with every kind of field: two sources and one again, a profile, peaks, a case that failed."""
+    document = run_directory.document
+    document["environments"] = {"old": document["environment"], "new": copy.deepcopy(document["environment"])}
+    document["suites"] = document["suites"][:3] + [
+        {"name": name, "question": "?", "varies": "source", "base": "old"} for name in ("sources", "aa")
+    ]
+    document["options"] |= {"profile": True, "preset": "quick", "device": "auto", "batch_size": [8], "seed": 0}
+    document["options"] |= {"python": ["old=a", "new=b"], "layers": "fused", "data": "synthetic", "replicates": None}
+    document["options"] |= dict.fromkeys(("execution", "precision", "image_size"))
+    document["peaks"] = [{"float32": {"flop_per_second": 2e11, "operation": "conv 3×3"}}]
+    for source, seconds in (("old", 1.0), ("new", 1.1)):
+        run_directory.add(StepConfig(batch_size=8), *processes(seconds), source=source, suites=("execution",))
+    run_directory.add(StepConfig(batch_size=8), *processes(1.02), source="again", suites=("aa",))
+    run_directory.add(StepConfig(batch_size=16), source="old", status="failed", note="crashed")
+    run_directory.add(StepConfig(batch_size=32), source="old", status=None)
+    store_profile(run_directory, TRACED)
+    tell(run_directory.path, records.load_run(run_directory.path))
+    return run_directory
+
+
+def escapes(document: Any, path: Path, tell: Callable[[], Any]) -> list[str]:
+    """What escapes from `tell` that is no GnetError, for each spoiling of the document in the file."""
+    found = []
+    for at, value in spoilings(document):
+        path.write_text(json.dumps(changed(document, at, value)), encoding="utf-8")
+        try:
+            tell()
+        except GnetError:
+            pass
+        except Exception as error:
+            found.append(f"{at}: {value!r:.60}: {type(error).__name__}: {error}")
+    return found
+
+
+def test_every_field_of_run_json_may_be_anything(stored):
+    whole = records.load_run(stored.path)
+    assert not escapes(stored.document, stored.path / "run.json", lambda: tell(stored.path, whole))
+
+
+def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored):
+    def read() -> None:
+        document = records.read_run_document(stored.path)
+        require_fields("run.json", document["options"], _RESUMED_OPTIONS)
+
+    assert not escapes(stored.document, stored.path / "run.json", read)
+
+
+def test_every_field_of_a_raw_file_may_be_anything_and_costs_no_other_row(stored):
+    path = stored.path / stored.document["cases"][0]["raw"][0]
+
+    def look() -> None:
+        try:
+            tell(stored.path)
+        except GnetError as error:
+            raise AssertionError("the whole run is refused") from error
+
+    assert not escapes(json.loads(path.read_text()), path, look)
+
+
+def test_every_field_of_a_profile_may_be_anything(stored):
+    path = stored.path / "traces" / TRACED.name / records.PROFILE_FILE
+    whole = profile_comparison.load(stored.path)
+
+    def look() -> None:
+        tell(stored.path)
+        compared = profile_comparison.compare(whole, profile_comparison.load(stored.path))
+        json.dumps(profile_comparison_report.to_json(compared), allow_nan=False)
+        profile_comparison_report.to_markdown(compared, []).encode()
+
+    assert not escapes(json.loads(path.read_text()), path, look)
