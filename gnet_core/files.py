@@ -124,15 +124,3 @@ def require_empty(out: Path) -> None:
             raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
     except OSError as error:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error
-
-
-def make_empty_directory(out: Path) -> None:
-    """Create it, or take an empty one. Raises GnetError for one with files in it or that cannot be written."""
-    require_empty(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        attempt = out / ".attempt"
-        attempt.touch()
-        attempt.unlink()
-    except OSError as error:
-        raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from gnet_core import compare_report, gates, profile_comparison, profile_comparison_report, records, report
-from gnet_core.cli_bench import _RESUMED_OPTIONS
+from gnet_core import compare_report, gates, profile_comparison, profile_comparison_report, records, report, resuming
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.shapes import require_fields
 from tests.stored import TRACED, processes, store_profile
 
 SLICE = int(os.environ.get("SLICE", "150"))
@@ -117,7 +115,7 @@ def test_every_field_of_run_json_may_be_anything(stored):
 def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored):
     def read() -> None:
         document = records.read_run_document(stored.path)
-        require_fields("run.json", document["options"], _RESUMED_OPTIONS)
+        resuming.require_options(stored.path / "run.json", document)
 
     assert not escapes(stored.document, stored.path / "run.json", read)
 
