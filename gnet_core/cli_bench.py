@@ -18,6 +18,7 @@ import click
 
 from gnet_core.cli_report import tell_run, write_documents
 from gnet_core.command_line import (
+    BAD_USAGE,
     BATCH_SIZE_LIST,
     EXECUTION_LIST,
     INTERRUPTED,
@@ -135,11 +136,10 @@ class _Plan:
         code = stack.enter_context(sources.code_folder())
         self._here = sources.working_tree(runner.find_checkout(Path.cwd()), code / "here")
         self._found = runner.choose_suites(runner.discover(self._here.checkout), asked["suites"], asked["preset"])
-        classes, self._images, data = _look_at(asked["data"])
-        _require_utf8("data", data)
-        self._options = {**asked, "data": data}
+        self._data = _Data.of(asked["data"])
+        self._options = {**asked, "data": self._data.name}
         StepConfig(
-            data=data,
+            data=self._data.name,
             seed=asked["seed"],
             image_size=asked["image_size"] or StepConfig().image_size,
             layers=asked["layers"],
@@ -158,9 +158,9 @@ class _Plan:
             device=self.device,
             image_size=asked["image_size"] or self._preset.image_size,
             layers=asked["layers"],
-            data=data,
+            data=self._data.name,
             seed=asked["seed"],
-            classes=classes,
+            classes=self._data.classes,
         )
         axes: tuple[Axis, ...] = sweep.AXES
         chosen = {axis: tuple(asked[axis]) for axis in axes if asked[axis]}
@@ -177,10 +177,14 @@ class _Plan:
 
         asked = self._asked
         code = {name: digests(source) for name, source in self._sources.items() if name != AGAIN}
-        states = make_states(self._planned, self._found, self._environments, self._images)
+        states = make_states(self._planned, self._found, self._environments, self._data.train_images)
         if previous is None:
             document: dict[str, Any] = {"run": uuid.uuid4().hex, "created": now(), "options": self._options}
         else:
+            if previous.get("data_fingerprint") != self._data.fingerprint:
+                raise GnetError(
+                    f"resume: data {self._data.name!r} is not what {directory} was started with; start anew"
+                )
             resuming.require_same_code(directory, previous.get("code"), code)
             resuming.require_same_environments(directory, previous["environments"], self._environments)
             document = {name: previous[name] for name in _KEPT if name in previous}
@@ -208,12 +212,14 @@ class _Plan:
             "environment": self.environment,
             "environments": self._environments,
             "code": code,
+            "data_fingerprint": self._data.fingerprint,
             "suites": self._described_suites(),
         }
         standing = None
         if previous is not None:
             standing = resuming.standing_of(directory, previous, states, settings.replicates)
-        return Runner(states, [item.suite for item in self._found], settings, document, standing), settings
+        suites = [item.suite for item in self._found]
+        return Runner(states, suites, settings, document, standing, self._data.require_unchanged), settings
 
     def _find_sources(self, code: Path) -> dict[str, Source]:
         from gnet_core import runner, sources
@@ -315,10 +321,16 @@ def _run_and_report(
     print(_what_can_be_told(settings), file=sys.stderr)
     expected = sum(expected_seconds(job.case.config, settings.plan) for job in runner.open_jobs())
     with _progress_bar(expected) as progress:
-        complete = runner.run(progress, profiled)
+        try:
+            complete, stopped = runner.run(progress, profiled), ""
+        except GnetError as error:  # what was finished before is told all the same
+            complete, stopped = False, str(error)
     result = records.load_run(settings.directory)
     failed = gates.failed_in(result, fail_on if complete else ())
     status = tell_run(result, failed, write_documents(result), as_json=as_json)
+    if stopped:
+        complain(stopped)
+        return BAD_USAGE
     if not complete:
         complain(f"interrupted; what was finished is in {settings.directory}, and --resume goes on with it")
         return INTERRUPTED
@@ -354,11 +366,29 @@ def _progress_bar(expected_seconds: float) -> Iterator[Callable[[str, float], No
         yield progress
 
 
-def _look_at(data: str) -> tuple[int, float, str]:
-    """Classes, images to train on, and the data set's name or absolute path (workers run in another directory)."""
-    if data == "synthetic":
-        return StepConfig().classes, math.inf, data
-    from gnet_core.datasets import absolute, open_data
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Data:
+    """What a run has to know of what is fed to its steps."""
 
-    dataset = open_data(data)
-    return dataset.classes, len(dataset.train), absolute(data)
+    name: str
+    """Of the data set, or its absolute path: workers run in another directory."""
+    classes: int
+    train_images: float
+    fingerprint: str
+
+    @classmethod
+    def of(cls, name: str) -> _Data:
+        if name == "synthetic":
+            return cls(name=name, classes=StepConfig().classes, train_images=math.inf, fingerprint="")
+        from gnet_core.datasets import absolute, fingerprint, open_data
+
+        data = open_data(name)
+        _require_utf8("data", absolute(name))
+        return cls(
+            name=absolute(name), classes=data.classes, train_images=len(data.train), fingerprint=fingerprint(data)
+        )
+
+    def require_unchanged(self) -> None:
+        """Raise GnetError where it is not what it was; other images make another step."""
+        if self != _Data.of(self.name):
+            raise GnetError(f"data: {self.name!r} changed while it was measured, so the last processes do not count")

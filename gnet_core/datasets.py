@@ -125,6 +125,26 @@ def absolute(name_or_path: str) -> str:
     return name_or_path if is_name or not Path(name_or_path).exists() else str(Path(name_or_path).resolve())
 
 
+def fingerprint(data: DataSet) -> str:
+    """A digest of the classes, labels and images of a data set; of an image file its path, size and last change.
+
+    Raises GnetError for an image file that is gone.
+    """
+    digest = hashlib.sha256(ascii(data.class_names).encode())
+    for split in (data.train, data.test):
+        digest.update(split.labels.tobytes())
+        if not isinstance(split.images, tuple):
+            digest.update(split.images.tobytes())
+            continue
+        for path in split.images:
+            try:
+                status = Path(path).stat()
+            except OSError as error:
+                raise bad_data(path, f"cannot be read: {error.strerror}") from None
+            digest.update(ascii((path, status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
 def check_labels(data: DataSet, classes: int) -> None:
     """Raise GnetError unless every label of the data set is below `classes`."""
     highest = max(int(data.train.labels.max()), int(data.test.labels.max()))

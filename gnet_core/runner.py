@@ -10,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -249,18 +249,23 @@ class Runner:
         settings: RunSettings,
         document: dict[str, Any],
         standing: Standing | None = None,
+        require_unchanged: Callable[[], None] = lambda: None,
     ) -> None:
-        """`standing` is how far an earlier part of the run came (see gnet_core.resuming)."""
+        """`standing` is how far an earlier part of the run came (see gnet_core.resuming). `require_unchanged` is asked
+        after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
+        """
         self._compared = comparisons([state.case for state in states], suites)
         self._modules = {state.case: state.module for state in states}
         self._settings = settings
         self._document = document
         self._standing = standing or Standing(states={state.case: state for state in states})
+        self._require_unchanged = require_unchanged
 
     def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
         """Measure what is open, then trace the case `profiled`; True when nothing interrupted it.
 
-        run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk.
+        run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk. Raises
+        GnetError where the run cannot go on; what was finished before stands.
         """
         self._document["complete"] = False
         self.write()  # first, so that a directory with anything in it tells what it is
@@ -384,6 +389,7 @@ class Runner:
         outcome = Outcome()
         if jobs:
             outcome = Cohort(jobs, index + 1, self._settings, self._module_of, progress).run()
+            self._require_unchanged()
         with interrupts.deferred():
             self._standing = self._standing.after(index, jobs, outcome)
             self.write()

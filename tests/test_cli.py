@@ -232,7 +232,7 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
 
     run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
     source = Source(checkout=ROOT)
-    run_directory.document |= {"run": "0" * 32, "code": {"": sources.digests(source)}}
+    run_directory.document |= {"run": "0" * 32, "data_fingerprint": "", "code": {"": sources.digests(source)}}
     options = {"suites": ["throughput"], "preset": "quick", "device": "cpu", "replicates": 1, "seed": 0}
     options["layers"] = "keras"
     options |= dict.fromkeys(("execution", "precision", "batch_size", "image_size", "memory", "against"))

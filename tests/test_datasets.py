@@ -20,7 +20,7 @@ from PIL import Image
 
 from gnet_core import datasets
 from gnet_core.config import GnetError
-from gnet_core.datasets import DataSet, Split, check_labels, open_data
+from gnet_core.datasets import DataSet, Split, check_labels, fingerprint, open_data
 from gnet_core.image_files import content_keys, look_at
 from gnet_core.image_headers import picture_size
 from tests.pictures import write_dtd, write_folder, write_image
@@ -594,3 +594,16 @@ def test_a_label_too_high_in_test_alone_is_seen() -> None:
 
 def test_enough_classes_pass() -> None:
     check_labels(open_data("digits"), 10)
+
+
+def test_a_fingerprint_changes_with_what_a_data_set_holds(tmp_path):
+    folder = write_folder(tmp_path / "pictures", images=4)
+    first = fingerprint(open_data(str(folder)))
+    assert fingerprint(open_data(str(folder))) == first
+    assert fingerprint(open_data("digits")) == fingerprint(open_data("digits")) != first
+    write_image(folder / "wool" / "00.png", colour=(1, 2, 3))
+    changed = fingerprint(open_data(str(folder)))
+    write_image(folder / "wool" / "more.png")
+    more = fingerprint(open_data(str(folder)))
+    (folder / "wool").rename(folder / "silk")
+    assert len({first, changed, more, fingerprint(open_data(str(folder)))}) == 4

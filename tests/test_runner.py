@@ -402,6 +402,27 @@ def test_what_is_measured_with_something_that_changed_since_the_run_began_is_voi
     assert "what it was measured with changed since the run began (numpy: not installed → 3.0.0)" in case["note"]
 
 
+def test_a_cohort_during_which_the_data_changed_does_not_count_and_what_was_finished_stands(checkout):
+    settings = settings_for(checkout, replicates=3)
+    asked = iter([False, True])
+
+    def require_unchanged():
+        if next(asked):
+            raise GnetError("data: 'x' changed")
+
+    runs = runner.Runner(states_for("fine"), (), settings, new_document(), None, require_unchanged)
+    with pytest.raises(GnetError, match="data: 'x' changed"):
+        runs.run(ignore)
+    document = json.loads((settings.directory / "run.json").read_text())
+    assert document["complete"] is False
+    assert [cohort["complete"] for cohort in document["cohorts"]] == [True, False, False]
+    (row,) = records.load_run(settings.directory).rows
+    assert (row.replicates, row.samples) == (1, 3)
+    complete, document = run(states_for("fine"), settings, previous=document)
+    assert complete
+    assert len(document["cases"][0]["raw"]) == 3
+
+
 def test_a_link_that_lies_in_wait_is_not_written_through(checkout, tmp_path):
     settings = settings_for(checkout)
     (state,) = states_for("raises")
