@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def test_the_traceback_is_printed_where_that_is_asked_for_or_no_file_can_be_writ
     assert status == 70
     assert err.startswith("gnet: unexpected TypeError: no way; please report it\nTraceback")
     monkeypatch.delenv("GNET_TRACEBACK")
-    monkeypatch.setattr(cli.tempfile, "NamedTemporaryFile", _full)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", _full)
     status, _, err = ended(TypeError("no way"))
     assert status == 70
     assert err.startswith("gnet: unexpected TypeError: no way; please report it\nTraceback")
