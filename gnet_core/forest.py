@@ -55,7 +55,9 @@ def forest(
 
     what = f"Ratios of images a second on a log axis, margin ±{100 * margin:.3g} %."
     told = described(what, [f"{label}: {verdict_told(found, interval=True)}" for found, label in shown])
-    return draw(name, title, told, paint, height_of(len(shown), 1 + max(label.count("\n") for label in labels)))
+    return draw(
+        name, title, told, paint, height_of(len(shown), 1 + max((label.count("\n") for label in labels), default=0))
+    )
 
 
 def distinct(names: Sequence[Sequence[str]]) -> tuple[list[str], str]:
@@ -63,8 +65,8 @@ def distinct(names: Sequence[Sequence[str]]) -> tuple[list[str], str]:
 
     Of a single name, which nothing has to be told from, the first word stands for the whole.
     """
-    if len(names) == 1:
-        return [names[0][0]], ", ".join(names[0][1:])
+    if len(names) <= 1:
+        return [words[0] for words in names], ", ".join(word for words in names for word in words[1:])
     shared = [word for word in names[0] if all(word in words for words in names)]
     labels = [", ".join(word for word in words if word not in shared) or ", ".join(words) for words in names]
     return labels, ", ".join(shared)

@@ -451,9 +451,9 @@ def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
     row.disturbed_turns = int(turns["disturbed"].notna().sum())
     waiting = turns["waiting_cpu_share"].dropna()
     row.waiting_cpu_share = float(waiting.mean()) if len(waiting) else None
-    joules = float(turns["gpu_energy_joules"].sum())
-    if joules > 0:
-        row.images_per_joule = float(turns["steps"].sum()) * row.batch_size / joules
+    joules, images = float(turns["gpu_energy_joules"].sum()), float(turns["steps"].sum()) * row.batch_size
+    if images and joules and math.isfinite(images / joules):
+        row.images_per_joule = images / joules
 
 
 def _add_phases(row: Row, processes: list[RawProcess]) -> None:
