@@ -217,12 +217,12 @@ def _listed(cases: list[str], most: int = 3) -> str:
 
 
 def environment(run: Run) -> Grid:
-    """The machine and its software."""
+    """The run's identity, the machine and its software."""
     columns = [
         Column[tuple[str, str]]("what", lambda line: line[0], text=True),
         Column[tuple[str, str]]("value", lambda line: str(line[1]), text=True),
     ]
-    return grid(columns, machine.as_lines(run.document["environment"]), "environment")
+    return grid(columns, [("run", run.identity), *machine.as_lines(run.document["environment"])], "environment")
 
 
 def caveats(run: Run) -> list[str]:

@@ -111,6 +111,8 @@ class Row:
     """Of one processor, what its processes took while they waited for their turns."""
     delay_seconds: float | None = None
     """Added to every step to test the suite; None in a run that measures."""
+    run: str = ""
+    """The identity of its run."""
 
     def add_note(self, told: str) -> None:
         self.note = f"{self.note}; {told}" if self.note else told
@@ -263,6 +265,7 @@ class _Reader:
             status=case["status"],
             note=case["note"],
             source=case["source"],
+            run=identity(self._document),
             command=_command(config, case["suites"][0], self._document),
         )
         if row.status == "ok":

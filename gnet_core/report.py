@@ -34,7 +34,7 @@ DOCUMENTS = ("cases.csv", "verdicts.csv", "report.md", HTML_FILE)
 
 VERDICT_COLUMNS = (
     *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
-    *("smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
+    *("smallest_effect", "mode", "base_processes", "variant_processes", "reason", "run"),
 )
 """Of verdicts.csv, in its order."""
 
@@ -51,7 +51,7 @@ def write(run: Run) -> None:
         make_own_folder(run.directory / documents.PLOTS)  # the texts tell of it where it is there
     texts = (
         to_csv(run),
-        verdicts_to_csv(within(run)),
+        verdicts_to_csv(within(run), run.identity),
         to_markdown(run, pictures),
         page.to_html(run, pictures, views, failed),
     )
@@ -81,9 +81,13 @@ def to_csv(run: Run) -> str:
     return csv_text.to_csv(to_frame(run.rows))
 
 
-def verdicts_to_csv(families: Iterable[Family]) -> str:
-    """verdicts.csv: a row a comparison; what it has no figure for is empty."""
-    rows = [{"suite": family.suite} | each.to_dict() for family in families for each in family.comparisons.values()]
+def verdicts_to_csv(families: Iterable[Family], run: str) -> str:
+    """verdicts.csv: a row a comparison of the run of that identity; what it has no figure for is empty."""
+    rows = [
+        {"suite": family.suite, "run": run} | each.to_dict()
+        for family in families
+        for each in family.comparisons.values()
+    ]
     return csv_text.to_csv(pd.DataFrame(rows, columns=list(VERDICT_COLUMNS), dtype=object))
 
 
@@ -92,6 +96,7 @@ def to_json(run: Run) -> dict[str, Any]:
     standing = facts.standing(run)
     return {
         "directory": str(run.directory),
+        "run": run.identity,
         "complete": run.document["complete"],
         "quotable": standing.quotable,
         "reservations": facts.reservations(run),

@@ -76,7 +76,9 @@ def test_gnet_reads_its_own_turns_back(tmp_path):
     turn = {"cohort": 1, "worker": "=x.r1", "steps": 2, "waiting_cpu_share": 0.5, "gpu_energy_joules": None}
     write_turns(tmp_path, [turn | {"disturbed": "@the hypervisor, 9%"}, turn | {"disturbed": ""}])
     assert "\n1,'=x.r1,2,0.5,,\"'@the" in (tmp_path / TURNS_FILE).read_text()
-    first, second = ({str(name): cell for name, cell in row.items()} for _, row in read_turns(tmp_path).iterrows())
+    first, second = (
+        {str(name): cell for name, cell in row.items()} for _, row in read_turns(tmp_path, "now").iterrows()
+    )
     assert (first["worker"], first["disturbed"], first["steps"]) == ("=x.r1", "@the hypervisor, 9%", 2)
     assert pd.isna(second["disturbed"])
     before = (tmp_path / TURNS_FILE).read_bytes()

@@ -348,7 +348,7 @@ def test_verdicts_are_written_for_programs_a_line_a_comparison(stored):
     lines = list(csv.DictReader(io.StringIO((stored.path / "verdicts.csv").read_text())))
     assert list(lines[0]) == [
         *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
-        *("smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
+        *("smallest_effect", "mode", "base_processes", "variant_processes", "reason", "run"),
     ]
     assert [(line["variant"], line["verdict"], line["ratio"], line["mode"]) for line in lines] == [
         ("xla-float32-b8-i224-synthetic-cpu", "UNRESOLVED", "0.5", "turns"),
