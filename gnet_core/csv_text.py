@@ -12,8 +12,9 @@ _FORMULA = r"[=+\-@＝＋－＠﹦﹢﹣﹫]"
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Where a semicolon separates cells, as it does in half of the world, a cell may also begin inside of another.
-_DANGEROUS = re.compile(rf"(?:^|(?<=;))(?=\s*{_FORMULA})")
-_GUARDED = re.compile(rf"(?:^|(?<=;))'(?=\s*{_FORMULA})")
+# One that has an apostrophe already gets another, or it would be without one when it is read back.
+_DANGEROUS = re.compile(rf"(?:^|(?<=;))(?='*\s*{_FORMULA})")
+_GUARDED = re.compile(rf"(?:^|(?<=;))'(?='*\s*{_FORMULA})")
 
 
 def to_csv(table: pd.DataFrame) -> str:

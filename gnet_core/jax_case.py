@@ -140,4 +140,4 @@ class Case:
         return flops.train_step_flop_per_image(self.network, self._config)
 
     def low_precision_share(self) -> float:
-        raise GnetError("precision: in what precision JAX's kernels multiply, nothing tells")
+        raise GnetError("precision: nothing tells in what precision JAX's kernels multiply")

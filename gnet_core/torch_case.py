@@ -223,7 +223,7 @@ class Case:
 
     def low_precision_share(self) -> float:
         if self._config.execution != "eager":
-            raise GnetError("precision: in what precision torch.compile's kernels multiply, nothing tells")
+            raise GnetError("precision: nothing tells in what precision torch.compile's kernels multiply")
         return self._work.low / self._work.total
 
     @functools.cached_property

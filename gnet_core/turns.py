@@ -46,7 +46,8 @@ def read_turns(directory: Path, run: str) -> pd.DataFrame:
     except pd.errors.EmptyDataError:  # every worker was lost before its first turn
         return pd.DataFrame()
     except (ValueError, OverflowError, Warning) as error:  # pandas' own are ValueErrors
-        raise GnetError(f"{path}: it cannot be read: {error!s:.300}") from error
+        told = " ".join(str(error).split())
+        raise GnetError(f"{path}: it cannot be read: {told:.300}") from error
     if "run" in turns:
         turns = turns[turns["run"] == run].reset_index(drop=True)
     if missing := [column for column in (*_TEXT, *_LARGEST) if column not in turns]:

@@ -139,14 +139,16 @@ def test_a_missing_tensorflow_is_one_clear_line(gnet, monkeypatch):
     refused(gnet("info"), "tensorflow: it is not installed here")
 
 
-def run_gnet(*words, cwd=ROOT):
+def run_gnet(*words, cwd=ROOT, **variables):
     command = [sys.executable, "-m", "gnet_core", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    environ = {**os.environ, **variables}
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
 
 
 def test_bench_measures_and_reports_a_case_for_real(tmp_path):
     words = ("--preset", "smoke", "--image-size", 67, "--batch-size", 2, "--precision", "float32", "--device", "cpu")
-    answer = run_gnet("bench", "throughput", *words, "--out", tmp_path / "run", "--json")
+    hostile = {"KERAS_BACKEND": "nonsense", "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"}
+    answer = run_gnet("bench", "throughput", *words, "--out", tmp_path / "run", "--json", **hostile)
     assert answer.returncode == 0, answer.stderr
     assert "1 process × 3 turns a case: a first look" in answer.stderr
     (row,) = json.loads(answer.stdout)["rows"]
@@ -168,7 +170,9 @@ def test_bench_measures_and_reports_a_case_for_real(tmp_path):
     assert row["equal_work"] is None  # alone, it is its own reference
     assert set(info["phase_seconds"]) == {"import", "build", "trace", "first_call", "warmup"}
     assert len(info["single_step_seconds"]) in (0, 3 * info["block_steps"])
-    assert raw["machine_info"]["gnet"]["tensorflow"]["version"]
+    probed = json.loads((tmp_path / "run" / "run.json").read_text())["environment"]
+    assert machine.differences(probed, raw["machine_info"]["gnet"]) == []
+    assert hostile.items() <= probed["machine"]["settings_left_out"].items()
 
     table = pd.read_csv(tmp_path / "run" / "cases.csv")
     assert table["case"].tolist() == ["graph-float32-b2-i67-synthetic-cpu"]

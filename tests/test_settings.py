@@ -151,6 +151,23 @@ print(json.dumps({"config": config, "shape": list(network.inception_model.layers
     return said
 
 
+AUTO_JIT = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
+
+
+def test_no_variable_turns_a_graph_into_a_program_of_xlas():
+    code = """
+import sys, gnet_core.peaks as peaks
+import tensorflow as tf
+graph = tf.function(lambda x: tf.tanh(tf.matmul(x, x)) * 2 + tf.matmul(x, x), autograph=False)
+print(float(tf.reduce_sum(graph(tf.ones((8, 8))))))
+"""
+    asked = {"TF_XLA_FLAGS": AUTO_JIT, "TF_FUNCTION_JIT_COMPILE_DEFAULT": "1", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    command = [sys.executable, "-c", code]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **asked}
+    answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert "Compiled cluster using XLA" not in answer.stderr
+
+
 USUAL = ["tensorflow", "channels_last", "float32", 1e-7]
 
 
