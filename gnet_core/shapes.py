@@ -34,6 +34,11 @@ RUN_FIELDS: Fields = {
     "cases": list,
 }
 _OPTIONAL_RUN_FIELDS: Fields = {"run": str, "peaks": list, "profile_note": str}
+_OPTION_ITEMS: Fields = {
+    **dict.fromkeys(("suites", "python", "execution", "precision"), str),
+    "batch_size": int,
+}
+"""Of options that are lists, what their items are."""
 _SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
 _COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
 _CASE_FIELDS: Fields = {
@@ -63,6 +68,9 @@ LEAST_SECONDS, MOST_SECONDS = 1e-6, 1e6
 
 MOST_WHOLE = 2**63
 """A whole number beyond is none that was measured, and too large to calculate with."""
+
+MAX_RAW_FILES = 10_000
+"""Of a run. The largest so far has some 300."""
 
 MOST_STEPS = 10**6
 """Of a block."""
@@ -119,6 +127,12 @@ def require_run(path: Path, document: dict[str, Any]) -> None:
     require_fields(
         str(path), document, {name: _OPTIONAL_RUN_FIELDS[name] for name in _OPTIONAL_RUN_FIELDS if name in document}
     )
+    for option, kind in _OPTION_ITEMS.items():
+        given = document["options"].get(option)
+        for value in given if isinstance(given, list) else ():
+            require_fields(f"{path}: options", {option: value}, {option: kind})
+    if sum(len(case["raw"]) for case in document["cases"] if _has_list(case, "raw")) > MAX_RAW_FILES:
+        raise GnetError(f"{path}: its cases name more than {MAX_RAW_FILES} raw files; no run has as many")
     for suite in document["suites"]:
         _require_suite(path, suite)
     for cohort in document["cohorts"]:
@@ -194,6 +208,10 @@ def _require_case(path: Path, case: Any) -> None:
         _require_texts(where, field, case[field])
     if not case["suites"]:
         raise GnetError(f"{where}: field 'suites' is empty; name the suites that share the case")
+
+
+def _has_list(case: Any, field: str) -> bool:
+    return isinstance(case, dict) and isinstance(case.get(field), list)
 
 
 def _require_texts(where: str, field: str, values: list[Any]) -> None:

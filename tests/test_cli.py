@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import cli, runner, sources
+from gnet_core import cli, machine, runner, sources
 from gnet_core.sweep import Source
 from tests.pictures import write_folder, write_image
 

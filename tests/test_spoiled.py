@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gnet_core import compare_report, gates, profile_comparison, profile_comparison_report, records, report, resuming
+from gnet_core import compare_report, gates, profile_comparison, profile_comparison_report, records, report, shapes
 from gnet_core.config import GnetError, StepConfig
 from tests.stored import TRACED, processes, store_profile
 
@@ -112,12 +112,22 @@ def test_every_field_of_run_json_may_be_anything(stored):
     assert not escapes(stored.document, stored.path / "run.json", lambda: tell(stored.path, whole))
 
 
-def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored):
-    def read() -> None:
-        document = records.read_run_document(stored.path)
-        resuming.require_options(stored.path / "run.json", document)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("suites", [1]), ("python", [None]), ("execution", [["graph"]]), ("precision", [{}]), ("batch_size", ["8"])],
+)
+def test_an_option_whose_items_are_of_another_kind_is_refused_by_its_name(stored, option, value):
+    stored.document["options"][option] = value
+    stored.write()
+    with pytest.raises(GnetError, match=f"run.json: options: field '{option}' is"):
+        records.read_run_document(stored.path)
 
-    assert not escapes(stored.document, stored.path / "run.json", read)
+
+def test_a_run_that_names_raw_files_without_end_is_refused(stored):
+    stored.document["cases"][0]["raw"] = [f"raw/{number}.json" for number in range(shapes.MAX_RAW_FILES + 1)]
+    stored.write()
+    with pytest.raises(GnetError, match="more than 10000 raw files"):
+        records.load_run(stored.path)
 
 
 def test_every_field_of_a_raw_file_may_be_anything_and_costs_no_other_row(stored):

@@ -62,7 +62,7 @@ def spoiled(content: bytes) -> some.SearchStrategy[bytes]:
 def whole_run(tmp_path, environment):
     directory = RunDirectory(tmp_path / "whole", environment)
     for execution in ("graph", "xla"):
-        config = StepConfig(execution=execution)  # type: ignore[arg-type]
+        config = StepConfig(execution=execution)
         directory.add(config, [1.0, 1.1, 1.2], [1.0, 1.05, 1.1], suites=("execution",))
     return directory
 
