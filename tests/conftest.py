@@ -83,7 +83,12 @@ class Faults:
 
     def slice_of(self, cases: Sequence[Case], size: int) -> list[Case]:
         """All of them in the whole campaign, else `size` that are drawn alike each time."""
-        return list(cases) if self.whole else random.Random(size).sample(cases, min(size, len(cases)))
+        return list(cases) if self.whole else self.sample(cases, size, size)
+
+    def sample(self, cases: Sequence[Case], size: int, whole: int) -> list[Case]:
+        """`size` of them, and `whole` in the whole campaign, drawn alike each time."""
+        wanted = whole if self.whole else size
+        return random.Random(wanted).sample(cases, min(wanted, len(cases)))
 
     def count(self, kind: str) -> None:
         self.injected[kind] += 1

@@ -2,20 +2,30 @@
 
 import copy
 import json
-import os
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnet_core import compare_report, gates, profile_comparison, profile_comparison_report, records, report, shapes
+from gnet_core import (
+    compare_report,
+    gates,
+    profile_comparison,
+    profile_comparison_report,
+    records,
+    report,
+    resuming,
+    shapes,
+)
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.runner import CaseState
+from gnet_core.sweep import PlannedCase
+from tests.conftest import Faults
 from tests.stored import TRACED, processes, store_profile
 
-SLICE = 60
-"""Of each walk, unless GNET_FAULTS is "all" in the environment."""
+SLICE, WHOLE = 25, 2000
+"""Spoilings of each walk that are tried: among the tests, and in the whole campaign."""
 
 WRONG: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 3, 2**70, -(2**63), 0.0, -0.5, 1e308, -1e308, 5e-324, float("nan"), float("inf")),
@@ -48,12 +58,10 @@ def changed(document: Any, at: tuple[Any, ...], value: Any) -> Any:
     return other
 
 
-def spoilings(document: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """A field and what takes its place: all of them, or the same slice each time."""
+def spoilings(document: Any, faults: Faults) -> list[tuple[tuple[Any, ...], Any]]:
+    """A field and what takes its place, the same each time."""
     every = [(at, value) for at in paths(document) for value in (*WRONG, ...) if at or value is not ...]
-    if os.environ.get("GNET_FAULTS") == "all":
-        return every
-    return random.Random(0).sample(every, min(SLICE, len(every)))
+    return faults.sample(every, SLICE, WHOLE)
 
 
 def tell(directory: Path, other: records.Run | None = None) -> None:
@@ -93,10 +101,11 @@ def stored(run_directory):
     return run_directory
 
 
-def escapes(document: Any, path: Path, tell: Callable[[], Any]) -> list[str]:
+def escapes(document: Any, path: Path, faults: Faults, tell: Callable[[], Any]) -> list[str]:
     """What escapes from `tell` that is no GnetError, for each spoiling of the document in the file."""
     found = []
-    for at, value in spoilings(document):
+    for at, value in spoilings(document, faults):
+        faults.count("mutated files")
         path.write_text(json.dumps(changed(document, at, value)), encoding="utf-8")
         try:
             tell()
@@ -107,9 +116,37 @@ def escapes(document: Any, path: Path, tell: Callable[[], Any]) -> list[str]:
     return found
 
 
-def test_every_field_of_run_json_may_be_anything(stored):
+def test_every_field_of_run_json_may_be_anything(stored, faults):
     whole = records.load_run(stored.path)
-    assert not escapes(stored.document, stored.path / "run.json", lambda: tell(stored.path, whole))
+    assert not escapes(stored.document, stored.path / "run.json", faults, lambda: tell(stored.path, whole))
+
+
+def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored, faults):
+    stored.document |= {"run": stored.document["created"], "code": {"old": {}, "new": {}}, "data_fingerprint": ""}
+    stored.document["options"] |= {"suites": ["execution"], "against": None, "aa": True}
+    stored.write()
+    run = stored.path / "run.json"
+    states = [
+        CaseState(
+            case=PlannedCase(
+                config=StepConfig.from_dict(case["config"]), suites=tuple(case["suites"]), source=case["source"]
+            ),
+            module="bench_execution.py",
+        )
+        for case in stored.document["cases"]
+    ]
+
+    def read() -> None:
+        document = records.read_run_document(stored.path)
+        resuming.require_options(run, document)
+        resuming.require_same_code(stored.path, document.get("code"), {"old": {}, "new": {}})
+        resuming.require_same_environments(
+            stored.path, document["environments"], dict.fromkeys(("old", "new"), stored.document["environment"])
+        )
+        resuming.standing_of(stored.path, {"run": "", **document}, states, 3)
+
+    read()
+    assert not escapes(stored.document, run, faults, read)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +167,7 @@ def test_a_run_that_names_raw_files_without_end_is_refused(stored):
         records.load_run(stored.path)
 
 
-def test_every_field_of_a_raw_file_may_be_anything_and_costs_no_other_row(stored):
+def test_every_field_of_a_raw_file_may_be_anything_and_costs_no_other_row(stored, faults):
     path = stored.path / stored.document["cases"][0]["raw"][0]
 
     def look() -> None:
@@ -139,10 +176,10 @@ def test_every_field_of_a_raw_file_may_be_anything_and_costs_no_other_row(stored
         except GnetError as error:
             raise AssertionError("the whole run is refused") from error
 
-    assert not escapes(json.loads(path.read_text()), path, look)
+    assert not escapes(json.loads(path.read_text()), path, faults, look)
 
 
-def test_every_field_of_a_profile_may_be_anything(stored):
+def test_every_field_of_a_profile_may_be_anything(stored, faults):
     path = stored.path / "traces" / TRACED.name / records.PROFILE_FILE
     whole = profile_comparison.load(stored.path)
 
@@ -152,4 +189,4 @@ def test_every_field_of_a_profile_may_be_anything(stored):
         json.dumps(profile_comparison_report.to_json(compared), allow_nan=False)
         profile_comparison_report.to_markdown(compared, []).encode()
 
-    assert not escapes(json.loads(path.read_text()), path, look)
+    assert not escapes(json.loads(path.read_text()), path, faults, look)
