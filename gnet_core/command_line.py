@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -113,10 +114,12 @@ def require_device_form(asked: str) -> None:
 
 
 def default_directory(kind: str, detail: str) -> Path:
-    """reports/<date-time>-<kind>-<detail> in the checkout, or here where there is none."""
+    """reports/<date-time>-<kind>-<detail> in the checkout, or here where there is none; numbered where that is taken."""
     stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     root = checkout_or_none() or Path.cwd()
-    return root / "reports" / "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
+    name = "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for path in (root / "reports" / each for each in names) if not path.exists())
 
 
 def checkout_or_none() -> Path | None:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: bad input in one clear line, and each command once for real."""
 
 import copy
+import datetime
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import cli, machine, runner, sources
+from gnet_core import cli, command_line, machine, runner, sources
 from gnet_core.sweep import Source
 from tests.pictures import write_folder, write_image
 
@@ -280,6 +281,23 @@ def test_a_run_that_goes_on_is_refused_by_the_number_of_its_process(gnet, run_di
         refused(gnet("bench", "--resume", run_directory.path), f"process {os.getpid()} on ", "is writing into it")
     (run_directory.path / ".lock").symlink_to(run_directory.path / "victim")
     refused(gnet("bench", "--resume", run_directory.path), ".lock: it cannot be opened (it is a link)")
+
+
+def test_two_runs_of_one_second_have_directories_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(command_line, "checkout_or_none", lambda: tmp_path)
+    monkeypatch.setattr(datetime, "datetime", FrozenTime)
+    names = []
+    for _ in range(3):
+        directory = command_line.default_directory("", "gpu:0")
+        directory.mkdir(parents=True)
+        names.append(directory.name)
+    assert names == ["2026-01-02-030405-gpu0", "2026-01-02-030405-gpu0-2", "2026-01-02-030405-gpu0-3"]
+
+
+class FrozenTime(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
 
 def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path):
