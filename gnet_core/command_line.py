@@ -114,7 +114,7 @@ def require_device_form(asked: str) -> None:
 
 
 def default_directory(kind: str, detail: str) -> Path:
-    """reports/<date-time>-<kind>-<detail> in the checkout, or here where there is none; numbered where that is taken."""
+    """reports/<date-time>-<kind>-<detail> in the checkout, or here where there is none; numbered if taken."""
     stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     root = checkout_or_none() or Path.cwd()
     name = "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
