@@ -433,11 +433,28 @@ def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes
     saved = "epoch 1 is saved" if name == "state.npz" else "epochs 1 to 2 are saved"
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
-        with pytest.raises(GnetError, match=rf"^out: .* No space left on device; {saved}; make room and go on with"):
+        with pytest.raises(GnetError, match=rf"^out: .* No space left on device; {saved}; once it can be, go on with"):
             train(CONFIG, bright, tmp_path, epochs=2)
     assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
     resumed = train(CONFIG, bright, tmp_path, epochs=3, resume=True)
     assert without_times(resumed) == without_times(session[1][:3])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_directory_that_vanishes_is_told_of_and_nothing_in_it_is_promised(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_epoch = training._run_epoch
+
+    def remove_in_second(epoch: int, *arguments: Any) -> EpochRecord:
+        if epoch == 2:
+            shutil.rmtree(tmp_path / "out")
+        return run_epoch(epoch, *arguments)
+
+    monkeypatch.setattr(training, "_run_epoch", remove_in_second)
+    with pytest.raises(GnetError, match=r"^out: .* No such file or directory; what was saved there is gone$"):
+        train(CONFIG, bright, tmp_path / "out", epochs=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("tiny")
