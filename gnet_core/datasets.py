@@ -210,11 +210,11 @@ def _notes(
         labels_of.setdefault(key, set()).add(int(label))
     torn = sum(len(labels) > 1 for labels in labels_of.values())
     if torn:
-        notes.append(f"{torn} images are there under two classes or more, of which at most one can be right")
+        notes.append(f"images that stand under two classes or more: {torn}; at most one class can be right")
     untrained = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
     if untrained:
         first = class_names[untrained[0]]
-        notes.append(f"{len(untrained)} classes, {first!r} the first, have test images but none to train with")
+        notes.append(f"classes with test images but none to train with: {len(untrained)}, {first!r} the first")
     return tuple(notes)
 
 

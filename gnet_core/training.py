@@ -125,7 +125,10 @@ def _errors_of_writing(out: Path, records: list[EpochRecord]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        then = f"{_what_is_saved(len(records))}{'; make room and go on with --resume' if records else ''}"
+        if records and not (out / STATE_FILE).exists():
+            then = "what was saved there is gone"
+        else:
+            then = f"{_what_is_saved(len(records))}{'; once it can be, go on with --resume' if records else ''}"
         raise GnetError(f"out: {str(out)!r} cannot be written: {error.strerror or error}; {then}") from error
 
 

@@ -420,7 +420,7 @@ def test_images_with_the_same_content_in_train_and_test_or_under_two_classes_are
         write_image(tmp_path / ("wool", "bark")[number % 2] / f"{number:02}.png", 255)
     first, second = open_data(str(tmp_path)).notes
     assert re.match(r"\d+ of 4 test images are training images as well, such as '.*png', the same as '.*png';", first)
-    assert second == "1 images are there under two classes or more, of which at most one can be right"
+    assert second == "images that stand under two classes or more: 1; at most one class can be right"
 
 
 def test_a_long_file_is_compared_whole(tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ def test_idx_images_shared_by_train_and_test_are_told_of_and_so_are_classes_with
         "the test accuracy is too good by what was learnt by heart",
     )
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 1, 7]))
-    assert open_data(str(tmp_path)).notes[2] == "1 classes, '7' the first, have test images but none to train with"
+    assert open_data(str(tmp_path)).notes[2] == "classes with test images but none to train with: 1, '7' the first"
 
 
 @pytest.mark.parametrize(("train", "complaint"), [([0] * 6, "has labels up to 0; it needs those of two classes")])

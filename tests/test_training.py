@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from matplotlib.image import imread
 
 from gnet_core import training
@@ -391,6 +394,133 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
         if before or out.exists():
             assert load_state(out / "state.npz", Session.read(out), variables) in (before, [*before, record]), line
             assert {path.name for path in out.iterdir()} <= {"train.json", "state.npz", "history.csv"}, line
+
+
+def test_weights_that_cannot_be_written_are_an_error_and_no_end_of_the_process(tmp_path: Path) -> None:
+    """A limit on a file's size stands in for a disk that is full: HDF5 would fail at exit as well, in its own way."""
+    script = """
+import resource, sys, keras
+from pathlib import Path
+from gnet_core import training
+from tests.test_training import RECORD, EpochRecord
+model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(2000)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+try:
+    training._write_results(Path(sys.argv[1]), model, [EpochRecord(**RECORD)])
+except OSError as error:
+    print("refused:", error.strerror)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    answer = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (0, "refused: File too large\n"), answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", ["state.npz", "best.weights.h5", "history.csv", "curves.png"])
+def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes_on(
+    name: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == name and (tmp_path / "curves.png").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    if name == "best.weights.h5":  # written where the second epoch is the better one
+        monkeypatch.setattr(training, "best", lambda records: records[-1])
+    saved = "epoch 1 is saved" if name == "state.npz" else "epochs 1 to 2 are saved"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(GnetError, match=rf"^out: .* No space left on device; {saved}; once it can be, go on with"):
+            train(CONFIG, bright, tmp_path, epochs=2)
+    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+    resumed = train(CONFIG, bright, tmp_path, epochs=3, resume=True)
+    assert without_times(resumed) == without_times(session[1][:3])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_directory_that_vanishes_is_told_of_and_nothing_in_it_is_promised(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_epoch = training._run_epoch
+
+    def remove_in_second(epoch: int, *arguments: Any) -> EpochRecord:
+        if epoch == 2:
+            shutil.rmtree(tmp_path / "out")
+        return run_epoch(epoch, *arguments)
+
+    monkeypatch.setattr(training, "_run_epoch", remove_in_second)
+    with pytest.raises(GnetError, match=r"^out: .* No such file or directory; what was saved there is gone$"):
+        train(CONFIG, bright, tmp_path / "out", epochs=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_link_in_the_place_of_a_result_is_replaced_and_not_written_through(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(session[0], tmp_path / "copy"))
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    for name in ("best.weights.h5", "history.csv", "curves.png"):
+        (out / name).unlink()
+    for name in ("best.weights.h5", "history.csv", "curves.png", "partial-state.npz", ".partial-0.npz"):
+        (out / name).symlink_to(outside)
+    (out / "state.npz").rename(tmp_path / "kept.npz")
+    (out / "state.npz").symlink_to(tmp_path / "kept.npz")
+    kept = (tmp_path / "kept.npz").read_bytes()
+    train(CONFIG, bright, out, epochs=6, resume=True)
+    assert outside.read_text() == "precious"
+    assert (tmp_path / "kept.npz").read_bytes() == kept
+    assert not any((out / name).is_symlink() for name in ("history.csv", "curves.png", "state.npz"))
+
+
+@pytest.mark.parametrize("name", sorted(SESSION_FILES))
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_in_the_place_of_one_is_refused_before_an_epoch_is_run(
+    name: str, kind: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(session[0], tmp_path / "copy"))
+    (out / name).unlink()
+    (out / name).mkdir() if kind == "folder" else os.mkfifo(out / name)
+    with pytest.raises(GnetError, match=rf"^resume: '.*{name}' is "):
+        train(CONFIG, bright, out, epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("float32", "start anew with another --batch-size or --seed"), ("mixed_float16", "with --precision float32, or")],
+)
+def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_that_nothing_is_kept(
+    precision: Any, advice: str, bright: DataSet, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, precision=precision, learning_rate=1e30)
+    with pytest.raises(
+        GnetError, match=rf"^loss: .* in epoch 1, .*{advice}.*\(no epoch was finished, so nothing is kept"
+    ):
+        train(config, bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_is_not_enough_is_told_with_what_to_change(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: StepConfig) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(training, "build_model", fail)
+    with pytest.raises(GnetError, match=r"^batch_size: 8 images of 67 pixels .* memory of cpu; use a smaller"):
+        train(CONFIG, bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_of_one_small_image_is_refused_before_anything_is_written(bright: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(GnetError, match=r"^batch_size: 1 is too small at image_size 67"):
+        train(dataclasses.replace(CONFIG, batch_size=1), bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_resume_refuses_a_directory_without_a_session(bright: DataSet, tmp_path: Path) -> None:
