@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from gnet_core import device
+from gnet_core import csv_text, device
 from gnet_core.claims import claimed, claimed_empty
 from gnet_core.config import GnetError, StepConfig, require_whole
 from gnet_core.data import batches, named_errors
@@ -242,7 +242,7 @@ class _WeightsInMemory(io.BytesIO):
 def _write_history(out: Path, records: list[EpochRecord]) -> None:
     """The table, and its losses and accuracies drawn side by side."""
     history = pd.DataFrame(records)
-    write_whole(out / HISTORY_FILE, history.to_csv(index=False))
+    write_whole(out / HISTORY_FILE, csv_text.to_csv(history))
 
     figure = Figure(figsize=(10, 4), layout="constrained")  # outside pyplot: no display, nothing left open
     panels = (("loss", 1, "Loss", "cross-entropy (nats)"), ("accuracy", 100, "Accuracy", "accuracy (% of images)"))

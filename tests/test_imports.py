@@ -55,7 +55,8 @@ ALLOWED = {
     "map_sizes": {"architecture", "config", "kit"},
     "session": {"claims", "config", "datasets", "files"},
     "training": {
-        *("claims", "config", "data", "datasets", "device", "files", "map_sizes", "model", "session", "step"),
+        *("claims", "config", "csv_text", "data", "datasets", "device", "files", "map_sizes", "model", "session"),
+        "step",
     },
     "schedule": {"config", "sweep"},
     "sources": {"config", "git", "sweep"},
