@@ -132,9 +132,9 @@ def mutated_json(document: Any, chance: random.Random) -> Any:
         elif operation == 1:
             node[key] = copy.deepcopy(other[other_key])
         elif operation == 2 and isinstance(node, dict):
-            node[f"odd{key}"] = chance.choice(ODD)
+            node[f"odd{key}"] = copy.deepcopy(chance.choice(ODD))
         else:
-            node[key] = chance.choice(ODD)
+            node[key] = copy.deepcopy(chance.choice(ODD))
         if not places(document):
             break
     return document
