@@ -58,6 +58,7 @@ def _run() -> Any:
     streams.install()
     interrupts.install()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; Matplotlib refuses to load where this names no backend
     return commands.main(standalone_mode=False)
 
 

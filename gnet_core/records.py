@@ -16,6 +16,7 @@ import pandas as pd
 from gnet_core import raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.equal_work import judge_trajectories
+from gnet_core.map_sizes import single_value_norms
 from gnet_core.raw_files import RawProcess, Trajectory
 from gnet_core.turns import TURNS_FILE, read_turns
 
@@ -175,6 +176,7 @@ def load_run(directory: Path) -> Run:
             raise GnetError(f"{path}: case {case['case']!r} cannot be read: {error!s:.300}") from error
     _add_equal_work(rows, configs, reader.trajectories)
     _add_drift(rows, reader.processes)
+    _add_single_values(rows, configs)
     _add_peaks(rows, configs, document)
     reader.add_turns(rows)
     profiles = reader.profiles(unmeasured)
@@ -418,6 +420,16 @@ def _add_drift(rows: list[Row], processes: dict[str, tuple[stats.Process, ...]])
         if drift is not None and drift.drifting:
             row.drift = drift.change
             row.add_note(f"no steady state: the step's time still changed by {drift.change:+.0%} over the run")
+
+
+def _add_single_values(rows: list[Row], configs: dict[str, StepConfig]) -> None:
+    for row in rows:
+        names = single_value_norms(configs[row.case]) if row.status == "ok" else []
+        if names:
+            row.add_note(
+                f"{len(names)} batch normalisations see a single value a channel and so learn nothing, "
+                "which takes as long as learning"
+            )
 
 
 def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: dict[str, Any]) -> None:

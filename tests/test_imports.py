@@ -72,7 +72,7 @@ ALLOWED = {
     "shapes": {"config", "files", "machine", "run_files"},
     "turns": {"config", "csv_text", "files", "run_files"},
     "raw_files": {"config", "run_files", "shapes", "stats"},
-    "records": {"config", "equal_work", "raw_files", "run_files", "shapes", "stats", "turns"},
+    "records": {"config", "equal_work", "map_sizes", "raw_files", "run_files", "shapes", "stats", "turns"},
     "verdicts": {"config", "stats"},
     "gates": {"comparisons", "config", "records", "verdicts"},
     "comparisons": {"config", "equal_work", "records", "sweep", "verdicts"},

@@ -432,3 +432,13 @@ def test_turns_of_another_run_are_not_of_this_one(run_directory):
         turns.assign(run=run).to_csv(run_directory.path / "turns.csv", index=False)
         (row,) = records.load_run(run_directory.path).rows
         assert row.disturbed_turns == disturbed
+
+
+def test_a_row_says_where_normalisations_of_single_values_learn_nothing(run_directory):
+    for size in (96, 120, 224):
+        run_directory.add(StepConfig(batch_size=1, image_size=size), [1.0])
+    run_directory.add(StepConfig(batch_size=2, image_size=96), [1.0])
+    notes = [row.note for row in records.load_run(run_directory.path).rows]
+    assert notes[0].startswith("13 batch normalisations see a single value a channel and so learn nothing")
+    assert notes[1].startswith("2 batch normalisations see")
+    assert notes[2:] == ["", ""]
