@@ -20,9 +20,6 @@ from gnet_core.verdicts import Comparison
 MOST_SERIES = 10
 """Of a plot with lines."""
 
-MOST_BATCH = 2**31
-"""Images. Beyond it lies no batch that was ever tried."""
-
 _MOST_TICKS = 12
 _MOST_TOLD = 3
 """Values of a title, compared with their base; more are counted."""
@@ -207,7 +204,7 @@ def _ratios(section: Section) -> Picture | None:
 
 def _scaling(section: Section) -> Picture | None:
     """Speed and memory against the batch, a line for each of what else differs; None where no batch can be shown."""
-    rows = sorted((row for row in section.rows if row.batch_size < MOST_BATCH), key=lambda row: row.batch_size)
+    rows = sorted(section.rows, key=lambda row: row.batch_size)
     if not any(row.images_per_second for row in rows):
         return None
     series: dict[str, list[Row]] = {}

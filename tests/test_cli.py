@@ -194,7 +194,9 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
         "--gnet-plan",
         '{"turns": 2, "warmup_steps": 1}',
     ]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # A worker of pytest-xdist, which these tests may run in, would tell pytest-benchmark to measure nothing.
+    by_hand = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    answer = subprocess.run(command, cwd=ROOT, env=by_hand, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
     (benchmark,) = json.loads((tmp_path / "raw.json").read_text())["benchmarks"]
     assert benchmark["extra_info"]["config"]["data"] == "digits"

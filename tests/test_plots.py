@@ -254,12 +254,6 @@ def test_suites_whose_names_differ_in_signs_only_have_files_of_their_own(run_dir
     assert len(names) == 2
 
 
-def test_a_batch_that_is_no_number_of_images_is_left_out(run_directory):
-    run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("batch-size",))
-    run_directory.add(StepConfig(batch_size=2**62), status="oom", suites=("batch-size",))
-    assert plot_of(run_directory, "batch-size") is not None
-
-
 def test_the_same_run_gives_the_same_plots(run_of):
     directory = run_of("execution", (1.0, 2.0))
     assert plot_of(directory, "execution") == plot_of(directory, "execution")
