@@ -278,7 +278,6 @@ def unmeasured(run: Run) -> list[tuple[str, str]]:
     told += run.unmeasured
     if note := run.document.get("profile_note"):
         told.append(("a trace", note))
-    elif run.document["options"].get("profile") is True and not run.profiles:
-        why = "it is not there any more" if run.document["complete"] else "the run was interrupted before it was taken"
-        told.append(("a trace", why))
+    elif run.document["options"].get("profile") is True and not run.document["complete"] and not run.profiles:
+        told.append(("a trace", "the run was interrupted before it was taken"))
     return told

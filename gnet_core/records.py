@@ -320,9 +320,10 @@ class _Reader:
             except GnetError as error:
                 unread.append((path.parent.name, str(error)))
         document = self._document
-        traced = document["options"].get("profile") is True and document["complete"] and "profile_note" not in document
-        if traced and not found and not unread:
-            unread.append(("traces", f"{self._directory / 'traces'}: no folder in it holds a {PROFILE_FILE}"))
+        traced = document["options"].get("profile") is True and document["complete"]
+        if traced and not document.get("profile_note") and not found and not unread:
+            where = self._directory / "traces"
+            unread.append(("a trace", f"it is not there any more; no folder in {where} holds a {PROFILE_FILE}"))
         unmeasured += unread
         self.unread += [why for _what, why in unread]
         return found

@@ -159,6 +159,20 @@ def test_a_folder_that_is_a_link_out_of_the_run_is_not_read(run, gnet, tmp_path,
     assert document["profiles"] == [] or name == "raw"
 
 
+def test_documents_that_tell_of_a_trace_stay_where_it_is_missing(run_directory, run, gnet):
+    run_directory.document["options"]["profile"] = True
+    run_directory.document["profile_note"] = ""  # as a run leaves it whose trace was taken
+    run_directory.write()
+    assert gnet("report", run)[0] == 0
+    before = contents(run)
+    shutil.rmtree(run / "traces")
+    status, out, err = gnet("report", run)
+    assert status == 3
+    assert "a trace: it is not there any more" in out
+    assert "its documents were not written" in err
+    assert contents(run) == before
+
+
 def test_plots_that_are_a_link_are_not_written_through(reported, gnet, tmp_path):
     shutil.rmtree(reported / "plots")
     (tmp_path / "target").mkdir()
