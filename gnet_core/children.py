@@ -14,7 +14,7 @@ from gnet_core import variables
 
 _NEEDED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM"),
-    *("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "SSL_CERT_FILE"),
+    "SSL_CERT_FILE",
 )
 _NEEDED_PREFIXES = ("LC_", "XDG_")
 _FIXED = {"PYTHONHASHSEED": "0"}

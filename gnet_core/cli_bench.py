@@ -172,12 +172,19 @@ class _Plan:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
         from gnet_core import machine, resuming
         from gnet_core.runner import Runner, make_states
+        from gnet_core.shapes import MAX_RAW_FILES
         from gnet_core.sources import AGAIN, HERE, digests
         from gnet_core.worker import RunSettings
 
         asked = self._asked
         code = {name: digests(source) for name, source in self._sources.items() if name != AGAIN}
         states = make_states(self._planned, self._found, self._environments, self._data.train_images)
+        replicates = asked["replicates"] or self._preset.replicates
+        if replicates * len(states) > MAX_RAW_FILES:
+            raise GnetError(
+                f"replicates: {replicates!r:.30} processes of each of {len(states)} cases are more than the "
+                f"{MAX_RAW_FILES} that a report reads; use at most {MAX_RAW_FILES // len(states)}"
+            )
         if previous is None:
             document: dict[str, Any] = {"run": uuid.uuid4().hex, "created": now(), "options": self._options}
         else:
@@ -192,7 +199,7 @@ class _Plan:
         settings = RunSettings(
             directory=directory.resolve(),
             plan=self._preset.plan,
-            replicates=asked["replicates"] or self._preset.replicates,
+            replicates=replicates,
             memory_bytes=asked["memory"] or int(MEMORY_SHARE * machine.available_memory_bytes()),
             seed=asked["seed"],
             run=document["run"],
@@ -206,7 +213,7 @@ class _Plan:
             "preset": asked["preset"],
             "device": self.device,
             "seed": asked["seed"],
-            "replicates": settings.replicates,
+            "replicates": replicates,
             "plan": dataclasses.asdict(settings.plan),
             "memory_bytes": settings.memory_bytes,
             "environment": self.environment,
@@ -217,7 +224,7 @@ class _Plan:
         }
         standing = None
         if previous is not None:
-            standing = resuming.standing_of(directory, previous, states, settings.replicates)
+            standing = resuming.standing_of(directory, previous, states, replicates)
         suites = [item.suite for item in self._found]
         return Runner(states, suites, settings, document, standing, self._data.require_unchanged), settings
 

@@ -160,19 +160,25 @@ class Cohort:
         self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)
 
     def _flagged_turns(self) -> list[dict[str, Any]]:
-        """The turns, once all are known: a clock is low only beside what it usually was."""
+        """The turns, once all are known: a clock is low only beside what it usually was.
+
+        Those of a worker that was crowded out are left out, as its samples are: it will be started again.
+        """
         usual_hz = _median(found.frequency_hz for _, found in self._taken)
         usual_gpu_hz = _median(found.gpu_sm_clock_hz for _, found in self._taken)
+        started_again = {job.stem for job in self.outcome.crowded}
         return [
             {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu_hz)}
             for turn, found in self._taken
+            if turn["worker"] not in started_again
         ]
 
     def _finish(self) -> None:
         """One at a time as well: what a worker looks at after its last turn takes the processor."""
         for worker in list(self._alive):
-            if self._turns_left[worker.job] == self._settings.plan.turns or worker.job in self.outcome.lost:
-                continue  # interrupted before it has timed anything, or while it was given up
+            given_up = worker.job in self.outcome.lost or worker.job in self.outcome.crowded
+            if given_up or self._turns_left[worker.job] == self._settings.plan.turns:
+                continue  # interrupted while it was given up, or before it has timed anything
             try:
                 worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else None)
             except (WorkerLost, WorkerCrowded) as lost:

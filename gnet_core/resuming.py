@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,19 +49,21 @@ _OPTIONS: Mapping[str, type | tuple[type, ...]] = {
 }
 """What a run that is gone on with was asked for."""
 
+_REPLICATE = re.compile(r"[1-9][0-9]{0,4}")
+"""The number of a process of a case, of which a run has at most shapes.MAX_RAW_FILES."""
+
 _SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
 
 
 def require_options(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a run was started with. Raises GnetError naming the file for what no command line could give."""
+    """The options that a run was started with, in a run.json that shapes.require_run has passed.
+
+    Raises GnetError naming the file for what no command line could give.
+    """
     options, where = document["options"], f"{path}: options"
     require_fields(where, options, _OPTIONS)
     try:
-        for name in ("suites", "python"):
-            for value in options[name]:
-                if not isinstance(value, str):
-                    raise GnetError(f"{name}: {value!r:.60} will not do; it has to be text")
         require_choice("preset", options["preset"], PRESETS)
         require_choice("layers", options["layers"], LAYERS)
         for name, choices in (("execution", EXECUTIONS), ("precision", PRECISIONS)):
@@ -201,6 +204,6 @@ def _turns(directory: Path, run: str, cohorts: Sequence[PlannedCohort]) -> tuple
 
 def _job_of(stem: str, states: Mapping[str, CaseState]) -> Job:
     name, _, replicate = stem.rpartition(".r")
-    if name not in states or not replicate.isdecimal():
+    if name not in states or not _REPLICATE.fullmatch(replicate):
         raise GnetError(f"resume: worker {stem!r:.300} belongs to no case of the run")
     return Job(case=states[name].case, replicate=int(replicate))

@@ -386,11 +386,10 @@ class Runner:
 
     def _run_cohort(self, index: int, progress: Progress) -> None:
         jobs = [job for job in self._standing.cohorts[index].jobs if self._standing.still_wanted(job)]
-        outcome = Outcome()
-        if jobs:
-            outcome = Cohort(jobs, index + 1, self._settings, self._module_of, progress).run()
-            self._require_unchanged()
+        outcome = Cohort(jobs, index + 1, self._settings, self._module_of, progress).run() if jobs else Outcome()
         with interrupts.deferred():
+            if jobs:
+                self._require_unchanged()
             self._standing = self._standing.after(index, jobs, outcome)
             self.write()
         if outcome.interrupted:

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -26,11 +27,12 @@ class _Output(io.FileIO):
     def write(self, data: object, /) -> int:
         with memoryview(data) as view:  # type: ignore[arg-type]
             try:
-                return super().write(view)
+                # None: whoever shares the pipe or terminal has set it not to wait, and there is no room in it yet.
+                while (written := super().write(view)) is None:
+                    select.select([], [self], [])
+                return written
             except BrokenPipeError:
                 return view.nbytes
-            except BlockingIOError:
-                raise
             except OSError as error:
                 self.failure = self.failure or error
                 return view.nbytes

@@ -297,7 +297,7 @@ class Worker:
 
 
 def _with_commit_of(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """A worker runs from a copy of the code, in which git knows no commit."""
+    """The worker of an older revision runs from a copy as well, but looks for its commit in git, which knows none."""
     return {**environment, "machine": {**environment["machine"], "commit": probed["machine"]["commit"]}}
 
 

@@ -63,6 +63,7 @@ def refused(answer, *parts):
         (["bench", "--image-size", "big"], ["image_size: 'big'"]),
         (["bench", "--seed", "-1"], ["seed: -1"]),
         (["bench", "--replicates", "0"], ["replicates: 0"]),
+        (["bench", "execution", "--preset", "smoke", "--replicates", "9" * 400], ["replicates: 999", "use at most "]),
         (["bench", "--memory", "lots"], ["memory: 'lots'"]),
         (["bench", "--device", "tpu"], ["device: 'tpu'"]),
         (["bench", "--device", "gpu"], ["device: 'gpu' is not there", "cpu"]),

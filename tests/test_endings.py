@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,21 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
 def test_the_status_is_kept_and_nothing_is_said_where_nobody_reads(failed_run, line, status):
     answer = shell(line.format(run=failed_run))
     assert (answer.returncode, answer.stderr) == (status, b"")
+
+
+def test_a_pipe_that_does_not_wait_for_its_reader_gets_all_of_it():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    lines = [f"{number} of many lines" for number in range(50_000)]  # more than a pipe holds
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        told = threading.Thread(target=lambda: found.append(pipe.read()))
+        found: list[str] = []
+        told.start()
+        with streams._open(None, writing) as stream:
+            print("\n".join(lines), file=stream)
+        os.close(writing)
+        told.join()
+    assert found[0].splitlines() == lines
 
 
 def test_what_is_opened_while_stdout_is_closed_is_not_printed_into(failed_run):

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +28,8 @@ TURNS, REPLICATES = 3, 2
 CONFIGS = [StepConfig(batch_size=size, execution=execution) for size in (4, 8) for execution in ("graph", "eager")]
 SUITE = Suite(name="execution", question="?", cases=lambda _sweep: CONFIGS, varies="execution", base="graph")
 LOST = {(4, "eager", 1): WorkerLost("failed", "it died")}
-CROWDED = {(8, "eager", 1)}
+CROWDED = {(8, "eager", 1): 0, (8, "graph", 2): 2}
+"""With the turns that each has taken by then."""
 
 
 class PaperWorker:
@@ -39,7 +41,7 @@ class PaperWorker:
         self.job = job
         self._settings = settings
         self._taken = 0
-        self._crowded = False
+        self._given_up = False
 
     @property
     def pid(self) -> int:
@@ -50,21 +52,30 @@ class PaperWorker:
         return f"raw/{self.job.stem}.json"
 
     def start(self, progress: Any) -> None:
-        config, seen = self.job.case.config, self._settings.directory / f"crowded-{self.job.stem}"
         PaperWorker.alive[self.job.stem] += 1
         progress("build")
-        key = (config.batch_size, config.execution, self.job.replicate)
-        if key in CROWDED and not seen.exists():
-            seen.touch()
-            raise WorkerCrowded
-        if key in LOST:
-            raise LOST[key]
+        self._may_be_crowded()
+        if self._key in LOST:
+            raise LOST[self._key]
 
     def take_turn(self, _number: int, *, after_others: bool) -> dict[str, Any]:  # noqa: ARG002
+        self._may_be_crowded()
         self._taken += 1
         return {"event": "turn_done", "steps": 2}
 
+    @property
+    def _key(self) -> tuple[int, str, int]:
+        config = self.job.case.config
+        return config.batch_size, config.execution, self.job.replicate
+
+    def _may_be_crowded(self) -> None:
+        seen = self._settings.directory / f"crowded-{self.job.stem}"
+        if CROWDED.get(self._key) == self._taken and not seen.exists():
+            seen.touch()
+            raise WorkerCrowded
+
     def finish(self, _limit_seconds: float | None = None) -> None:
+        assert not self._given_up, "there is nobody to speak to"
         document = raw_document(self.job.case.config, [0.5 + 0.001 * self.job.replicate] * self._taken)
         document["benchmarks"][0]["extra_info"]["run"] = self._settings.run
         document["process"] = f"{self.job.stem} {self._taken}"
@@ -74,7 +85,9 @@ class PaperWorker:
     def stop(self) -> None:
         PaperWorker.alive.pop(self.job.stem, None)
 
-    discard = stop
+    def discard(self) -> None:
+        self._given_up = True
+        self.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +124,7 @@ def settings_for(directory: Path) -> RunSettings:
     )
 
 
-def run_once(directory: Path, *, resumed: bool) -> bool:
+def run_once(directory: Path, *, resumed: bool, require_unchanged: Callable[[], None] = lambda: None) -> bool:
     """A run from its claim to its end; True when it says that it is complete."""
     states = [
         runner.CaseState(case=PlannedCase(config=config, suites=("execution",)), module="bench_x.py")
@@ -127,7 +140,7 @@ def run_once(directory: Path, *, resumed: bool) -> bool:
             previous = records.read_run_document(directory)
             standing = resuming.standing_of(directory, previous, states, REPLICATES)
             document |= {name: previous[name] for name in ("peaks", "profile_note") if name in previous}
-        return runner.Runner(states, (SUITE,), settings, copy.deepcopy(document), standing).run(
+        return runner.Runner(states, (SUITE,), settings, copy.deepcopy(document), standing, require_unchanged).run(
             lambda _what, _seconds: None, CONFIGS[0]
         )
 
@@ -237,3 +250,11 @@ def test_a_run_that_is_interrupted_at_any_line_is_true_and_can_be_gone_on_with(t
             error.add_note(f"interrupted at {Path(file).name}:{line}, execution {time}")
             raise
         faults.count("interrupts")
+
+
+def test_an_interrupt_while_the_data_is_looked_at_loses_nothing_of_the_cohort(tmp_path):
+    assert not run_once(tmp_path, resumed=False, require_unchanged=lambda: signal.raise_signal(signal.SIGINT))
+    first, *others = json.loads((tmp_path / "run.json").read_text())["cohorts"]
+    assert first["complete"]
+    assert not any(cohort["complete"] for cohort in others)
+    assert finished_files(tmp_path)
