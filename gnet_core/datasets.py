@@ -102,7 +102,7 @@ def open_data(name_or_path: str) -> DataSet:
     numbered = re.fullmatch(r"(.+):([1-9]|10)", name_or_path)
     if numbered and _is_dtd(Path(numbered[1])):
         return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
-    if not os.path.exists(name_or_path):  # noqa: PTH110  Path.exists raises for a text too long to be a name
+    if not _exists(name_or_path):
         raise GnetError(
             f"data: {name_or_path!r} is unknown; use digits, fashion-mnist, or the path of an existing folder"
         )
@@ -122,7 +122,7 @@ def absolute(name_or_path: str) -> str:
     if colon and _is_dtd(Path(path)):
         return f"{Path(path).resolve()}:{split}"
     is_name = name_or_path in ("synthetic", "digits", "fashion-mnist")
-    return name_or_path if is_name or not Path(name_or_path).exists() else str(Path(name_or_path).resolve())
+    return name_or_path if is_name or not _exists(name_or_path) else str(Path(name_or_path).resolve())
 
 
 def fingerprint(data: DataSet) -> str:
@@ -341,6 +341,10 @@ def _visible(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise bad_data(folder, f"cannot be read: {error.strerror}") from None
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises for a text too long to be a name
 
 
 def _is_file(path: Path) -> bool:

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import pytest
 
+from gnet_core import cli
 from gnet_core.config import StepConfig
 from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
 from gnet_core.sweep import case_name
@@ -225,3 +227,17 @@ class RunDirectory:
 @pytest.fixture
 def run_directory(tmp_path: Path, environment: dict[str, Any]) -> RunDirectory:
     return RunDirectory(tmp_path / "run", environment)
+
+
+@pytest.fixture
+def gnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
+    """Calls the command line in this process: exit status, stdout, stderr."""
+
+    def call(*words: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call

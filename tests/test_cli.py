@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import cli, command_line, machine, runner, sources
+from gnet_core import children, cli, command_line, machine, runner, sources
 from gnet_core.sweep import Source
 from tests.pictures import write_folder, write_image
 
@@ -21,19 +21,11 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def gnet(monkeypatch, capsys, environment):
+def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
     monkeypatch.setattr(runner, "probe", lambda _source: copy.deepcopy(environment))
     monkeypatch.chdir(ROOT)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
+    return gnet
 
 
 def refused(answer, *parts):
@@ -54,6 +46,7 @@ def refused(answer, *parts):
         (["bench", "--precision", "float64"], ["precision: 'float64'", "mixed_bfloat16"]),
         (["bench", "--precision", "float32,half"], ["precision: 'half'"]),
         (["bench", "--execution", "turbo"], ["execution: 'turbo'", "eager, graph, xla"]),
+        (["train", "--data", "x" * 5000], ["data: 'xxx", "is unknown; use digits"]),
         (["bench", "--data", "imagenet"], ["data: 'imagenet'", "digits, fashion-mnist"]),
         (["bench", "--batch-size", "0"], ["batch_size: 0", "at least 1"]),
         (["bench", "--batch-size", "-4"], ["batch_size: -4"]),
@@ -319,7 +312,8 @@ def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path
 
 def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
     command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "--quiet", "-p", "no:cacheprovider"]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environ = children.environment()  # the variables of the pytest around it would switch benchmarks off
+    answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
     cases = [line.partition("[")[2] for line in answer.stdout.splitlines() if "::bench_" in line]
     assert len(cases) == 24

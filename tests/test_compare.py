@@ -2,18 +2,18 @@
 
 import copy
 import csv
+import functools
 import io
 import itertools
 import json
 import math
 import re
 import shutil
-import sys
 from html.parser import HTMLParser
 
 import pytest
 
-from gnet_core import cli, compare_report, facts, records
+from gnet_core import compare_report, facts, records
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.markdown import escape
 from tests.conftest import RunDirectory
@@ -47,17 +47,9 @@ def new(tmp_path, environment):
 
 
 @pytest.fixture
-def gnet(monkeypatch, capsys):
+def gnet(gnet):
     """Calls `gnet compare`: exit status, stdout, stderr."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["gnet", "compare", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
+    return functools.partial(gnet, "compare")
 
 
 def refused(answer, *parts):

@@ -1,11 +1,10 @@
 """What --fail-on fails on: each gate by its own name, with the cases, in bench, report and compare alike."""
 
 import json
-import sys
 
 import pytest
 
-from gnet_core import cli, gates, records, verdicts
+from gnet_core import gates, records, verdicts
 from gnet_core.cli_bench import bench
 from gnet_core.command_line import GATES
 from gnet_core.config import GnetError, StepConfig
@@ -15,20 +14,6 @@ from tests.stored import processes
 CONFIG = StepConfig(batch_size=8)
 LARGER = StepConfig(batch_size=16)
 NO_SOURCES = ("missing", "failed", "not-finite", "other-work")
-
-
-@pytest.fixture
-def gnet(monkeypatch, capsys):
-    """Calls the command line: exit status, stdout, stderr."""
-
-    def call(*words: object):
-        monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

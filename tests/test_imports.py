@@ -1,6 +1,7 @@
 """The house's arrows: who may import whom, and what must not bring TensorFlow in."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,11 @@ def test_every_public_name_can_be_had_and_there_are_at_most_ten():
     assert len(gnet_core.__all__) <= 10
     for name in gnet_core.__all__:
         assert getattr(gnet_core, name).__name__ == name
+
+
+def test_the_readme_tells_of_every_module_once():
+    table = (ROOT / "README.md").read_text().partition("| module | its subject |")[2]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    told = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    modules = [path.stem for path in (ROOT / "gnet_core").glob("[!_]*.py")]
+    assert sorted(told) == sorted(modules)

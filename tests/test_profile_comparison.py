@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 import pytest
 
-from gnet_core import cli, profile_comparison, profile_comparison_report
+from gnet_core import profile_comparison, profile_comparison_report
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RUN_FORMAT_VERSION
 from tests.test_profile_report import HOSTILE, Page
@@ -278,17 +277,9 @@ def test_hostile_names_are_inert(profiles):
 
 
 @pytest.fixture
-def gnet(monkeypatch, capsys, tmp_path):
+def gnet(gnet, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
+    return gnet
 
 
 def test_compare_profiles_prints_writes_and_ends_well(profiles, gnet, tmp_path):

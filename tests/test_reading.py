@@ -5,32 +5,17 @@ import errno
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from gnet_core import claims, cli, documents, files, profile_comparison, records, report, run_files, xprof_tools
+from gnet_core import claims, documents, files, profile_comparison, records, report, run_files, xprof_tools
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.turns import TURNS_FILE
 from tests.stored import TRACED, processes, store_profile
 
 ROOT = Path(__file__).parents[1]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-
-
-@pytest.fixture
-def gnet(monkeypatch, capsys):
-    """Calls the command line: exit status, stdout, stderr."""
-
-    def call(*words: object):
-        monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture
