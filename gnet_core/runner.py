@@ -180,7 +180,9 @@ class Standing:
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
 
     def still_wanted(self, job: Job) -> bool:
-        """Not when the case was lost MOST_LOST times, nor when it or a smaller batch of it was out of memory."""
+        """Not when the case was lost MOST_LOST times and never measured, nor when it or a smaller batch of it was out
+        of memory.
+        """
         state = self.states[job.case]
         too_large = self.smaller_batch_out_of_memory(job.case)
         tried_enough = state.status == "oom" or len(state.lost) >= MOST_LOST
@@ -455,6 +457,8 @@ def _ask(words: list[str], settings: RunSettings) -> tuple[str, str]:
         answer = children.ask([source.python, "-m", *words], cwd=source.checkout, limit_seconds=limit)
     except subprocess.TimeoutExpired:
         return "", f"{words[0]} had not finished after {limit:g} s"
+    except OSError as error:
+        return "", f"{words[0]} could not be started ({error})"
     if answer.returncode != 0:
         return "", children.last_words(answer.stderr)
     return answer.stdout, ""

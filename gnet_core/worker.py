@@ -179,20 +179,20 @@ class Worker:
             return 0
 
     def _launch(self) -> None:
-        self._channel, theirs = Channel.pair()
         self._log.unlink(missing_ok=True)  # it may be an earlier worker's, or a link
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            self._process = children.start(
-                self.command(theirs.fileno()),
-                cwd=self._source.checkout,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
-            )
+            self._channel, theirs = Channel.pair()
+            with theirs:
+                self._process = children.start(
+                    self.command(theirs.fileno()),
+                    cwd=self._source.checkout,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(),),
+                )
         finally:
             os.close(log)
-            theirs.close()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:

@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import cohort, conditions, records, resuming, runner
+from gnet_core import children, cohort, conditions, records, resuming, runner
 from gnet_core.cohort import expected_seconds
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RAW_FORMAT_VERSION
@@ -471,6 +473,16 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
         notes.append(previous.get("profile_note"))
     assert notes == [None, "the profiler did not start", "", ""]
     assert len(taken) == 3
+
+
+def test_a_helper_that_cannot_be_started_costs_its_own_answer_alone(checkout, monkeypatch):
+    def no_more_processes(*_: object, **__: object):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(children, "ask", no_more_processes)
+    settings = settings_for(checkout)
+    assert runner._ask(["gnet_core.peaks"], settings)[1].startswith("gnet_core.peaks could not be started")
+    assert "could not be started" in runner.profile_case(StepConfig(), settings)
 
 
 def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
