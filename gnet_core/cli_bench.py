@@ -233,14 +233,14 @@ class _Plan:
 
         asked = self._asked
         found = {"": self._here}
-        if asked["python"] and asked["against"]:
+        if asked["python"] and asked["against"] is not None:
             raise GnetError(f"against: {asked['against']!r} cannot be named beside --python; compare one thing")
         for name in ("python", "against"):
             _require_utf8(name, asked[name] or "")
         if asked["python"]:
             programs = sources.interpreters(asked["python"])
             found = {name: dataclasses.replace(self._here, name=name, python=path) for name, path in programs.items()}
-        elif asked["against"]:
+        elif asked["against"] is not None:
             old = sources.revision(asked["against"], runner.find_checkout(Path.cwd()), code / "revision")
             found = {old.name: old, sources.HERE: dataclasses.replace(self._here, name=sources.HERE)}
         if asked["aa"]:
@@ -322,7 +322,8 @@ def _refuse_what_differs(
 def _run_and_report(
     runner: Runner, settings: RunSettings, profiled: StepConfig | None, fail_on: tuple[str, ...], *, as_json: bool
 ) -> int:
-    from gnet_core import gates, records
+    # The report's modules too are imported before the run: their files may change while it goes on.
+    from gnet_core import gates, records, report  # noqa: F401
     from gnet_core.cohort import expected_seconds
 
     print(_what_can_be_told(settings), file=sys.stderr)

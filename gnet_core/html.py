@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.resources
 from typing import TYPE_CHECKING, Any
 
 from gnet_core.drawing import Picture
@@ -10,6 +11,13 @@ from gnet_core.tables import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+
+_TEMPLATES = {
+    file.name: file.read_text(encoding="utf-8")
+    for file in importlib.resources.files("gnet_core").joinpath("templates").iterdir()
+}
+"""By name. They are read when this module is imported, since files of the checkout may change while a run goes on."""
 
 
 def render(template: str, **told: Any) -> str:
@@ -22,11 +30,11 @@ def render(template: str, **told: Any) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("gnet_core", "templates"),
+        loader=DictLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -257,9 +257,7 @@ def test_code_that_changes_while_a_run_goes_on_does_not_reach_it(tmp_path, check
     for number, change in enumerate(faults.slice_of(sorted(CHANGES), 1)):
         folder, directory = tmp_path / f"checkout {number}", tmp_path / f"run {number}"
         shutil.copytree(checkout, folder)
-        run = house.start(folder, *house.WORDS, "--out", str(directory))
-        while not list(directory.glob("raw/*.r1.log")) and run.poll() is None:  # until the first worker is at work
-            time.sleep(0.02)
+        run = started_until_a_worker_is_at_work(folder, directory)
         if number % 2 == 0:
             CHANGES[change](folder)
             status, _, err = ended(run)
@@ -275,6 +273,24 @@ def test_code_that_changes_while_a_run_goes_on_does_not_reach_it(tmp_path, check
             status, _, err = house.gnet(folder, "bench", "--resume", str(directory))
             assert (status, house.why_not_whole(directory)) == (0, ""), (change, err)
         faults.count("changes of code")
+
+
+def started_until_a_worker_is_at_work(folder, directory):
+    run = house.start(folder, *house.WORDS, "--out", str(directory))
+    while not list(directory.glob("raw/*.r1.log")) and run.poll() is None:
+        time.sleep(0.02)
+    return run
+
+
+def test_a_report_is_written_by_the_code_that_the_run_began_with(tmp_path, checkout):
+    folder, directory = tmp_path / "checkout", tmp_path / "run"
+    shutil.copytree(checkout, folder)
+    run = started_until_a_worker_is_at_work(folder, directory)
+    for path in (folder / "gnet_core").rglob("*.*"):
+        path.write_text("neither Python nor a template {{")
+    status, _, err = ended(run)
+    assert (status, house.why_not_whole(directory)) == (0, ""), err
+    assert "<!DOCTYPE html>" in (directory / "report.html").read_text()
 
 
 FOLDERS = [
