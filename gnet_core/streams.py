@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import io
 import os
 import select
@@ -24,17 +25,22 @@ class _Output(io.FileIO):
 
     failure: OSError | None = None
 
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._on_terminal = self.isatty()
+
     def write(self, data: object, /) -> int:
         with memoryview(data) as view:  # type: ignore[arg-type]
             try:
-                # None: whoever shares the pipe or terminal has set it not to wait, and there is no room in it yet.
+                # It is None where the pipe is full and somebody who shares it has set it not to wait for room.
                 while (written := super().write(view)) is None:
                     select.select([], [self], [])
                 return written
-            except BrokenPipeError:
+            except ConnectionError:
                 return view.nbytes
             except OSError as error:
-                self.failure = self.failure or error
+                if not (self._on_terminal and error.errno == errno.EIO):  # which is a terminal that was closed
+                    self.failure = self.failure or error
                 return view.nbytes
 
 
@@ -74,7 +80,7 @@ def _open(stream: TextIO | None, descriptor: int) -> TextIO:
         if stream is not None:
             stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Output(descriptor, "w", closefd=False)),
+        io.BufferedWriter(_Output(descriptor)),
         encoding=getattr(stream, "encoding", None) or "utf-8",
         errors="gnet",
         line_buffering=descriptor == 2 or os.isatty(descriptor),

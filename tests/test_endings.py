@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,29 @@ def test_a_pipe_that_does_not_wait_for_its_reader_gets_all_of_it():
         os.close(writing)
         told.join()
     assert found[0].splitlines() == lines
+
+
+def terminal():
+    ours, theirs = os.openpty()
+    return theirs, lambda: os.close(ours)
+
+
+def connection():
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"what is sent and never read makes the end of a connection a reset")
+    return theirs.detach(), ours.close
+
+
+@pytest.mark.parametrize("opened", [terminal, connection])
+def test_a_terminal_or_a_connection_that_is_closed_is_a_reader_that_left(monkeypatch, opened):
+    descriptor, leave = opened()
+    with streams._open(None, descriptor) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        leave()
+        for _ in range(3):
+            print("nobody reads this", file=stream, flush=True)
+        assert streams.flush() is None
+    os.close(descriptor)
 
 
 def test_what_is_opened_while_stdout_is_closed_is_not_printed_into(failed_run):
