@@ -33,6 +33,10 @@ LOCK_FILE = ".lock"
 """Of whoever writes into a directory (see gnet_core.claims)."""
 
 
+PROFILE_FILE = "profile.json"
+"""What a trace tells, beside it."""
+
+
 def open_regular(path: Path, limit: int = MAX_TEXT_BYTES) -> BinaryIO:
     """Open a regular file, which a link may lead to, for reading. Raises OSError, also for any other kind of file (a
     pipe would wait for ever, a device never ends) and for one of more than `limit` bytes.

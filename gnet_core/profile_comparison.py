@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gnet_core import machine, records, run_files, shapes
 from gnet_core.config import GnetError
+from gnet_core.files import PROFILE_FILE
 from gnet_core.profile_document import PartTime, Profile, read
 from gnet_core.tables import plain
 
@@ -80,9 +81,9 @@ def load(directory: Path) -> tuple[Profile, Path]:
     Raises GnetError for a directory that holds none, several, or one without operations or without their parts.
     """
     if records.is_profile(directory):
-        found = [directory / records.PROFILE_FILE]
+        found = [directory / PROFILE_FILE]
     else:
-        found = run_files.trace_files(directory, records.PROFILE_FILE)
+        found = run_files.trace_files(directory, PROFILE_FILE)
     if len(found) != 1:
         told = "holds no profile" if not found else f"holds {len(found)} profiles"
         raise GnetError(f"{directory}: it {told}; name a directory of gnet profile, or of gnet bench with one trace")

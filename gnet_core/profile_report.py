@@ -12,8 +12,9 @@ import pandas as pd
 
 from gnet_core import csv_text, documents, html, machine, profile, shapes
 from gnet_core.config import GnetError
+from gnet_core.files import PROFILE_FILE
 from gnet_core.profile_view import ProfileView, view
-from gnet_core.records import PROFILE_FILE, load_profile
+from gnet_core.records import load_profile
 from gnet_core.tables import Column, Grid, code, grid, in_style, inert, plain
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."

@@ -16,11 +16,10 @@ import pandas as pd
 from gnet_core import raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.equal_work import judge_trajectories
+from gnet_core.files import PROFILE_FILE
 from gnet_core.map_sizes import single_value_norms
 from gnet_core.raw_files import RawProcess, Trajectory
 from gnet_core.turns import TURNS_FILE, read_turns
-
-PROFILE_FILE = "profile.json"
 
 AA_SUITE = "aa"
 """The suite that compares identical code with itself."""

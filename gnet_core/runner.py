@@ -19,6 +19,7 @@ from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import (
     PARTIAL_PREFIX,
+    PROFILE_FILE,
     RUN_FORMAT_VERSION,
     make_own_folder,
     read_text,
@@ -401,7 +402,7 @@ class Runner:
         return self._modules[job.case]
 
     def _trace(self, config: StepConfig, progress: Progress) -> None:
-        if not (self._settings.directory / "traces" / config.name).exists():  # whole, or it would not have that name
+        if not (self._settings.directory / "traces" / config.name / PROFILE_FILE).is_file():
             progress(f"{config.name}: tracing where its time goes", 0.0)
             self._document["profile_note"] = profile_case(config, self._settings)
 
@@ -430,6 +431,7 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
         make_own_folder(traces)
         _said, why_not = _ask(["gnet_core", "profile", *words, "--out", str(partial), "--json"], settings)
         if not why_not:
+            shutil.rmtree(traces / config.name, ignore_errors=True)  # what is left of one that was whole
             partial.replace(traces / config.name)
     except (OSError, GnetError) as error:
         return str(error)

@@ -11,6 +11,7 @@ import pytest
 
 from gnet_core import claims, documents, files, profile_comparison, records, report, run_files, xprof_tools
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import PROFILE_FILE
 from gnet_core.turns import TURNS_FILE
 from tests.stored import TRACED, processes, store_profile
 
@@ -110,11 +111,11 @@ def test_a_table_of_turns_that_is_no_file_is_refused(reported, gnet, replaced):
 
 def test_a_profile_that_is_no_file_costs_the_run_no_document(reported, gnet, replaced):
     before = contents(reported)
-    replaced(reported / "traces" / TRACED.name / records.PROFILE_FILE)
+    replaced(reported / "traces" / TRACED.name / PROFILE_FILE)
     status, out, err = gnet("report", reported)
     assert status == 3
     assert "8.0 images/s" in out
-    assert records.PROFILE_FILE in err
+    assert PROFILE_FILE in err
     assert contents(reported) == before
     with pytest.raises(GnetError):
         profile_comparison.load(reported)

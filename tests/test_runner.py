@@ -474,6 +474,13 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
     assert notes == [None, "the profiler did not start", "", ""]
     assert len(taken) == 3
 
+    assert previous is not None
+    (traces / config.name / "profile.json").rename(traces / config.name / "report.md")
+    states = states_for("fine")
+    standing = resuming.standing_of(settings.directory, previous, states, 1)
+    assert runner.Runner(states, (), settings, previous, standing).run(ignore, config)
+    assert [path.name for path in (traces / config.name).iterdir()] == ["profile.json"]
+
 
 def test_a_helper_that_cannot_be_started_costs_its_own_answer_alone(checkout, monkeypatch):
     def no_more_processes(*_: object, **__: object):

@@ -104,7 +104,9 @@ def paper_workers(monkeypatch):
 
 
 def traced(config: StepConfig, settings: RunSettings) -> str:
-    (settings.directory / "traces" / config.name).mkdir(parents=True)
+    folder = settings.directory / "traces" / config.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / files.PROFILE_FILE).write_text("{}")
     return ""
 
 

@@ -19,6 +19,7 @@ from gnet_core import (
     shapes,
 )
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files import PROFILE_FILE
 from gnet_core.runner import CaseState
 from gnet_core.sweep import PlannedCase
 from tests.conftest import Faults
@@ -180,7 +181,7 @@ def test_every_field_of_a_raw_file_may_be_anything_and_costs_no_other_row(stored
 
 
 def test_every_field_of_a_profile_may_be_anything(stored, faults):
-    path = stored.path / "traces" / TRACED.name / records.PROFILE_FILE
+    path = stored.path / "traces" / TRACED.name / PROFILE_FILE
     whole = profile_comparison.load(stored.path)
 
     def look() -> None:
