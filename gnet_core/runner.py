@@ -84,8 +84,12 @@ def discover(checkout: Path) -> list[FoundSuite]:
             loaded = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(loaded)
             suite = loaded.SUITE
-        except Exception as error:
-            raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error}") from error
+            if not isinstance(suite, Suite):
+                raise TypeError(f"SUITE is {suite!r:.60}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also what ends a program, or skips a file of tests
+            raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
         found.append(FoundSuite(suite=suite, module=module))
     return sorted(found, key=lambda item: (item.suite.position, item.suite.name))
 
