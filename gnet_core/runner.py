@@ -114,7 +114,7 @@ def probe(source: Source) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"python: {python} could not be asked about its TensorFlow ({error})") from error
     try:
-        environment = json.loads(answer.stdout)
+        environment = children.document(answer.stdout)
     except ValueError:
         said = children.last_words(answer.stderr)
         raise GnetError(f"python: {python} could not describe its TensorFlow; it said: {said}") from None
@@ -447,7 +447,7 @@ def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict
     if why_not:
         return {"error": why_not}
     try:
-        found = json.loads(said)
+        found = children.document(said)
     except ValueError:
         return {"error": f"it said {said[:80]!r}"}
     return found if isinstance(found, dict) else {"error": f"it said {said[:80]!r}"}
