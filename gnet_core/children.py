@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gnet_core import variables
 
@@ -83,6 +86,16 @@ def ask(command: Sequence[str], *, cwd: Path, limit_seconds: float) -> subproces
             kill(process)
     texts = (text.decode(errors="replace") for text in (out, err))
     return subprocess.CompletedProcess(list(command), process.returncode, *texts)
+
+
+def document(printed: str) -> Any:
+    """The JSON object that a program printed, whatever a sitecustomize or a library printed before and after it.
+
+    Raises ValueError where there is none.
+    """
+    lines = printed.splitlines(keepends=True)
+    rest = itertools.dropwhile(lambda line: not line.startswith("{"), lines)
+    return json.JSONDecoder().raw_decode("".join(rest))[0]
 
 
 def last_words(said: str) -> str:

@@ -59,6 +59,8 @@ def _run() -> Any:
     interrupts.install()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["MPLBACKEND"] = "agg"  # pictures are files; Matplotlib refuses to load where this names no backend
+    for name in [name for name in os.environ if name.startswith("TQDM_") and name != "TQDM_DISABLE"]:
+        del os.environ[name]  # settings of other programs' bars; one that ours cannot be drawn with would end a run
     return commands.main(standalone_mode=False)
 
 
@@ -89,6 +91,8 @@ def _of_the_machine(error: BaseException) -> str:
     """What is wrong with the machine or the installation and not with gnet; empty where it is none of that."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("gnet_core"):
         return f"{error.name}: it is not installed here; pip install -e '.[cpu]' (or '.[gpu]') in the checkout"
+    if isinstance(error, ImportError) and not str(error.name).startswith("gnet_core"):
+        return f"{error!s:.300}: an installed package cannot be loaded; install it anew, or look into PYTHONPATH"
     # Errors of writing to a file that is open do not name it; others without a name are of sockets and the like.
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_THE_DISK):
         return f"{error.filename or 'output'}: {error.strerror or error}"

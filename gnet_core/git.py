@@ -30,15 +30,20 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def commit(checkout: Path) -> str | None:
-    """The checkout's commit, with "+changes" when files differ from it; None where git does not know."""
+    """The checkout's commit, with "+changes" when files differ from it; None where git does not know, as of a folder
+    that merely lies in somebody's repository.
+    """
     copied_from = checkout / COMMIT_FILE
     if copied_from.is_file():
         return copied_from.read_text().strip() or None
     try:
-        head, status = run(checkout, "rev-parse", "HEAD"), run(checkout, "status", "--porcelain")
+        head = run(checkout, "rev-parse", "--verify", "HEAD")
+        known = run(checkout, "cat-file", "-e", "HEAD:./")
+        # Settings of the user's may hide what differs.
+        status = run(checkout, "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none")
     except (OSError, subprocess.SubprocessError):
         return None
-    if head.returncode != 0 or status.returncode != 0:
+    if any(answer.returncode != 0 for answer in (head, known, status)):
         return None
     found = head.stdout.decode(errors="replace").strip()
     return f"{found}+changes" if status.stdout.strip() else found

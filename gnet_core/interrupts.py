@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import signal
 import time
@@ -12,7 +13,8 @@ REPEAT_SECONDS = 2.0
 """A second signal within this time of the last is the same wish: people press Ctrl-C twice, and a terminal that closes
 sends SIGHUP to every process of a pipeline."""
 
-_ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+_ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+"""From a terminal or a build server; by the last three batch systems warn of a limit that is about to be reached."""
 
 
 class _Handler:
@@ -41,12 +43,19 @@ _handler = _Handler()
 def install() -> None:
     """Handle the signals that a terminal, a build server or a closing session sends; ignored ones stay ignored.
 
-    nohup and a shell that starts a job in the background ignore some of them on purpose.
+    nohup and a shell that starts a job in the background ignore some of them on purpose. When all is done and Python
+    ends, the others are ignored as well: one that arrives then would change the status.
     """
+    atexit.register(_ignore)
     for name in _ASKING:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handler)
+
+
+def _ignore() -> None:
+    for name in _ASKING:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 @contextlib.contextmanager

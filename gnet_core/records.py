@@ -19,7 +19,7 @@ from gnet_core.equal_work import judge_trajectories
 from gnet_core.files import PROFILE_FILE
 from gnet_core.map_sizes import single_value_norms
 from gnet_core.raw_files import RawProcess, Trajectory
-from gnet_core.turns import TURNS_FILE, read_turns
+from gnet_core.turns import TURNS_FILE, read_turns, without_turns
 
 AA_SUITE = "aa"
 """The suite that compares identical code with itself."""
@@ -294,11 +294,12 @@ class _Reader:
 
     def add_turns(self, rows: list[Row]) -> None:
         """What the machine was like during the turns of each case; a run without turns.csv says nothing of it."""
+        path = self._directory / TURNS_FILE
         turns = read_turns(self._directory, identity(self._document))
+        if missing := without_turns(self._case_of_worker, turns):
+            why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
+            self.unread.append(f"{path}: {why}")
         if turns.empty:
-            path = self._directory / TURNS_FILE
-            if self._case_of_worker and not path.exists():
-                self.unread.append(f"{path}: there is no such file")
             return
         turns["case"] = turns["worker"].map(self._case_of_worker)
         by_case = dict(list(turns.groupby("case")))

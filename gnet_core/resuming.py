@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from gnet_core.schedule import Job
 from gnet_core.shapes import require_fields
 from gnet_core.sources import changed_files
 from gnet_core.sweep import PRESETS, PlannedCase
-from gnet_core.turns import read_turns
+from gnet_core.turns import TURNS_FILE, read_turns, without_turns
 
 MAX_FILES_NAMED = 5
 
@@ -86,12 +87,13 @@ def require_sources_named(options: Mapping[str, Any], asked: Mapping[str, Any], 
 
     A program or a revision whose code would run is never taken from a file, which may be a stranger's.
     """
-    pairs = " ".join(f"--python {pair}" for pair in options["python"])
+    pairs = " ".join(f"--python {shlex.quote(pair)}" for pair in options["python"])
     if options["python"] and not asked["python"]:
         raise GnetError(f"resume: {directory} was measured with other interpreters; name them again: {pairs}")
     if options["against"] and not asked["against"]:
         raise GnetError(
-            f"resume: {directory} was measured against a revision; name it again: --against {options['against']}"
+            f"resume: {directory} was measured against a revision; name it again: "
+            f"--against {shlex.quote(options['against'])}"
         )
 
 
@@ -155,10 +157,11 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
         state.case: _restored(state, recorded[name], finished, directory, previous["run"])
         for name, state in by_name.items()
     }
+    measured = [Path(name).stem for state, _ in restored.values() for name in state.raw]
     standing = Standing(
         states={case: state for case, (state, _) in restored.items()},
         cohorts=cohorts,
-        turns=_turns(directory, previous["run"], cohorts),
+        turns=_turns(directory, previous["run"], cohorts, measured),
     )
     to_come = Counter(job.case for job, cohort in cohort_of.items() if not cohort.complete)
     planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})
@@ -192,9 +195,16 @@ def _can_be_read(directory: Path, name: str, state: CaseState, run: str) -> bool
     return True
 
 
-def _turns(directory: Path, run: str, cohorts: Sequence[PlannedCohort]) -> tuple[dict[str, Any], ...]:
-    """The turns of the cohorts that were finished."""
+def _turns(
+    directory: Path, run: str, cohorts: Sequence[PlannedCohort], measured: Sequence[str]
+) -> tuple[dict[str, Any], ...]:
+    """The turns of the cohorts that were finished. Raises GnetError where those of a worker that stands are missing."""
     turns = read_turns(directory, run)
+    if missing := without_turns(measured, turns):
+        raise GnetError(
+            f"resume: {directory / TURNS_FILE} has no turns of {missing[0]}, which was measured; put it back as it "
+            "was, or start anew"
+        )
     if turns.empty:
         return ()
     complete = {number for number, cohort in enumerate(cohorts, start=1) if cohort.complete}

@@ -85,8 +85,12 @@ def discover(checkout: Path) -> list[FoundSuite]:
             loaded = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(loaded)
             suite = loaded.SUITE
-        except Exception as error:
-            raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error}") from error
+            if not isinstance(suite, Suite):
+                raise TypeError(f"SUITE is {suite!r:.60}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also what ends a program, or skips a file of tests
+            raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
         found.append(FoundSuite(suite=suite, module=module))
     return sorted(found, key=lambda item: (item.suite.position, item.suite.name))
 
@@ -111,7 +115,7 @@ def probe(source: Source) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"python: {python} could not be asked about its TensorFlow ({error})") from error
     try:
-        environment = json.loads(answer.stdout)
+        environment = children.document(answer.stdout)
     except ValueError:
         said = children.last_words(answer.stderr)
         raise GnetError(f"python: {python} could not describe its TensorFlow; it said: {said}") from None
@@ -446,7 +450,7 @@ def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict
     if why_not:
         return {"error": why_not}
     try:
-        found = json.loads(said)
+        found = children.document(said)
     except ValueError:
         return {"error": f"it said {said[:80]!r}"}
     return found if isinstance(found, dict) else {"error": f"it said {said[:80]!r}"}

@@ -10,9 +10,9 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +27,9 @@ HERE = "here"
 
 MEASURED = ("gnet_core", "benchmarks", "pyproject.toml")
 """What of a checkout decides what a worker measures."""
+
+_NO_CODE = ("__pycache__", ".#*")
+"""What lies beside the code of a checkout and is none: compiled files, and Emacs' locks, which lead nowhere."""
 
 MAX_NAME_CHARACTERS = 60
 """Of a source. It is part of the names of files, which also hold a case."""
@@ -61,11 +64,13 @@ def working_tree(checkout: Path, folder: Path) -> Source:
     try:
         for name in MEASURED:
             if (checkout / name).is_dir():
-                shutil.copytree(checkout / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(checkout / name, folder / name, ignore=shutil.ignore_patterns(*_NO_CODE))
             elif (checkout / name).exists():
                 shutil.copy2(checkout / name, folder / name)
     except OSError as error:
-        raise GnetError(f"checkout: {checkout} cannot be copied ({error!s:.300}); is there a broken link?") from error
+        raise GnetError(
+            f"checkout: {checkout} cannot be copied ({error!s:.300}); is there a broken link, or what is no file?"
+        ) from error
     (folder / git.COMMIT_FILE).write_text(git.commit(checkout) or "")
     return Source(checkout=folder)
 
@@ -84,12 +89,13 @@ def revision(asked: str, checkout: Path, folder: Path) -> Source:
         raise GnetError(f"against: {asked!r} is no single revision; name one, such as main or HEAD~1")
     if git.run(checkout, "cat-file", "-e", f"{commit}:./benchmarks/conftest.py").returncode != 0:
         raise GnetError(f"against: {asked!r} has no benchmarks/ to measure; name a later revision")
-    archive = _git(checkout, asked, "archive", "--format=zip", commit, "--", *MEASURED)
+    archive = _git(checkout, asked, "archive", "--format=tar", commit, "--", *MEASURED)
     try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as files:
-            files.extractall(folder)
-    except (OSError, zipfile.BadZipFile) as error:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+    except (OSError, tarfile.TarError) as error:
         raise GnetError(f"against: {asked!r} cannot be written into {folder}: {error}") from error
+    _require_whole(checkout, asked, commit, folder)
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", asked).strip("._")[: MAX_NAME_CHARACTERS - 8]
     if not _NAME.fullmatch(name) or name.casefold() in (HERE, AGAIN):
         name = f"{name or 'revision'}_{commit[:7]}"
@@ -138,6 +144,17 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _require_whole(checkout: Path, asked: str, commit: str, folder: Path) -> None:
+    """Raise GnetError naming what git leaves out when it writes a revision: it would be measured without."""
+    listed = _git(checkout, asked, "ls-tree", "-r", "-z", "--name-only", commit, "--", *MEASURED)
+    for name in map(os.fsdecode, filter(None, listed.split(b"\0"))):
+        if not (folder / name).is_file():
+            raise GnetError(
+                f"against: {asked!r} cannot be read whole: git leaves out {name!r:.300}; is it a submodule, a broken "
+                "link, or marked export-ignore in .gitattributes?"
+            )
 
 
 def _git(checkout: Path, asked: str, *arguments: str) -> bytes:

@@ -81,11 +81,20 @@ def _open(stream: TextIO | None, descriptor: int) -> TextIO:
             stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(descriptor)),
-        encoding=getattr(stream, "encoding", None) or "utf-8",
+        encoding=_usable(getattr(stream, "encoding", None) or "utf-8"),
         errors="gnet",
         line_buffering=descriptor == 2 or os.isatty(descriptor),
         write_through=bool(getattr(stream, "write_through", False)),
     )
+
+
+def _usable(encoding: str) -> str:
+    """The encoding, or UTF-8 in the place of one that cannot spell: idna, for one, is for names of hosts alone."""
+    try:
+        "1.0 × \u0416\n".encode(encoding, "gnet")
+    except (LookupError, UnicodeError):
+        return "utf-8"
+    return encoding
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:

@@ -113,11 +113,19 @@ def _new_session(out: Path) -> Iterator[None]:
 
 
 def _require_own_files(out: Path) -> None:
-    """Raise GnetError where something that is no file stands in the place of one that will be written."""
+    """Raise GnetError where something that is no file stands in the place of one that will be written, and where what
+    was finished could not be gone on from.
+    """
     for name in (SESSION_FILE, STATE_FILE, HISTORY_FILE, CURVES_FILE, BEST_FILE):
         path = out / name
         if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
             raise GnetError(f"resume: {str(path)!r} is no regular file; move it away")
+    for name in (HISTORY_FILE, BEST_FILE):  # which are written after the state and would be written over
+        if os.path.lexists(out / name) and not os.path.lexists(out / STATE_FILE):
+            raise GnetError(
+                f"resume: {str(out / STATE_FILE)!r} is missing, and {name} tells that an epoch was finished; "
+                "put a copy of it back, or start anew with --out"
+            )
 
 
 @contextlib.contextmanager

@@ -58,3 +58,9 @@ def read_turns(directory: Path, run: str) -> pd.DataFrame:
     for column in _TEXT:
         turns[column] = [csv_text.restored(cell) or None for cell in turns[column]]
     return turns
+
+
+def without_turns(workers: Iterable[str], turns: pd.DataFrame) -> list[str]:
+    """Those of the workers of whom a run's turns tell nothing: another, or an older, table has taken its place."""
+    told = set() if turns.empty else set(turns["worker"])
+    return [worker for worker in workers if worker not in told]

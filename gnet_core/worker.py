@@ -163,6 +163,7 @@ class Worker:
             # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
             *("-m", "pytest", f"benchmarks/{self._module}", "--quiet", "--capture=no", "--color=no"),
             *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
+            *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
             f"--gnet-case={json.dumps(self.job.case.config.to_dict())}",
             f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",

@@ -1,5 +1,6 @@
 """Processes that gnet starts: their environment and their end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -44,6 +45,14 @@ def test_what_a_program_prints_and_its_status_are_told(tmp_path):
     program = "import os, sys; print(os.getcwd()); print(sys.stdin.read(), file=sys.stderr); sys.exit(3)"
     answer = children.ask([sys.executable, "-c", program], cwd=tmp_path, limit_seconds=60)
     assert (answer.returncode, answer.stdout, answer.stderr) == (3, f"{tmp_path}\n", "\n")
+
+
+@pytest.mark.parametrize("before", ["", "a banner\n", "[1]\n\n"])
+@pytest.mark.parametrize("after", ["", "\nbye {}\n"])
+def test_the_document_that_a_program_prints_is_found_between_what_others_print(before, after):
+    assert children.document(before + json.dumps({"a": {"b": [1]}}, indent=1) + after) == {"a": {"b": [1]}}
+    with pytest.raises(ValueError, match="Expecting value"):
+        children.document(before)
 
 
 def test_a_program_that_is_none_raises_or_fails(tmp_path):

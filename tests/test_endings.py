@@ -112,6 +112,13 @@ def test_no_encoding_makes_printing_fail(failed_run, encoding):
         assert "crashed - 2 x <= 3^2 \\u0416" in text
 
 
+@pytest.mark.parametrize("encoding", ["idna", "undefined"])
+def test_an_encoding_that_is_not_for_text_is_not_used(failed_run, encoding):
+    answer = shell(f"$GNET report {failed_run}", PYTHONIOENCODING=encoding)
+    assert (answer.returncode, answer.stderr) == (3, b"")
+    assert "crashed – 2 ×" in answer.stdout.decode("utf-8")
+
+
 def test_json_is_json_in_any_encoding(failed_run):
     answer = shell(f"$GNET report {failed_run} --json", PYTHONIOENCODING="cp437:strict")
     assert json.loads(answer.stdout.decode("cp437"))["rows"][1]["note"] == "crashed – 2 × ≤ 3² \u0416"
@@ -198,6 +205,15 @@ def test_an_unexpected_error_has_a_status_of_its_own_and_keeps_its_traceback(end
     (file,) = tmp_path.glob("gnet-traceback-*.txt")
     assert lines[0].endswith(f"please report it with {file}")
     assert "Traceback" in file.read_text()
+
+
+@pytest.mark.parametrize("name", [None, "libcudart", "numpy.core.multiarray"])
+def test_a_package_that_is_installed_and_cannot_be_loaded_is_no_fault_of_ours(ended, name):
+    status, out, err = ended(ImportError("libcudart.so.12: cannot open shared object file", name=name))
+    assert (status, out) == (2, "")
+    assert err.startswith(
+        "gnet: libcudart.so.12: cannot open shared object file: an installed package cannot be loaded"
+    )
 
 
 def test_the_traceback_is_printed_where_that_is_asked_for_or_no_file_can_be_written(ended, tmp_path, monkeypatch):

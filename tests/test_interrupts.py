@@ -9,7 +9,7 @@ import pytest
 
 from gnet_core import interrupts
 
-ASKING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+ASKING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
 
 
 @pytest.fixture
@@ -76,3 +76,12 @@ def test_what_nohup_or_a_shell_ignores_stays_ignored():
     program += "signal.raise_signal(signal.SIGHUP)\nprint('alive')"
     command = ["sh", "-c", f"trap '' HUP; exec {sys.executable} -c \"{program}\""]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "alive\n"
+
+
+@pytest.mark.parametrize("number", ASKING)
+def test_one_that_arrives_when_all_is_done_changes_no_status(number):
+    program = "import atexit, signal\nfrom gnet_core import cli\n"
+    program += f"class Last:\n    def __del__(self, kill=signal.raise_signal):\n        kill({int(number)})\n"
+    # Modules go when Python has given the signals back to the system.
+    program += "signal.kept = Last()\ncli._run = lambda: cli.interrupts.install() or 3\ncli.main()\n"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 3

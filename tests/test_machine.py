@@ -43,6 +43,12 @@ def test_the_commit_says_when_files_differ_from_it(tmp_path):
     assert len(clean) == 40
     (tmp_path / "file").write_text("2")
     assert commit(tmp_path) == f"{clean}+changes"
+    git("checkout", "file")
+    git("config", "status.showUntrackedFiles", "no")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("3")
+    assert commit(tmp_path) == f"{clean}+changes"
+    assert commit(tmp_path / "other") is None  # the repository around it knows nothing of it
 
 
 def test_a_cpu_does_bfloat16_well_only_with_its_instructions_and_never_tf32(environment):

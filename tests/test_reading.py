@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from gnet_core import claims, documents, files, profile_comparison, records, report, run_files, xprof_tools
@@ -219,6 +220,16 @@ def turns_gone(run: Path) -> None:
     (run / TURNS_FILE).unlink()
 
 
+def turns_of_another_run(run: Path) -> None:
+    table = pd.read_csv(run / TURNS_FILE)
+    table.assign(run="another").to_csv(run / TURNS_FILE, index=False)
+
+
+def older_turns(run: Path) -> None:
+    lines = (run / TURNS_FILE).read_text().splitlines(keepends=True)
+    (run / TURNS_FILE).write_text("".join(lines[:2]))
+
+
 def another_run(run: Path) -> None:
     document = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(document | {"created": "2027-01-01T00:00:00+00:00"}))
@@ -233,6 +244,8 @@ def another_run(run: Path) -> None:
         (empty, "cannot be read as JSON"),
         (cut, "cannot be read as JSON"),
         (turns_gone, "turns.csv: there is no such file"),
+        (turns_of_another_run, "turns.csv: it has no turns of "),
+        (older_turns, "turns.csv: it has no turns of "),
         (another_run, "the file is another's"),
     ],
 )

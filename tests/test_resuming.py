@@ -57,6 +57,19 @@ def test_what_finished_stands_and_nothing_is_lost(run_directory):
     assert (lost(found), len(found.turns)) == ([], 12)
 
 
+@pytest.mark.parametrize("left", [0, 1, 4])
+def test_a_run_whose_table_of_turns_is_an_older_one_or_gone_is_not_gone_on_with(run_directory, left):
+    run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
+    path = run_directory.path / "turns.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:left]))
+    with pytest.raises(GnetError, match=r"turns\.csv has no turns of graph-.*\.r[12], which was measured; put it back"):
+        standing(run_directory, GRAPH)
+    path.unlink()
+    with pytest.raises(GnetError, match=r"turns\.csv has no turns of "):
+        standing(run_directory, GRAPH)
+
+
 def test_a_process_that_was_lost_is_measured_again(run_directory):
     run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
     run_directory.add(EAGER, [2.0] * 3, [2.0] * 3, note="replicate 2 lost (failed): killed")
@@ -166,6 +179,8 @@ def test_interpreters_and_revisions_come_from_the_command_line_and_never_from_a_
     nothing = {"python": (), "against": None}
     with pytest.raises(GnetError, match="name them again: --python old=/bin/sh --python new=x"):
         resuming.require_sources_named({**OPTIONS, "python": ["old=/bin/sh", "new=x"]}, nothing, tmp_path)
+    with pytest.raises(GnetError, match="name them again: --python 'old=x; reboot'"):
+        resuming.require_sources_named({**OPTIONS, "python": ["old=x; reboot"]}, nothing, tmp_path)
     with pytest.raises(GnetError, match="name it again: --against main"):
         resuming.require_sources_named({**OPTIONS, "against": "main"}, nothing, tmp_path)
     resuming.require_sources_named(OPTIONS, nothing, tmp_path)

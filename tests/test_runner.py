@@ -662,9 +662,12 @@ def test_outside_a_checkout_is_refused_in_one_line(tmp_path):
         runner.find_checkout(tmp_path)
 
 
-def test_a_benchmark_that_declares_no_suite_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "text", ["SUITS = 1", "SUITE = 3", "raise SystemExit", "import pytest; pytest.importorskip('no_such_module')", "\0"]
+)
+def test_a_benchmark_that_declares_no_suite_is_named(tmp_path, text):
     (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "bench_odd.py").write_text("SUITS = 1")
+    (tmp_path / "benchmarks" / "bench_odd.py").write_text(text)
     with pytest.raises(GnetError, match=r"bench_odd\.py declares no SUITE"):
         runner.discover(tmp_path)
 

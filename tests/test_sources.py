@@ -96,6 +96,33 @@ def test_what_cannot_be_copied_is_named(checkout, code):
         sources.working_tree(checkout, code / "here")
 
 
+def test_what_an_editor_or_python_leaves_beside_the_code_is_not_copied(checkout, code):
+    (checkout / "gnet_core" / ".#step.py").symlink_to("me@here.1234:5678")
+    (checkout / "benchmarks" / "__pycache__").mkdir()
+    here = sources.working_tree(checkout, code / "here")
+    assert sorted(sources.digests(here)) == ["benchmarks/conftest.py", "gnet_core/step.py", "pyproject.toml"]
+
+
+@pytest.mark.parametrize("attribute", ["export-ignore", "-export-ignore"])
+def test_a_revision_that_git_does_not_write_whole_is_refused(checkout, code, attribute):
+    (checkout / ".gitattributes").write_text(f"gnet_core/step.py {attribute}\n")
+    commit(checkout, "attributes")
+    if attribute.startswith("-"):
+        assert (sources.revision("HEAD", checkout, code / "revision").checkout / "gnet_core" / "step.py").is_file()
+    else:
+        with pytest.raises(GnetError, match=r"against: 'HEAD' .* leaves out 'gnet_core/step\.py'; .* export-ignore"):
+            sources.revision("HEAD", checkout, code / "revision")
+
+
+def test_links_of_a_revision_are_links(checkout, code):
+    (checkout / "gnet_core" / "same.py").symlink_to("step.py")
+    (checkout / "gnet_core" / "step.py").write_text("real = 1\n")
+    commit(checkout, "link")
+    old = sources.revision("HEAD", checkout, code / "revision")
+    assert (old.checkout / "gnet_core" / "same.py").read_text() == "real = 1\n"
+    assert sources.digests(old) == sources.digests(sources.working_tree(checkout, code / "here"))
+
+
 def test_a_revision_is_written_beside_the_working_tree_and_the_repository_is_left_alone(checkout, code):
     (checkout / "benchmarks" / "conftest.py").write_text("second = 2\n")
     index = (checkout / ".git" / "index").read_bytes()

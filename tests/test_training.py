@@ -326,6 +326,20 @@ def test_what_a_killed_session_left_is_no_obstacle(bright: DataSet, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("left", ["history.csv", "best.weights.h5"])
+def test_a_session_whose_state_is_gone_is_not_begun_anew_over_what_it_has_left(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path, left: str
+) -> None:
+    for name in ("train.json", left):
+        shutil.copy(session[0] / name, tmp_path / name)
+    before = (tmp_path / left).read_bytes()
+    with pytest.raises(
+        GnetError, match=rf"^resume: '.*state\.npz' is missing, and {left} tells .*put a copy of it back"
+    ):
+        train(CONFIG, bright, tmp_path, epochs=6, resume=True)
+    assert (tmp_path / left).read_bytes() == before
+
+
 def test_a_session_killed_before_its_first_state_resumes_from_the_start(bright: DataSet, tmp_path: Path) -> None:
     Session.of(CONFIG, bright).write(tmp_path, tensorflow={})
     assert [record.epoch for record in train(CONFIG, bright, tmp_path, epochs=1, resume=True)] == [1]

@@ -193,6 +193,7 @@ VARIABLES = {
     "PYTHONSAFEPATH": ["1"],
     "PYTHONHASHSEED": ["0", "17"],
     "PYTHONINSPECT": ["1"],
+    "PYTHONOPTIMIZE": ["1", "2"],
     "PYTHONIOENCODING": ["ascii", "cp437"],
     "PYTHONUTF8": ["0"],
     "PYTHONUNBUFFERED": ["1"],
@@ -215,7 +216,8 @@ VARIABLES = {
     "TF_CPP_MIN_LOG_LEVEL": ["nonsense", "0"],
     "OMP_NUM_THREADS": ["1", "nonsense"],
     "TQDM_DISABLE": ["1"],
-    "TQDM_MININTERVAL": ["0"],
+    "TQDM_MININTERVAL": ["0", "nonsense"],
+    "TQDM_ASCII": ["x"],
 }
 
 
