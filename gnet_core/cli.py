@@ -48,7 +48,8 @@ def main() -> None:
         status = _status_of(_run)
         if lost := streams.flush():
             complain(f"output: {lost.strerror}, so not all of it was printed")
-            status = BAD_USAGE
+            # A terminal that was closed has sent SIGHUP, and takes no output any more.
+            status = INTERRUPTED if status == INTERRUPTED else BAD_USAGE
     except KeyboardInterrupt:  # a second one, while the first was told
         status = INTERRUPTED
     sys.exit(status)
