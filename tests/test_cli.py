@@ -267,6 +267,7 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
         run_directory.document["options"][name] = value
         run_directory.write()
         refused(gnet("bench", "--resume", run_directory.path), f"again: --{name}")
+        refused(gnet("bench", "--resume", run_directory.path, f"--{name}", "other=x"), "name just that")
         run_directory.document["options"][name] = [] if name == "python" else None
     for identity in ("", "0" * 31 + "\0", "x" * 32):
         run_directory.document["run"] = identity
