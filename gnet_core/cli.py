@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import traceback
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def main() -> None:
         status = _status_of(_run)
         if lost := streams.flush():
             complain(f"output: {lost.strerror}, so not all of it was printed")
-            status = BAD_USAGE
+            # A terminal that was closed has sent SIGHUP, and takes no output any more.
+            status = INTERRUPTED if status == INTERRUPTED else BAD_USAGE
     except KeyboardInterrupt:  # a second one, while the first was told
         status = INTERRUPTED
     sys.exit(status)
@@ -235,6 +237,7 @@ def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: in
         document = {
             "format_version": RUN_FORMAT_VERSION,
             "kind": "profile",
+            "run": uuid.uuid4().hex,
             "created": now(),
             "device": config.device,
             "config": config.to_dict(),

@@ -316,7 +316,9 @@ def _refuse_what_differs(
         given = list(value) if isinstance(value, tuple) else value
         was = before.get(name)
         if given != (list(was) if isinstance(was, tuple) else was):
-            raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; leave it out")
+            # Sources have to be named where there are any (see resuming.require_sources_named).
+            then = "name just that" if was and name in ("python", "against") else "leave it out"
+            raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; {then}")
 
 
 def _run_and_report(

@@ -37,7 +37,8 @@ def read(directory: Path) -> dict[str, Any]:
     profile.json that is there.
     """
     described = load_profile(directory)
-    document = {key: described[key] for key in ("created", "device", "config", "environment", "trace")}
+    told = ("run", "created", "device", "config", "environment", "trace")  # earlier versions had no identity
+    document = {key: described[key] for key in told if key in described}
     xplane = directory / described["trace"]["xplane"]
     document |= profile.tables(xplane, on_gpu=described["device"].startswith("gpu"))
     if not document["operations"] and _tells_operations(directory):

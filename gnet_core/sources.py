@@ -43,9 +43,16 @@ _NEW_SECONDS = 60.0
 def code_folder() -> Iterator[Path]:
     """A temporary folder for copies of code, which is gone when the context ends.
 
-    One that a killed process has left is removed by the next that starts: a live one's owner holds its lock.
+    One that a killed process has left is removed by the next that starts: a live one's owner holds its lock. Raises
+    GnetError where there is no room for one.
     """
-    with tempfile.TemporaryDirectory(prefix=_COPY_PREFIX, ignore_cleanup_errors=True) as name:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=_COPY_PREFIX, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise GnetError(
+            f"TMPDIR: no folder for a copy of the code can be made ({error.strerror}); name one that can be written"
+        ) from error
+    with folder as name:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -69,10 +76,19 @@ def working_tree(checkout: Path, folder: Path) -> Source:
                 shutil.copy2(checkout / name, folder / name)
     except OSError as error:
         raise GnetError(
-            f"checkout: {checkout} cannot be copied ({error!s:.300}); is there a broken link, or what is no file?"
+            f"checkout: {checkout} cannot be copied ({_first_reason(error):.300}); all that counts has to be files "
+            f"that can be read, and {folder.parent} (see TMPDIR) has to have room for them"
         ) from error
     (folder / git.COMMIT_FILE).write_text(git.commit(checkout) or "")
     return Source(checkout=folder)
+
+
+def _first_reason(error: OSError) -> str:
+    """Of copytree's error, which has every file that it could not copy, what is wrong with the first."""
+    if isinstance(error, shutil.Error):
+        source, _copy, why = error.args[0][0]
+        return why if source in why else f"{source}: {why}"
+    return str(error)
 
 
 def revision(asked: str, checkout: Path, folder: Path) -> Source:

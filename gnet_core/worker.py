@@ -192,6 +192,8 @@ class Worker:
                     stderr=subprocess.STDOUT,
                     pass_fds=(theirs.fileno(),),
                 )
+        except OSError as error:  # the machine has no more processes or memory now, and may have them again
+            raise WorkerLost("failed", f"the worker could not be started ({error.strerror or error})") from error
         finally:
             os.close(log)
 

@@ -262,6 +262,7 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
         run_directory.document["options"][name] = value
         run_directory.write()
         refused(gnet("bench", "--resume", run_directory.path), f"again: --{name}")
+        refused(gnet("bench", "--resume", run_directory.path, f"--{name}", "other=x"), "name just that")
         run_directory.document["options"][name] = [] if name == "python" else None
     for identity in ("", "0" * 31 + "\0", "x" * 32):
         run_directory.document["run"] = identity
@@ -330,6 +331,8 @@ def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path
     assert sum(row["share"] for row in document["operations"]) == pytest.approx(1)
     assert len(document["trace"]["traced_step_seconds"]) == 1
     assert list(out.glob("traces/plugins/profile/*/*.xplane.pb"))
+    identities = [json.loads((out / name).read_text())["run"] for name in ("run.json", "profile.json")]
+    assert identities == [document["run"]] * 2
     first = (out / "report.md").read_text()
     assert "under the profiler" in first.splitlines()[0]
     status, told, _ = gnet("report", out)

@@ -102,6 +102,12 @@ def test_output_that_finds_no_room_is_one_line_and_neither_fine_nor_a_gate(faile
         assert answer.stderr == b"gnet: output: No space left on device, so not all of it was printed\n"
 
 
+def test_an_interrupted_command_whose_output_finds_no_room_was_interrupted(tmp_path):
+    program = "from gnet_core import cli, streams\ndef run():\n    streams.install()\n    print('x')\n"
+    (tmp_path / "run.py").write_text(f"{program}    raise KeyboardInterrupt\ncli._run = run\ncli.main()\n")
+    assert shell(f"{sys.executable} {tmp_path / 'run.py'} >/dev/full").returncode == 130
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-16"])
 def test_no_encoding_makes_printing_fail(failed_run, encoding):
     answer = shell(f"$GNET report {failed_run}", PYTHONIOENCODING=f"{encoding}:strict")

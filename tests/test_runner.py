@@ -559,6 +559,24 @@ def test_a_lost_replicate_is_told_and_the_others_stand(checkout):
     assert case["note"].startswith("replicate 2 lost (failed): ")
 
 
+def test_a_worker_that_cannot_be_started_costs_the_others_nothing(checkout, monkeypatch):
+    start, tried = children.start, []
+
+    def sometimes(*words, **options):
+        tried.append(words)
+        if len(tried) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*words, **options)
+
+    monkeypatch.setattr(children, "start", sometimes)
+    complete, document = run(states_for("fine", "fine"), settings_for(checkout, alive=2, replicates=2))
+    assert complete
+    assert sorted(len(case["raw"]) for case in document["cases"]) == [1, 2]
+    notes = [case["note"] for case in document["cases"] if case["note"]]
+    assert notes == ["replicate 1 lost (failed): the worker could not be started (Resource temporarily unavailable)"]
+    assert not processes_of(checkout)
+
+
 def test_a_case_whose_first_process_was_lost_is_tried_again_and_not_for_ever(checkout):
     _, document = run(states_for("fails at first", "raises"), settings_for(checkout, replicates=4))
     at_first, always = document["cases"]

@@ -96,6 +96,25 @@ def test_what_cannot_be_copied_is_named(checkout, code):
         sources.working_tree(checkout, code / "here")
 
 
+def test_what_is_wrong_is_told_of_the_first_file_that_cannot_be_copied(checkout, code, monkeypatch):
+    def full(_source, destination, **_):
+        raise OSError(28, "No space left on device", destination)
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(GnetError, match=r"\(\S*step\.py: \[Errno 28\] .*\); .* \(see TMPDIR\) has to have room"):
+        sources.working_tree(checkout, code / "here")
+
+
+def test_without_any_folder_for_temporary_files_the_variable_is_named(monkeypatch):
+    def none(*_, **__):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    said = r"^TMPDIR: .* \(No usable temporary directory .*\); name one that can be written"
+    with pytest.raises(GnetError, match=said), sources.code_folder():
+        pass
+
+
 def test_what_an_editor_or_python_leaves_beside_the_code_is_not_copied(checkout, code):
     (checkout / "gnet_core" / ".#step.py").symlink_to("me@here.1234:5678")
     (checkout / "benchmarks" / "__pycache__").mkdir()
