@@ -131,7 +131,7 @@ def test_json_is_json_in_any_encoding(failed_run):
 
 
 def test_a_locale_without_unicode_does_not_make_printing_fail(failed_run):
-    environment = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    environment = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
     answer = shell(f"$GNET report {failed_run}", **environment)
     assert (answer.returncode, answer.stderr) == (3, b"")
     assert answer.stdout.isascii()
