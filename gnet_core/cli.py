@@ -53,6 +53,8 @@ def main() -> None:
             status = INTERRUPTED if status == INTERRUPTED else BAD_USAGE
     except KeyboardInterrupt:  # a second one, while the first was told
         status = INTERRUPTED
+    if sys.flags.inspect:  # PYTHONINSPECT in the environment: Python would ask for commands, and end with 1 or 0
+        os._exit(status)
     sys.exit(status)
 
 

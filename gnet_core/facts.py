@@ -10,7 +10,7 @@ from gnet_core import machine
 from gnet_core.answers import DIFFERENT
 from gnet_core.checks import failed_checks
 from gnet_core.comparisons import within
-from gnet_core.records import AA_SUITE, MOST_FLOP_PER_SECOND, Row, Run
+from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run
 from gnet_core.tables import Column, Grid, grid
 from gnet_core.turns import TURNS_FILE
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
@@ -260,7 +260,7 @@ def peaks(run: Run) -> Grid:
 def _flop_per_second(peak: Any) -> float:
     """Of one of run.json's peaks; 0 for what is none."""
     value = peak.get("flop_per_second") if isinstance(peak, dict) else None
-    if not isinstance(value, int | float) or not 0 < value < MOST_FLOP_PER_SECOND:
+    if not isinstance(value, int | float) or not LEAST_FLOP_PER_SECOND <= value < MOST_FLOP_PER_SECOND:
         return 0.0
     return float(value)
 

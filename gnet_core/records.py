@@ -24,7 +24,7 @@ from gnet_core.turns import TURNS_FILE, read_turns, without_turns
 AA_SUITE = "aa"
 """The suite that compares identical code with itself."""
 
-MOST_FLOP_PER_SECOND = 1e30
+LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND = 1.0, 1e30
 """That anything in a file can be believed to have done."""
 
 _PROFILE_FIELDS: shapes.Fields = {"created": str, "device": str, "config": dict, "environment": dict, "trace": dict}
@@ -458,7 +458,7 @@ def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
     for found in document.get("peaks", []):
         for precision, peak in found.items() if isinstance(found, dict) else ():
             value = peak.get("flop_per_second") if isinstance(peak, dict) else None
-            if isinstance(value, int | float) and 0 < value < MOST_FLOP_PER_SECOND:
+            if isinstance(value, int | float) and LEAST_FLOP_PER_SECOND <= value < MOST_FLOP_PER_SECOND:
                 best[precision] = max(best.get(precision, 0.0), float(value))
     return best
 

@@ -125,6 +125,12 @@ def test_an_encoding_that_is_not_for_text_is_not_used(failed_run, encoding):
     assert "crashed – 2 ×" in answer.stdout.decode("utf-8")
 
 
+def test_a_python_that_would_ask_for_commands_at_its_end_changes_no_status(failed_run):
+    answer = shell(f"$GNET report {failed_run} < /dev/null", PYTHONINSPECT="1")
+    assert (answer.returncode, answer.stderr) == (3, b"")
+    assert b"Report: " in answer.stdout
+
+
 def test_json_is_json_in_any_encoding(failed_run):
     answer = shell(f"$GNET report {failed_run} --json", PYTHONIOENCODING="cp437:strict")
     assert json.loads(answer.stdout.decode("cp437"))["rows"][1]["note"] == "crashed – 2 × ≤ 3² \u0416"

@@ -110,6 +110,9 @@ def test_utilisation_is_a_share_of_the_best_measured_peak(run_directory):
 def test_without_a_measured_peak_there_is_no_utilisation(run_directory):
     run_directory.add(CONFIG, [2.0])
     assert (only_row(run_directory).gflop_per_second, only_row(run_directory).mfu) == (80.0, None)
+    run_directory.document["peaks"] = [{"float32": {"flop_per_second": 5e-324, "operation": "product"}}]
+    run_directory.write()
+    assert only_row(run_directory).mfu is None  # a share of next to nothing would have no end
 
 
 def test_a_delay_that_tests_the_suite_is_told(run_directory):
