@@ -5,16 +5,18 @@ Read before and after a turn, outside its clock. Nothing here imports TensorFlow
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import psutil
 import pynvml
 
+from gnet_core import nvml
 from gnet_core.cgroups import ControlGroups, Throttling
 from gnet_core.config import GnetError
 from gnet_core.machine import usable_threads
@@ -32,8 +34,6 @@ share may be off by one: what others took came out up to 0.03 s wrong, which is 
 
 CLOCK_DROP = 0.2
 """Below the usual clock. Boost clocks move by 10 % with temperature and with how many cores are busy."""
-
-Answer = TypeVar("Answer")
 
 _BUSY = ("user", "nice", "system", "irq", "softirq")  # guest time is within user; waiting for a disk is no work
 _PROCESSORS = Path("/sys/devices/system/cpu")
@@ -124,11 +124,11 @@ class Watch:
         self._groups = ControlGroups()  # which the workers are in as well
         self._usable_processors = usable_threads()
         self._families: dict[int, list[psutil.Process]] = {}
-        self._nvml = False
-        self._gpu: Any = None
+        self._nvml = contextlib.ExitStack()
+        self._gpu: nvml.Handle | None = None
         number = _gpu_number(device)
-        if number is not None:
-            self._open_gpu(number)
+        if number is not None and self._nvml.enter_context(nvml.opened()):
+            self._gpu = nvml.find(number)
 
     def begin(self, pid: int) -> Snapshot:
         """Call it right before the worker `pid` gets its turn."""
@@ -181,17 +181,8 @@ class Watch:
 
     def close(self) -> None:
         """Let go of NVML. Further turns are told without their GPU."""
-        if self._nvml:
-            _ask(pynvml.nvmlShutdown)
-        self._nvml, self._gpu = False, None
-
-    def _open_gpu(self, number: int) -> None:
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError:
-            return  # no driver
-        self._nvml = True
-        self._gpu = _ask(lambda: _find_gpu(number))
+        self._nvml.close()
+        self._gpu = None
 
     def _family(self, pid: int) -> list[psutil.Process]:
         """The worker and the children it had when it was first seen: to look for them reads every process there is.
@@ -206,17 +197,17 @@ class Watch:
     def _gpu_joules(self) -> float | None:
         if self._gpu is None:
             return None
-        return _figure(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu), 1e-3)
+        return nvml.figure(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu), 1e-3)
 
     def _gpu_figures(self, begun: Snapshot, ours: set[int]) -> dict[str, Any]:
         gpu = self._gpu
         if gpu is None:
             return {}
         return {
-            "gpu_sm_clock_hz": _figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6),
+            "gpu_sm_clock_hz": nvml.figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6),
             "gpu_throttle_reasons": _throttle_reasons(gpu),
-            "gpu_power_watts": _figure(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu), 1e-3),
-            "gpu_temperature_celsius": _figure(
+            "gpu_power_watts": nvml.figure(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu), 1e-3),
+            "gpu_temperature_celsius": nvml.figure(
                 lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU), 1.0
             ),
             "gpu_energy_joules": _difference(begun.gpu_joules, self._gpu_joules()),
@@ -348,46 +339,8 @@ def _gpu_number(device: str) -> int | None:
     return int(number)
 
 
-def _find_gpu(number: int) -> Any | None:
-    """NVML's handle of what TensorFlow calls gpu:`number`; None where that cannot be told for sure.
-
-    CUDA_VISIBLE_DEVICES has indices or the beginnings of UUIDs and ends at the first that names no GPU (CUDA C++
-    Programming Guide, "CUDA Environment Variables"). CUDA counts the fastest first unless CUDA_DEVICE_ORDER says
-    otherwise, and NVML by bus. On a partitioned GPU (MIG) what NVML tells is of more than the worker's part.
-    """
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    if any(map(_is_partitioned, handles)):
-        return None
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    words = list(map(str, range(len(handles)))) if visible is None else visible.split(",")
-    chosen = [_named_gpu(word.strip(), handles) for word in words[: number + 1]]
-    if len(chosen) <= number or None in chosen:
-        return None
-    same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(set(map(_name, handles))) == 1
-    return chosen[number] if same_order or not words[number].strip().isdecimal() else None
-
-
-def _named_gpu(word: str, handles: list[Any]) -> Any | None:
-    if word.isdecimal():
-        return handles[int(word)] if int(word) < len(handles) else None
-    found = [handle for handle in handles if word.startswith("GPU-") and _uuid(handle).startswith(word)]
-    return found[0] if len(found) == 1 else None
-
-
-def _name(handle: Any) -> str:
-    return str(pynvml.nvmlDeviceGetName(handle))
-
-
-def _uuid(handle: Any) -> str:
-    return str(pynvml.nvmlDeviceGetUUID(handle))
-
-
-def _is_partitioned(handle: Any) -> bool:
-    return bool(_ask(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE))
-
-
 def _throttle_reasons(gpu: Any) -> str | None:
-    bits = _ask(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
+    bits = nvml.ask(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
     if bits is None:
         return None
     bits &= ~_NO_THROTTLE
@@ -397,18 +350,5 @@ def _throttle_reasons(gpu: Any) -> str | None:
 
 
 def _other_processes(gpu: Any, worker: int, ours: set[int]) -> int | None:
-    running = _ask(lambda: {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)})
+    running = nvml.ask(lambda: {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)})
     return len(running - ours) if running is not None and worker in running else None
-
-
-def _figure(question: Callable[[], float], unit: float) -> float | None:
-    answer = _ask(question)
-    return None if answer is None else answer * unit
-
-
-def _ask(question: Callable[[], Answer]) -> Answer | None:
-    """NVML's answer; None where the driver or the GPU does not tell."""
-    try:
-        return question()
-    except pynvml.NVMLError:
-        return None

@@ -15,7 +15,7 @@ import cpuinfo
 import psutil
 import pynvml
 
-from gnet_core import git, settings, variables
+from gnet_core import git, nvml, settings, variables
 from gnet_core.cgroups import ControlGroups
 from gnet_core.config import GnetError, Precision
 
@@ -468,26 +468,19 @@ def _package_versions() -> dict[str, str]:
 
 
 def _nvidia_gpus() -> list[dict[str, Any]]:
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []  # no driver, so no NVIDIA GPU
-    try:
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-        return [
-            {"name": name, "memory_bytes": _gpu_memory_bytes(handle), "driver": driver}
-            for name, handle in zip(names, handles, strict=True)
-        ]
-    except pynvml.NVMLError:
-        return []  # a driver that does not answer is none to TensorFlow either
-    finally:
-        pynvml.nvmlShutdown()
+    with nvml.opened() as answers:
+        return (nvml.ask(_describe_gpus) or []) if answers else []  # one that does not answer is none to TensorFlow
 
 
-def _gpu_memory_bytes(handle: Any) -> int | None:
-    try:
-        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except pynvml.NVMLError:
-        return None  # a partitioned GPU, or one that shares the host's memory, need not tell
+def _describe_gpus() -> list[dict[str, Any]]:
+    driver = pynvml.nvmlSystemGetDriverVersion()
+    return [
+        {"name": pynvml.nvmlDeviceGetName(handle), "memory_bytes": _gpu_memory_bytes(handle), "driver": driver}
+        for handle in nvml.handles()
+    ]
+
+
+def _gpu_memory_bytes(handle: nvml.Handle) -> int | None:
+    """None for a partitioned GPU, or one that shares the host's memory, which need not tell."""
+    memory = nvml.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    return None if memory is None else int(memory.total)

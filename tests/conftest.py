@@ -1,6 +1,7 @@
 """What several test modules build on."""
 
 import copy
+import ctypes
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pynvml
 import pytest
 
 from gnet_core import cli
@@ -18,6 +20,7 @@ from gnet_core.config import StepConfig
 from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
 from gnet_core.sweep import case_name
 from gnet_core.turns import TURNS_FILE
+from tests import stand_ins
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -105,6 +108,26 @@ def faults(request: pytest.FixtureRequest) -> Iterator[Faults]:
         with capture.global_and_fixture_disabled():
             told = ", ".join(f"{number} {kind}" for kind, number in sorted(counted.injected.items()))
             print(f"\nfaults injected: {told}")
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in for NVML, alone in its folder."""
+    return stand_ins.build(stand_ins.NVML, tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def nvml(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stand_ins.Nvml:
+    """The stand-in for NVML in place of the driver's, for this process and for those that it starts."""
+    driver = stand_ins.Nvml(nvml_library, tmp_path / "nvml.settings")
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GNET_STUB_FILE", str(driver.file))
+    found_first = [str(nvml_library.parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join(found_first))
+    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(nvml_library)))
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    return driver
 
 
 @pytest.fixture

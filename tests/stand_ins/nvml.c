@@ -1,0 +1,240 @@
+/* Stands in for NVIDIA's management library, as pynvml calls it: GPUs that can be described, and do nothing.
+
+   Settings are lines NAME=VALUE of the file that GNET_STUB_FILE names, read anew at every call, or else environment
+   variables GNET_STUB_NAME. A value that differs by GPU has one for each, separated by ";", the last for all others.
+     gpus          how many (default 1)                      names       "NVIDIA H100 80GB HBM3"
+     mig           1 for a partitioned GPU, of 2 instances   total, used bytes of memory
+     clock         MHz of the SMs                            power       mW
+     temperature   °C                                        reasons     bits of the clocks' event reasons
+     energy        mJ (default: 400 W since the system began)
+     pids          PID:BYTES,... of the processes that compute on it
+     fail          functions that are not supported, separated by ","; nvmlInit fails as well when it is there
+     SW_POWER_CAP, SYNC_BOOST, SW_THERMAL, HW_THERMAL, POWER_BRAKE   ns for which each reason lowered the clocks */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef int Answer;
+enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, MAX_GPUS = 16, INSTANCES = 2 };
+typedef struct device { int gpu, instance; } *Device; /* instance: -1 of a whole GPU */
+static struct device gpus[MAX_GPUS], instances[MAX_GPUS][INSTANCES];
+
+static const char *setting(const char *name) {
+  static __thread char line[4096];
+  const char *path = getenv("GNET_STUB_FILE");
+  FILE *file = path ? fopen(path, "r") : NULL;
+  size_t length = strlen(name);
+  while (file && fgets(line, sizeof line, file))
+    if (!strncmp(line, name, length) && line[length] == '=') {
+      fclose(file);
+      line[strcspn(line, "\n")] = 0;
+      return line + length + 1;
+    }
+  if (file) fclose(file);
+  char variable[64];
+  snprintf(variable, sizeof variable, "GNET_STUB_%s", name);
+  return getenv(variable);
+}
+
+static void text_of(const char *name, int gpu, const char *usual, char *into, size_t size) {
+  const char *value = setting(name);
+  snprintf(into, size, "%s", value ? value : usual);
+  char *part = into;
+  for (char *next; gpu > 0 && (next = strchr(part, ';')); gpu--) part = next + 1;
+  part[strcspn(part, ";")] = 0;
+  memmove(into, part, strlen(part) + 1);
+}
+
+static unsigned long long number_of(const char *name, int gpu, unsigned long long usual) {
+  char text[256], default_text[32];
+  snprintf(default_text, sizeof default_text, "%llu", usual);
+  text_of(name, gpu, default_text, text, sizeof text);
+  return strtoull(text, NULL, 0);
+}
+
+static int refuses(const char *function) {
+  char list[1024];
+  const char *value = setting("fail");
+  snprintf(list, sizeof list, "%s", value ? value : "");
+  for (char *state, *word = strtok_r(list, ",", &state); word; word = strtok_r(NULL, ",", &state))
+    if (!strncmp(function, word, strlen(word))) return 1;
+  return 0;
+}
+#define MAY_REFUSE if (refuses(__func__)) return NOT_SUPPORTED
+
+Answer nvmlInitWithFlags(unsigned flags) {
+  (void)flags;
+  if (refuses("nvmlInit")) return 9; /* the driver is not loaded */
+  for (int gpu = 0; gpu < MAX_GPUS; gpu++) {
+    gpus[gpu] = (struct device){gpu, -1};
+    for (int i = 0; i < INSTANCES; i++) instances[gpu][i] = (struct device){gpu, i};
+  }
+  return OK;
+}
+Answer nvmlShutdown(void) { return OK; }
+const char *nvmlErrorString(Answer answer) { return answer == NOT_SUPPORTED ? "Not Supported" : "stand-in"; }
+Answer nvmlSystemGetDriverVersion(char *into, unsigned size) {
+  MAY_REFUSE;
+  snprintf(into, size, "580.95.05");
+  return OK;
+}
+Answer nvmlSystemGetCudaDriverVersion_v2(int *version) { MAY_REFUSE; *version = 13000; return OK; }
+Answer nvmlDeviceGetCount_v2(unsigned *count) { MAY_REFUSE; *count = number_of("gpus", 0, 1); return OK; }
+Answer nvmlDeviceGetHandleByIndex_v2(unsigned index, Device *device) {
+  MAY_REFUSE;
+  if (index >= number_of("gpus", 0, 1)) return INVALID;
+  *device = &gpus[index];
+  return OK;
+}
+Answer nvmlDeviceGetIndex(Device device, unsigned *index) { MAY_REFUSE; *index = device->gpu; return OK; }
+Answer nvmlDeviceGetName(Device device, char *into, unsigned size) {
+  MAY_REFUSE;
+  text_of("names", device->gpu, "NVIDIA H100 80GB HBM3", into, size);
+  return OK;
+}
+Answer nvmlDeviceGetUUID(Device device, char *into, unsigned size) {
+  MAY_REFUSE;
+  if (device->instance < 0)
+    snprintf(into, size, "GPU-%x0000000-0000-4000-8000-000000000000", device->gpu);
+  else
+    snprintf(into, size, "MIG-%x%x000000-0000-5000-8000-000000000000", device->gpu, device->instance);
+  return OK;
+}
+Answer nvmlDeviceGetHandleByUUID(const char *uuid, Device *device) {
+  MAY_REFUSE;
+  for (unsigned gpu = 0; gpu < number_of("gpus", 0, 1); gpu++)
+    for (int i = -1; i < INSTANCES; i++) {
+      Device each = i < 0 ? &gpus[gpu] : &instances[gpu][i];
+      char own[96];
+      nvmlDeviceGetUUID(each, own, sizeof own);
+      if (!strcmp(uuid, own) && (i < 0 || number_of("mig", gpu, 0))) {
+        *device = each;
+        return OK;
+      }
+    }
+  return NOT_FOUND;
+}
+Answer nvmlDeviceGetMigMode(Device device, unsigned *current, unsigned *pending) {
+  MAY_REFUSE;
+  *current = *pending = number_of("mig", device->gpu, 0);
+  return OK;
+}
+Answer nvmlDeviceIsMigDeviceHandle(Device device, unsigned *is) { MAY_REFUSE; *is = device->instance >= 0; return OK; }
+Answer nvmlDeviceGetMaxMigDeviceCount(Device device, unsigned *count) {
+  MAY_REFUSE;
+  (void)device;
+  *count = INSTANCES;
+  return OK;
+}
+Answer nvmlDeviceGetMigDeviceHandleByIndex(Device device, unsigned index, Device *instance) {
+  MAY_REFUSE;
+  if (!number_of("mig", device->gpu, 0) || index >= INSTANCES) return NOT_FOUND;
+  *instance = &instances[device->gpu][index];
+  return OK;
+}
+Answer nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device instance, Device *device) {
+  MAY_REFUSE;
+  *device = &gpus[instance->gpu];
+  return OK;
+}
+Answer nvmlDeviceGetCudaComputeCapability(Device device, int *major, int *minor) {
+  MAY_REFUSE;
+  (void)device;
+  *major = 9;
+  *minor = 0;
+  return OK;
+}
+
+struct memory { unsigned long long total, free, used; };
+Answer nvmlDeviceGetMemoryInfo(Device device, struct memory *memory) {
+  MAY_REFUSE;
+  int parts = device->instance < 0 ? 1 : INSTANCES;
+  memory->total = number_of("total", device->gpu, 85520809984ULL) / parts;
+  memory->used = number_of("used", device->gpu, 1ULL << 30) / parts;
+  memory->free = memory->total - memory->used;
+  return OK;
+}
+Answer nvmlDeviceGetClockInfo(Device device, int kind, unsigned *clock) {
+  MAY_REFUSE;
+  (void)kind;
+  if (device->instance >= 0) return NOT_SUPPORTED; /* as NVML has it for an instance */
+  *clock = number_of("clock", device->gpu, 1980);
+  return OK;
+}
+Answer nvmlDeviceGetMaxClockInfo(Device device, int kind, unsigned *clock) {
+  (void)device, (void)kind;
+  MAY_REFUSE;
+  *clock = 1980;
+  return OK;
+}
+Answer nvmlDeviceGetPowerUsage(Device device, unsigned *power) {
+  MAY_REFUSE;
+  if (device->instance >= 0) return NOT_SUPPORTED;
+  *power = number_of("power", device->gpu, 412345);
+  return OK;
+}
+Answer nvmlDeviceGetTemperature(Device device, int sensor, unsigned *temperature) {
+  (void)sensor;
+  MAY_REFUSE;
+  *temperature = number_of("temperature", device->gpu, 61);
+  return OK;
+}
+struct temperature { unsigned version; int sensor, temperature; };
+Answer nvmlDeviceGetTemperatureV(Device device, struct temperature *temperature) {
+  MAY_REFUSE;
+  temperature->temperature = number_of("temperature", device->gpu, 61);
+  return OK;
+}
+Answer nvmlDeviceGetTotalEnergyConsumption(Device device, unsigned long long *energy) {
+  MAY_REFUSE;
+  if (device->instance >= 0) return NOT_SUPPORTED;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  *energy = number_of("energy", device->gpu, (now.tv_sec * 1000ULL + now.tv_nsec / 1000000) * 400);
+  return OK;
+}
+Answer nvmlDeviceGetCurrentClocksEventReasons(Device device, unsigned long long *reasons) {
+  MAY_REFUSE;
+  if (device->instance >= 0) return NOT_SUPPORTED;
+  *reasons = number_of("reasons", device->gpu, 1);
+  return OK;
+}
+Answer nvmlDeviceGetCurrentClocksThrottleReasons(Device device, unsigned long long *reasons) {
+  return nvmlDeviceGetCurrentClocksEventReasons(device, reasons);
+}
+struct field { unsigned id, scope; long long at, latency; int type; Answer answer; unsigned long long value; };
+Answer nvmlDeviceGetFieldValues(Device device, int count, struct field *fields) {
+  MAY_REFUSE;
+  static const struct { unsigned id; const char *name; } known[] = {
+      {74, "SW_POWER_CAP"}, {76, "SYNC_BOOST"}, {269, "SW_THERMAL"}, {270, "HW_THERMAL"}, {271, "POWER_BRAKE"}};
+  for (int i = 0; i < count; i++) {
+    fields[i].answer = NOT_SUPPORTED;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+      if (known[k].id == fields[i].id && setting(known[k].name)) {
+        fields[i].answer = OK;
+        fields[i].type = 3; /* unsigned long long */
+        fields[i].value = number_of(known[k].name, device->gpu, 0);
+      }
+  }
+  return OK;
+}
+struct process { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; };
+Answer nvmlDeviceGetComputeRunningProcesses_v3(Device device, unsigned *room, struct process *processes) {
+  MAY_REFUSE;
+  char text[1024];
+  struct process running[64];
+  unsigned count = 0;
+  text_of("pids", device->gpu, "", text, sizeof text);
+  for (char *state, *word = strtok_r(text, ",", &state); word && count < 64; word = strtok_r(NULL, ",", &state)) {
+    char *bytes = strchr(word, ':');
+    running[count++] = (struct process){atoi(word), bytes ? strtoull(bytes + 1, NULL, 0) : 1ULL << 30, ~0u, ~0u};
+  }
+  if (count > *room || (count && !processes)) {
+    *room = count;
+    return TOO_SMALL;
+  }
+  *room = count;
+  if (count) memcpy(processes, running, count * sizeof *running);
+  return OK;
+}

@@ -1,0 +1,55 @@
+"""Which GPU a device is, told by the stand-in for NVML through pynvml's own calls."""
+
+import pynvml
+import pytest
+
+from gnet_core import conditions, machine
+from gnet_core import nvml as management
+
+FIRST, SECOND = "GPU-00000000-0000-4000-8000-000000000000", "GPU-10000000-0000-4000-8000-000000000000"
+
+
+def uuid_of(number):
+    with management.opened() as answers:
+        assert answers
+        handle = management.find(number)
+        return None if handle is None else pynvml.nvmlDeviceGetUUID(handle)
+
+
+def test_each_gpu_is_described_by_the_driver(nvml):
+    nvml.set(gpus=2, names=["NVIDIA A", "NVIDIA B"], total=[2**34, 2**35])
+    told = machine.describe()["gpus"]
+    assert [(gpu["name"], gpu["memory_bytes"], gpu["driver"]) for gpu in told] == [
+        ("NVIDIA A", 2**34, "580.95.05"),
+        ("NVIDIA B", 2**35, "580.95.05"),
+    ]
+
+
+@pytest.mark.parametrize("refused", ["nvmlInit", "nvmlDeviceGetCount_v2", "nvmlSystemGetDriverVersion"])
+def test_a_driver_that_does_not_answer_shows_no_gpu(nvml, refused):
+    nvml.set(fail=refused)
+    assert machine.describe()["gpus"] == []
+
+
+def test_a_gpu_whose_memory_is_not_told_is_described_without(nvml):
+    nvml.set(fail="nvmlDeviceGetMemoryInfo")
+    assert [gpu["memory_bytes"] for gpu in machine.describe()["gpus"]] == [None]
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [(None, FIRST), ("1", SECOND), ("1,0", SECOND), ("GPU-1", SECOND), (SECOND, SECOND), ("", None), ("7", None)],
+)
+def test_the_device_is_the_first_of_those_that_are_visible(nvml, monkeypatch, visible, expected):
+    nvml.set(gpus=2)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert uuid_of(0) == expected
+
+
+def test_a_turn_has_the_figures_of_its_gpu(nvml):
+    nvml.set(gpus=2, clock=[1980, 1410], power=[700_000, 300_000])
+    with conditions.Watch("gpu:1") as watch:
+        told = watch.end(watch.begin(1))
+    assert told.gpu_sm_clock_hz == 1410e6
+    assert told.gpu_power_watts == pytest.approx(300)
