@@ -11,6 +11,7 @@ from typing import Any
 
 from gnet_core.conditions import Conditions, Watch, disturbance, processor_seconds
 from gnet_core.config import StepConfig
+from gnet_core.gpu_conditions import GpuConditions, span, usual
 from gnet_core.schedule import Job, orders
 from gnet_core.sweep import Plan
 from gnet_core.worker import RunSettings, Worker, WorkerCrowded, WorkerLost
@@ -34,7 +35,7 @@ def start_seconds(config: StepConfig, plan: Plan) -> float:
 def turn_seconds(config: StepConfig, plan: Plan) -> float:
     """Likewise of a turn; a short step is also discarded before its block and timed by itself after it."""
     step = _step_seconds(config)
-    return step if step > plan.block_seconds else 2 * plan.block_seconds + step
+    return step if step > plan.block_seconds else plan.block_seconds + plan.single_seconds + step
 
 
 def expected_seconds(config: StepConfig, plan: Plan) -> float:
@@ -142,11 +143,13 @@ class Cohort:
         waited = self._waiting_share(worker)
         begun = conditions.begin(worker.pid)
         try:
-            said = worker.take_turn(number, after_others=self._last is not worker)
+            with conditions.sampling():
+                said = worker.take_turn(number, after_others=self._last is not worker)
         except (WorkerLost, WorkerCrowded) as lost:
             self._lose(worker, lost, 0.0)
             return
-        found = conditions.end(begun, ours=[each.pid for each in self._alive])
+        ours = [each.pid for each in self._alive]
+        found = conditions.end(begun, ours, block=span(said.get("block")), work=span(said.get("work")))
         self._turns_left[job] -= 1
         turn = {
             "run": self._settings.run,
@@ -160,15 +163,18 @@ class Cohort:
         self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)
 
     def _flagged_turns(self) -> list[dict[str, Any]]:
-        """The turns, once all are known: a clock is low only beside what it usually was.
+        """The turns, once all are known: what is unusual is so only beside the others.
 
         Those of a worker that was crowded out are left out, as its samples are: it will be started again.
         """
         usual_hz = _median(found.frequency_hz for _, found in self._taken)
-        usual_gpu_hz = _median(found.gpu_sm_clock_hz for _, found in self._taken)
+        by_worker: dict[str, list[GpuConditions]] = {}
+        for turn, found in self._taken:
+            by_worker.setdefault(turn["worker"], []).append(found.gpu)
+        usual_gpu = {worker: usual(turns) for worker, turns in by_worker.items()}
         started_again = {job.stem for job in self.outcome.crowded}
         return [
-            {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu_hz)}
+            {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu[turn["worker"]])}
             for turn, found in self._taken
             if turn["worker"] not in started_again
         ]

@@ -1,6 +1,7 @@
 """What the machine was like during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
 
-Read before and after a turn, outside its clock. Nothing here imports TensorFlow, and nothing here drops a turn.
+Read before and after a turn, outside its clock; of a GPU see gnet_core.gpu_conditions. Nothing here imports TensorFlow,
+and nothing here drops a turn.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
-import pynvml
 
-from gnet_core import nvml
+from gnet_core import gpu_conditions, nvml
 from gnet_core.cgroups import ControlGroups, Throttling
 from gnet_core.config import GnetError
+from gnet_core.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
 from gnet_core.machine import usable_threads
 
 MOST_OTHER_CPU_SHARE = 0.05
@@ -37,16 +38,6 @@ CLOCK_DROP = 0.2
 
 _BUSY = ("user", "nice", "system", "irq", "softirq")  # guest time is within user; waiting for a disk is no work
 _PROCESSORS = Path("/sys/devices/system/cpu")
-_THROTTLE_REASONS = {
-    pynvml.nvmlClocksEventReasonSwPowerCap: "power cap",
-    pynvml.nvmlClocksEventReasonHwSlowdown: "hardware slowdown",
-    pynvml.nvmlClocksEventReasonSyncBoost: "kept in step with other GPUs",
-    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "too hot (software)",
-    pynvml.nvmlClocksEventReasonHwThermalSlowdown: "too hot (hardware)",
-    pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "power brake",
-    pynvml.nvmlClocksEventReasonDisplayClockSetting: "display clock setting",
-}
-_NO_THROTTLE = pynvml.nvmlClocksEventReasonGpuIdle | pynvml.nvmlClocksEventReasonApplicationsClocksSetting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,21 +66,13 @@ class Conditions:
     """How long it did, summed over processors."""
     usable_processors: int | None = None
     """Those that a worker may use, which share that time."""
-    gpu_sm_clock_hz: float | None = None
-    """This and the next three are as the turn ended, as NVML has them."""
-    gpu_power_watts: float | None = None
-    gpu_temperature_celsius: float | None = None
-    gpu_throttle_reasons: str | None = None
-    """NVML's clocks event reasons, separated by ", " and "" for none; idle and chosen clocks are no throttling."""
-    gpu_energy_joules: float | None = None
-    """Over the turn."""
-    gpu_other_processes: int | None = None
-    """Processes that compute on the GPU and are none of ours. None too where the worker itself is not seen there, as
-    in a container whose process numbers are not the driver's."""
+    gpu: GpuConditions = dataclasses.field(default_factory=GpuConditions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat, for JSON and CSV."""
-        return dataclasses.asdict(self)
+        """Flat, for JSON and CSV; what is of the GPU begins with gpu_."""
+        told = dataclasses.asdict(self)
+        gpu = told.pop("gpu")
+        return told | {f"gpu_{name}": value for name, value in gpu.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +86,6 @@ class Snapshot:
     worker_seconds: float | None
     throttle_count: int | None
     throttling: Throttling | None
-    gpu_joules: float | None
 
 
 class Watch:
@@ -126,6 +108,8 @@ class Watch:
         self._families: dict[int, list[psutil.Process]] = {}
         self._nvml = contextlib.ExitStack()
         self._gpu: nvml.Handle | None = None
+        self._samples: list[Sample] = []
+        """Of the GPU, during the last turn."""
         number = _gpu_number(device)
         if number is not None and self._nvml.enter_context(nvml.opened()):
             self._gpu = nvml.find(number)
@@ -133,7 +117,7 @@ class Watch:
     def begin(self, pid: int) -> Snapshot:
         """Call it right before the worker `pid` gets its turn."""
         worker_seconds = _spent_seconds(self._family(pid))
-        throttle_count, gpu_joules = _sum(self._throttle_files), self._gpu_joules()
+        throttle_count = _sum(self._throttle_files)
         times = psutil.cpu_times()
         return Snapshot(
             pid=pid,
@@ -143,13 +127,32 @@ class Watch:
             worker_seconds=worker_seconds,
             throttle_count=throttle_count,
             throttling=self._groups.throttling(),
-            gpu_joules=gpu_joules,
         )
 
-    def end(self, begun: Snapshot, ours: Collection[int] = ()) -> Conditions:
-        """Call it right after the turn. `ours`: the other workers, whose contexts on the GPU are no strangers'."""
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Read the GPU, if there is one, until the context ends: around the turn and nothing else."""
+        if self._gpu is None:
+            yield
+            return
+        sampler = Sampler(self._gpu)
+        try:
+            yield
+        finally:
+            self._samples = sampler.stop()
+            if sampler.hangs:  # to ask it again, or to close it, would hang the run
+                self._nvml.pop_all()
+                self._gpu = None
+
+    def end(
+        self, begun: Snapshot, ours: Collection[int] = (), *, block: Span | None = None, work: Span | None = None
+    ) -> Conditions:
+        """Call it right after the turn. `ours`: the other workers, whose contexts on the GPU are no strangers'.
+
+        `block` and `work` are when the worker timed its block, and when it ran steps at all; without them nothing is
+        told of the GPU but its limit and who else is on it.
+        """
         at_seconds, times = time.perf_counter(), psutil.cpu_times()
-        gpu = self._gpu_figures(begun, {begun.pid, *ours})  # first: a GPU's clock falls once it has no work
         family = self._family(begun.pid)
         seconds = at_seconds - begun.at_seconds
         worker = _difference(begun.worker_seconds, _spent_seconds(family))
@@ -170,7 +173,7 @@ class Watch:
             quota_throttled_periods=None if stopped is None else stopped.periods,
             quota_throttled_seconds=None if stopped is None else stopped.seconds,
             usable_processors=self._usable_processors,
-            **gpu,
+            gpu=self._gpu_conditions(begun.pid, ours, block, work),
         )
 
     def __enter__(self) -> Self:
@@ -194,25 +197,17 @@ class Watch:
             family = self._families[pid] = _find_family(pid)
         return family
 
-    def _gpu_joules(self) -> float | None:
+    def _gpu_conditions(
+        self, worker: int, ours: Collection[int], block: Span | None, work: Span | None
+    ) -> GpuConditions:
+        samples, self._samples = self._samples, []
         if self._gpu is None:
-            return None
-        return nvml.figure(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu), 1e-3)
-
-    def _gpu_figures(self, begun: Snapshot, ours: set[int]) -> dict[str, Any]:
-        gpu = self._gpu
-        if gpu is None:
-            return {}
-        return {
-            "gpu_sm_clock_hz": nvml.figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6),
-            "gpu_throttle_reasons": _throttle_reasons(gpu),
-            "gpu_power_watts": nvml.figure(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu), 1e-3),
-            "gpu_temperature_celsius": nvml.figure(
-                lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU), 1.0
-            ),
-            "gpu_energy_joules": _difference(begun.gpu_joules, self._gpu_joules()),
-            "gpu_other_processes": _other_processes(gpu, begun.pid, ours),
-        }
+            return GpuConditions()
+        return dataclasses.replace(
+            gpu_conditions.conditions(samples, block, work),
+            power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
+            other_processes=gpu_conditions.other_processes(self._gpu, worker, ours),
+        )
 
 
 def processor_seconds(pid: int) -> float | None:
@@ -224,18 +219,23 @@ def processor_seconds(pid: int) -> float | None:
 
 
 def disturbance(
-    conditions: Conditions, usual_frequency_hz: float | None = None, usual_gpu_sm_clock_hz: float | None = None
+    conditions: Conditions, usual_frequency_hz: float | None = None, usual_gpu: UsualGpu | None = None
 ) -> str:
-    """Why the turn counts as disturbed, reasons separated by "; ", or "". The usual clocks are the run's medians."""
+    """Why the turn counts as disturbed, reasons separated by "; ", or "".
+
+    The usual frequency is the median of all turns, and the usual GPU what it is in the turns of the same worker.
+    """
+    gpu, usual_gpu = conditions.gpu, usual_gpu or UsualGpu()
+    throttled = [reason for reason in gpu.reasons if reason not in usual_gpu.limits]
     found = [
         _share_taken(conditions, conditions.other_cpu_share, MOST_OTHER_CPU_SHARE, "other processes took"),
         _share_taken(conditions, conditions.steal_share, MOST_STEAL_SHARE, "the hypervisor took"),
         "the processor was throttled" if conditions.throttled else "",
         _quota_stops(conditions),
-        _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock"),
-        f"the GPU was throttled: {conditions.gpu_throttle_reasons}" if conditions.gpu_throttle_reasons else "",
-        _clock_drop(conditions.gpu_sm_clock_hz, usual_gpu_sm_clock_hz, "the GPU's clock"),
-        _strangers(conditions.gpu_other_processes),
+        _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock was", "the run's median"),
+        f"the GPU was throttled: {', '.join(throttled)}" if throttled else "",
+        _clock_drop(gpu.sm_clock_hz, usual_gpu.sm_clock_hz, "the GPU's clock was", "the median of this process"),
+        _strangers(gpu.other_processes),
     ]
     return "; ".join(reason for reason in found if reason)
 
@@ -262,10 +262,10 @@ def _throttled_since(before: Throttling | None, after: Throttling | None) -> Thr
     return Throttling(max(0, after.periods - before.periods), max(0.0, after.seconds - before.seconds))
 
 
-def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str) -> str:
+def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str, usual: str) -> str:
     if not clock_hz or not usual_hz or clock_hz >= (1 - CLOCK_DROP) * usual_hz:
         return ""
-    return f"{whose} was {1 - clock_hz / usual_hz:.0%} below the run's median"
+    return f"{whose} {1 - clock_hz / usual_hz:.0%} below {usual}"
 
 
 def _strangers(count: int | None) -> str:
@@ -337,18 +337,3 @@ def _gpu_number(device: str) -> int | None:
     if kind != "gpu" or not number.isdecimal():
         raise GnetError(f"device: {device!r} is no device; use cpu or gpu:N")
     return int(number)
-
-
-def _throttle_reasons(gpu: Any) -> str | None:
-    bits = nvml.ask(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
-    if bits is None:
-        return None
-    bits &= ~_NO_THROTTLE
-    names = [name for bit, name in _THROTTLE_REASONS.items() if bits & bit]
-    unnamed = bits & ~sum(_THROTTLE_REASONS)
-    return ", ".join([*names, f"reasons {unnamed:#x}"] if unnamed else names)
-
-
-def _other_processes(gpu: Any, worker: int, ours: set[int]) -> int | None:
-    running = nvml.ask(lambda: {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)})
-    return len(running - ours) if running is not None and worker in running else None

@@ -1,7 +1,8 @@
 """What a runner and its worker say to each other: one JSON object a line over a socket the worker inherits.
 
 The worker: {"event": "phase", "name"} when it enters one, {"event": "ready", "step_seconds", "block_steps"},
-{"event": "turn_done", "steps": run in it}, {"event": "failed", "kind", "message"}. The runner: {"turn": its number,
+{"event": "turn_done", "steps": run in it, "block": [its beginning, its end], "work": [of all steps]} in seconds of the
+monotonic clock, which both share, {"event": "failed", "kind", "message"}. The runner: {"turn": its number,
 "after_others": whether other workers had turns since this one's last}, and {"finish": true} when there are no more
 turns, which may be early. The end of the stream is the other's death.
 """

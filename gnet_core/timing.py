@@ -174,6 +174,7 @@ class Blocks:
         self._rounds = plan.turns
         self._step_seconds = step_seconds
         self._block_steps = max(1, round(plan.block_seconds / step_seconds))
+        self._single_steps = max(1, round(plan.single_seconds / step_seconds))
         self._traces = 0
         self._steps = 0
         self._over = False
@@ -181,6 +182,7 @@ class Blocks:
         self._single_seconds: list[float] = []
         self._voided: list[int] = []
         self._timed = 0
+        self._work_began = self._block_began = 0.0
 
     def time(self, benchmark: Any) -> Any:
         """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
@@ -207,29 +209,33 @@ class Blocks:
         turn = "over" if self._over else self._turns.wait()
         self._over = turn == "over"
         self._steps = 0
+        self._work_began = time.monotonic()
         if turn == "first" and self._block_steps > 1:
             # The first step after others ran finds cold caches, so it stays outside the clock. Of a step that is longer
             # than a block they are no part that could be seen, and leaving it out would double the run.
             self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
         self._traces = self._trace_count()
+        self._block_began = time.monotonic()
 
     def _block(self) -> Any:
         return None if self._over else self._counted(self._block_steps)
 
     def _hand_back(self) -> None:
+        block = (self._block_began, time.monotonic())
         if self._over:
             return  # interrupted: the rounds that are left are none
         if self._trace_count() > self._traces:
             self._voided.append(self._timed)
         self._timed += 1
-        # A block of one step is a synchronised step already; longer blocks are followed by as many single ones.
+        # A block of one step is a synchronised step already.
         if self._block_steps > 1:
             traces = self._trace_count()
-            single = [_seconds(lambda: self._counted(1)) for _ in range(self._block_steps)]
+            single = [_seconds(lambda: self._counted(1)) for _ in range(self._single_steps)]
             if self._trace_count() == traces:
                 self._single_seconds += single
+        work = (self._work_began, time.monotonic())
         self._turns.settle()
-        self._turns.announce("turn_done", steps=self._steps)
+        self._turns.announce("turn_done", steps=self._steps, block=block, work=work)
 
     def _counted(self, steps: int) -> Any:
         self._steps += steps

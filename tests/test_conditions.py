@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +14,10 @@ from gnet_core import conditions
 from gnet_core.cgroups import Throttling
 from gnet_core.conditions import Conditions, Watch, disturbance, processor_seconds
 from gnet_core.config import GnetError
+from gnet_core.gpu_conditions import SYNC_BOOST, GpuConditions, Span, UsualGpu
 
 WORKER, OTHER_WORKER, STRANGER, GONE = 10, 11, 99, 404
+USUAL_GPU = UsualGpu(sm_clock_hz=2e9, limits=frozenset({SYNC_BOOST}))
 
 
 class FakeProcess:
@@ -58,11 +61,14 @@ class FakeMachine:
     def turn(self, watch: Watch, ours: tuple[int, ...] = (), seconds: float = 2.0, **gained: float) -> Conditions:
         """A turn of the worker; `gained` is processor time by psutil's names, and the worker's own."""
         begun = watch.begin(WORKER)
-        self.now += seconds
+        began = time.monotonic()
+        with watch.sampling():
+            self.now += seconds
         self.seconds[WORKER] += gained.pop("worker", 0.0)
         for name, more in gained.items():
             self.times[name] += more
-        return watch.end(begun, ours)
+        whole = Span(began, time.monotonic())
+        return watch.end(begun, ours, block=whole, work=whole)
 
 
 @pytest.fixture
@@ -75,8 +81,6 @@ class FakeDriver:
 
     def __init__(self) -> None:
         self.names = ["GPU Model", "GPU Model"]
-        self.millijoules = 5000
-        self.bits = pynvml.nvmlClocksEventReasonGpuIdle
         self.pids = [WORKER]
         self.partitioned = False
         self.refuses: set[str] = set()
@@ -95,8 +99,9 @@ class FakeDriver:
             "nvmlDeviceGetClockInfo": self._clock_megahertz,
             "nvmlDeviceGetPowerUsage": lambda _gpu: 350_000,
             "nvmlDeviceGetTemperature": lambda _gpu, _kind: 61,
-            "nvmlDeviceGetTotalEnergyConsumption": lambda _gpu: self.millijoules,
-            "nvmlDeviceGetCurrentClocksEventReasons": lambda _gpu: self.bits,
+            "nvmlDeviceGetEnforcedPowerLimit": lambda _gpu: 700_000,
+            "nvmlDeviceGetFieldValues": lambda _gpu, _fields: [],
+            "nvmlDeviceGetCurrentClocksEventReasons": lambda _gpu: pynvml.nvmlClocksEventReasonGpuIdle,
             "nvmlDeviceGetComputeRunningProcesses": lambda _gpu: [SimpleNamespace(pid=pid) for pid in self.pids],
         }
         for name, answer in answers.items():
@@ -149,7 +154,7 @@ def test_what_others_took_is_the_busy_time_that_was_not_the_workers(machine):
     assert seen.other_cpu_share == pytest.approx((6.0 - 5.2) / (2.0 * 4))
     assert seen.steal_share == pytest.approx(0.4 / 8)
     assert (seen.load_1_minute, seen.frequency_hz, seen.throttled) == (0.5, 2.5e9, None)
-    assert seen.gpu_sm_clock_hz is None
+    assert seen.gpu == GpuConditions()
 
 
 def test_a_worker_that_counts_more_than_the_machine_leaves_nothing_for_others(machine):
@@ -262,44 +267,11 @@ def test_what_is_no_device_is_refused(device):
         Watch(device)
 
 
-def test_a_gpu_tells_its_clock_power_heat_and_energy_in_plain_units(machine, driver):
-    with Watch("gpu:0") as watch:
-        begun = watch.begin(WORKER)
-        machine.now += 2.0
-        driver.millijoules += 700_500
-        seen = watch.end(begun)
-    assert seen.gpu_sm_clock_hz == pytest.approx(1.98e9)
-    assert seen.gpu_power_watts == pytest.approx(350.0)
-    assert seen.gpu_temperature_celsius == pytest.approx(61.0)
-    assert seen.gpu_energy_joules == pytest.approx(700.5)
-    assert seen.gpu_throttle_reasons == ""
-    assert seen.gpu_other_processes == 0
-    assert driver.open == 0
-
-
 def test_a_cpu_case_does_not_open_the_driver(machine, driver):
     driver.refuses = {"nvmlShutdown"}
     with Watch("cpu") as watch:
-        assert machine.turn(watch).gpu_temperature_celsius is None
+        assert machine.turn(watch).gpu == GpuConditions()
         assert driver.open == 0
-
-
-@pytest.mark.parametrize(
-    ("call", "figure"),
-    [
-        ("nvmlDeviceGetClockInfo", "gpu_sm_clock_hz"),
-        ("nvmlDeviceGetPowerUsage", "gpu_power_watts"),
-        ("nvmlDeviceGetTemperature", "gpu_temperature_celsius"),
-        ("nvmlDeviceGetTotalEnergyConsumption", "gpu_energy_joules"),
-        ("nvmlDeviceGetCurrentClocksEventReasons", "gpu_throttle_reasons"),
-        ("nvmlDeviceGetComputeRunningProcesses", "gpu_other_processes"),
-    ],
-)
-def test_a_figure_that_a_gpu_does_not_give_is_none_and_the_others_stay(machine, driver, call, figure):
-    driver.refuses = {call, "nvmlDeviceGetMigMode"}
-    with Watch("gpu:0") as watch:
-        told = machine.turn(watch).to_dict()
-    assert [name for name in told if name.startswith("gpu_") and told[name] is None] == [figure]
 
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetHandleByIndex"])
@@ -307,8 +279,7 @@ def test_without_a_driver_or_a_permission_there_are_no_gpu_figures(machine, driv
     driver.refuses = {call}
     with Watch("gpu:0") as watch:
         seen = machine.turn(watch)
-    assert seen.gpu_sm_clock_hz is None
-    assert seen.gpu_throttle_reasons is None
+    assert seen.gpu == GpuConditions()
     assert driver.open == 0
 
 
@@ -334,44 +305,32 @@ def test_the_gpu_is_the_one_that_cuda_visible_devices_makes_number_n(machine, dr
         driver.asked.clear()
         with Watch(device) as watch:
             machine.turn(watch)
-        assert driver.asked == ([] if expected is None else [expected]), (visible, device)
+        assert set(driver.asked) == (set() if expected is None else {expected}), (visible, device)
 
 
 def test_unequal_gpus_are_told_apart_only_where_their_order_is_known(machine, driver, monkeypatch):
     driver.names = ["Small GPU", "Large GPU"]
     with Watch("gpu:0") as watch:
-        assert machine.turn(watch).gpu_sm_clock_hz is None
+        assert machine.turn(watch).gpu == GpuConditions()
     for variable, value in (("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), ("CUDA_VISIBLE_DEVICES", "GPU-a0")):
         with monkeypatch.context() as patch:
             patch.setenv(variable, value)
             with Watch("gpu:0") as watch:
-                assert machine.turn(watch).gpu_sm_clock_hz is not None
+                assert machine.turn(watch).gpu.sm_clock_hz is not None
 
 
 def test_a_partitioned_gpu_gives_no_figures(machine, driver):
     driver.partitioned = True
     with Watch("gpu:0") as watch:
-        assert machine.turn(watch).gpu_power_watts is None
-
-
-def test_throttle_reasons_are_words_and_an_unknown_one_is_not_lost(machine, driver):
-    driver.bits = (
-        pynvml.nvmlClocksEventReasonSwPowerCap
-        | pynvml.nvmlClocksEventReasonHwThermalSlowdown
-        | pynvml.nvmlClocksEventReasonApplicationsClocksSetting
-        | 1 << 20
-    )
-    with Watch("gpu:0") as watch:
-        seen = machine.turn(watch)
-    assert seen.gpu_throttle_reasons == "power cap, too hot (hardware), reasons 0x100000"
+        assert machine.turn(watch).gpu == GpuConditions()
 
 
 def test_processes_on_the_gpu_are_strangers_unless_they_are_ours(machine, driver):
     driver.pids = [WORKER, OTHER_WORKER, STRANGER]
     with Watch("gpu:0") as watch:
-        assert machine.turn(watch, ours=(OTHER_WORKER,)).gpu_other_processes == 1
+        assert machine.turn(watch, ours=(OTHER_WORKER,)).gpu.other_processes == 1
         driver.pids = [30_010, 30_011]
-        assert machine.turn(watch, ours=(OTHER_WORKER,)).gpu_other_processes is None
+        assert machine.turn(watch, ours=(OTHER_WORKER,)).gpu.other_processes is None
 
 
 @pytest.mark.usefixtures("driver")
@@ -383,7 +342,7 @@ def test_conditions_are_flat_and_survive_json(machine):
 
 
 def test_a_calm_turn_is_not_disturbed():
-    assert disturbance(calm(gpu_throttle_reasons="", gpu_other_processes=0), 3e9, 2e9) == ""
+    assert disturbance(calm(gpu=GpuConditions(throttle_reasons="", other_processes=0)), 3e9, USUAL_GPU) == ""
 
 
 @pytest.mark.parametrize(
@@ -397,15 +356,19 @@ def test_a_calm_turn_is_not_disturbed():
             "the CPU quota stopped it for 100% of the processors' time",
         ),
         ({"frequency_hz": 2.1e9}, "the processors' clock was 30% below the run's median"),
-        ({"gpu_throttle_reasons": "power cap"}, "the GPU was throttled: power cap"),
-        ({"gpu_sm_clock_hz": 1e9}, "the GPU's clock was 50% below the run's median"),
-        ({"gpu_other_processes": 1}, "1 other process on the GPU"),
-        ({"gpu_other_processes": 2}, "2 other processes on the GPU"),
+        ({"gpu": GpuConditions(throttle_reasons="power cap")}, "the GPU was throttled: power cap"),
+        (
+            {"gpu": GpuConditions(throttle_reasons="kept in step with other GPUs, too hot (hardware)")},
+            "the GPU was throttled: too hot (hardware)",
+        ),
+        ({"gpu": GpuConditions(sm_clock_hz=1e9)}, "the GPU's clock was 50% below the median of this process"),
+        ({"gpu": GpuConditions(other_processes=1)}, "1 other process on the GPU"),
+        ({"gpu": GpuConditions(other_processes=2)}, "2 other processes on the GPU"),
         ({"throttled": True, "steal_share": 0.5}, "the hypervisor took 50% of the processors' time; the processor was"),
     ],
 )
 def test_a_disturbed_turn_says_by_what(changes, reason):
-    assert disturbance(calm(**changes), 3e9, 2e9).startswith(reason)
+    assert disturbance(calm(**changes), 3e9, USUAL_GPU).startswith(reason)
 
 
 def test_a_share_of_a_turn_too_short_to_tell_is_no_disturbance():
@@ -415,7 +378,7 @@ def test_a_share_of_a_turn_too_short_to_tell_is_no_disturbance():
 
 def test_what_is_not_known_is_no_disturbance():
     untold = dict.fromkeys(("other_cpu_share", "steal_share", "worker_cpu_seconds", "frequency_hz", "throttled"))
-    assert disturbance(calm(**untold), 3e9, 2e9) == ""
+    assert disturbance(calm(**untold), 3e9, USUAL_GPU) == ""
 
 
 def test_the_machine_that_runs_this_tells_shares_between_0_and_1():

@@ -47,7 +47,8 @@ ALLOWED = {
     "data": {"config", "datasets", "synthetic"},
     "device": {"config", "machine"},
     "step": {"config", "model", "device", "fused"},
-    "conditions": {"cgroups", "config", "machine", "nvml"},
+    "conditions": {"cgroups", "config", "gpu_conditions", "machine", "nvml"},
+    "gpu_conditions": {"nvml"},
     "equal_work": {"config"},
     "flops": {"config"},
     "peaks": {"config", "device", "machine"},
@@ -63,7 +64,7 @@ ALLOWED = {
     "schedule": {"config", "sweep"},
     "sources": {"config", "git", "sweep"},
     "worker": {"children", "files", "interrupts", "machine", "protocol", "schedule", "sweep"},
-    "cohort": {"conditions", "config", "schedule", "sweep", "worker"},
+    "cohort": {"conditions", "config", "gpu_conditions", "schedule", "sweep", "worker"},
     "runner": {
         *("children", "cohort", "config", "files", "frameworks", "git", "interrupts", "machine", "schedule", "sweep"),
         *("turns", "worker"),

@@ -3,7 +3,7 @@
 import pynvml
 import pytest
 
-from gnet_core import conditions, machine
+from gnet_core import machine
 from gnet_core import nvml as management
 
 FIRST, SECOND = "GPU-00000000-0000-4000-8000-000000000000", "GPU-10000000-0000-4000-8000-000000000000"
@@ -45,11 +45,3 @@ def test_the_device_is_the_first_of_those_that_are_visible(nvml, monkeypatch, vi
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert uuid_of(0) == expected
-
-
-def test_a_turn_has_the_figures_of_its_gpu(nvml):
-    nvml.set(gpus=2, clock=[1980, 1410], power=[700_000, 300_000])
-    with conditions.Watch("gpu:1") as watch:
-        told = watch.end(watch.begin(1))
-    assert told.gpu_sm_clock_hz == 1410e6
-    assert told.gpu_power_watts == pytest.approx(300)

@@ -1,5 +1,6 @@
 """Presets and suites make the cases of a run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,3 +145,15 @@ def test_each_source_measures_every_case_and_the_first_is_what_the_others_are_co
     old, new = cases
     assert (old.name, new.name) == (f"{old.config.name}@old", f"{old.config.name}@new")
     assert sweep.comparisons(cases, [throughput]) == [(old, new)]
+
+
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_on_a_gpu_a_block_is_long_enough_for_its_clock_and_the_percentiles_take_no_longer(name):
+    cpu, gpu = (sweep.preset_for(name, device).plan for device in ("cpu", "gpu:0"))
+    assert (cpu.block_seconds, gpu.block_seconds) == (0.5, 2.0)
+    assert cpu.single_seconds == gpu.single_seconds == 0.5
+    assert dataclasses.replace(gpu, block_seconds=cpu.block_seconds) == cpu
+
+
+def test_a_block_shorter_than_its_percentiles_need_has_as_many_single_steps():
+    assert sweep.Plan(block_seconds=0.1).single_seconds == 0.1

@@ -1,10 +1,12 @@
 """The worker's side of a turn, and what it tells of an error."""
 
+import time
+
 import pytest
 
 from gnet_core.protocol import Channel, ChannelClosed
 from gnet_core.sweep import Plan
-from gnet_core.timing import Blocks, Turns, failure_kind, first_line
+from gnet_core.timing import SETTLE_SECONDS, Blocks, Turns, failure_kind, first_line
 
 
 class ResourceExhaustedError(Exception):
@@ -65,9 +67,9 @@ class CountedStep:
         return self.count
 
 
-def time_blocks(turns, rounds, *, step=None, step_seconds=0.25):
+def time_blocks(turns, rounds, *, step=None, step_seconds=0.25, block_seconds=0.5):
     step = step or CountedStep()
-    blocks = Blocks(turns, step, lambda: step.traces, Plan(turns=rounds, block_seconds=0.5), step_seconds)
+    blocks = Blocks(turns, step, lambda: step.traces, Plan(turns=rounds, block_seconds=block_seconds), step_seconds)
     benchmark = Pedantic(step)
     blocks.time(benchmark)
     return blocks.to_dict(), benchmark, step
@@ -80,6 +82,12 @@ def test_a_block_fills_half_a_second_and_is_followed_by_as_many_single_steps():
     assert len(told["single_step_seconds"]) == 6
     assert told["resumed_step_seconds"] == []
     assert step.count == 12
+
+
+def test_a_longer_block_is_followed_by_no_more_single_steps():
+    told, benchmark, _step = time_blocks(Turns(), 3, block_seconds=2.0)
+    assert benchmark.timed == [8, 8, 8]
+    assert len(told["single_step_seconds"]) == 6
 
 
 def test_a_step_longer_than_a_block_is_a_block_and_needs_no_single_steps():
@@ -97,12 +105,31 @@ def test_the_first_step_after_others_ran_stays_outside_the_clock():
         assert benchmark.timed == [2, 2]
         assert len(told["resumed_step_seconds"]) == 1
         assert step.count == 9
-        said = [ours.receive(1) for _ in range(3)]
-    assert said == [
-        {"event": "ready", "step_seconds": 0.25, "block_steps": 2},
-        {"event": "turn_done", "steps": 5},
-        {"event": "turn_done", "steps": 4},
-    ]
+        ready, *turns = [ours.receive(1) or {} for _ in range(3)]
+    assert ready == {"event": "ready", "step_seconds": 0.25, "block_steps": 2}
+    assert [turn["steps"] for turn in turns] == [5, 4]
+
+
+def test_a_turn_tells_when_it_worked_and_timed_its_block():
+    class Noting(CountedStep):
+        def __init__(self):
+            super().__init__()
+            self.began = []
+
+        def __call__(self, steps):
+            self.began.append(time.monotonic())
+            return super().__call__(steps)
+
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=True)
+        ours.send(finish=True)
+        _told, _benchmark, step = time_blocks(Turns(theirs), 1, step=Noting())
+        _ready, turn = [ours.receive(1) or {} for _ in range(2)]
+    discarded, block, *single = step.began
+    (work_began, work_ended), (block_began, block_ended) = turn["work"], turn["block"]
+    assert work_began < discarded < block_began < block < block_ended < single[0] < single[-1] < work_ended
+    assert time.monotonic() - work_ended > SETTLE_SECONDS
 
 
 def test_of_a_step_longer_than_a_block_none_is_left_out():

@@ -6,17 +6,22 @@
      mig           1 for a partitioned GPU, of 2 instances   total, used bytes of memory
      clock         MHz of the SMs                            power       mW
      temperature   °C                                        reasons     bits of the clocks' event reasons
+     limit         mW that the driver enforces               instant     mW of now (default: the power)
      energy        mJ (default: 400 W since the system began)
      pids          PID:BYTES,... of the processes that compute on it
-     fail          functions that are not supported, separated by ","; nvmlInit fails as well when it is there
-     SW_POWER_CAP, SYNC_BOOST, SW_THERMAL, HW_THERMAL, POWER_BRAKE   ns for which each reason lowered the clocks */
+     fail          functions that are not supported, separated by ","; nvmlInit fails as well when it is there; a field
+                   is field NUMBER
+     lost          1 for GPUs that fell off the bus
+     slow          seconds that every question of a GPU takes
+     SW_POWER_CAP, THERMAL, SYNC_BOOST   ns for which each lowered the clocks, or X% of the time that goes by */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef int Answer;
-enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, MAX_GPUS = 16, INSTANCES = 2 };
+enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, LOST = 15, MAX_GPUS = 16, INSTANCES = 2 };
 typedef struct device { int gpu, instance; } *Device; /* instance: -1 of a whole GPU */
 static struct device gpus[MAX_GPUS], instances[MAX_GPUS][INSTANCES];
 
@@ -61,7 +66,11 @@ static int refuses(const char *function) {
     if (!strncmp(function, word, strlen(word))) return 1;
   return 0;
 }
-#define MAY_REFUSE if (refuses(__func__)) return NOT_SUPPORTED
+static Answer refusal(const char *function) {
+  if (setting("slow")) usleep(strtod(setting("slow"), NULL) * 1e6);
+  return setting("lost") ? LOST : refuses(function) ? NOT_SUPPORTED : OK;
+}
+#define MAY_REFUSE do { Answer no = refusal(__func__); if (no) return no; } while (0)
 
 Answer nvmlInitWithFlags(unsigned flags) {
   (void)flags;
@@ -186,12 +195,21 @@ Answer nvmlDeviceGetTemperatureV(Device device, struct temperature *temperature)
   temperature->temperature = number_of("temperature", device->gpu, 61);
   return OK;
 }
+Answer nvmlDeviceGetEnforcedPowerLimit(Device device, unsigned *limit) {
+  MAY_REFUSE;
+  if (device->instance >= 0) return NOT_SUPPORTED;
+  *limit = number_of("limit", device->gpu, 700000);
+  return OK;
+}
+static unsigned long long nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
 Answer nvmlDeviceGetTotalEnergyConsumption(Device device, unsigned long long *energy) {
   MAY_REFUSE;
   if (device->instance >= 0) return NOT_SUPPORTED;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  *energy = number_of("energy", device->gpu, (now.tv_sec * 1000ULL + now.tv_nsec / 1000000) * 400);
+  *energy = number_of("energy", device->gpu, nanoseconds() / 1000000 * 400);
   return OK;
 }
 Answer nvmlDeviceGetCurrentClocksEventReasons(Device device, unsigned long long *reasons) {
@@ -204,19 +222,39 @@ Answer nvmlDeviceGetCurrentClocksThrottleReasons(Device device, unsigned long lo
   return nvmlDeviceGetCurrentClocksEventReasons(device, reasons);
 }
 struct field { unsigned id, scope; long long at, latency; int type; Answer answer; unsigned long long value; };
+enum { UNSIGNED_INT = 1, UNSIGNED_LONG_LONG = 3 };
+static Answer counter(Device device, const char *name, struct field *field) {
+  char text[64];
+  if (!setting(name)) return NOT_SUPPORTED;
+  text_of(name, device->gpu, "", text, sizeof text);
+  field->type = UNSIGNED_LONG_LONG;
+  field->value = strchr(text, '%') ? nanoseconds() / 100 * strtoull(text, NULL, 10) : strtoull(text, NULL, 0);
+  return OK;
+}
+static Answer field_value(Device device, struct field *field) {
+  char name[32];
+  unsigned power;
+  snprintf(name, sizeof name, "field %u", field->id);
+  if (refuses(name)) return NOT_SUPPORTED;
+  switch (field->id) {
+    case 74: return counter(device, "SW_POWER_CAP", field);
+    case 75: return counter(device, "THERMAL", field);
+    case 76: return counter(device, "SYNC_BOOST", field);
+    case 83:
+      field->type = UNSIGNED_LONG_LONG;
+      return nvmlDeviceGetTotalEnergyConsumption(device, &field->value);
+    case 186:
+      if (device->instance >= 0) return NOT_SUPPORTED;
+      power = number_of("instant", device->gpu, number_of("power", device->gpu, 412345));
+      field->type = UNSIGNED_INT;
+      memcpy(&field->value, &power, sizeof power);
+      return OK;
+  }
+  return NOT_SUPPORTED;
+}
 Answer nvmlDeviceGetFieldValues(Device device, int count, struct field *fields) {
   MAY_REFUSE;
-  static const struct { unsigned id; const char *name; } known[] = {
-      {74, "SW_POWER_CAP"}, {76, "SYNC_BOOST"}, {269, "SW_THERMAL"}, {270, "HW_THERMAL"}, {271, "POWER_BRAKE"}};
-  for (int i = 0; i < count; i++) {
-    fields[i].answer = NOT_SUPPORTED;
-    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-      if (known[k].id == fields[i].id && setting(known[k].name)) {
-        fields[i].answer = OK;
-        fields[i].type = 3; /* unsigned long long */
-        fields[i].value = number_of(known[k].name, device->gpu, 0);
-      }
-  }
+  for (int i = 0; i < count; i++) fields[i].answer = field_value(device, &fields[i]);
   return OK;
 }
 struct process { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; };
