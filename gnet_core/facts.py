@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gnet_core import machine
 from gnet_core.answers import DIFFERENT
 from gnet_core.checks import failed_checks
 from gnet_core.comparisons import within
+from gnet_core.gpu_summary import SETTLED, GpuSummary, Spread
 from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run
-from gnet_core.tables import Column, Grid, grid
+from gnet_core.tables import Column, Grid, grid, number
 from gnet_core.turns import TURNS_FILE
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
 
@@ -263,6 +264,74 @@ def _flop_per_second(peak: Any) -> float:
     if not isinstance(value, int | float) or not LEAST_FLOP_PER_SECOND <= value < MOST_FLOP_PER_SECOND:
         return 0.0
     return float(value)
+
+
+def gpu_lines(run: Run) -> list[str]:
+    """What the GPU was like while it worked, a sentence each; empty where nothing ran on one."""
+    if run.document["device"] == "cpu" or not run.processes:
+        return []
+    gpu = run.gpu
+    if gpu is None:
+        return ["NVML told nothing of the GPU while it worked, so its clock, power and throttling are not known."]
+    figures = {
+        "drew": _spread(gpu.power_watts, 1, "{:.0f}", "W"),
+        "ran at": _spread(gpu.sm_clock_hz, 1e9, "{:.2f}", "GHz"),
+        "was at": _spread(gpu.temperature_celsius, 1, "{:.0f}", "°C"),
+    }
+    lines = []
+    if told := [f"{verb} {figure}" for verb, figure in figures.items() if figure]:
+        lines.append(
+            f"While a block was timed the GPU {', '.join(told)}: the median of {gpu.turns} turns, and the lowest and "
+            "highest of them."
+        )
+    if gpu.power_cap_share is not None:
+        limit = _spread(gpu.power_limit_watts, 1, "{:.0f}", "W")
+        of_watts = limit and f" of {limit}"
+        lines.append(f"Its power limit{of_watts} lowered its clock for {gpu.power_cap_share:.0%} of that time.")
+    if gpu.lowered_turns:
+        by = ", ".join(f"{reason} in {turns}" for reason, turns in gpu.lowered_turns.items())
+        lines.append(f"What else lowered its clock, of {gpu.turns} turns: {by}.")
+    if gpu.unsettled_turns:
+        lines.append(
+            f"In {gpu.unsettled_turns} of {gpu.settling_turns} turns its clock had not settled: in the block's first "
+            f"quarter it was more than {SETTLED:.0%} off the rest's."
+        )
+    return lines
+
+
+def gpu_cases(run: Run) -> Grid:
+    """The same of each case."""
+
+    def of(cell: Callable[[GpuSummary], str]) -> Callable[[Row], str]:
+        return lambda row: cell(run.gpu_by_case[row.case])
+
+    columns = [
+        Column[Row]("case", lambda row: row.case, text=True),
+        Column[Row]("W", of(lambda gpu: _spread(gpu.power_watts, 1, "{:.0f}"))),
+        Column[Row]("GHz", of(lambda gpu: _spread(gpu.sm_clock_hz, 1e9, "{:.2f}"))),
+        Column[Row]("°C", of(lambda gpu: _spread(gpu.temperature_celsius, 1, "{:.0f}"))),
+        Column[Row]("at the power limit", of(lambda gpu: number(gpu.power_cap_share, "{:.0%}"))),
+        Column[Row]("also slowed by", of(lambda gpu: _in_turns(gpu.lowered_turns, gpu.turns)), text=True),
+        Column[Row]("not settled", of(lambda gpu: _of(gpu.unsettled_turns, gpu.settling_turns)), text=True),
+        Column[Row]("images/J", lambda row: number(row.images_per_joule, "{:.2f}")),
+    ]
+    return grid(columns, [row for row in run.rows if row.case in run.gpu_by_case], "the GPU while it worked")
+
+
+def _spread(figure: Spread | None, unit: float, shape: str, name: str = "") -> str:
+    """The median, and the lowest and highest where they look different."""
+    if figure is None:
+        return ""
+    median, low, high = (shape.format(each / unit) for each in (figure.median, figure.low, figure.high))
+    return f"{median} {name}".rstrip() + (f" ({low}–{high})" if low != high else "")
+
+
+def _in_turns(reasons: Mapping[str, int], turns: int) -> str:
+    return ", ".join(f"{reason} {_of(times, turns)}" for reason, times in reasons.items())
+
+
+def _of(some: int, of: int) -> str:
+    return f"{some} of {of}" if some else ""
 
 
 def failed_peaks(run: Run) -> list[str]:

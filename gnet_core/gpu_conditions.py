@@ -32,9 +32,6 @@ LEAST_REASON_SHARE = 0.05
 FIRST_PART = 0.25
 """Of a block, whose clock is compared with the rest's: where a clock still rises or falls, it is there."""
 
-SETTLED = 0.04
-"""As a fraction, how far these two may differ. That much in a quarter of a block is 1 % of the block's time."""
-
 LEAST_CLOCKS = 8
 """In a block, to tell whether the clock had settled."""
 
@@ -122,7 +119,7 @@ class GpuConditions:
     sm_clock_hz: float | None = None
     """Their median."""
     sm_clock_change: float | None = None
-    """The median of the block's first quarter ÷ that of its rest - 1. See SETTLED."""
+    """The median of the block's first quarter ÷ that of its rest - 1: how far the clock was from settled."""
     power_watts: float | None = None
     """Their mean. Where the driver does not tell the present draw, a reading is the mean of the second before it (from
     Ampere on, but for GA100), and so the block's first second holds what was before."""

@@ -52,6 +52,8 @@ def to_html(
         differences=facts.environment_differences(run),
         peaks=facts.peaks(run),
         failed_peaks=facts.failed_peaks(run),
+        gpu_lines=facts.gpu_lines(run),
+        gpu_cases=facts.gpu_cases(run),
         caveats=facts.caveats(run),
         failed=failed_checks(run),
         unmeasured=facts.unmeasured(run),

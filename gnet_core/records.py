@@ -13,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core import raw_files, run_files, shapes, stats
+from gnet_core import gpu_summary, raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.equal_work import judge_trajectories
 from gnet_core.files import PROFILE_FILE
+from gnet_core.gpu_summary import GpuSummary
 from gnet_core.map_sizes import single_value_norms
 from gnet_core.raw_files import RawProcess, Trajectory
 from gnet_core.turns import TURNS_FILE, read_turns, without_turns
@@ -104,13 +105,16 @@ class Row:
     low_precision_share: float | None = None
     """Of the matrix work that ran, how much ran in the lower precision, by floating-point operations."""
     images_per_joule: float | None = None
-    """Of the GPU, over whole turns."""
+    """Of the GPU, over all steps of its turns; what it takes while nothing runs is not in it."""
     resumed_step_ratio: float | None = None
     """Median of the steps right after others ran, which are outside the clock ÷ the timed steps' median."""
     waiting_cpu_share: float | None = None
     """Of one processor, what its processes took while they waited for their turns."""
     delay_seconds: float | None = None
     """Added to every step to test the suite; None in a run that measures."""
+    gpu_power_watts: float | None = None
+    """This and the next are medians over turns, of each of which the timed block counts."""
+    gpu_sm_clock_hz: float | None = None
     run: str = ""
     """The identity of its run."""
 
@@ -138,6 +142,10 @@ class Run:
     """What profile.json says of each case that was traced, in a process of its own."""
     unread: list[str]
     """Why files that the run wrote cannot be read now, a sentence each: a report of it tells less than it did."""
+    gpu: GpuSummary | None
+    """Of the GPU over all turns."""
+    gpu_by_case: dict[str, GpuSummary]
+    """Of the GPU over the turns of each case of which any tells of it."""
 
     @functools.cached_property
     def identity(self) -> str:
@@ -189,6 +197,8 @@ def load_run(directory: Path) -> Run:
         unmeasured=unmeasured,
         profiles=profiles,
         unread=reader.unread,
+        gpu=reader.gpu,
+        gpu_by_case=reader.gpu_by_case,
     )
 
 
@@ -251,6 +261,8 @@ class _Reader:
         self._case_of_worker: dict[str, str] = {}
         self.unread: list[str] = []
         """Why files that the run wrote cannot be read, a sentence each."""
+        self.gpu: GpuSummary | None = None
+        self.gpu_by_case: dict[str, GpuSummary] = {}
 
     def row(self, case: dict[str, Any], config: StepConfig) -> Row:
         """The row of a case of run.json, without what rests on other cases."""
@@ -306,6 +318,11 @@ class _Reader:
         for row in rows:
             if row.case in by_case:
                 _add_case_turns(row, by_case[row.case])
+                if gpu := gpu_summary.summary(by_case[row.case]):
+                    self.gpu_by_case[row.case] = gpu
+                    row.gpu_power_watts = gpu.power_watts.median if gpu.power_watts else None
+                    row.gpu_sm_clock_hz = gpu.sm_clock_hz.median if gpu.sm_clock_hz else None
+        self.gpu = gpu_summary.summary(turns[turns["case"].notna()])
 
     def profiles(self, unmeasured: list[tuple[str, str]]) -> list[dict[str, Any]]:
         """What the run's traces tell; those that cannot be read join what was not measured, and the figures stand."""
@@ -467,7 +484,8 @@ def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
     row.disturbed_turns = int(turns["disturbed"].notna().sum())
     waiting = turns["waiting_cpu_share"].dropna()
     row.waiting_cpu_share = float(waiting.mean()) if len(waiting) else None
-    joules, images = float(turns["gpu_energy_joules"].sum()), float(turns["steps"].sum()) * row.batch_size
+    counted = turns[turns["gpu_energy_joules"].notna()]
+    joules, images = float(counted["gpu_energy_joules"].sum()), float(counted["steps"].sum()) * row.batch_size
     if images and joules and math.isfinite(images / joules):
         row.images_per_joule = images / joules
 

@@ -144,6 +144,8 @@ def to_terminal(run: Run) -> str:
         parts.append(_short_table(section, "simple"))
     parts += [plain(f"{row.case}: {row.status}: {row.note}") for row in run.rows if row.status != "ok"]
     parts += [plain(f"{case}: {reason}") for case, reason in run.unmeasured]
+    if lines := facts.gpu_lines(run):
+        parts.append("\n".join(map(plain, lines)))
     for told in _profiles(run, "simple"):
         parts += told
     if run.profiles:
@@ -227,6 +229,10 @@ def _environment(run: Run) -> list[str]:
             "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
         )
         parts.append(in_style(peaks, "pipe"))
+    if lines := facts.gpu_lines(run):
+        parts += ["### The GPU while it worked", "\n".join(f"- {inert(line)}" for line in lines)]
+        cases = facts.gpu_cases(run)
+        parts += [in_style(cases, "pipe")] if cases.rows else []
     return parts
 
 

@@ -20,6 +20,18 @@ _TEXT = ("worker", "disturbed")
 _LARGEST = {"cohort": 1e6, "steps": 1e6, "waiting_cpu_share": 1e4, "gpu_energy_joules": 1e9}
 """What a column of numbers can hold. A turn takes minutes at most, and a GPU a kilowatt."""
 
+_LATER_TEXT = ("gpu_throttle_reasons",)
+_LATER_NUMBERS = {
+    "gpu_samples": (0, 1e6),
+    "gpu_sm_clock_hz": (1e6, 1e10),
+    "gpu_sm_clock_change": (-1, 1e4),
+    "gpu_power_watts": (0.1, 1e5),
+    "gpu_power_limit_watts": (0.1, 1e5),
+    "gpu_temperature_celsius": (-50, 200),
+    "gpu_power_cap_share": (0, 1),
+}
+"""Likewise of columns that a table may lack, as an older gnet wrote none or others by that name."""
+
 
 def write_turns(directory: Path, turns: Iterable[Mapping[str, Any]]) -> None:
     """Write a run's turns, where there are any: cohort, worker, steps and what conditions.Conditions tells."""
@@ -52,10 +64,13 @@ def read_turns(directory: Path, run: str) -> pd.DataFrame:
         turns = turns[turns["run"] == run].reset_index(drop=True)
     if missing := [column for column in (*_TEXT, *_LARGEST) if column not in turns]:
         raise GnetError(f"{path}: column {missing[0]!r} is missing; gnet bench wrote none like it")
-    for column, largest in _LARGEST.items():
+    for column in (*_LATER_TEXT, *_LATER_NUMBERS):
+        if column not in turns:
+            turns[column] = ""
+    for column, (least, largest) in ({name: (0, most) for name, most in _LARGEST.items()} | _LATER_NUMBERS).items():
         numbers = pd.to_numeric(turns[column], errors="coerce")
-        turns[column] = numbers.where(numbers.between(0, largest))
-    for column in _TEXT:
+        turns[column] = numbers.where(numbers.between(least, largest))
+    for column in (*_TEXT, *_LATER_TEXT):
         turns[column] = [csv_text.restored(cell) or None for cell in turns[column]]
     return turns
 

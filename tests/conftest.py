@@ -203,9 +203,11 @@ class RunDirectory:
         sequential: bool = False,
         disturbed: int = 0,
         waiting_cpu_share: float = 0.0,
+        gpu: Callable[[int], dict[str, Any]] = lambda _number: {},
         **extra: Any,
     ) -> None:
-        """A case with the block seconds of each of its processes, of whose turns the first few were disturbed.
+        """A case with the block seconds of each of its processes, of whose turns the first few were disturbed; `gpu`
+        has what each turn by number tells of one.
 
         Processes of one replicate number take turns in one cohort, whatever their case, unless they are sequential.
         """
@@ -220,7 +222,7 @@ class RunDirectory:
             self._cohort(None if sequential else replicate)["workers"].append(stem)
             for number in range(len(block_seconds)):
                 turn = {"cohort": 1, "round": number + 1, "position": 1, "worker": stem, "steps": 2}
-                turn |= {"waiting_cpu_share": waiting_cpu_share, "gpu_energy_joules": None}
+                turn |= {"waiting_cpu_share": waiting_cpu_share, "gpu_energy_joules": None} | gpu(number)
                 self._turns.append(turn | {"disturbed": "the hypervisor took 9%" if number < disturbed else ""})
         case = {"case": name, "config": config.to_dict(), "source": source, "suites": list(suites)}
         self.document["cases"].append(case | {"status": status, "note": note, "raw": raw})

@@ -227,7 +227,7 @@ FIGURES = {field.name for field in dataclasses.fields(GpuConditions)} - {"sm_clo
 )
 def test_a_figure_that_a_gpu_does_not_give_is_none_and_the_others_stay(nvml, refused, missing):
     nvml.set(fail=refused, pids=f"{WORKER}:1")
-    seen = watched(nvml, seconds=0.1).gpu
+    seen = watched(nvml, seconds=0.2).gpu
     assert {name for name in FIGURES if getattr(seen, name) is None} == missing
 
 
@@ -247,7 +247,7 @@ def test_a_figure_that_a_gpu_does_not_give_is_none_and_the_others_stay(nvml, ref
 )
 def test_figures_that_a_driver_makes_up_are_none(nvml, made_up, missing):
     nvml.set(pids=f"{WORKER}:1", **made_up)
-    seen = watched(nvml, seconds=0.1).gpu
+    seen = watched(nvml, seconds=0.2).gpu
     assert {name for name in FIGURES if getattr(seen, name) is None} == {missing}
 
 
@@ -321,11 +321,11 @@ def test_a_driver_that_does_not_answer_is_not_asked_again(nvml, monkeypatch):
 
 def test_a_partitioned_gpu_is_not_told_of(nvml):
     nvml.set(mig=1)
-    assert watched(nvml, seconds=0.1).gpu == GpuConditions()
+    assert watched(nvml, seconds=0.2).gpu == GpuConditions()
 
 
 def test_strangers_are_told_only_where_the_worker_is_seen(nvml):
     nvml.set(pids=f"{WORKER}:1,{OTHER_WORKER}:1,{STRANGER}:1")
-    assert watched(nvml, seconds=0.1, ours=[OTHER_WORKER]).gpu.other_processes == 1
+    assert watched(nvml, seconds=0.2, ours=[OTHER_WORKER]).gpu.other_processes == 1
     nvml.set(pids=f"{STRANGER}:1")
-    assert watched(nvml, seconds=0.1).gpu.other_processes is None
+    assert watched(nvml, seconds=0.2).gpu.other_processes is None

@@ -49,6 +49,7 @@ ALLOWED = {
     "step": {"config", "model", "device", "fused"},
     "conditions": {"cgroups", "config", "gpu_conditions", "machine", "nvml"},
     "gpu_conditions": {"nvml"},
+    "gpu_summary": {"gpu_conditions"},
     "equal_work": {"config"},
     "flops": {"config"},
     "peaks": {"config", "device", "machine"},
@@ -75,7 +76,10 @@ ALLOWED = {
     "shapes": {"config", "files", "machine", "run_files"},
     "turns": {"config", "csv_text", "files", "run_files"},
     "raw_files": {"config", "run_files", "shapes", "stats"},
-    "records": {"config", "equal_work", "files", "map_sizes", "raw_files", "run_files", "shapes", "stats", "turns"},
+    "records": {
+        *("config", "equal_work", "files", "gpu_summary", "map_sizes", "raw_files", "run_files", "shapes", "stats"),
+        "turns",
+    },
     "verdicts": {"config", "stats"},
     "gates": {"comparisons", "config", "records", "verdicts"},
     "comparisons": {"config", "equal_work", "records", "sweep", "verdicts"},
@@ -102,7 +106,9 @@ ALLOWED = {
     "html": {"drawing", "tables"},
     "answers": {"comparisons", "records", "sections", "tables", "verdicts"},
     "checks": {"comparisons", "records"},
-    "facts": {"answers", "checks", "comparisons", "machine", "records", "tables", "turns", "verdicts"},
+    "facts": {
+        *("answers", "checks", "comparisons", "gpu_summary", "machine", "records", "tables", "turns", "verdicts"),
+    },
     "findings": {"answers", "records", "sections", "tables", "verdicts"},
     "page": {
         *("answers", "checks", "drawing", "facts", "findings", "html", "profile_view", "records", "sections"),
