@@ -281,13 +281,13 @@ def gpu_lines(run: Run) -> list[str]:
     lines = []
     if told := [f"{verb} {figure}" for verb, figure in figures.items() if figure]:
         lines.append(
-            f"While a block was timed the GPU {', '.join(told)}: the median of {gpu.turns} turns, and the lowest and "
-            "highest of them."
+            f"While a block was timed the GPU {', '.join(told)}: the median of {gpu.turns} turns, and in parentheses "
+            "the lowest and the highest."
         )
     if gpu.power_cap_share is not None:
         limit = _spread(gpu.power_limit_watts, 1, "{:.0f}", "W")
         of_watts = limit and f" of {limit}"
-        lines.append(f"Its power limit{of_watts} lowered its clock for {gpu.power_cap_share:.0%} of that time.")
+        lines.append(f"It ran at its power limit{of_watts} for {gpu.power_cap_share:.0%} of that time.")
     if gpu.lowered_turns:
         by = ", ".join(f"{reason} in {turns}" for reason, turns in gpu.lowered_turns.items())
         lines.append(f"What else lowered its clock, of {gpu.turns} turns: {by}.")
@@ -310,10 +310,10 @@ def gpu_cases(run: Run) -> Grid:
         Column[Row]("W", of(lambda gpu: _spread(gpu.power_watts, 1, "{:.0f}"))),
         Column[Row]("GHz", of(lambda gpu: _spread(gpu.sm_clock_hz, 1e9, "{:.2f}"))),
         Column[Row]("°C", of(lambda gpu: _spread(gpu.temperature_celsius, 1, "{:.0f}"))),
-        Column[Row]("at the power limit", of(lambda gpu: number(gpu.power_cap_share, "{:.0%}"))),
-        Column[Row]("also slowed by", of(lambda gpu: _in_turns(gpu.lowered_turns, gpu.turns)), text=True),
-        Column[Row]("not settled", of(lambda gpu: _of(gpu.unsettled_turns, gpu.settling_turns)), text=True),
+        Column[Row]("at its limit", of(lambda gpu: number(gpu.power_cap_share, "{:.0%}"))),
         Column[Row]("images/J", lambda row: number(row.images_per_joule, "{:.2f}")),
+        Column[Row]("not settled", of(lambda gpu: _of(gpu.unsettled_turns, gpu.settling_turns))),
+        Column[Row]("also slowed by", of(lambda gpu: _in_turns(gpu.lowered_turns, gpu.turns)), text=True),
     ]
     return grid(columns, [row for row in run.rows if row.case in run.gpu_by_case], "the GPU while it worked")
 

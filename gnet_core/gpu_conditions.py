@@ -1,8 +1,9 @@
 """What a GPU was like while a worker had its turn: NVML, asked every 50 ms, and what the readings come to.
 
 A thread of the runner asks, from right before the worker gets its turn until it has handed it back, and at no other
-time. What that costs has not been measured on a GPU. It is at most five calls a reading, none of which lists processes;
-NVML's documentation gives no cost, and calls wait for locks of the driver that the worker may want as well.
+time. What that costs has not been measured on a GPU, and NVML's documentation does not tell. It is at most five calls
+a reading. They take locks of the driver that the worker may want as well, so none of them lists processes: others have
+seen programs wait where that was asked 40 times a second.
 """
 
 from __future__ import annotations
