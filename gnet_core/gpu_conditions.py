@@ -218,7 +218,7 @@ def conditions(samples: Sequence[Sample], block: Span | None, work: Span | None)
         temperature_celsius=statistics.median(heat) if heat else None,
         throttle_reasons=None if shares is None else _in_words(shares),
         power_cap_share=None if shares is None else shares.get(pynvml.nvmlClocksEventReasonSwPowerCap, 0.0),
-        energy_joules=_gained(samples, lambda sample: sample.joules, work) or None,  # one that stands still counts none
+        energy_joules=_energy_joules(samples, work),
     )
 
 
@@ -284,6 +284,12 @@ def _gained(samples: Sequence[Sample], counter: Callable[[Sample], float | None]
         return None
     began, ended = np.interp(during, at_seconds, values)
     return float(ended - began)
+
+
+def _energy_joules(samples: Sequence[Sample], work: Span) -> float | None:
+    """None too for a counter that stands still, or rises as no GPU can draw."""
+    joules, seconds = _gained(samples, lambda sample: sample.joules, work), work.ended - work.began
+    return joules if joules and seconds and _believable(joules / seconds, _WATTS) else None
 
 
 def _shares(samples: Sequence[Sample], within: Sequence[Sample], block: Span) -> dict[int, float] | None:

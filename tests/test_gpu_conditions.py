@@ -55,9 +55,10 @@ def test_the_energy_is_what_the_counter_gained_from_the_first_step_to_the_last()
         lambda at: 400.0 * at if at > 101 else None,
         lambda at: 400.0 * (at if at < 102 else at - 102),  # the driver was loaded anew
         lambda _at: 0.0,
+        lambda at: 4e5 * at,  # in millijoules
     ],
 )
-def test_a_counter_that_is_not_there_throughout_falls_or_stands_still_tells_no_energy(counter):
+def test_a_counter_that_is_not_there_throughout_falls_stands_still_or_races_tells_no_energy(counter):
     seen = told(lambda at: {"joules": counter(at)})
     assert seen.energy_joules is None
     assert seen.power_watts == pytest.approx(400)
