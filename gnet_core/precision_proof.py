@@ -50,7 +50,7 @@ def low_precision_share(train_step: TrainStep, images: Tensor, labels: Tensor) -
     if train_step.execution == "eager":
         work = _eager_work(train_step, images, labels)
     else:
-        space = _profile_one_step(train_step, images, labels)
+        space = profile_one_step(train_step, images, labels)
         assert isinstance(train_step.function, tf.types.experimental.PolymorphicFunction)
         function = train_step.function.get_concrete_function(images, labels)
         work = list(
@@ -132,7 +132,7 @@ _OFF, _VERBOSE = _Level(0), _Level(3)
 (tensorflow/core/common_runtime/executor.cc). Level 3 adds about half as many events again; none is dropped."""
 
 
-def _profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> Any:
+def profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> Any:
     """The profiler's record (XSpace) of one step. Of a GPU it takes the host's side alone, which needs no privilege."""
     options = tf.profiler.experimental.ProfilerOptions(
         host_tracer_level=_VERBOSE, python_tracer_level=_OFF, device_tracer_level=_OFF
