@@ -147,7 +147,11 @@ def _break_even(section: Section, base: Row, row: Row, found: Comparison) -> str
 
 def _equal_work(section: Section, row: Row) -> str:
     """Beside another precision a speed is worth what its losses are."""
-    return "; its losses are float32's within tolerance" if section.varies == "precision" and row.equal_work else ""
+    if section.varies != "precision" or not row.equal_work:
+        return ""
+    return (
+        f"; its losses are float32's within {'tolerance' if row.device == 'cpu' else 'a tolerance measured on a CPU'}"
+    )
 
 
 def _same_code(section: Section, found: Comparison) -> Sentence:

@@ -173,7 +173,7 @@ def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
     if base.case not in base_run.trajectories or variant.case not in variant_run.trajectories:
         return ""
     judged = judge_trajectories(
-        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision
+        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision, config.device
     )
     return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
 
@@ -185,5 +185,6 @@ def _why_not(row: Row) -> str:
     if not row.finite:
         return f"The loss of {row.case} was not finite."
     if row.equal_work is False:
-        return f"The losses of {row.case} are not those of float32, so it did other work."
+        tolerance = "" if row.device == "cpu" else " by a tolerance measured on a CPU"
+        return f"The losses of {row.case} are not those of float32{tolerance}, so it did other work."
     return ""

@@ -58,6 +58,8 @@ class FusedKit(LayerKit):
     layers: Mapping[str, Any]
     """By name."""
     training: bool
+    on_gpu: bool
+    """Where it computes decides by which kernels; the results are the same but for rounding."""
     _statistics: dict[Any, BatchStatistics] = dataclasses.field(default_factory=dict, init=False)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG002
@@ -82,8 +84,9 @@ class FusedKit(LayerKit):
             bias = tf.cast(layer.bias.value, x.dtype)
             if normalised and self._normalises_by_batch:
                 bias = _without_effect(bias)
-            # As a matrix product, whose gradient by the weights is faster in float32; in bfloat16 it is not.
-            if size == 1 and x.dtype == tf.float32:
+            # On a CPU as a matrix product, whose gradient by the weights is faster in float32; in bfloat16 it is not.
+            # On a GPU TensorFlow computes float32 channels first, and would transpose before and after each product.
+            if size == 1 and x.dtype == tf.float32 and not self.on_gpu:
                 products = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), tf.reshape(kernel, kernel.shape[2:]))
                 return tf.reshape(tf.nn.bias_add(products, bias), (-1, *x.shape[1:3], filters))
             return tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides, padding.upper()), bias)
@@ -104,10 +107,10 @@ class FusedKit(LayerKit):
             return tf.nn.max_pool2d(x, 3, strides, padding.upper())
 
     def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
-        """On channels, followed by as many of zeros as fill CHANNEL_BLOCK; what takes them widens its weights."""
+        """On channels. On a CPU as many of zeros follow as fill CHANNEL_BLOCK; what takes them widens its weights."""
         with tf.name_scope(name):
             missing = -sum(part.shape[-1] for part in parts) % CHANNEL_BLOCK
-            if missing:
+            if missing and not self.on_gpu:
                 parts = [*parts, tf.zeros_like(parts[0][..., :missing])]
             return tf.concat(parts, axis=-1)
 
@@ -127,8 +130,7 @@ class FusedKit(LayerKit):
             statistics = self._statistics.get(x.ref())
             if statistics is None:
                 outputs, statistics = _normalise_by_batch(x, scale, offset, layer.epsilon)
-                if _shares_statistics():
-                    self._statistics[x.ref()] = statistics
+                self._statistics[x.ref()] = statistics
             else:
                 outputs = statistics.normalise(x, scale, offset, layer.epsilon, layer.name)
             _move(layer.moving_mean, statistics.mean, layer.momentum)
@@ -168,7 +170,8 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
 def _without_effect(bias: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """A bias that normalisation takes away again: its gradient is 0, where summing it up leaves rounding errors.
 
-    A CPU's float32 kernel for both gradients of a convolution takes twice as long as the one for the filter's alone.
+    A CPU's float32 kernel for both gradients of a convolution takes twice as long as the one for the filter's alone; a
+    GPU is spared a kernel, and in 16 bits a cast as well.
     """
     return tf.identity(bias), tf.zeros_like
 
@@ -188,11 +191,6 @@ def _normalise_by_batch(x: Tensor, scale: Tensor, offset: Tensor, epsilon: float
     count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
     variance = tf.stop_gradient(result.batch_variance) * ((count - 1) / count)
     return result.y, BatchStatistics(tf.stop_gradient(result.batch_mean), variance, result[3:6])
-
-
-def _shares_statistics() -> bool:
-    """Not on a GPU, where cuDNN fuses each normalisation with its ReLU, and their gradients."""
-    return not tf.config.get_visible_devices("GPU")
 
 
 def _move(average: Any, value: Tensor, momentum: float) -> None:

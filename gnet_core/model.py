@@ -33,13 +33,17 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         *,
         widths: Widths = "published",
         layers: Layers = "keras",
+        device: str = "cpu",
         dtype: str = "float32",
         bn_momentum: float = 0.9,
         dropout: bool = True,
         as_published: bool = False,
         name: str = "googlenet_2",
     ) -> None:
-        """`dtype` is each layer's policy; `dropout=False` sets every rate to 0; `as_published` ends in a ReLU."""
+        """`dtype` is each layer's policy; `dropout=False` sets every rate to 0; `as_published` ends in a ReLU.
+
+        `device`, cpu or gpu:N, decides by which kernels fused layers compute, and not where.
+        """
         for side in input_shape[:2]:
             require_whole("image_size", side, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
         require_choice("widths", widths, tuple(TABLES))
@@ -54,11 +58,13 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         self.class_1 = keras.Model(inputs, class_1, name="class_1")
         self.class_2 = keras.Model(inputs, class_2, name="class_2")
         self._architecture, self._kit, self._fused = architecture, kit, layers == "fused"
+        self._on_gpu = device != "cpu"
         self._arguments = {
             "input_shape": tuple(input_shape),
             "classes": classes,
             "widths": widths,
             "layers": layers,
+            "device": device,
             "dtype": dtype,
             "bn_momentum": bn_momentum,
             "dropout": dropout,
@@ -79,7 +85,10 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
 
     def fused_outputs(self, images: Tensor, training: bool, *, classifiers: bool = True) -> tuple[Tensor, ...]:
         kit = FusedKit(
-            **dataclasses.asdict(self._kit), layers={layer.name: layer for layer in self.layers}, training=training
+            **dataclasses.asdict(self._kit),
+            layers={layer.name: layer for layer in self.layers},
+            training=training,
+            on_gpu=self._on_gpu,
         )
         return self._architecture.outputs(images, kit, classifiers=classifiers)
 
@@ -108,6 +117,7 @@ def build_model(config: StepConfig) -> GoogleNet_2:
         config.classes,
         widths=config.widths,
         layers=config.layers,
+        device=config.device,
         dtype=LayerKit.of(config).dtype,
         bn_momentum=config.bn_momentum,
         dropout=config.dropout,

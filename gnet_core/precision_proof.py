@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.compiler.xla.service import hlo_pb2
 from tensorflow.python.framework import op_callbacks
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
@@ -27,7 +28,7 @@ class MatrixWork(NamedTuple):
 
     flop: float
     low: bool
-    """Multiplied in bfloat16 or float16."""
+    """Multiplied in bfloat16, float16 or less."""
 
 
 def low_precision_share(train_step: TrainStep, images: Tensor, labels: Tensor) -> float:
@@ -49,7 +50,7 @@ def low_precision_share(train_step: TrainStep, images: Tensor, labels: Tensor) -
     if train_step.execution == "eager":
         work = _eager_work(train_step, images, labels)
     else:
-        space = _profile_one_step(train_step, images, labels)
+        space = profile_one_step(train_step, images, labels)
         assert isinstance(train_step.function, tf.types.experimental.PolymorphicFunction)
         function = train_step.function.get_concrete_function(images, labels)
         work = list(
@@ -92,7 +93,10 @@ def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_featu
 
 
 def _product_flop(*sizes: int) -> float:
-    """Of a matrix product from its three sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)²."""
+    """Of a matrix product from its three sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)².
+
+    Of a batch of b products it is √b times too many.
+    """
     return 2.0 * math.sqrt(math.prod(sizes))
 
 
@@ -113,10 +117,25 @@ def _eager_work(train_step: TrainStep, images: Tensor, labels: Tensor) -> list[M
     return seen
 
 
-def _profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> Any:
+class _Level(int):
+    """A level of one of the profiler's tracers.
+
+    TensorFlow 2.21 asks of each option first whether it can be a bool, makes it one, and then passes over the bool.
+    """
+
+    def __bool__(self) -> bool:
+        raise TypeError("a level is no bool")
+
+
+_OFF, _VERBOSE = _Level(0), _Level(3)
+"""At level 2 TensorFlow leaves out kernels that take the host little time, as every kernel on a GPU does
+(tensorflow/core/common_runtime/executor.cc). Level 3 adds about half as many events again; none is dropped."""
+
+
+def profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> Any:
     """The profiler's record (XSpace) of one step. Of a GPU it takes the host's side alone, which needs no privilege."""
     options = tf.profiler.experimental.ProfilerOptions(
-        host_tracer_level=2, python_tracer_level=0, device_tracer_level=0
+        host_tracer_level=_VERBOSE, python_tracer_level=_OFF, device_tracer_level=_OFF
     )
     device.synchronise()
     with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +156,7 @@ _FUSED = {"BiasAdd", "Relu"}
 """What a convolution or product is fused with; the kernel then bears the name of the last."""
 
 
-def _traced_work(graph: Any) -> dict[str, MatrixWork]:
+def work_by_name(graph: Any) -> dict[str, MatrixWork]:
     """The traced graph's matrix work by every name that its kernel may run under."""
     work: dict[str, MatrixWork] = {}
     for operation in graph.get_operations():
@@ -159,7 +178,7 @@ _MATRIX_KINDS = ("Conv2D", "MatMul")
 
 def _kernel_work(space: Any, function: Any) -> Iterator[MatrixWork]:
     """The matrix work of every kernel that ran: the profiler calls it "node:kernel", as in "main/MatMul:_MklMatMul"."""
-    traced = _traced_work(function.graph)
+    traced = work_by_name(function.graph)
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             node, _, kernel = plane.event_metadata[event.metadata_id].name.rpartition(":")
@@ -183,10 +202,7 @@ def _module_work(space: Any, function_name: bytes | str) -> Iterator[MatrixWork]
 
 
 def hlo_work(module: Any) -> Iterator[MatrixWork]:
-    """The matrix work of an XLA module (HloModuleProto), that inside its fusions included.
-
-    GPU libraries' calls are known by their targets, as XLA's source has them: xla/service/gpu/cublas_cudnn.cc.
-    """
+    """The matrix work of an XLA module (HloModuleProto), that inside its fusions included."""
     for computation in module.computations:
         by_id = {instruction.id: instruction for instruction in computation.instructions}
         for instruction in computation.instructions:
@@ -196,27 +212,41 @@ def hlo_work(module: Any) -> Iterator[MatrixWork]:
                 yield MatrixWork(flop, operands[1].element_type in _LOW_HLO_TYPES)
 
 
-_LOW_HLO_TYPES = (10, 16)
-"""F16 and BF16 in xla/xla_data.proto."""
+_LOW_HLO_TYPES = {
+    number for name, number in xla_data_pb2.PrimitiveType.items() if name.startswith(("BF16", "F16", "F8", "F4"))
+}
+"""Floating point of 16 bits or fewer."""
+
+_PRODUCT_CALLS = {"__cublas$gemm", "__cublas$lt$matmul", "__cublas$lt$matmul$f8", "__onednn$matmul"}
+_CONVOLUTION_CALLS = {
+    "__cudnn$convForward",
+    "__cudnn$convForwardGraph",
+    "__cudnn$convBiasActivationForward",
+    "__cudnn$convBackwardInput",
+    "__cudnn$convBackwardFilter",
+}
+"""Targets of calls to libraries, as xla/service/gpu/cublas_cudnn.cc names a GPU's."""
 
 
 def _instruction_flop(instruction: Any, operands: list[Any]) -> float:
     """Floating-point operations of an XLA instruction; 0 where it is no matrix work."""
-    target = instruction.custom_call_target
-    if instruction.opcode not in ("convolution", "dot", "custom-call") or len(operands) < 2:
-        return 0.0
+    kind, target = instruction.opcode, instruction.custom_call_target
     result = instruction.shape.tuple_shapes[0] if instruction.shape.tuple_shapes else instruction.shape
-    left, right = operands[:2]
-    if instruction.opcode == "dot" or target.startswith(("__cublas$", "__onednn$matmul")):
-        return _product_flop(*(math.prod(shape.dimensions) for shape in (left, right, result)))
-    if instruction.opcode == "custom-call" and not target.startswith("__cudnn$conv"):
-        return 0.0
-    kernel, output = right, result
-    if "BackwardInput" in target:
-        output = left
-    elif "BackwardFilter" in target:
-        kernel, output = result, right
-    features: int = kernel.dimensions[instruction.convolution_dimension_numbers.kernel_output_feature_dimension]
-    # A strided convolution's gradient for its input goes over an image spread out with zeros, which cost nothing.
-    spread: int = math.prod(side.base_dilation or 1 for side in instruction.window.dimensions)
-    return _convolution_flop(kernel.dimensions, output.dimensions, features) / spread
+    if kind == "dot" or (kind == "custom-call" and target in _PRODUCT_CALLS):
+        left, right = (operand.dimensions for operand in operands[:2])
+        # XLA splits a long sum into a batch of shorter ones; in cuBLAS' calls a batch's dimensions come first.
+        batch = [left[number] for number in instruction.dot_dimension_numbers.lhs_batch_dimensions]
+        if target.startswith("__cublas$"):
+            batch = result.dimensions[:-2]
+        return _product_flop(*map(math.prod, (left, right, result.dimensions))) / math.sqrt(math.prod(batch))
+    if kind == "convolution" or (kind == "custom-call" and target in _CONVOLUTION_CALLS):
+        kernel, output = operands[1], result
+        if target == "__cudnn$convBackwardInput":
+            output = operands[0]
+        elif target == "__cudnn$convBackwardFilter":
+            kernel, output = result, operands[1]
+        features: int = kernel.dimensions[instruction.convolution_dimension_numbers.kernel_output_feature_dimension]
+        # A strided convolution's gradient for its input goes over an image spread out with zeros, which cost nothing.
+        spread: int = math.prod(side.base_dilation or 1 for side in instruction.window.dimensions)
+        return _convolution_flop(kernel.dimensions, output.dimensions, features) / spread
+    return 0.0

@@ -53,7 +53,7 @@ class Row:
     trace_seconds: float | None = None
     """Of get_concrete_function."""
     compile_seconds: float | None = None
-    """The first call less a steady step."""
+    """The first call less a steady step: on a GPU with the timing of candidate kernels by cuDNN and XLA."""
     first_step_seconds: float | None = None
     """From TensorFlow imported to the end of the first step: build, trace, first call."""
     step_seconds: float | None = None
@@ -101,7 +101,8 @@ class Row:
     loss_deviation: float | None = None
     """Largest difference of its loss trajectory from float32's, as a fraction."""
     equal_work: bool | None = None
-    """Whether that trajectory is float32's within tolerance; None where there was none to compare with."""
+    """Whether that trajectory is float32's within tolerance, which is a CPU's; None where there was none to compare
+    with."""
     low_precision_share: float | None = None
     """Of the matrix work that ran, how much ran in the lower precision, by floating-point operations."""
     images_per_joule: float | None = None
@@ -423,7 +424,7 @@ def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectorie
         if max(map(len, own)) < 2 <= len(reference):
             row.add_note("all its updates were skipped, so its losses could not be compared with float32's")
             continue
-        judged = judge_trajectories(own, reference, config.precision)
+        judged = judge_trajectories(own, reference, config.precision, config.device)
         row.equal_work = judged.within
         if judged.deviation is not None and math.isfinite(judged.deviation):  # JSON has no infinity
             row.loss_deviation = judged.deviation

@@ -1,5 +1,6 @@
 """Which rows are set against which, within a run and between two."""
 
+import dataclasses
 import math
 
 import pytest
@@ -104,6 +105,14 @@ def test_speed_counts_only_at_equal_work(run_directory, spoiled, reason):
     (family,) = comparisons.within(load(run_directory))
     found = family.comparisons[XLA.name]
     assert (found.verdict, found.ratio, found.reason) == ("UNRESOLVED", None, reason)
+
+
+def test_on_a_gpu_other_work_is_told_by_a_cpus_tolerance(run_directory):
+    graph, xla = (dataclasses.replace(config, device="gpu:0") for config in (GRAPH, XLA))
+    run_directory.add(graph, *blocks(1.0), suites=("execution",))
+    run_directory.add(xla, *blocks(2.0), suites=("execution",), losses_without_dropout=[[0, 4.0], [1, 9.0], [2, 20.0]])
+    (family,) = comparisons.within(load(run_directory))
+    assert "not those of float32 by a tolerance measured on a CPU, so" in family.comparisons[xla.name].reason
 
 
 def test_one_configuration_that_leads_to_other_losses_did_other_work(run_directory):

@@ -95,6 +95,11 @@ def test_the_reason_names_the_step_both_losses_and_what_is_allowed():
     )
 
 
+def test_on_a_gpu_the_reason_says_whose_tolerance_it_is():
+    reason = judge_trajectory(FAULTS["weights that stay"], FLOAT32, "tf32", "gpu:0").reason
+    assert reason.endswith("tf32 may be 12.0% off on a CPU; on a GPU that tolerance has not been measured.")
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(GnetError, match="precision: 'float64'"):
         judge_trajectory(FLOAT32, FLOAT32, "float64")  # type: ignore[arg-type]

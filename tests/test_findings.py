@@ -49,6 +49,13 @@ def test_another_precision_is_told_with_its_losses(run_directory):
     assert said.endswith("graph, batch 16; its losses are float32's within tolerance.")
 
 
+def test_on_a_gpu_the_tolerance_of_its_losses_is_said_to_be_a_cpus(run_directory):
+    for precision, seconds in (("float32", 2.0), ("mixed_bfloat16", 1.0)):
+        add(run_directory, *processes(seconds), suites=("precision",), precision=precision, device="gpu:0")
+    (said,) = [sentence for sentence in told(run_directory) if sentence.startswith("mixed_bfloat16 is")]
+    assert said.endswith("; its losses are float32's within a tolerance measured on a CPU.")
+
+
 def test_the_two_whose_figures_are_swapped_swap_their_verdict(run_directory):
     add(run_directory, *processes(1.0))
     add(run_directory, *processes(2.0), execution="xla")

@@ -12,6 +12,7 @@ from gnet_core import fused
 from gnet_core.architecture import PAPER, PUBLISHED, Filters, classifier_layer, inception_layer
 from gnet_core.config import LAYERS, StepConfig
 from gnet_core.data import synthetic_batch
+from gnet_core.equal_work import judge_trajectory
 from gnet_core.fused import FusedKit
 from gnet_core.layers import LayerKit
 from gnet_core.model import build_model
@@ -24,8 +25,11 @@ POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 # that falls on the other side of a rounding is one unit in its last place away.
 TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 1e-2, "mixed_float16": 2e-3}
 
+DEVICES = ("cpu", "gpu:0")
+"""Of a case. The fused kit's choices for either are computed here."""
+
 UNALIGNED = Filters(conv1=8, reduce3=6, conv3=10, reduce5=4, conv5=5, pool=4)
-"""27 channels, so that the fused kit adds five of zeros."""
+"""27 channels, so that the fused kit adds five of zeros on a CPU."""
 
 
 def assert_alike(found, expected, tolerance, magnitude=None):
@@ -79,8 +83,11 @@ def results(outputs_of, model, images, execution="graph"):
     }
 
 
-def both(part, shape, policy, execution="graph", norm_before_conv3=False):
-    """The results of a part of the network, a function of x and kit, by Keras' layers and by the fused kit."""
+def both(part, shape, policy, execution="graph", norm_before_conv3=False, on_gpu=False):
+    """The results of a part of the network, a function of x and kit, by Keras' layers and by the fused kit.
+
+    `on_gpu` takes the fused kit's choices for a GPU. They are computed here all the same.
+    """
     settings = {"dtype": policy, "norm_before_conv3": norm_before_conv3}
     inputs = keras.Input(shape[1:], dtype=keras.DTypePolicy(policy).compute_dtype)
     model = keras.Model(inputs, part(inputs, LayerKit(**settings)))
@@ -88,7 +95,7 @@ def both(part, shape, policy, execution="graph", norm_before_conv3=False):
 
     def fused_outputs(images, training):
         layers = {layer.name: layer for layer in model.layers}
-        return part(images, FusedKit(**settings, layers=layers, training=training))
+        return part(images, FusedKit(**settings, layers=layers, training=training, on_gpu=on_gpu))
 
     images = tf.cast(tf.random.stateless_normal(shape, (1, 2)) * 2 + 1, keras.DTypePolicy(policy).compute_dtype)
     plain = results(lambda images, training: model(images, training=training), model, images, execution)
@@ -129,7 +136,7 @@ def test_statistics_of_one_input_are_computed_once():
 
     @tf.function
     def forward(images):
-        kit = FusedKit(layers={layer.name: layer for layer in model.layers}, training=True)
+        kit = FusedKit(layers={layer.name: layer for layer in model.layers}, training=True, on_gpu=False)
         return [kit.norm_relu(images, name) for name in ("a", "b", "c")]
 
     norms = [
@@ -162,7 +169,7 @@ def test_moving_variance_is_of_the_batch_and_not_of_what_it_was_drawn_from():
     images = tf.reshape(tf.constant([0.0, 2.0]), (2, 1, 1, 1))  # variance 1; unbiased it would be 2
     layer = keras.layers.BatchNormalization(momentum=0.0, name="one_bn")
     layer.build(images.shape)
-    FusedKit(layers={layer.name: layer}, training=True).norm_relu(images, "one")
+    FusedKit(layers={layer.name: layer}, training=True, on_gpu=False).norm_relu(images, "one")
     np.testing.assert_allclose(layer.moving_variance, [1.0], rtol=1e-6)
     np.testing.assert_allclose(layer.moving_mean, [1.0], rtol=1e-6)
 
@@ -173,7 +180,7 @@ def test_a_frozen_layer_uses_and_keeps_its_moving_statistics_and_the_bias_before
     norm.trainable = False
     norm.build((None, 3, 3, 2))
     conv.build(images.shape)
-    kit = FusedKit(layers={"one_bn": norm, "conv": conv}, training=True)
+    kit = FusedKit(layers={"one_bn": norm, "conv": conv}, training=True, on_gpu=False)
     with tf.GradientTape() as tape:
         maps = kit.conv(images, 2, 1, "conv")
         outputs = kit.norm_relu(maps, "one")
@@ -186,12 +193,13 @@ def test_a_frozen_layer_uses_and_keeps_its_moving_statistics_and_the_bias_before
     ("filters", "norm_before_conv3"), [(PUBLISHED["3a"], False), (PAPER["3a"], True), (UNALIGNED, False)]
 )
 @pytest.mark.parametrize("policy", POLICIES)
-def test_an_inception_block_is_keras_own(policy, filters, norm_before_conv3):
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_an_inception_block_is_keras_own(on_gpu, policy, filters, norm_before_conv3):
     def part(x, kit):
         x = kit.norm_relu(inception_layer(x, filters, kit, "block"), "after")
         return kit.conv(x, 8, 1, "after", normalised=False)
 
-    plain, ours = both(part, (4, 6, 6, 24), policy, norm_before_conv3=norm_before_conv3)
+    plain, ours = both(part, (4, 6, 6, 24), policy, norm_before_conv3=norm_before_conv3, on_gpu=on_gpu)
     assert_same_results(plain, ours, 5 * TOLERANCE[policy])
 
 
@@ -203,12 +211,13 @@ def test_a_classifier_is_keras_own(policy):
 
 @pytest.fixture(scope="module")
 def network_results():
-    """What the whole network comes to, each kind of result as one vector; by layers and precision."""
+    """What the whole network comes to, each kind of result as one vector; by layers, precision and device."""
     images = tf.random.stateless_uniform((4, 160, 160, 3), (0, 1))
 
     @functools.cache
-    def of(layers, precision):
-        network = build_model(StepConfig(image_size=160, classes=5, precision=precision, dropout=False, layers=layers))
+    def of(layers, precision, device="cpu"):
+        settings = {"precision": precision, "layers": layers, "device": device}
+        network = build_model(StepConfig(image_size=160, classes=5, dropout=False, **settings))
         found = results(lambda images, training: network(images, training=training), network, images)
         return {
             kind: np.concatenate([np.ravel(tf.cast(each, tf.float64)) for each in values.values()])
@@ -222,22 +231,35 @@ def distance(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
-def test_the_whole_network_is_keras_own(network_results):
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_whole_network_is_keras_own(network_results, device):
     # Of the whole vector's length. A rounding error turns a ReLU or a pool's choice, so that gradients, which go
     # through all of them, differ by a percent where what they are gradients of differs by 0.002 %.
     tolerance = {"outputs": 2e-4, "moved": 2e-4, "inference": 2e-4, "gradients": 0.05}
-    plain, ours = (network_results(layers, "float32") for layers in LAYERS)
+    plain, ours = network_results("keras", "float32"), network_results("fused", "float32", device)
     for kind, expected in plain.items():
         assert distance(ours[kind], expected) <= tolerance[kind], kind
 
 
 @pytest.mark.parametrize("precision", POLICIES[1:])
-def test_in_a_lower_precision_the_network_is_as_near_to_float32_as_keras_own(network_results, precision):
+@pytest.mark.parametrize("device", DEVICES)
+def test_in_a_lower_precision_the_network_is_as_near_to_float32_as_keras_own(network_results, device, precision):
     exact, plain, ours = (
-        network_results(*each) for each in (("keras", "float32"), *((layers, precision) for layers in LAYERS))
+        network_results(*each) for each in (("keras", "float32"), ("keras", precision), ("fused", precision, device))
     )
     for kind, expected in exact.items():
         assert distance(ours[kind], expected) <= 1.2 * distance(plain[kind], expected), kind
+
+
+@pytest.mark.parametrize("precision", POLICIES)
+def test_a_training_step_with_the_kernels_of_either_device_does_equal_work(precision):
+    def losses(device):
+        config = StepConfig(image_size=96, batch_size=8, dropout=False, precision=precision, device=device)
+        step = make_train_step(build_model(config), config)
+        return [float(step(*synthetic_batch(config)).loss) for _ in range(3)]
+
+    judged = judge_trajectory(losses("gpu:0"), losses("cpu"), precision)
+    assert judged.within, judged.reason
 
 
 def test_the_main_output_alone_is_that_of_the_whole_network():

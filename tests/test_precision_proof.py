@@ -1,6 +1,8 @@
 """The share of matrix work in a lower precision falls when part of the network is kept in float32."""
 
 import dataclasses
+import gzip
+from pathlib import Path
 
 import keras
 import pytest
@@ -11,13 +13,17 @@ from tensorflow.compiler.xla.service import hlo_pb2
 from gnet_core.architecture import Filters, inception_layer
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.data import synthetic_batch
+from gnet_core.flops import train_step_flop_per_image
 from gnet_core.layers import LayerKit
-from gnet_core.precision_proof import MatrixWork, hlo_work, low_precision_share, share_of
+from gnet_core.model import build_model
+from gnet_core.precision_proof import MatrixWork, hlo_work, low_precision_share, profile_one_step, share_of
 from gnet_core.step import make_train_step
 
 CONFIG = StepConfig(batch_size=2, image_size=67, classes=3, aux_weight=0.0)
 FILTERS = Filters(conv1=4, reduce3=4, conv3=8, reduce5=4, conv5=4, pool=4)
-BF16, F32 = 16, 11
+F8, BF16, F32 = 20, 16, 11
+
+COMPILED_FOR_H100 = Path(__file__).parents[2] / "shared/gpu/without-a-gpu/jax-step-bfloat16-b64-h100.hlo.pb.gz"
 
 
 def two_blocks(dtype, second):
@@ -57,6 +63,13 @@ def test_float32_has_no_share_and_asking_neither_traces_nor_compiles(execution):
     assert low_precision_share(step, images, labels) == 0.0
     assert step.trace_count == traces
     assert step.calls == 2
+
+
+def test_kernels_that_tensorflow_calls_cheap_are_seen_as_all_on_a_gpu_are():
+    """A function's arguments are such wherever it runs."""
+    space = profile_one_step(*warm_step("graph", "float32"))
+    seen = {kind.name for plane in space.planes for kind in plane.event_metadata.values()}
+    assert any(name.endswith(":_Arg") for name in seen)
 
 
 def unoptimised(dtype, second=None):
@@ -104,6 +117,8 @@ CONVOLUTION_FLOP = 2 * 2 * 6 * 6 * 16 * 3 * 3 * 3
     [
         ("convolution", "", (IMAGES, KERNEL), OUTPUT),
         ("custom-call", "__cudnn$convForward", (IMAGES, KERNEL), OUTPUT),
+        ("custom-call", "__cudnn$convForwardGraph", (IMAGES, KERNEL), OUTPUT),
+        ("custom-call", "__cudnn$convBiasActivationForward", (IMAGES, KERNEL), OUTPUT),
         ("custom-call", "__cudnn$convBackwardInput", (OUTPUT, KERNEL), IMAGES),
         ("custom-call", "__cudnn$convBackwardFilter", (IMAGES, OUTPUT), KERNEL),
     ],
@@ -115,14 +130,47 @@ def test_a_convolution_and_its_gradients_are_the_same_work_as_an_instruction_and
     assert work == [MatrixWork(CONVOLUTION_FLOP, low=True)]
 
 
-@pytest.mark.parametrize(("opcode", "target"), [("dot", ""), ("custom-call", "__cublas$lt$matmul")])
-def test_a_matrix_product_is_twice_its_three_sides(opcode, target):
-    built = module(opcode, ((F32, (4, 5)), (F32, (5, 6))), (F32, (4, 6)), target)
-    assert list(hlo_work(built)) == [MatrixWork(2 * 4 * 5 * 6, low=False)]
+PRODUCTS = [("dot", ""), *(("custom-call", f"__cublas${name}") for name in ("gemm", "lt$matmul", "lt$matmul$f8"))]
 
 
-def test_other_calls_are_no_matrix_work():
-    assert list(hlo_work(module("custom-call", (IMAGES, KERNEL), OUTPUT, "Sharding"))) == []
+@pytest.mark.parametrize("kind", [F32, BF16, F8])
+@pytest.mark.parametrize(("opcode", "target"), PRODUCTS)
+def test_a_matrix_product_is_twice_its_three_sides(opcode, target, kind):
+    built = module(opcode, ((kind, (4, 5)), (kind, (5, 6))), (F32, (4, 6)), target)
+    assert list(hlo_work(built)) == [MatrixWork(2 * 4 * 5 * 6, low=kind != F32)]
+
+
+@pytest.mark.parametrize(("opcode", "target"), PRODUCTS)
+def test_a_sum_that_xla_splits_into_a_batch_is_the_same_work(opcode, target):
+    built = module(opcode, ((F32, (4, 7, 5)), (F32, (7, 5, 6))), (F32, (7, 4, 6)), target)
+    if opcode == "dot":
+        built.computations[0].instructions[-1].dot_dimension_numbers.lhs_batch_dimensions.append(1)
+    (work,) = hlo_work(built)
+    assert work.flop == pytest.approx(2 * 4 * 35 * 6)
+
+
+def test_a_product_inside_a_fusion_counts_once():
+    built = module("dot", ((BF16, (4, 5)), (BF16, (5, 6))), (F32, (4, 6)))
+    entry = built.computations.add(name="entry")
+    entry.instructions.add(opcode="fusion", id=20, called_computation_ids=[built.computations[0].id])
+    assert list(hlo_work(built)) == [MatrixWork(2 * 4 * 5 * 6, low=True)]
+
+
+@pytest.mark.parametrize(
+    "target", ["Sharding", "__cublas$triangularSolve", "__cudnn$convReorderFilterAndBias", "__cudnn$norm"]
+)
+def test_other_calls_are_no_matrix_work(target):
+    assert list(hlo_work(module("custom-call", (IMAGES, KERNEL), OUTPUT, target))) == []
+
+
+@pytest.mark.skipif(not COMPILED_FOR_H100.exists(), reason="the module that XLA compiled for an H100 is not at hand")
+def test_what_xla_compiles_for_a_gpu_is_the_work_of_the_networks_layers():
+    config = StepConfig(batch_size=64, precision="mixed_bfloat16")
+    compiled = hlo_pb2.HloModuleProto.FromString(gzip.decompress(COMPILED_FOR_H100.read_bytes()))
+    work = list(hlo_work(compiled))
+    of_layers = config.batch_size * train_step_flop_per_image(build_model(config), config)
+    assert sum(each.flop for each in work) == pytest.approx(of_layers, rel=1e-4)
+    assert share_of(work) == pytest.approx(0.9999, abs=1e-4)  # the logits are float32
 
 
 def test_a_step_of_which_nothing_was_seen_is_refused():

@@ -135,6 +135,16 @@ def test_losses_of_the_same_step_in_float32_tell_equal_work(run_directory):
     assert [row.equal_work for row in rows] == [None, False, None, None]
 
 
+def test_a_gpus_row_outside_of_tolerance_notes_that_the_tolerance_is_a_cpus(run_directory):
+    on_gpu = StepConfig(batch_size=8, device="gpu:0")
+    run_directory.add(on_gpu, [1.0])
+    other = dataclasses.replace(on_gpu, precision="tf32")
+    run_directory.add(other, [1.0], losses_without_dropout=[[0, 4.0], [1, 9.0]])
+    row = records.load_run(run_directory.path).rows[1]
+    assert row.equal_work is False
+    assert "on a CPU; on a GPU that tolerance has not been measured" in row.note
+
+
 def test_without_graph_execution_another_float32_is_what_losses_are_judged_by(run_directory):
     run_directory.add(StepConfig(batch_size=8, execution="eager"), [1.0])
     run_directory.add(StepConfig(batch_size=8, execution="xla"), [1.0])

@@ -100,6 +100,14 @@ def test_a_run_with_a_row_in_doubt_may_not_be_quoted(run_directory, spoiled, why
     assert facts.reservations(load(run_directory)) == [why]
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu:0"])
+def test_a_gpus_report_says_that_the_tolerance_of_losses_is_a_cpus(run_directory, device):
+    run_directory.add(StepConfig(device=device), *three(1.0))
+    run_directory.add(StepConfig(device=device, precision="mixed_bfloat16"), *three(1.0))
+    said = [caveat for caveat in facts.caveats(load(run_directory)) if "measured on a CPU" in caveat]
+    assert len(said) == (device != "cpu")
+
+
 def test_two_processes_a_case_are_too_few_to_quote(run_directory):
     run_directory.add(StepConfig(), *three(1.0)[:2])
     assert facts.reservations(load(run_directory)) == [

@@ -1,0 +1,132 @@
+"""What TensorFlow's graph optimizer makes of the train step for an H100, of which it is told and needs none.
+
+It chooses layouts, fuses and prunes before any kernel is picked; the CPU build was seen to do what the CUDA build does.
+"""
+
+import functools
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, device_properties_pb2, rewriter_config_pb2
+from tensorflow.python.grappler import cluster, tf_optimizer
+from tensorflow.python.training.saver import export_meta_graph
+
+from gnet_core.config import StepConfig
+from gnet_core.data import synthetic_batch
+from gnet_core.model import build_model
+from gnet_core.precision_proof import MatrixWork, share_of, work_by_name
+from gnet_core.step import make_train_step
+
+DEVICE = "/job:localhost/replica:0/task:0/device:{}:0"
+
+MOST_TRANSPOSES = 10
+"""Of layouts. 6 were seen in float32 and tf32, where the optimizer computes channels first (150 with the choices for a
+CPU, 388 with Keras' layers), and none in 16 bits, where it leaves channels last (none either)."""
+
+PRECISIONS = ("float32", "tf32", "mixed_bfloat16", "mixed_float16")
+
+MATRIX_KINDS = {"Conv2D", "_FusedConv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul", "_FusedMatMul"}
+
+
+class Optimised(NamedTuple):
+    """A train step, before and after the optimizer."""
+
+    traced: Counter[str]
+    """How many nodes there are of each kind."""
+    kinds: Counter[str]
+    """Likewise afterwards."""
+    matrix_kernels: dict[str, str]
+    """The kind of each node that is a convolution, a gradient of one or a matrix product, afterwards."""
+    work: dict[str, MatrixWork]
+    """What the traced step says of such nodes, by name."""
+
+
+def named_device(kind, **properties):
+    about = device_properties_pb2.DeviceProperties(type=kind, num_cores=16, frequency=2000, **properties)
+    return device_properties_pb2.NamedDevice(name=DEVICE.format(kind), properties=about)
+
+
+def h100():
+    environment = {"architecture": "9.0", "cuda": "12050", "cudnn": "91000"}
+    gpu = named_device("GPU", vendor="NVIDIA", memory_size=80 * 2**30, bandwidth=3350000000, environment=environment)
+    return cluster.Cluster(devices=[named_device("CPU"), gpu])
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """By precision and layers. What is counted here was seen to be the same at batch 64 and 224×224."""
+
+    @functools.cache
+    def of(precision, layers):
+        config = StepConfig(batch_size=2, image_size=67, precision=precision, layers=layers, device="gpu:0")
+        step = make_train_step(build_model(config), config)
+        assert isinstance(step.function, tf.types.experimental.PolymorphicFunction)
+        graph = step.function.get_concrete_function(*synthetic_batch(config)).graph
+        nodes = optimise(graph).node
+        return Optimised(
+            traced=Counter(operation.type for operation in graph.get_operations()),
+            kinds=Counter(node.op for node in nodes),
+            matrix_kernels={node.name: node.op for node in nodes if "Conv2D" in node.op or "MatMul" in node.op},
+            work=work_by_name(graph),
+        )
+
+    return of
+
+
+def optimise(graph):
+    """The graph after the optimizer, all of it placed on the H100."""
+    definition = graph.as_graph_def(add_shapes=True)
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            node.device = DEVICE.format("GPU")
+    document = export_meta_graph(graph_def=definition, graph=graph)
+    kept = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
+    kept += [
+        operation for operation in graph.get_operations() if operation.type.startswith(("Assign", "ResourceApply"))
+    ]
+    document.collection_def["train_op"].node_list.value.extend(operation.name for operation in kept)
+    config = config_pb2.ConfigProto()
+    rewriting = config.graph_options.rewrite_options
+    rewriting.min_graph_nodes = -1
+    rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
+    return tf_optimizer.OptimizeGraph(config, document, graph_id=b"step", cluster=h100())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_default_layers_are_hardly_transposed_nor_padded_nor_cast_more_often_than_written(optimised, precision):
+    step = optimised(precision, "fused")
+    assert step.kinds["Transpose"] <= MOST_TRANSPOSES
+    assert step.kinds["Pad"] == 0
+    assert step.kinds["Cast"] <= step.traced["Cast"]
+
+
+def test_keras_layers_are_transposed_a_good_deal_and_three_times_the_nodes(optimised):
+    plain, ours = (optimised("float32", layers).kinds for layers in ("keras", "fused"))
+    assert plain["Transpose"] > 10 * MOST_TRANSPOSES
+    assert plain.total() > 3 * ours.total()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_gradient_of_a_bias_that_normalisation_takes_away_costs_no_kernel(optimised, precision):
+    step = optimised(precision, "fused")
+    assert step.kinds["BiasAddGrad"] < step.kinds["BiasAdd"] / 2
+    assert step.kinds["ZerosLike"] == 0
+
+
+def test_a_normalisation_with_shared_statistics_is_fused_with_its_relu_in_float32(optimised):
+    """One with statistics of its own never is, unless TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT is set."""
+    kinds = optimised("float32", "fused").kinds
+    assert kinds["_FusedBatchNormEx"] == 18  # two of the three on each block's input
+    assert kinds["FusedBatchNormV3"] == 32
+
+
+@pytest.mark.parametrize(("precision", "layers"), [*((each, "fused") for each in PRECISIONS), ("float32", "keras")])
+def test_the_proof_of_precision_knows_every_matrix_kernel_by_its_name(optimised, precision, layers):
+    step = optimised(precision, layers)
+    assert set(step.matrix_kernels.values()) <= MATRIX_KINDS
+    assert len(step.matrix_kernels) == 188  # 58 convolutions, five dense layers, two gradients each but the images'
+    assert [name for name in step.matrix_kernels if name not in step.work] == []
+    share = share_of(step.work[name] for name in step.matrix_kernels)
+    assert share > 0.98 if precision.startswith("mixed_") else share == 0
