@@ -313,8 +313,8 @@ def train(
     from gnet_core import machine, training
 
     environment = devices.environment()
-    if resume is None or device != "auto":
-        config = dataclasses.replace(config, device=choose_device(device, environment))
+    asked_device = config.device if resume is not None and device == "auto" else device
+    config = dataclasses.replace(config, device=choose_device(asked_device, environment))
     machine.require_precision(config.precision, config.device, environment)
     directory = resume or out or default_directory("train", slug(config.data))
     history = training.train(config, dataset, directory, epochs, resume=resume is not None)

@@ -3,8 +3,9 @@
 TensorFlow's CUDA build for Linux opens its libraries when it first lists its devices. Where one of them is missing it
 lists no GPU, and goes on with the CPU. It looks for them in LD_LIBRARY_PATH, then in the nvidia-*-cu12 wheels beside it
 that its own RUNPATH names, then where the system has them. TensorFlow 2.19 and 2.20 name every wheel that they need;
-2.21 leaves out that of cuSOLVER, so it finds no GPU with all of them installed. A library that this process has loaded
-already is found by its name, wherever it is; so they are loaded here, in the same order of places.
+2.21 leaves out that of cuSOLVER, so it finds no GPU with all of them installed. A library that a process has loaded is
+found by its name, wherever it is. So all of them are loaded here: from the same places in the same order, and for who
+opens them alone (RTLD_LOCAL), as TensorFlow does, so that none of their symbols takes the place of one of its own.
 """
 
 from __future__ import annotations

@@ -37,10 +37,10 @@ def describe() -> dict[str, Any]:
 
 
 def why_no_gpu(environment: Mapping[str, Any]) -> Reason | None:
-    """Why TensorFlow lists no GPU; None where it lists one.
+    """Why TensorFlow lists no GPU; None where it lists one, or is not there while other frameworks may list one.
 
-    `environment` holds "machine" (see gnet_core.machine.describe) and "tensorflow" (see gnet_core.device.describe), and
-    may be of a version that did not look for libraries.
+    `environment` holds "machine" (see gnet_core.machine.describe) and "tensorflow" (see gnet_core.device.describe, or
+    None), and may be of a version that did not look for libraries.
     """
     machine, tensorflow = environment["machine"], environment["tensorflow"] or {}
     if tensorflow.get("gpus"):
@@ -55,22 +55,24 @@ def why_no_gpu(environment: Mapping[str, Any]) -> Reason | None:
     if cuda_libraries.is_every_gpu_hidden(visible):
         return Reason(f"{cuda_libraries.VISIBLE_VARIABLE}={visible} hides every GPU", False)
     if not tensorflow:
-        return Reason("TensorFlow is not installed here", False)
+        return None
     if not tensorflow["built_for_cuda"]:
         return Reason("this TensorFlow is built without CUDA; the extra gpu in place of cpu brings one with it", False)
-    return Reason(_fault(chain, visible), True)
+    return Reason(_fault(chain, visible, len(machine["gpus"])), True)
 
 
-def _fault(chain: Mapping[str, Any], visible: str | None) -> str:
+def _fault(chain: Mapping[str, Any], visible: str | None, gpus: int) -> str:
     if missing := [place for place in chain.get("libraries", ()) if place["path"] is None and place["at_start"]]:
         return "; ".join(map(_not_loaded, missing))
     cuda = chain.get("cuda_version")
     if cuda and cuda[0] < _LEAST_CUDA:
         return f"driver {chain['driver']} is too old: it can do CUDA {_dotted(cuda)}, and {_LEAST_CUDA}.0 is needed"
-    if visible is not None:
-        return f"{cuda_libraries.VISIBLE_VARIABLE}={visible} names none that is there"
+    first = "0" if visible is None else visible.partition(",")[0].strip()
+    if first.isdecimal() and first not in map(str, range(gpus)):
+        return f"{cuda_libraries.VISIBLE_VARIABLE}={visible} begins with none of the driver's, which count from 0"
+    named = "" if first.isdecimal() else f", or {cuda_libraries.VISIBLE_VARIABLE}={visible} names none that is there"
     loaded = "all of its CUDA libraries load" if chain.get("libraries") else "its CUDA libraries may be missing"
-    return f"{loaded}; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows what TensorFlow itself says"
+    return f"{loaded}{named}; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows what TensorFlow itself says"
 
 
 def _not_loaded(place: Mapping[str, Any]) -> str:

@@ -286,7 +286,7 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         for gpu in machine["gpus"]
     ]
     lines += [
-        ("TensorFlow GPU", f"{gpu['device']}: {gpu['name']}, capability {gpu['compute_capability']}")
+        ("TensorFlow GPU", f"{gpu['device']}: {gpu['name']}, capability {_capability(gpu)}")
         for gpu in tensorflow["gpus"]
     ]
     lines += [*machine["packages"].items(), *machine["environment_variables"].items()]
@@ -415,10 +415,13 @@ def _tensorflow_gpus(tensorflow: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     told = {}
     for gpu in map(_mapping, gpus):
-        capability = gpu.get("compute_capability")
-        version = ".".join(map(str, capability)) if isinstance(capability, list) else _text(capability)
-        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {version}"
+        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {_capability(gpu)}"
     return told
+
+
+def _capability(gpu: Mapping[str, Any]) -> str:
+    capability = gpu.get("compute_capability")
+    return ".".join(map(str, capability)) if isinstance(capability, list) else _text(capability)
 
 
 def _packages_told(machine: Mapping[str, Any]) -> dict[str, str] | None:
