@@ -1,10 +1,11 @@
 """Why TensorFlow lists no GPU, and what follows from it for the device of a run."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from gnet_core import cuda_libraries, device, gpu_chain, machine, runner
+from gnet_core import cuda_libraries, device, gpu_chain, machine, runner, shapes
 from gnet_core.config import GnetError
 
 GPU = {"device": "gpu:0", "name": "A GPU", "compute_capability": [9, 0]}
@@ -160,6 +161,26 @@ def test_where_libraries_are_is_no_difference_between_machines(environment):
     other = {**environment, "machine": {**environment["machine"], "nvidia": {"libraries": places()}}}
     older = {**environment, "machine": {k: v for k, v in environment["machine"].items() if k != "nvidia"}}
     assert machine.differences(environment, other) == machine.differences(older, environment) == []
+
+
+@pytest.mark.parametrize(
+    "nvidia",
+    [
+        "text",
+        3,
+        {"libraries": 3},
+        {"libraries": [None]},
+        {"libraries": [{}]},
+        {"cuda_version": 11},
+        {"cuda_version": "x"},
+    ],
+)
+def test_a_chain_in_a_strangers_file_that_cannot_be_told_is_refused_by_its_field(with_card, nvidia):
+    with_card["machine"]["nvidia"] = nvidia
+    with pytest.raises(GnetError, match=r"run\.json: field 'environment' misses or mistakes"):
+        shapes.require_environment(Path("run.json"), with_card, "cpu")
+    with_card["tensorflow"]["gpus"] = [GPU]
+    shapes.require_environment(Path("run.json"), with_card, "cpu")  # nothing of it is told then
 
 
 def test_the_driver_tells_its_version_and_cudas(nvml):
