@@ -1,15 +1,17 @@
 """GNET: how fast GoogleNet_2's TensorFlow train step runs here, and where its time goes.
 
 The public names load on first use, so that `import gnet_core` does not import TensorFlow. Before anything else the
-package sees to it that a case is what it says, whatever the environment asks for (see gnet_core.settings).
+package sees to it that a case is what it says, whatever the environment asks for (see gnet_core.settings), and that
+TensorFlow will find NVIDIA's libraries (see gnet_core.cuda_libraries).
 """
 
 import importlib
 from typing import Any
 
-from gnet_core import settings
+from gnet_core import cuda_libraries, settings
 
 settings.hold_process()
+cuda_libraries.load_before_tensorflow()
 
 _HOME = {
     "GnetError": "config",

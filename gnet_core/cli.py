@@ -30,6 +30,7 @@ from gnet_core.command_line import (
     Whole,
     as_json_option,
     checkout_or_none,
+    choose_device,
     complain,
     default_directory,
     device_option,
@@ -150,10 +151,10 @@ commands.add_command(report)
 @commands.command()
 @as_json_option
 def info(as_json: bool) -> int:
-    """Tell the devices, TensorFlow, what each precision can be expected to do here, and warnings."""
+    """Tell the devices and what stands between a GPU and TensorFlow, what each precision should do, and warnings."""
     from tabulate import tabulate
 
-    from gnet_core import device, machine
+    from gnet_core import device, gpu_chain, machine
 
     environment = device.environment()
     devices = ["cpu", *(gpu["device"] for gpu in environment["tensorflow"]["gpus"])]
@@ -161,9 +162,12 @@ def info(as_json: bool) -> int:
     warnings = machine.warnings(environment)
     if as_json:
         precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
-        print_json(environment | {"precisions": precisions, "warnings": warnings})
+        reason = gpu_chain.why_no_gpu(environment)
+        told = {"why_no_gpu": reason.text if reason else "", "precisions": precisions, "warnings": warnings}
+        print_json(environment | told)
         return FINE
-    print(tabulate(machine.as_lines(environment), tablefmt="plain", disable_numparse=True))
+    lines = [*machine.as_lines(environment), *gpu_chain.as_lines(environment)]
+    print(tabulate(lines, tablefmt="plain", disable_numparse=True))
     rows = [
         (name, precision, "yes" if said.supported else "no", "yes" if said.pays else "no", said.reason)
         for name, precisions in support.items()
@@ -219,7 +223,7 @@ def profile(
     from gnet_core import machine, profile_report
 
     environment = devices.environment(checkout_or_none())
-    config = dataclasses.replace(config, device=machine.choose_device(device, environment))
+    config = dataclasses.replace(config, device=choose_device(device, environment))
     machine.require_precision(config.precision, config.device, environment)
     out = out or default_directory("profile", config.device)
     with claimed_empty(out):
@@ -309,8 +313,8 @@ def train(
     from gnet_core import machine, training
 
     environment = devices.environment()
-    if resume is None or device != "auto":
-        config = dataclasses.replace(config, device=machine.choose_device(device, environment))
+    asked_device = config.device if resume is not None and device == "auto" else device
+    config = dataclasses.replace(config, device=choose_device(asked_device, environment))
     machine.require_precision(config.precision, config.device, environment)
     directory = resume or out or default_directory("train", slug(config.data))
     history = training.train(config, dataset, directory, epochs, resume=resume is not None)

@@ -25,6 +25,7 @@ from gnet_core.command_line import (
     PRECISION_LIST,
     Whole,
     as_json_option,
+    choose_device,
     complain,
     default_directory,
     device_option,
@@ -128,7 +129,7 @@ class _Plan:
     """What was asked, turned into cases, sources and settings. Raises GnetError for what cannot be done."""
 
     def __init__(self, asked: Mapping[str, Any], stack: contextlib.ExitStack) -> None:
-        from gnet_core import machine, runner, sources, sweep
+        from gnet_core import runner, sources, sweep
 
         self._asked = asked
         # What can be told at once is told before TensorFlow is asked about its devices.
@@ -152,7 +153,7 @@ class _Plan:
         if sources.AGAIN in self._sources:
             self._environments[sources.AGAIN] = next(iter(self._environments.values()))
         self.environment = next(iter(self._environments.values()))
-        self.device = machine.choose_device(asked["device"], self.environment)
+        self.device = choose_device(asked["device"], self.environment)
         self._preset: Preset = sweep.preset_for(asked["preset"], self.device)
         template = StepConfig(
             device=self.device,

@@ -6,7 +6,7 @@ import datetime
 import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,16 @@ def require_device_form(asked: str) -> None:
     """Whether it exists is known only once TensorFlow was asked; how it is written can be told at once."""
     if asked not in ("auto", "gpu"):
         StepConfig(device=asked)
+
+
+def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
+    """See gnet_core.machine.choose_device; where auto leaves a GPU aside, the reason is told."""
+    from gnet_core import gpu_chain, machine
+
+    device = machine.choose_device(asked, environment)
+    if asked == "auto" and (doubt := gpu_chain.doubt(environment)):
+        complain(f"note: {doubt} The CPU is measured instead.")
+    return device
 
 
 def default_directory(kind: str, detail: str) -> Path:

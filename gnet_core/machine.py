@@ -15,7 +15,7 @@ import cpuinfo
 import psutil
 import pynvml
 
-from gnet_core import git, nvml, settings, variables
+from gnet_core import git, gpu_chain, nvml, settings, variables
 from gnet_core.cgroups import ControlGroups
 from gnet_core.config import GnetError, Precision
 
@@ -30,8 +30,9 @@ UNKNOWN = "unknown"
 MEMORY_TOLERANCE = 0.02
 """Kernels and firmware keep different amounts of the same memory to themselves; other modules differ by far more."""
 
-VOLATILE = ("frequency_hz", "available_memory_bytes", "load_1_minute", "settings_left_out")
-"""What `describe` tells of the moment, or of what did not act; machines are the same whatever it is."""
+VOLATILE = ("frequency_hz", "available_memory_bytes", "load_1_minute", "settings_left_out", "nvidia")
+"""What `describe` tells of the moment, of what did not act, or of where files are and what is told elsewhere too;
+machines are the same whatever it is."""
 
 _MACHINE_HARDWARE = {
     "processor": "processor",
@@ -105,6 +106,7 @@ def describe(checkout: Path | None = None) -> dict[str, Any]:
         "available_memory_bytes": _least(psutil.virtual_memory().available, groups.memory_left_bytes()),
         "load_1_minute": psutil.getloadavg()[0],
         "gpus": _nvidia_gpus(),
+        "nvidia": gpu_chain.describe(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": _package_versions(),
@@ -175,14 +177,21 @@ def precision_support(environment: Mapping[str, Any], device: str) -> dict[Preci
 
 
 def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
-    """cpu or gpu:N of auto, cpu, gpu or gpu:N. Raises GnetError for a GPU that TensorFlow does not see."""
+    """cpu or gpu:N of auto, cpu, gpu or gpu:N.
+
+    Raises GnetError for a GPU that TensorFlow does not see, and for auto where it should see one and figures of the CPU
+    are not what was meant.
+    """
     gpus = [gpu["device"] for gpu in environment["tensorflow"]["gpus"]]
+    reason = gpu_chain.why_no_gpu(environment)
     if asked == "auto":
+        if reason and reason.is_fault:
+            raise GnetError(f"device: TensorFlow sees no GPU: {reason.text}; --device cpu measures the CPU")
         return gpus[0] if gpus else "cpu"
     wanted = "gpu:0" if asked == "gpu" else asked
     if wanted != "cpu" and wanted not in gpus:
-        build = "" if environment["tensorflow"]["built_for_cuda"] else " (this is a TensorFlow built without CUDA)"
-        raise GnetError(f"device: {asked!r} is not there; TensorFlow sees {', '.join(['cpu', *gpus])}{build}")
+        why = f": {reason.text}" if reason else ""
+        raise GnetError(f"device: {asked!r} is not there; TensorFlow sees {', '.join(['cpu', *gpus])}{why}")
     return wanted
 
 
@@ -197,10 +206,8 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
     """What about this machine would make a careful reader doubt its figures, one sentence each."""
     machine, tensorflow = environment["machine"], environment["tensorflow"]
     found = []
-    if machine["gpus"] and not tensorflow["gpus"]:
-        hidden = "its CUDA libraries were not found, or CUDA_VISIBLE_DEVICES hides it"
-        why = hidden if tensorflow["built_for_cuda"] else "this is a build without CUDA"
-        found.append(f"The driver shows {len(machine['gpus'])} GPU(s) but TensorFlow sees none: {why}.")
+    if doubt := gpu_chain.doubt(environment):
+        found.append(doubt)
     if machine["hypervisor"]:
         found.append("This is a virtual machine: other guests may take processor time that nothing here can see.")
     if machine["load_1_minute"] > 0.5 * machine["usable_threads"]:
@@ -279,7 +286,7 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         for gpu in machine["gpus"]
     ]
     lines += [
-        ("TensorFlow GPU", f"{gpu['device']}: {gpu['name']}, capability {gpu['compute_capability']}")
+        ("TensorFlow GPU", f"{gpu['device']}: {gpu['name']}, capability {_capability(gpu)}")
         for gpu in tensorflow["gpus"]
     ]
     lines += [*machine["packages"].items(), *machine["environment_variables"].items()]
@@ -408,10 +415,13 @@ def _tensorflow_gpus(tensorflow: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     told = {}
     for gpu in map(_mapping, gpus):
-        capability = gpu.get("compute_capability")
-        version = ".".join(map(str, capability)) if isinstance(capability, list) else _text(capability)
-        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {version}"
+        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {_capability(gpu)}"
     return told
+
+
+def _capability(gpu: Mapping[str, Any]) -> str:
+    capability = gpu.get("compute_capability")
+    return ".".join(map(str, capability)) if isinstance(capability, list) else _text(capability)
 
 
 def _packages_told(machine: Mapping[str, Any]) -> dict[str, str] | None:

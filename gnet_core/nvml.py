@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
@@ -13,6 +13,28 @@ Answer = TypeVar("Answer")
 
 Handle = Any
 """NVML's of a GPU, or of a part of one that is partitioned; pynvml ships no types."""
+
+
+class Driver(NamedTuple):
+    """NVIDIA's driver, as far as it answers."""
+
+    version: str | None
+    cuda_version: tuple[int, int] | None
+    """The newest CUDA that it can do."""
+    error: str | None
+    """NVML's words where it does not answer."""
+
+
+def driver() -> Driver:
+    """What driver there is, or why none answers."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return Driver(None, None, str(error))
+    cuda = ask(pynvml.nvmlSystemGetCudaDriverVersion_v2)  # 12040 is CUDA 12.4
+    told = Driver(ask(pynvml.nvmlSystemGetDriverVersion), cuda and (cuda // 1000, cuda % 1000 // 10), None)
+    ask(pynvml.nvmlShutdown)
+    return told
 
 
 @contextlib.contextmanager

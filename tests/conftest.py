@@ -38,6 +38,12 @@ MACHINE: dict[str, Any] = {
     "available_memory_bytes": 12 * 2**30,
     "load_1_minute": 0.1,
     "gpus": [],
+    "nvidia": {
+        "driver": None,
+        "cuda_version": None,
+        "nvml_error": "NVML Shared Library Not Found",
+        "libraries": [],
+    },
     "system": "Linux",
     "python": "3.11.0",
     "packages": {"gnet": "0.1.0", "keras": "3.15.1"},

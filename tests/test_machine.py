@@ -82,7 +82,7 @@ def test_auto_takes_the_gpu_where_there_is_one(environment):
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_what_is(environment):
-    with pytest.raises(GnetError, match=r"device: 'gpu' is not there; TensorFlow sees cpu .*without CUDA"):
+    with pytest.raises(GnetError, match=r"device: 'gpu' is not there; TensorFlow sees cpu: .*without CUDA"):
         machine.choose_device("gpu", environment)
     environment["tensorflow"]["gpus"] = [GPU]
     with pytest.raises(GnetError, match="device: 'gpu:1' is not there; TensorFlow sees cpu, gpu:0"):
@@ -97,7 +97,7 @@ def test_a_precision_the_device_cannot_do_is_refused_with_the_reason(environment
 def test_a_gpu_that_tensorflow_does_not_see_is_a_warning(environment):
     assert machine.warnings(environment) == []
     environment["machine"]["gpus"] = [{"name": "A GPU", "memory_bytes": 2**34, "driver": "1"}]
-    assert "TensorFlow sees none: this is a build without CUDA" in machine.warnings(environment)[0]
+    assert "TensorFlow sees none: this TensorFlow is built without CUDA" in machine.warnings(environment)[0]
 
 
 def test_a_busy_virtual_or_restricted_machine_is_a_warning(environment):
@@ -166,6 +166,13 @@ def test_a_gpu_that_does_not_tell_its_memory_is_told_all_the_same(monkeypatch):
     }.items():
         monkeypatch.setattr(pynvml, name, answer)
     assert machine.describe()["gpus"] == [{"name": "A GPU", "memory_bytes": None, "driver": "1"}]
+
+
+def test_a_gpu_of_tensorflow_is_told_with_its_capability_as_nvidia_writes_it(environment):
+    environment["tensorflow"]["gpus"] = [GPU, GPU | {"device": "gpu:1", "compute_capability": None}]
+    lines = machine.as_lines(environment)
+    assert ("TensorFlow GPU", "gpu:0: A GPU, capability 9.0") in lines
+    assert ("TensorFlow GPU", "gpu:1: A GPU, capability unknown") in lines
 
 
 def test_the_label_names_the_gpu_only_for_a_case_on_it(environment):

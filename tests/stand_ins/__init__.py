@@ -1,7 +1,8 @@
-"""Stand-ins for the libraries of NVIDIA's driver, built from the C files here where there is a compiler."""
+"""Stand-ins for NVIDIA's libraries, built where there is a compiler: the driver's from the C files here."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,13 +19,24 @@ def build(name: str, folder: Path) -> Path:
 
     It bears no name inside, so that a process that loads it by its path does not find it in place of the real one.
     """
+    library, source = folder / name, Path(__file__).with_name(_SOURCES[name])
+    _compile("-Wall", "-Wextra", "-Werror", "-o", library, source)
+    return library
+
+
+def build_empty(library: Path, *linked_with: Path) -> None:
+    """A library that does nothing, bears its name inside, as CUDA's do, and cannot be loaded without the others."""
+    others = (f"-l:{other.name}" for other in linked_with)
+    folders = (f"-L{other.parent}" for other in linked_with)
+    named = f"-Wl,--no-as-needed,-soname,{library.name}"
+    _compile(named, "-o", library, "-x", "c", os.devnull, "-x", "none", *folders, *others)
+
+
+def _compile(*arguments: str | Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("the stand-ins for NVIDIA's libraries need a C compiler")
-    library, source = folder / name, Path(__file__).with_name(_SOURCES[name])
-    strict = ("-Wall", "-Wextra", "-Werror")
-    subprocess.run([compiler, "-shared", "-fPIC", *strict, "-o", library, source], check=True, timeout=60)
-    return library
+    subprocess.run([compiler, "-shared", "-fPIC", *arguments], check=True, timeout=60)
 
 
 class Nvml:

@@ -1,4 +1,4 @@
-/* Stands in for NVIDIA's management library, as pynvml calls it: GPUs that can be described, and do nothing.
+/* Stands in for NVIDIA's management library, for pynvml and TensorFlow: GPUs that can be described, and do nothing.
 
    Settings are lines NAME=VALUE of the file that GNET_STUB_FILE names, read anew at every call, or else environment
    variables GNET_STUB_NAME. A value that differs by GPU has one for each, separated by ";", the last for all others.
@@ -81,6 +81,7 @@ Answer nvmlInitWithFlags(unsigned flags) {
   }
   return OK;
 }
+Answer nvmlInit_v2(void) { return nvmlInitWithFlags(0); } /* what TensorFlow calls */
 Answer nvmlShutdown(void) { return OK; }
 const char *nvmlErrorString(Answer answer) { return answer == NOT_SUPPORTED ? "Not Supported" : "stand-in"; }
 Answer nvmlSystemGetDriverVersion(char *into, unsigned size) {
