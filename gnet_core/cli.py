@@ -150,13 +150,13 @@ commands.add_command(report)
 @commands.command()
 @as_json_option
 def info(as_json: bool) -> int:
-    """Tell the devices, TensorFlow, what each precision can be expected to do here, and warnings."""
+    """Tell the devices, the frameworks, what each precision can be expected to do here, and warnings."""
     from tabulate import tabulate
 
-    from gnet_core import device, machine
+    from gnet_core import environments, installed, machine
 
-    environment = device.environment()
-    devices = ["cpu", *(gpu["device"] for gpu in environment["tensorflow"]["gpus"])]
+    environment = installed.environment()
+    devices = ["cpu", *(str(gpu["device"]) for gpu in environments.gpus(environment))]
     support = {name: machine.precision_support(environment, name) for name in devices}
     warnings = machine.warnings(environment)
     if as_json:

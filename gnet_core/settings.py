@@ -28,6 +28,8 @@ SET = {
     "KERAS_HOME": os.path.join(os.devnull, "keras"),  # noqa: PTH118 - it is no path that leads anywhere
     # On a GPU JAX would take three quarters of the memory at once, and other workers are alive beside it.
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # And it would stop at three quarters of it, where the other frameworks go on to a larger batch.
+    "XLA_CLIENT_MEM_FRACTION": "0.95",
 }
 """What the suite sets itself; a case in JAX puts another backend in its place."""
 

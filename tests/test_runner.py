@@ -25,6 +25,8 @@ from gnet_core.sweep import Plan, PlannedCase, Source
 from gnet_core.worker import RunSettings, Worker
 from tests.conftest import MACHINE, TENSORFLOW
 
+HERE = {"": Source(checkout=Path(__file__).parents[1])}
+
 BEHAVIOURS = [
     "fine",
     "raises",
@@ -643,21 +645,21 @@ def found():
 
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], found(), {"": environment})
+    states = runner.make_states([tf32, float32], found(), HERE, {"": environment})
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], found(), {"": environment})
+        runner.make_states([tf32], found(), HERE, {"": environment})
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), {"": environment}, 50)
+    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), HERE, {"": environment}, 50)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        runner.make_states([planned(batch_size=64)], found(), {"": environment}, 50)
+        runner.make_states([planned(batch_size=64)], found(), HERE, {"": environment}, 50)
 
 
 def test_an_unknown_suite_is_refused_with_those_there_are():
