@@ -126,9 +126,9 @@ def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpret
     if environments.section(environment, framework) is None:
         bring = "" if interpreter else f"; {_brought_by(config)}"
         return f"{title} is not installed{where or ' here'}{bring}"
-    for package in _NEEDED_PACKAGES[framework]:
+    for package in _NEEDED_PACKAGES[framework] if interpreter else ():  # gnet's own has what gnet depends on
         if package not in packages:
-            return f"{package} is not installed{where or ' here'}, which {title} is measured with"
+            return f"{package} is not installed{where}, which {title} is measured with"
     if config.device != "cpu" and environments.gpu(environment, config.device, framework) is None:
         return f"{title}{where} sees no {config.device}{_why_no_gpu(environment, framework)}"
     return ""

@@ -460,7 +460,7 @@ class Runner:
         if not precisions or not self._settings.with_peaks:
             return
         if why := self._why_no_tensorflow():
-            self._document["peaks"] = [{"error": f"{why}, and no other framework's are measured"}]
+            self._document["peaks"] = [{"error": f"{why}, which measures them, so there is no MFU"}]
             return
         progress("the device's peaks", 0.0)
         measured = peaks(configs[0].device, precisions, self._settings)

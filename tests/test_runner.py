@@ -220,10 +220,10 @@ def new_document():
     return document | {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
 
 
-def run(states, settings, progress=ignore, suites=(), previous=None):
+def run(states, settings, progress=ignore, suites=(), previous=None, profiled=None):
     standing = previous and resuming.standing_of(settings.directory, previous, states, settings.replicates)
     runs = runner.Runner(states, suites, settings, previous or new_document(), standing)
-    complete = runs.run(progress)
+    complete = runs.run(progress, profiled)
     return complete, json.loads((settings.directory / "run.json").read_text())
 
 
@@ -660,6 +660,18 @@ def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
         runner.make_states([planned(batch_size=64)], found(), HERE, {"": environment}, 50)
+
+
+def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says_why(checkout):
+    settings = settings_for(checkout)
+    environments = {**settings.environments, "": {**ENVIRONMENT, "tensorflow": None}}
+    _, document = run(
+        states_for("fine"), dataclasses.replace(settings, environments=environments), profiled=StepConfig()
+    )
+    why = f"TensorFlow is not installed in {sys.executable}"
+    assert document["peaks"] == [{"error": f"{why}, which measures them, so there is no MFU"}]
+    assert document["profile_note"] == f"{why}, and steps of no other framework are traced"
+    assert not (settings.directory / "traces").exists()
 
 
 def test_an_unknown_suite_is_refused_with_those_there_are():

@@ -1,5 +1,6 @@
 """Presets and suites make the cases of a run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,6 +136,26 @@ def test_on_a_gpu_our_own_executions_stand_beside_the_peers_and_are_not_compared
         ("tensorflow", "graph", name, execution)
         for name, execution in (("torch", "eager"), ("torch", "graph"), ("jax", "xla"))
     }
+
+
+def test_a_framework_with_an_interpreter_of_its_own_is_measured_once_and_compared_with_the_source_that_names_it():
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("smoke", "cpu")
+    chosen: dict[sweep.Axis, tuple[Any, ...]] = {"precision": ("float32",)}
+    swept = sweep.Sweep(preset=preset, template=StepConfig(), chosen=chosen)
+    old, new = (sweep.Source(name=name, python=name, checkout=ROOT) for name in ("old", "new"))
+    own = dataclasses.replace(old, peers={"torch": "torch's"})
+    measured = [(case.config.framework, case.source) for case in sweep.plan_cases([frameworks], swept, [own, new])]
+    # JAX has none of its own, so it is an old source's and a new one's like TensorFlow.
+    assert measured == [
+        *[("tensorflow", "old"), ("tensorflow", "new"), ("torch", "old"), ("jax", "old"), ("jax", "new")],
+    ]
+    cases = sweep.plan_cases([frameworks], swept, [own, new])
+    pairs = sweep.comparisons(cases, [frameworks])
+    of_torch = [(base.source, variant.source) for base, variant in pairs if variant.config.framework == "torch"]
+    assert of_torch == [("old", "old")]
+    assert (own.interpreter("torch"), own.environment_name("torch")) == ("torch's", "torch")
+    assert (own.interpreter("jax"), own.environment_name("jax")) == ("old", "old")
 
 
 def test_each_source_measures_every_case_and_the_first_is_what_the_others_are_compared_with():
