@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 from typing import Any
 
 import jax
@@ -11,18 +10,24 @@ import jax
 from gnet_core import allocator, machine
 from gnet_core.config import StepConfig
 
+_prepared: list[StepConfig] = []
+"""The case that this process keeps to, once there is one."""
+
 
 def prepare(config: StepConfig) -> Any:
-    """Make the case's device JAX's default one, and multiply float32 as the case's precision says.
+    """Make the case's device the only one JAX uses, and multiply float32 as the case's precision says.
 
-    XLA multiplies it as TF32 on a GPU unless "float32" is asked for. What a mixed precision leaves in float32, the last
-    layers of a few million operations, is multiplied as JAX does by itself.
+    Must run before JAX has touched a device. XLA multiplies float32 as TF32 on a GPU unless "float32" is asked for. What
+    a mixed precision leaves in float32, the last layers of a few million operations, is multiplied as JAX does by itself.
     """
     kind, _, number = config.device.partition(":")
     if kind == "cpu":
         allocator.keep_freed_memory()
         jax.config.update("jax_platforms", "cpu")  # a GPU that is not measured stays free
-    device = jax.devices(kind)[int(number or 0)]
+    else:
+        jax.config.update("jax_cuda_visible_devices", number)  # likewise the others
+    _prepared.append(config)
+    device = jax.devices(kind)[0]
     jax.config.update("jax_default_device", device)
     matmul = "tensorfloat32" if config.precision == "tf32" else "float32"
     jax.config.update("jax_default_matmul_precision", None if config.precision.startswith("mixed") else matmul)
@@ -37,16 +42,15 @@ def peak_memory(device: Any) -> tuple[int, str]:
 
 
 def describe() -> dict[str, Any]:
-    """JAX as it is here: version, build, and each GPU that it sees, unless this process keeps to the CPU."""
+    """JAX as it is here: version, build, and each GPU that it sees; none of a process that keeps to a case's device."""
     cuda = _cuda_versions()
     told: dict[str, Any] = {
         "version": jax.__version__,
-        "keras": importlib.metadata.version("keras"),
         "built_for_cuda": cuda is not None,
         "cuda": _dotted(cuda.cuda_runtime_build_version(), 1000, 10) if cuda else None,
         "cudnn": _dotted(cuda.cudnn_build_version(), 10_000, 100) if cuda else None,
     }
-    if jax.config.jax_platforms != "cpu":
+    if not _prepared:
         told["gpus"] = [_describe_gpu(index, device) for index, device in enumerate(_gpus())]
     return told
 

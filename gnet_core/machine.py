@@ -346,10 +346,10 @@ def _peer_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[D
         first, second = environments.section(base, framework), environments.section(new, framework)
         if first is None or second is None:
             continue
-        shared = [field for field in first if field in second and field not in ("gpus", "version", "keras")]
+        shared = [field for field in first if field in second and field not in ("gpus", "version")]
         names = {field: f"{TITLES[framework]}'s {field.replace('_', ' ')}" for field in shared}
         found += _fields_that_differ(names, (first, second), "software")
-        if "gpus" in first and "gpus" in second:  # a process that keeps to the CPU tells of none
+        if "gpus" in first and "gpus" in second:  # a process of JAX's that keeps to one device tells of none
             found += _seen_gpus_that_differ(TITLES[framework], first, second)
     return found
 

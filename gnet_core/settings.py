@@ -69,6 +69,7 @@ DEFINED_BY_CASE = {
     # Which device is used, and how much of a GPU's memory each process takes.
     "JAX_PLATFORM*": "device",
     "JAX_DEFAULT_DEVICE": "device",
+    "JAX_CUDA_VISIBLE_DEVICES": "device",
     "TF_FORCE_GPU_ALLOW_GROWTH": "device",
     "XLA_PYTHON_CLIENT_*": "device",
     "XLA_CLIENT_MEM_FRACTION": "device",

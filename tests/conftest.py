@@ -73,7 +73,6 @@ TORCH_SECTION: dict[str, Any] = {
 
 JAX_SECTION: dict[str, Any] = {
     "version": "0.10.2",
-    "keras": "3.15.1",
     "built_for_cuda": False,
     "cuda": None,
     "cudnn": None,
