@@ -17,8 +17,8 @@ _prepared: list[StepConfig] = []
 def prepare(config: StepConfig) -> Any:
     """Make the case's device the only one JAX uses, and multiply float32 as the case's precision says.
 
-    Must run before JAX has touched a device. XLA multiplies float32 as TF32 on a GPU unless "float32" is asked for. What
-    a mixed precision leaves in float32, the last layers of a few million operations, is multiplied as JAX does by itself.
+    Must run before JAX has touched a device. XLA multiplies float32 as TF32 on a GPU unless "float32" is asked for.
+    What a mixed precision leaves in float32, the last layers of a few million operations, is as JAX does it by itself.
     """
     kind, _, number = config.device.partition(":")
     if kind == "cpu":
