@@ -100,7 +100,7 @@ def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Map
     """
     theirs = environments.gpu(environment, config.device, config.framework)
     ours = environments.gpu(own, config.device)
-    if theirs is None or ours is None or _model(theirs) == _model(ours):
+    if theirs is None or ours is None or all(_alike(theirs[field], ours[field]) for field in _OF_A_MODEL):
         return ""
     told = f"{_told(theirs)} to {TITLES[config.framework]} and {_told(ours)} to {TITLES[environments.leading(own)]}"
     return f"{config.device} is {told}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
@@ -110,8 +110,12 @@ def _told(gpu: Mapping[str, Any]) -> str:
     return f"{gpu['name']} (capability {gpu['compute_capability']})"
 
 
-def _model(gpu: Mapping[str, Any]) -> tuple[Any, Any]:
-    return gpu["name"], gpu["compute_capability"]
+_OF_A_MODEL = ("name", "compute_capability")
+
+
+def _alike(theirs: Any, ours: Any) -> bool:
+    """What one of them does not tell is no difference."""
+    return theirs is None or ours is None or theirs == ours
 
 
 def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpreter: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import jax
@@ -77,6 +78,7 @@ def _dotted(number: int, major: int, minor: int) -> str:
 
 
 def _describe_gpu(index: int, device: Any) -> dict[str, Any]:
-    capability = str(getattr(device, "compute_capability", "")).split(".")
-    known = [int(part) for part in capability] if all(part.isdecimal() for part in capability) else None
-    return {"device": f"gpu:{index}", "name": device.device_kind, "compute_capability": known}
+    # Such as 9.0, or 9.0a where XLA names an architecture's own features with it.
+    told = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+    capability = [int(told[1]), int(told[2])] if told else None
+    return {"device": f"gpu:{index}", "name": device.device_kind, "compute_capability": capability}

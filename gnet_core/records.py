@@ -513,7 +513,8 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
 
 def _command(config: StepConfig, suite: str, document: dict[str, Any]) -> str:
     again = suite == AA_SUITE  # which no module declares: an option adds it to another
-    words = ["gnet", "bench", "throughput" if again else suite, "--preset", document["preset"]]
+    declared = "throughput" if config.framework == "tensorflow" else "frameworks"
+    words = ["gnet", "bench", declared if again else suite, "--preset", document["preset"]]
     words += ["--device", config.device, "--execution", config.execution, "--precision", config.precision]
     words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
     words += ["--data", config.data, "--seed", str(config.seed)]

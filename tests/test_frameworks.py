@@ -129,4 +129,5 @@ def test_one_name_for_two_gpus_is_no_comparison_of_frameworks():
     assert said.startswith(
         "gpu:0 is Another (capability [9, 0]) to PyTorch and A GPU (capability [9, 0]) to TensorFlow"
     )
+    assert not why_another_gpu(case, here(torch={"gpus": [GPU | {"compute_capability": None}]}), ours)
     assert not why_another_gpu(StepConfig(**TORCH), here(torch={"gpus": []}), ours)

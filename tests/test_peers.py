@@ -84,6 +84,46 @@ print("found " + json.dumps(found))
 """
 
 
+ON_A_GPU = """
+import json, sys
+from types import SimpleNamespace
+from unittest import mock
+from gnet_core import allocator, frameworks
+from gnet_core.config import StepConfig
+
+def never():
+    raise AssertionError("a GPU's memory is not glibc's")
+
+framework, found = sys.argv[1], {}
+config = StepConfig(framework=framework, execution="xla", device="gpu:1", precision="tf32")
+with mock.patch.object(allocator, "keep_freed_memory", never):
+    if framework == "torch":
+        import torch
+        from gnet_core import torch_device as device
+        torch.version.cuda = "13.0"
+        torch.backends.cudnn.version = lambda: 91300
+        torch.cuda.device_count = lambda: 2
+        torch.cuda.get_device_properties = lambda index: SimpleNamespace(name=f"GPU {index}", major=9, minor=index)
+        torch.cuda.set_device = lambda device: found.update(current=str(device))
+        found["prepared"] = str(device.prepare(config))
+        found["benchmark"] = torch.backends.cudnn.benchmark
+    else:
+        import jax
+        from gnet_core import jax_device as device
+        gpus = [SimpleNamespace(device_kind=f"GPU {n}", compute_capability=f"9.{n}a", platform="gpu") for n in (0, 1)]
+        jax.devices = lambda kind: gpus
+        versions = SimpleNamespace(cuda_runtime_build_version=lambda: 13000, cudnn_build_version=lambda: 91300)
+        device._cuda_versions = lambda: versions
+        found["described_before"] = device.describe()
+        updates = {}
+        jax.config.update = updates.__setitem__
+        device.prepare(config)
+        found["updates"] = {name: str(value) for name, value in updates.items() if name != "jax_default_device"}
+found["described"] = device.describe()
+print("found " + json.dumps(found))
+"""
+
+
 def measured(config, weights=None, steps=3):
     """What a peer came to in a process of its own; with weights of ours, which trains it."""
     trained = [] if weights is None else [str(weights), str(steps)]
@@ -145,6 +185,26 @@ def test_tf32_is_set_by_flags_that_all_of_pytorch_can_read():
     tf32, float32, mixed = told_by(FLAGS_OF_TF32)
     assert tf32 == [True, True, True, True, True, "none"]
     assert float32 == mixed == [False, False, False, False, False, "none"]
+
+
+def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_tells_of_all():
+    found = told_by(ON_A_GPU, "torch")
+    assert (found["prepared"], found["current"], found["benchmark"]) == ("cuda:1", "cuda:1", True)
+    described = found["described"]
+    assert (described["built_for_cuda"], described["cuda"], described["cudnn"]) == (True, "13.0", "9.13.0")
+    assert described["gpus"] == [
+        {"device": "gpu:0", "name": "GPU 0", "compute_capability": [9, 0]},
+        {"device": "gpu:1", "name": "GPU 1", "compute_capability": [9, 1]},
+    ]
+
+
+def test_jax_keeps_to_the_gpu_of_its_case_and_tells_of_all_before():
+    found = told_by(ON_A_GPU, "jax")
+    assert found["updates"] == {"jax_cuda_visible_devices": "1", "jax_default_matmul_precision": "tensorfloat32"}
+    described = found["described_before"]
+    assert (described["built_for_cuda"], described["cuda"], described["cudnn"]) == (True, "13.0", "9.13")
+    assert [gpu["compute_capability"] for gpu in described["gpus"]] == [[9, 0], [9, 1]]
+    assert "gpus" not in found["described"]
 
 
 def test_each_framework_tells_of_itself_beside_the_others():
