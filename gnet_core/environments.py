@@ -82,6 +82,8 @@ def lines_of_peers(
             build = f"CUDA {found['cuda']}, cuDNN {found['cudnn']}" if found["built_for_cuda"] else "built without CUDA"
             lines.append((title, f"{found['version']}, {build}"))
             lines += [(f"{title} GPU", told_gpu(each)) for each in found.get("gpus") or []]
+            if found["built_for_cuda"] and found.get("why_no_gpus"):
+                lines.append((f"{title} GPU", f"none: {found['why_no_gpus']}"))
     return lines
 
 

@@ -68,7 +68,7 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
     "torch": ("pytest-benchmark",),
     "jax": ("pytest-benchmark", "keras"),
 }
-"""What a worker needs beside its framework and what an interpreter has to have in order to tell of itself."""
+"""What a worker needs and `gnet info` does not, so that an interpreter may answer and still lack it."""
 
 
 def load(framework: Framework) -> Any:
@@ -151,6 +151,8 @@ def _why_no_gpu(environment: Mapping[str, Any], framework: Framework) -> str:
     found = environments.section(environment, framework)
     if found is not None and not found["built_for_cuda"]:
         return " (it is built for a CPU alone)" if framework != "jax" else " (its plugin for CUDA is not installed)"
+    if found is not None and found.get("why_no_gpus"):
+        return f": {found['why_no_gpus']}"
     seen = [str(each["device"]) for each in environments.gpus(environment, framework)]
     return f"; it sees {', '.join(['cpu', *seen])}"
 

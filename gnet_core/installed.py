@@ -44,7 +44,9 @@ def _ask(framework: Framework) -> dict[str, Any]:
     except OSError as error:
         return {"error": f"no process could be started to ask it ({error.strerror or error})"}
     except ValueError:
-        return {"error": f"{children.last_words(answer.stderr):.300}"}
+        said = children.last_words(answer.stderr)
+        ended = f"the process that asked it ended with status {answer.returncode}, saying nothing"
+        return {"error": ended if said == "nothing" else f"{said:.300}"}
     return described
 
 

@@ -52,15 +52,18 @@ def describe() -> dict[str, Any]:
         "cudnn": _dotted(cuda.cudnn_build_version(), 10_000, 100) if cuda else None,
     }
     if not _prepared:
-        told["gpus"] = [_describe_gpu(index, device) for index, device in enumerate(_gpus())]
+        gpus, why_none = _gpus()
+        told["gpus"] = [_describe_gpu(index, device) for index, device in enumerate(gpus)]
+        told["why_no_gpus"] = why_none
     return told
 
 
-def _gpus() -> list[Any]:
+def _gpus() -> tuple[list[Any], str]:
+    """Those that JAX can use, and why there are none: no plugin, or one that finds no GPU or no driver."""
     try:
-        return list(jax.devices("gpu"))
-    except RuntimeError:  # there is no such backend: no plugin, or one that finds no GPU
-        return []
+        return list(jax.devices("gpu")), ""
+    except RuntimeError as error:
+        return [], str(error).partition("\n")[0][:300]
 
 
 def _cuda_versions() -> Any:

@@ -205,7 +205,8 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
     section, gpus = environments.section(environment, leading), environments.gpus(environment)
     found = []
     if machine["gpus"] and section is not None and not gpus:
-        hidden = "its CUDA libraries were not found, or CUDA_VISIBLE_DEVICES hides it"
+        usual = "its CUDA libraries were not found, or CUDA_VISIBLE_DEVICES hides it"
+        hidden = section.get("why_no_gpus") or usual
         why = hidden if section["built_for_cuda"] else "this is a build without CUDA"
         found.append(f"The driver shows {len(machine['gpus'])} GPU(s) but {TITLES[leading]} sees none: {why}.")
     if machine["hypervisor"]:
@@ -346,7 +347,7 @@ def _peer_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[D
         first, second = environments.section(base, framework), environments.section(new, framework)
         if first is None or second is None:
             continue
-        shared = [field for field in first if field in second and field not in ("gpus", "version")]
+        shared = [field for field in first if field in second and field not in ("gpus", "why_no_gpus", "version")]
         names = {field: f"{TITLES[framework]}'s {field.replace('_', ' ')}" for field in shared}
         found += _fields_that_differ(names, (first, second), "software")
         if "gpus" in first and "gpus" in second:  # a process of JAX's that keeps to one device tells of none

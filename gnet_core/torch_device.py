@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import sys
 from typing import Any
 
 import torch
@@ -47,20 +48,22 @@ def peak_memory(device: torch.device) -> tuple[int, str]:
 
 
 def describe() -> dict[str, Any]:
-    """PyTorch as it is here: version, build, threads, each GPU that it sees, and what torch.compile finds to compile
-    with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
+    """PyTorch as it is here: version, build, threads, each GPU that it sees or why it sees none, and what torch.compile
+    finds to compile with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
     """
+    gpus, why_none = _gpus()
     return {
         "version": torch.__version__,
         "built_for_cuda": torch.version.cuda is not None,
         "cuda": torch.version.cuda,
         "cudnn": _cudnn_version(),
-        "gpus": [_describe_gpu(index) for index in range(torch.cuda.device_count())],
+        "gpus": gpus,
+        "why_no_gpus": why_none,
         "threads": torch.get_num_threads(),
         "triton": importlib.util.find_spec("triton") is not None,
         # Where each looks: triton.runtime.build for a kernel's launcher, torch._inductor.cpp_builder for a CPU's code.
         "c_compiler": shutil.which("gcc") or shutil.which("clang"),
-        "cpp_compiler": shutil.which("g++"),
+        "cpp_compiler": shutil.which("clang++" if sys.platform == "darwin" else "g++"),
     }
 
 
@@ -70,6 +73,13 @@ def _cudnn_version() -> str | None:
     return None if number is None else f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
 
 
-def _describe_gpu(index: int) -> dict[str, Any]:
-    found = torch.cuda.get_device_properties(index)
-    return {"device": f"gpu:{index}", "name": found.name, "compute_capability": [found.major, found.minor]}
+def _gpus() -> tuple[list[dict[str, Any]], str]:
+    """Those that PyTorch can use, and why there are none where NVIDIA's driver has some."""
+    try:
+        found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    except RuntimeError as error:  # such as a driver that is too old
+        return [], str(error).partition("\n")[0][:300]
+    return [
+        {"device": f"gpu:{index}", "name": each.name, "compute_capability": [each.major, each.minor]}
+        for index, each in enumerate(found)
+    ], ""

@@ -65,6 +65,7 @@ TORCH_SECTION: dict[str, Any] = {
     "cuda": None,
     "cudnn": None,
     "gpus": [],
+    "why_no_gpus": "",
     "threads": 8,
     "triton": True,
     "c_compiler": "/usr/bin/gcc",
@@ -77,6 +78,7 @@ JAX_SECTION: dict[str, Any] = {
     "cuda": None,
     "cudnn": None,
     "gpus": [],
+    "why_no_gpus": "Unknown backend: 'gpu' requested",
 }
 
 SUITES = [

@@ -58,6 +58,11 @@ def test_what_a_framework_cannot_do_is_said(changes, said):
         ({}, {}, "TensorFlow sees no gpu:0 (it is built for a CPU alone)"),
         (TORCH, {"torch": {"built_for_cuda": True, "gpus": [GPU]}}, ""),
         (TORCH, {"torch": {"built_for_cuda": True}}, "PyTorch sees no gpu:0; it sees cpu"),
+        (
+            TORCH,
+            {"torch": {"built_for_cuda": True, "why_no_gpus": "the driver is too old"}},
+            "gpu:0: the driver is too old",
+        ),
         (TORCH, {}, "PyTorch sees no gpu:0 (it is built for a CPU alone)"),
         (TORCH, {"torch": None}, "--python torch=INTERPRETER names one that has it (tox environment torch-gpu)"),
         (JAX, {"jax": {"built_for_cuda": True, "gpus": [GPU]}}, ""),

@@ -337,7 +337,7 @@ def test_another_interpreters_packages_are_no_other_machine(environment):
 
 def test_what_peers_tell_of_themselves_is_compared_where_both_do(environment):
     base = with_peers(environment)
-    for field in TORCH_SECTION.keys() - {"version"}:  # which is its package's
+    for field in TORCH_SECTION.keys() - {"version", "why_no_gpus"}:  # its package and its GPUs tell of these
         value = [GPU] if field == "gpus" else "another"
         other = with_peers(environment, torch=TORCH_SECTION | {field: value})
         assert len(machine.differences(base, other)) == 1, field
@@ -361,6 +361,10 @@ def test_without_tensorflow_devices_are_those_of_the_first_peer(environment):
     assert lines["PyTorch"] == "2.13.0+cpu, CUDA 13.0, cuDNN None"
     assert lines["PyTorch GPU"] == "gpu:0: A GPU, capability [9, 0]"
     peers["machine"]["gpus"] = [{"name": "A GPU", "memory_bytes": None, "driver": "1"}]
+    too_old = TORCH_SECTION | {"built_for_cuda": True, "why_no_gpus": "the driver is too old"}
+    peers["torch"] = too_old
+    assert "The driver shows 1 GPU(s) but PyTorch sees none: the driver is too old." in machine.warnings(peers)
+    assert dict(machine.as_lines(peers))["PyTorch GPU"] == "none: the driver is too old"
     peers["torch"] = TORCH_SECTION
     assert "The driver shows 1 GPU(s) but PyTorch sees none: this is a build without CUDA." in machine.warnings(peers)
 

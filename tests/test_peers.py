@@ -120,6 +120,11 @@ with mock.patch.object(allocator, "keep_freed_memory", never):
         device.prepare(config)
         found["updates"] = {name: str(value) for name, value in updates.items() if name != "jax_default_device"}
 found["described"] = device.describe()
+if framework == "torch":
+    def too_old(index):
+        raise RuntimeError("The NVIDIA driver on your system is too old\\nand more")
+    torch.cuda.get_device_properties = too_old
+    found["without"] = device.describe()
 print("found " + json.dumps(found))
 """
 
@@ -196,6 +201,10 @@ def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_tells_of_all():
         {"device": "gpu:0", "name": "GPU 0", "compute_capability": [9, 0]},
         {"device": "gpu:1", "name": "GPU 1", "compute_capability": [9, 1]},
     ]
+    assert (found["without"]["gpus"], found["without"]["why_no_gpus"]) == (
+        [],
+        "The NVIDIA driver on your system is too old",
+    )
 
 
 def test_jax_keeps_to_the_gpu_of_its_case_and_tells_of_all_before():
