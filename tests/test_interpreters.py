@@ -108,3 +108,17 @@ def test_an_interpreter_that_cannot_run_gnet_is_refused_by_name(checkout, tmp_pa
     status, _, err = gnet(checkout, *WORDS, "--python=torch=/nowhere/python", "--out", str(tmp_path / "run"))
     assert status == 2
     assert "python: '/nowhere/python' of torch is no program that can be started" in err
+
+
+def test_beside_a_revision_the_peers_are_measured_once_from_the_working_tree(checkout, pythons, tmp_path):
+    run = tmp_path / "run"
+    words = [*WORDS, "--execution", "eager", "--against", "main", f"--python=torch={pythons['torch']}"]
+    status, out, err = gnet(checkout, *words, "--out", str(run), "--json")
+    assert status == 0, err
+    assert statuses(run) == {f"{OURS}@main": "ok", f"{OURS}@here": "ok", f"{TORCH}@here": "ok"}
+    families = {each["suite"]: each["comparisons"] for each in json.loads(out)["verdicts"]}
+    assert [(each["base"], each["variant"]) for each in families["frameworks"]] == [(f"{OURS}@here", f"{TORCH}@here")]
+    assert [(each["base"], each["variant"]) for each in families["sources"]] == [(f"{OURS}@main", f"{OURS}@here")]
+    status, _, err = gnet(checkout, *words, f"--python=old={pythons['torch']}", "--out", str(tmp_path / "other"))
+    assert status == 2
+    assert "against: 'main' cannot be named beside --python; compare one thing" in err
