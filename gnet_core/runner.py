@@ -9,6 +9,7 @@ import math
 import secrets
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -166,7 +167,7 @@ def make_states(
     if all(state.status == "unsupported" for state in states):
         config, source = states[0].case.config, sources[states[0].case.source]
         environment = environments[source.environment_name(config.framework)]
-        if why := why_unsupported(config, environment, source.peers.get(config.framework, "")):
+        if why := why_unsupported(config, environment, _of_another(source, config)):
             raise GnetError(f"framework: {config.framework!r} cannot be measured: {why}")
         require_precision(config.precision, config.device, environment)
         raise GnetError(f"batch_size: {config.batch_size} is too large; {states[0].note}, so use at most {most_images}")
@@ -184,11 +185,17 @@ def why_not(
     environment = environments[source.environment_name(config.framework)]
     support = precision_support(environment, config.device, config.framework)[config.precision]
     return (
-        why_unsupported(config, environment, source.peers.get(config.framework, ""))
+        why_unsupported(config, environment, _of_another(source, config))
         or why_another_gpu(config, environment, deciding(environments))
         or ("" if support.supported else support.reason)
         or ("" if config.batch_size <= most_images else f"the data has only {most_images} images to train on")
     )
+
+
+def _of_another(source: Source, config: StepConfig) -> str:
+    """The interpreter that would run the case, where it is not gnet's own."""
+    python = source.interpreter(config.framework)
+    return "" if python == sys.executable else python
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -110,6 +110,13 @@ def test_an_interpreter_that_cannot_run_gnet_is_refused_by_name(checkout, tmp_pa
     assert "python: '/nowhere/python' of torch is no program that can be started" in err
 
 
+def test_an_interpreter_of_tensorflows_that_has_none_is_named(checkout, pythons, tmp_path):
+    words = ["bench", "--preset", "smoke", "--device", "cpu", f"--python=tensorflow={pythons['both']}"]
+    status, _, err = gnet(checkout, *words, "--out", str(tmp_path / "run"))
+    assert status == 2
+    assert f"'tensorflow' cannot be measured: TensorFlow is not installed in {pythons['both']}" in err
+
+
 def test_beside_a_revision_the_peers_are_measured_once_from_the_working_tree(checkout, pythons, tmp_path):
     run = tmp_path / "run"
     words = [*WORDS, "--execution", "eager", "--against", "main", f"--python=torch={pythons['torch']}"]
