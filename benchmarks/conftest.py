@@ -1,5 +1,6 @@
 """Makes pytest run the benchmark modules: one case that a runner names, or a preset's cases when run by hand."""
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gnet_core import installed
 from gnet_core.config import StepConfig
+from gnet_core.environments import leading
 from gnet_core.frameworks import why_unsupported
 from gnet_core.machine import choose_device, precision_support
 from gnet_core.protocol import Channel
@@ -37,9 +40,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     options = metafunc.config.option
     if options.gnet_case:
-        parameters = [pytest.param(StepConfig.from_dict(json.loads(options.gnet_case)))]
+        parameters = [pytest.param(_the_case(options.gnet_case))]
     else:
-        environment = worker_environment(_CHECKOUT)
+        environment = _environment_by_hand()
         device = choose_device("auto", environment)
         preset = preset_for(options.preset, device)
         template = StepConfig(device=device, image_size=preset.image_size)
@@ -50,11 +53,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", parameters, ids=lambda case: case.name)
 
 
+def _the_case(text: str) -> StepConfig:
+    return StepConfig.from_dict(json.loads(text))
+
+
+@functools.cache
+def _environment_by_hand() -> dict[str, Any]:
+    return installed.environment(_CHECKOUT)
+
+
 def _why_not(case: StepConfig, environment: dict[str, Any]) -> str:
     """Why a case cannot be run by hand here; empty where it can."""
     if case.framework == "jax":
         return "Keras has one backend a process; gnet bench gives JAX one of its own"
-    support = precision_support(environment, case.device)[case.precision]
+    support = precision_support(environment, case.device, case.framework)[case.precision]
     return why_unsupported(case, environment) or ("" if support.supported else support.reason)
 
 
@@ -70,5 +82,7 @@ def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Keep the machine and the TensorFlow that were measured beside the samples, as gnet bench has told them before."""
-    machine_info["gnet"] = worker_environment(_CHECKOUT)
+    """Keep the machine and the framework that were measured beside the samples, as gnet bench has told them before."""
+    chosen = config.option.gnet_case
+    framework = _the_case(chosen).framework if chosen else leading(_environment_by_hand())
+    machine_info["gnet"] = worker_environment(_CHECKOUT, framework)

@@ -151,13 +151,13 @@ commands.add_command(report)
 @commands.command()
 @as_json_option
 def info(as_json: bool) -> int:
-    """Tell the devices and what stands between a GPU and TensorFlow, what each precision should do, and warnings."""
+    """Tell the devices, the frameworks, why they see no GPU, what each precision should do here, and warnings."""
     from tabulate import tabulate
 
-    from gnet_core import device, gpu_chain, machine
+    from gnet_core import environments, gpu_chain, installed, machine
 
-    environment = device.environment()
-    devices = ["cpu", *(gpu["device"] for gpu in environment["tensorflow"]["gpus"])]
+    environment = installed.environment()
+    devices = ["cpu", *(str(gpu["device"]) for gpu in environments.gpus(environment))]
     support = {name: machine.precision_support(environment, name) for name in devices}
     warnings = machine.warnings(environment)
     if as_json:

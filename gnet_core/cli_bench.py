@@ -68,7 +68,12 @@ MEMORY_SHARE = 0.7
 @click.option("--memory", type=Whole("memory"), metavar="BYTES", help="For all workers; else 70 % of what is free.")
 @click.option("--profile", is_flag=True, help="Trace a case as well, and report where its time goes.")
 @click.option("--aa", is_flag=True, help="Compare a case with itself as well: the machine's own noise.")
-@click.option("--python", multiple=True, metavar="NAME=INTERPRETER", help="Measure from this one; several: compare.")
+@click.option(
+    "--python",
+    multiple=True,
+    metavar="NAME=INTERPRETER",
+    help="Measure from this one; several: compare. Named torch, jax or tensorflow it runs that framework's rows alone.",
+)
 @click.option("--against", metavar="REV", help="Compare the working tree with this git revision.")
 @out_option("<date-time>-<device>")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the interrupted run in this directory.")
@@ -90,6 +95,7 @@ def bench(
     """
     from gnet_core import claims, gates, resuming
     from gnet_core.files import require_empty
+    from gnet_core.sources import is_of_framework
 
     if resume is not None and out is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
@@ -103,7 +109,8 @@ def bench(
             _refuse_what_differs(context, asked, options, resume)
             resuming.require_sources_named(options, asked, resume)
             asked = {**options, "memory": previous["memory_bytes"]}
-        gates.require_sources(fail_on, compared=bool(asked["against"]) or len(asked["python"]) > 1)
+        sources_compared = [pair for pair in asked["python"] if not is_of_framework(pair)]
+        gates.require_sources(fail_on, compared=bool(asked["against"]) or len(sources_compared) > 1)
         plan = _Plan(asked, stack)
         directory = resume or out or default_directory("", plan.device)
         _require_utf8("out", directory.resolve())
@@ -147,12 +154,12 @@ class _Plan:
         )
         require_device_form(asked["device"])
         self._sources = self._find_sources(code)
-        self._environments = {
-            name: runner.probe(source) for name, source in self._sources.items() if name != sources.AGAIN
-        }
+        self._environments = runner.probe_all(
+            [source for name, source in self._sources.items() if name != sources.AGAIN]
+        )
         if sources.AGAIN in self._sources:
             self._environments[sources.AGAIN] = next(iter(self._environments.values()))
-        self.environment = next(iter(self._environments.values()))
+        self.environment = runner.deciding(self._environments)
         self.device = choose_device(asked["device"], self.environment)
         self._preset: Preset = sweep.preset_for(asked["preset"], self.device)
         template = StepConfig(
@@ -179,7 +186,7 @@ class _Plan:
 
         asked = self._asked
         code = {name: digests(source) for name, source in self._sources.items() if name != AGAIN}
-        states = make_states(self._planned, self._found, self._environments, self._data.train_images)
+        states = make_states(self._planned, self._found, self._sources, self._environments, self._data.train_images)
         replicates = asked["replicates"] or self._preset.replicates
         if replicates * len(states) > MAX_RAW_FILES:
             raise GnetError(
@@ -233,31 +240,32 @@ class _Plan:
         from gnet_core import runner, sources
 
         asked = self._asked
-        found = {"": self._here}
-        if asked["python"] and asked["against"] is not None:
-            raise GnetError(f"against: {asked['against']!r} cannot be named beside --python; compare one thing")
         for name in ("python", "against"):
             _require_utf8(name, asked[name] or "")
-        if asked["python"]:
-            programs = sources.interpreters(asked["python"])
-            found = {name: dataclasses.replace(self._here, name=name, python=path) for name, path in programs.items()}
-        elif asked["against"] is not None:
+        named = sources.with_interpreters(self._here, sources.interpreters(asked["python"]))
+        found = {source.name: source for source in named}
+        if asked["against"] is not None:
+            if named[0].name:
+                raise GnetError(f"against: {asked['against']!r} cannot be named beside --python; compare one thing")
             old = sources.revision(asked["against"], runner.find_checkout(Path.cwd()), code / "revision")
-            found = {old.name: old, sources.HERE: dataclasses.replace(self._here, name=sources.HERE)}
+            # Peers are measured from the working tree alone: a revision from before they were told of knows none.
+            old = dataclasses.replace(old, python=named[0].python)
+            found = {old.name: old, sources.HERE: dataclasses.replace(named[0], name=sources.HERE)}
         if asked["aa"]:
             first = next(iter(found.values()))
             found[sources.AGAIN] = dataclasses.replace(first, name=sources.AGAIN)
         return found
 
     def _plan_cases(self) -> list[PlannedCase]:
-        from gnet_core import sweep
+        from gnet_core import runner, sweep
         from gnet_core.sources import AGAIN
 
-        names = [name for name in self._sources if name != AGAIN]
-        planned = sweep.plan_cases([item.suite for item in self._found], self._sweep, names)
+        sources = [source for name, source in self._sources.items() if name != AGAIN]
+        planned = sweep.plan_cases([item.suite for item in self._found], self._sweep, sources)
         if self._asked["aa"]:
             usual = self._sweep.cases()[0]
-            twin = next((case for case in planned if case.config == usual), planned[0])
+            able = [case for case in planned if not runner.why_not(case, self._sources, self._environments)] or planned
+            twin = next((case for case in able if case.config == usual), able[0])
             planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
         return planned
 

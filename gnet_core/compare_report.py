@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,9 @@ import pandas as pd
 from gnet_core import csv_text, documents, html, machine
 from gnet_core.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.comparisons import Between, between, machine_spread
-from gnet_core.config import GnetError
+from gnet_core.config import Framework, GnetError
 from gnet_core.drawing import Picture
+from gnet_core.environments import PEERS, of_framework, own_interpreters
 from gnet_core.facts import HOW_TO_READ_RATIOS, machine_line, reservations
 from gnet_core.forest import distinct, forest
 from gnet_core.gates import failed_between
@@ -395,12 +396,26 @@ def _speed(run: Run, case: str) -> str:
 
 
 def _differences(base: Run, new: Run) -> list[machine.Difference]:
-    """Between the environments of each source that both runs have, or of their first ones."""
-    environments = [run.document["environments"] for run in (base, new)]
-    shared = [(environments[0][name], environments[1][name]) for name in environments[0] if name in environments[1]]
+    """Between the environments of each source that both runs have, or of their first ones, and of each peer."""
+    told = base.document, new.document
+    named = [document["environments"] for document in told]
+    shared = [(named[0][name], named[1][name]) for name in named[0] if name in named[1]]
     pairs = shared or [(base.document["environment"], new.document["environment"])]
+    for framework in PEERS:
+        own = [framework in own_interpreters(document) for document in told]
+        measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
+        if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
+            first, second = (_of_framework_alone(of_framework(each, framework), framework) for each in told)
+            pairs.append((first, second))
     found = [difference for pair in pairs for difference in machine.differences(*pair)]
     return list(dict.fromkeys(found))
+
+
+def _of_framework_alone(environment: Mapping[str, Any], framework: Framework) -> dict[str, Any]:
+    """What of an environment tells of one framework: its section and its packages."""
+    packages = environment["machine"]["packages"]
+    own = {name: version for name, version in packages.items() if name.startswith(framework)}
+    return {"machine": {"packages": own}, framework: environment.get(framework)}
 
 
 def _other_configs(base: Run, new: Run, cases: dict[str, Comparison]) -> list[str]:

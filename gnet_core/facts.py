@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gnet_core import machine
+from gnet_core import environments, machine
 from gnet_core.answers import DIFFERENT
 from gnet_core.checks import failed_checks
 from gnet_core.comparisons import within
+from gnet_core.config import FRAMEWORKS
+from gnet_core.environments import TITLES
 from gnet_core.gpu_summary import SETTLED, GpuSummary, Spread
 from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run
 from gnet_core.tables import Column, Grid, grid, number
@@ -106,10 +108,13 @@ class Standing(NamedTuple):
 
 
 def machine_line(run: Run) -> str:
-    """The machine and its TensorFlow in one line."""
-    environment = run.document["environment"]
-    label = machine.label(environment, run.document["device"])
-    return f"{label}, TensorFlow {environment['tensorflow']['version']}"
+    """The machine and what was measured on it, each framework with its version, in one line."""
+    document = run.document
+    label = machine.label(document["environment"], document["device"])
+    measured = {config.framework for config in run.configs.values()} or {environments.leading(document["environment"])}
+    frameworks = [each for each in FRAMEWORKS if each in measured]
+    told = [environments.versions(environments.of_framework(document, each), [each]) for each in frameworks]
+    return ", ".join(filter(None, [label, *told]))
 
 
 def asked_line(run: Run) -> str:
@@ -222,7 +227,12 @@ def environment(run: Run) -> Grid:
         Column[tuple[str, str]]("what", lambda line: line[0], text=True),
         Column[tuple[str, str]]("value", lambda line: str(line[1]), text=True),
     ]
-    return grid(columns, [("run", run.identity), *machine.as_lines(run.document["environment"])], "environment")
+    document = run.document
+    lines = [("run", run.identity), *machine.as_lines(document["environment"])]
+    for framework in environments.own_interpreters(document):
+        of_peer = environments.of_framework(document, framework)
+        lines += environments.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
+    return grid(columns, lines, "environment")
 
 
 def caveats(run: Run) -> list[str]:
@@ -238,12 +248,14 @@ def caveats(run: Run) -> list[str]:
 
 def environment_differences(run: Run) -> list[tuple[str, list[str]]]:
     """In what the environments of the run's other sources differ from the first one's: a heading and lines, each."""
-    environments = list(run.document["environments"].items())
+    peers: dict[str, str] = {each: TITLES[each] for each in environments.own_interpreters(run.document)}
+    named = list(run.document["environments"].items())
     found = []
-    for name, other in environments[1:]:
-        first, base = environments[0]
+    for name, other in named[1:]:
+        first, base = named[0]
+        told = f"{peers[name]}'s own interpreter" if name in peers else name
         if differing := machine.differences(base, other):
-            found.append((f"From {first or 'the first'} to {name} these differ:", list(map(str, differing))))
+            found.append((f"From {first or 'the first'} to {told} these differ:", list(map(str, differing))))
     return found
 
 

@@ -1,11 +1,11 @@
-"""Why TensorFlow lists a GPU here or none: the chain from NVIDIA's driver over CUDA's libraries to the devices."""
+"""Why a framework lists a GPU here or none: the chain from NVIDIA's driver over CUDA's libraries to the devices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gnet_core import cuda_libraries, nvml
+from gnet_core import cuda_libraries, environments, nvml
 
 _LEAST_CUDA = 12
 """The major version that TensorFlow 2.19 to 2.21 are built for. A driver for any CUDA 12 serves (NVIDIA, "CUDA
@@ -13,7 +13,7 @@ Compatibility", minor version compatibility)."""
 
 
 class Reason(NamedTuple):
-    """Why TensorFlow lists no GPU."""
+    """Why the leading framework lists no GPU."""
 
     text: str
     is_fault: bool
@@ -37,27 +37,31 @@ def describe() -> dict[str, Any]:
 
 
 def why_no_gpu(environment: Mapping[str, Any]) -> Reason | None:
-    """Why TensorFlow lists no GPU; None where it lists one, or is not there while other frameworks may list one.
+    """Why the leading framework lists no GPU; None where it lists one, or where no framework is installed.
 
-    `environment` holds "machine" (see gnet_core.machine.describe) and "tensorflow" (see gnet_core.device.describe, or
-    None), and may be of a version that did not look for libraries.
+    `environment` is as gnet_core.environments has it, and may be of a version that did not look for libraries.
     """
-    machine, tensorflow = environment["machine"], environment["tensorflow"] or {}
-    if tensorflow.get("gpus"):
+    if environments.gpus(environment):
         return None
+    leading = environments.leading(environment)
+    machine, section = environment["machine"], environments.section(environment, leading)
+    lacks_cuda = section is not None and not section["built_for_cuda"]
+    built = f"this {environments.TITLES[leading]} is built without CUDA"
     chain = machine.get("nvidia") or {}
     visible = machine["environment_variables"].get(cuda_libraries.VISIBLE_VARIABLE)
     if not machine["gpus"]:
         error = chain.get("nvml_error")
         silent = f"no NVIDIA driver answers ({error})" if error else "NVIDIA's driver lists no GPU"
-        lacks_cuda = tensorflow and not tensorflow["built_for_cuda"]
-        return Reason(f"{silent}{', and this TensorFlow is built without CUDA' if lacks_cuda else ''}", False)
+        return Reason(f"{silent}{f', and {built}' if lacks_cuda else ''}", False)
     if cuda_libraries.is_every_gpu_hidden(visible):
         return Reason(f"{cuda_libraries.VISIBLE_VARIABLE}={visible} hides every GPU", False)
-    if not tensorflow:
+    if section is None:
         return None
-    if not tensorflow["built_for_cuda"]:
-        return Reason("this TensorFlow is built without CUDA; the extra gpu in place of cpu brings one with it", False)
+    if lacks_cuda:
+        hint = "; the extra gpu in place of cpu brings one with it" if leading == "tensorflow" else ""
+        return Reason(f"{built}{hint}", False)
+    if leading != "tensorflow":
+        return Reason(str(section.get("why_no_gpus") or "it does not say why"), True)
     return Reason(_fault(chain, visible, len(machine["gpus"])), True)
 
 
@@ -81,17 +85,18 @@ def _not_loaded(place: Mapping[str, Any]) -> str:
 
 
 def doubt(environment: Mapping[str, Any]) -> str:
-    """A sentence where something of a GPU is there and TensorFlow lists none; empty elsewhere."""
+    """A sentence where something of a GPU is there and the leading framework lists none; empty elsewhere."""
     machine, reason = environment["machine"], why_no_gpu(environment)
+    title = environments.TITLES[environments.leading(environment)]
     if reason and machine["gpus"]:
-        return f"The driver shows {len(machine['gpus'])} GPU(s) but TensorFlow sees none: {reason.text}."
+        return f"The driver shows {len(machine['gpus'])} GPU(s) but {title} sees none: {reason.text}."
     if reason and (machine.get("nvidia") or {}).get("libraries"):
-        return f"A library of NVIDIA's driver is there but TensorFlow sees no GPU: {reason.text}."
+        return f"A library of NVIDIA's driver is there but {title} sees no GPU: {reason.text}."
     return ""
 
 
 def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The driver and the libraries as pairs of name and value for people, and why TensorFlow lists no GPU."""
+    """The driver and the libraries as pairs of name and value for people, and why no GPU is listed."""
     chain = environment["machine"]["nvidia"]
     lines = []
     if chain["driver"]:

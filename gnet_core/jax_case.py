@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,10 @@ os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported
 import jax
 import keras
 
-from gnet_core import allocator, flops, settings, synthetic
+from gnet_core import flops, jax_device, settings, synthetic
 from gnet_core.architecture import Architecture
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.layers import LayerKit
-from gnet_core.machine import peak_resident_memory
 
 settings.require_keras_backend("jax")
 
@@ -43,7 +43,7 @@ class JaxKit(LayerKit):
 
 def make_network(config: StepConfig) -> Any:
     """GoogleNet_2 as a Keras model with the outputs that the case needs, its weights drawn from the case's seed."""
-    keras.utils.set_random_seed(config.seed)
+    random.seed(config.seed)  # which Keras draws its seeds from; its own set_random_seed imports TensorFlow
     inputs = keras.Input((config.image_size, config.image_size, 3), name="images")
     kit = JaxKit.of(config)
     outputs = Architecture.of(config).outputs(inputs, kit, classifiers=config.trains_classifiers)
@@ -54,14 +54,7 @@ class Case:
     """See gnet_core.frameworks.Case. execution: xla, which is what jax.jit compiles with."""
 
     def __init__(self, config: StepConfig) -> None:
-        allocator.keep_freed_memory()
-        kind, _, number = config.device.partition(":")
-        if kind == "cpu":
-            jax.config.update("jax_platforms", "cpu")  # a GPU that is not measured stays free
-        self._device = jax.devices(kind)[int(number or 0)]
-        jax.config.update("jax_default_device", self._device)
-        matmul = "tensorfloat32" if config.precision == "tf32" else "float32"
-        jax.config.update("jax_default_matmul_precision", None if config.precision.startswith("mixed") else matmul)
+        self._device = jax_device.prepare(config)
         self._config = config
         self.network = make_network(config)
         self.optimizer = keras.optimizers.Adam(config.learning_rate)
@@ -132,9 +125,7 @@ class Case:
         return 0
 
     def peak_memory(self) -> tuple[int, str]:
-        if self._device.platform == "cpu":
-            return peak_resident_memory()
-        return int(self._device.memory_stats()["peak_bytes_in_use"]), "peak of JAX's GPU allocator"
+        return jax_device.peak_memory(self._device)
 
     def flop_per_image(self) -> int:
         return flops.train_step_flop_per_image(self.network, self._config)

@@ -15,9 +15,10 @@ import cpuinfo
 import psutil
 import pynvml
 
-from gnet_core import git, gpu_chain, nvml, settings, variables
+from gnet_core import environments, git, gpu_chain, nvml, settings, variables
 from gnet_core.cgroups import ControlGroups
-from gnet_core.config import GnetError, Precision
+from gnet_core.config import Framework, GnetError, Precision
+from gnet_core.environments import TITLES
 
 PACKAGES = (
     *("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf"),
@@ -145,16 +146,18 @@ def label(environment: Mapping[str, Any], device: str) -> str:
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
     quota = f", {_quota(machine)} by quota" if machine.get("cpu_quota_cores") else ""
     host = f"{machine['processor']}, {machine['usable_threads']} of {machine['threads']} threads{quota}, {memory}"
-    names = [gpu["name"] for gpu in environment["tensorflow"]["gpus"] if gpu["device"] == device]
-    return f"{names[0]} in {host}" if names else host
+    seen = environments.gpu(environment, device)
+    return f"{seen['name']} in {host}" if seen else host
 
 
-def precision_support(environment: Mapping[str, Any], device: str) -> dict[Precision, Support]:
+def precision_support(
+    environment: Mapping[str, Any], device: str, framework: Framework | None = None
+) -> dict[Precision, Support]:
     """What each precision can be expected to do on a device, from its processor flags or compute capability.
 
-    `environment` holds "machine" (see `describe`) and "tensorflow" (see gnet_core.device.describe). Sources: NVIDIA's
-    CUDA C++ Programming Guide (TF32 and bfloat16 from compute capability 8.0, float16 tensor cores from 7.0) and
-    oneDNN's data types (bfloat16 natively with AVX512_BF16 or AMX, float16 with AVX512_FP16).
+    The device is as `framework` sees it, by default the environment's leading one (see gnet_core.environments).
+    Sources: NVIDIA's CUDA C++ Programming Guide (TF32 and bfloat16 from compute capability 8.0, float16 tensor cores
+    from 7.0) and oneDNN's data types (bfloat16 natively with AVX512_BF16 or AMX, float16 with AVX512_FP16).
     """
     support: dict[Precision, Support] = {"float32": Support(True, True, "the reference")}
     if device == "cpu":
@@ -166,7 +169,7 @@ def precision_support(environment: Mapping[str, Any], device: str) -> dict[Preci
         )
         support["mixed_float16"] = Support(True, has_fp16, "AVX512_FP16" if has_fp16 else "no AVX512_FP16: emulated")
         return support
-    gpu = next((gpu for gpu in environment["tensorflow"]["gpus"] if gpu["device"] == device), None)
+    gpu = environments.gpu(environment, device, framework)
     capability = tuple((gpu or {}).get("compute_capability") or (0, 0))
     shown = ".".join(map(str, capability)) if gpu and gpu.get("compute_capability") else "unknown"
     ampere, volta = capability >= (8, 0), capability >= (7, 0)
@@ -179,19 +182,20 @@ def precision_support(environment: Mapping[str, Any], device: str) -> dict[Preci
 def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
     """cpu or gpu:N of auto, cpu, gpu or gpu:N.
 
-    Raises GnetError for a GPU that TensorFlow does not see, and for auto where it should see one and figures of the CPU
-    are not what was meant.
+    Raises GnetError for a GPU that the leading framework does not see, and for auto where it should see one and figures
+    of the CPU are not what was meant.
     """
-    gpus = [gpu["device"] for gpu in environment["tensorflow"]["gpus"]]
+    title = TITLES[environments.leading(environment)]
+    gpus = [str(gpu["device"]) for gpu in environments.gpus(environment)]
     reason = gpu_chain.why_no_gpu(environment)
     if asked == "auto":
         if reason and reason.is_fault:
-            raise GnetError(f"device: TensorFlow sees no GPU: {reason.text}; --device cpu measures the CPU")
+            raise GnetError(f"device: {title} sees no GPU: {reason.text}; --device cpu measures the CPU")
         return gpus[0] if gpus else "cpu"
     wanted = "gpu:0" if asked == "gpu" else asked
     if wanted != "cpu" and wanted not in gpus:
         why = f": {reason.text}" if reason else ""
-        raise GnetError(f"device: {asked!r} is not there; TensorFlow sees {', '.join(['cpu', *gpus])}{why}")
+        raise GnetError(f"device: {asked!r} is not there; {title} sees {', '.join(['cpu', *gpus])}{why}")
     return wanted
 
 
@@ -224,12 +228,12 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
         found.append("GNET_DELAY_SECONDS adds a delay to each step: these figures are of no use but to test the suite.")
     found += _warnings_of_settings(machine, tensorflow)
     pays = precision_support(environment, "cpu")
-    if not tensorflow["gpus"] and not pays["mixed_bfloat16"].pays:
+    if not environments.gpus(environment) and not pays["mixed_bfloat16"].pays:
         found.append("This processor has no bfloat16 instructions: mixed precision will not pay.")
     return found
 
 
-def _warnings_of_settings(machine: Mapping[str, Any], tensorflow: Mapping[str, Any]) -> list[str]:
+def _warnings_of_settings(machine: Mapping[str, Any], tensorflow: Mapping[str, Any] | None) -> list[str]:
     """What the environment asked for: what does not act, since a case defines it, and what is in every figure."""
     found = []
     if left_out := machine.get("settings_left_out"):
@@ -237,7 +241,7 @@ def _warnings_of_settings(machine: Mapping[str, Any], tensorflow: Mapping[str, A
         found.append(f"A case defines these itself, so what was asked for is left out: {told}.")
     tuning = variables.tuning(machine["environment_variables"])
     for field, variable in _THREAD_VARIABLES.items():
-        used, usable = tensorflow[field], machine["usable_threads"]
+        used, usable = (tensorflow or {}).get(field), machine["usable_threads"]
         if variable in tuning and used and used != usable:
             found.append(
                 f"{_setting(variable, tuning.pop(variable))}: {_THREADS_DO[field]} {used} of {usable} threads."
@@ -272,12 +276,7 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("memory", f"{machine['memory_bytes'] / 2**30:.1f} GiB"),
         ("system", machine["system"]),
         ("Python", machine["python"]),
-        ("TensorFlow", f"{tensorflow['version']} ({tensorflow['git']}), Keras {tensorflow['keras']}"),
-        (
-            "CUDA build",
-            f"CUDA {tensorflow['cuda']}, cuDNN {tensorflow['cudnn']}" if tensorflow["built_for_cuda"] else "no",
-        ),
-        ("threads", _threads_line(tensorflow)),
+        *(_tensorflow_lines(tensorflow) if tensorflow is not None else [("TensorFlow", "not installed")]),
     ]
     if machine.get("cpu_quota_cores"):
         lines.insert(2, ("CPU quota", _quota(machine)))
@@ -285,14 +284,22 @@ def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("GPU", f"{gpu['name']}, {(gpu['memory_bytes'] or 0) / 2**30:.0f} GiB, driver {gpu['driver']}")
         for gpu in machine["gpus"]
     ]
-    lines += [
-        ("TensorFlow GPU", f"{gpu['device']}: {gpu['name']}, capability {_capability(gpu)}")
-        for gpu in tensorflow["gpus"]
-    ]
+    if tensorflow is not None:
+        lines += [("TensorFlow GPU", environments.told_gpu(gpu)) for gpu in tensorflow["gpus"]]
+    lines += environments.lines_of_peers(environment)
     lines += [*machine["packages"].items(), *machine["environment_variables"].items()]
     if machine.get("commit"):
         lines.append(("commit", machine["commit"]))
     return lines
+
+
+def _tensorflow_lines(tensorflow: Mapping[str, Any]) -> list[tuple[str, str]]:
+    build = f"CUDA {tensorflow['cuda']}, cuDNN {tensorflow['cudnn']}" if tensorflow["built_for_cuda"] else "no"
+    return [
+        ("TensorFlow", f"{tensorflow['version']} ({tensorflow['git']}), Keras {tensorflow['keras']}"),
+        ("CUDA build", build),
+        ("threads", _threads_line(tensorflow)),
+    ]
 
 
 def _threads_line(tensorflow: Mapping[str, Any]) -> str:
@@ -304,27 +311,51 @@ def _threads_line(tensorflow: Mapping[str, Any]) -> str:
 def differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """What differs between two environments, hardware first; what is of the moment (`VOLATILE`) is not looked at.
 
-    An environment holds "machine" (see `describe`) and "tensorflow" (see gnet_core.device.describe), and may be from a
-    stranger's file: what is missing or None there is "unknown", which differs from all but itself.
+    An environment is as gnet_core.environments has it, and may be from a stranger's file: what is missing or None there
+    is "unknown", which differs from all but itself. Of a framework that one of the two has not, its package tells.
     """
     machines = _mapping(base.get("machine")), _mapping(new.get("machine"))
+    without = any(each.get("tensorflow", {}) is None for each in (base, new))
     tensorflows = _mapping(base.get("tensorflow")), _mapping(new.get("tensorflow"))
-    cards, packages, variables = (
-        (tell(machines[0]), tell(machines[1])) for tell in (_driver_gpus, _packages_told, _variables_told)
-    )
+    cards, variables = ((tell(machines[0]), tell(machines[1])) for tell in (_driver_gpus, _variables_told))
+    packages = (_packages_told(machines[0], whole=without), _packages_told(machines[1], whole=without))
     found = [
         *_fields_that_differ(_MACHINE_HARDWARE, machines, "hardware"),
         *_values_that_differ("CPU quota", _quota_told(machines[0]), _quota_told(machines[1]), "hardware"),
         *_memory_difference(*machines),
         *_parts_that_differ("GPUs", cards, "none", "hardware"),
-        *_tensorflow_gpu_differences(*tensorflows),
-        *_fields_that_differ(_TENSORFLOW_SOFTWARE, tensorflows, "software"),
-        *_threads_that_differ(machines, tensorflows),
+        *([] if without else _tensorflow_differences(machines, tensorflows)),
+        *_peer_differences(base, new),
         *_fields_that_differ(_MACHINE_SOFTWARE, machines, "software"),
         *_parts_that_differ("packages", packages, "not installed", "software"),
         *_parts_that_differ("environment variables", variables, "not set", "software"),
     ]
     return sorted(found, key=lambda difference: difference.kind != "hardware")
+
+
+def _tensorflow_differences(
+    machines: tuple[Mapping[str, Any], Mapping[str, Any]], tensorflows: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> list[Difference]:
+    return [
+        *_seen_gpus_that_differ("TensorFlow", *tensorflows),
+        *_fields_that_differ(_TENSORFLOW_SOFTWARE, tensorflows, "software"),
+        *_threads_that_differ(machines, tensorflows),
+    ]
+
+
+def _peer_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """What the sections of PyTorch and JAX both tell; their versions are those of their packages."""
+    found = []
+    for framework in environments.PEERS:
+        first, second = environments.section(base, framework), environments.section(new, framework)
+        if first is None or second is None:
+            continue
+        shared = [field for field in first if field in second and field not in ("gpus", "why_no_gpus", "version")]
+        names = {field: f"{TITLES[framework]}'s {field.replace('_', ' ')}" for field in shared}
+        found += _fields_that_differ(names, (first, second), "software")
+        if "gpus" in first and "gpus" in second:  # a process of JAX's that keeps to one device tells of none
+            found += _seen_gpus_that_differ(TITLES[framework], first, second)
+    return found
 
 
 def _fields_that_differ(
@@ -385,12 +416,12 @@ def _memory_difference(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     return [] if same else [Difference("memory", _gibibytes(first, 2), _gibibytes(second, 2), "hardware")]
 
 
-def _tensorflow_gpu_differences(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """One name for two different GPUs is hardware. A GPU that one side alone sees is software: its TensorFlow's build
+def _seen_gpus_that_differ(title: str, base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """One name for two different GPUs is hardware. A GPU that one side alone sees is software: its framework's build
     and variables decide that.
     """
-    seen = _tensorflow_gpus(base), _tensorflow_gpus(new)
-    found = _parts_that_differ("TensorFlow's GPUs", seen, "not seen", "hardware")
+    seen = _seen_gpus(base), _seen_gpus(new)
+    found = _parts_that_differ(f"{title}'s GPUs", seen, "not seen", "hardware")
     one_sided = {"not seen", UNKNOWN}
     return [
         difference._replace(kind="software") if {difference.base, difference.new} & one_sided else difference
@@ -409,25 +440,21 @@ def _driver_gpus(machine: Mapping[str, Any]) -> dict[str, str] | None:
     return told
 
 
-def _tensorflow_gpus(tensorflow: Mapping[str, Any]) -> dict[str, str] | None:
-    gpus = tensorflow.get("gpus")
+def _seen_gpus(section: Mapping[str, Any]) -> dict[str, str] | None:
+    gpus = section.get("gpus")
     if not isinstance(gpus, list):
         return None
     told = {}
     for gpu in map(_mapping, gpus):
-        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {_capability(gpu)}"
+        told[_text(gpu.get("device"))] = f"{_text(gpu.get('name'))}, capability {environments.capability(gpu)}"
     return told
 
 
-def _capability(gpu: Mapping[str, Any]) -> str:
-    capability = gpu.get("compute_capability")
-    return ".".join(map(str, capability)) if isinstance(capability, list) else _text(capability)
-
-
-def _packages_told(machine: Mapping[str, Any]) -> dict[str, str] | None:
-    """Less those whose versions the TensorFlow section has, so that nothing is told twice."""
+def _packages_told(machine: Mapping[str, Any], *, whole: bool) -> dict[str, str] | None:
+    """Unless they are wanted whole, less those whose versions the TensorFlow section has: nothing is told twice."""
     packages = _texts(machine.get("packages"))
-    return packages and {name: version for name, version in packages.items() if name not in _IN_TENSORFLOW_SECTION}
+    left_out = () if whole else _IN_TENSORFLOW_SECTION
+    return packages and {name: version for name, version in packages.items() if name not in left_out}
 
 
 def _variables_told(machine: Mapping[str, Any]) -> dict[str, str] | None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from gnet_core import gpu_summary, raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
+from gnet_core.environments import versions
 from gnet_core.equal_work import judge_trajectories
 from gnet_core.files import PROFILE_FILE
 from gnet_core.gpu_summary import GpuSummary
@@ -460,14 +461,13 @@ def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: dict[s
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
         # A peak is of the TensorFlow that it was measured with, and of no other framework.
-        same = _tensorflow_of(document, row.source) == document["environment"]["tensorflow"]["version"]
+        same = _tensorflow_of(document, row.source) == versions(document["environment"], ["tensorflow"])
         if peak and same and configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak
 
 
-def _tensorflow_of(document: dict[str, Any], source: str) -> Any:
-    environment = document["environments"].get(source, document["environment"])
-    return environment["tensorflow"]["version"]
+def _tensorflow_of(document: dict[str, Any], source: str) -> str:
+    return versions(document["environments"].get(source, document["environment"]), ["tensorflow"])
 
 
 def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
@@ -532,7 +532,8 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
 
 def _command(config: StepConfig, suite: str, document: dict[str, Any]) -> str:
     again = suite == AA_SUITE  # which no module declares: an option adds it to another
-    words = ["gnet", "bench", "throughput" if again else suite, "--preset", document["preset"]]
+    declared = "throughput" if config.framework == "tensorflow" else "frameworks"
+    words = ["gnet", "bench", declared if again else suite, "--preset", document["preset"]]
     words += ["--device", config.device, "--execution", config.execution, "--precision", config.precision]
     words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
     words += ["--data", config.data, "--seed", str(config.seed)]

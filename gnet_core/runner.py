@@ -9,14 +9,16 @@ import math
 import secrets
 import shutil
 import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gnet_core import children, interrupts
 from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.environments import has_framework, section
 from gnet_core.files import (
     PARTIAL_PREFIX,
     PROFILE_FILE,
@@ -26,7 +28,7 @@ from gnet_core.files import (
     remove_partial_files,
     write_whole,
 )
-from gnet_core.frameworks import why_unsupported
+from gnet_core.frameworks import why_another_gpu, why_unsupported
 from gnet_core.git import commit
 from gnet_core.machine import precision_support, require_precision
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
@@ -107,33 +109,51 @@ def choose_suites(found: list[FoundSuite], names: tuple[str, ...], preset: str) 
 
 
 def probe(source: Source) -> dict[str, Any]:
-    """The machine and TensorFlow as a process of that source sees them, with its commit. Raises GnetError naming it."""
+    """The machine and the frameworks as the source's interpreter sees them, with its commit. Raises GnetError naming
+    the interpreter.
+    """
     python = source.python
     command = [python, "-m", "gnet_core", "info", "--json"]
     try:
         answer = children.ask(command, cwd=source.checkout, limit_seconds=PROBE_LIMIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise GnetError(f"python: {python} could not be asked about its TensorFlow ({error})") from error
+        raise GnetError(f"python: {python} could not be asked about its frameworks ({error})") from error
     try:
         environment = children.document(answer.stdout)
     except ValueError:
         said = children.last_words(answer.stderr)
-        raise GnetError(f"python: {python} could not describe its TensorFlow; it said: {said}") from None
+        raise GnetError(f"python: {python} could not describe its frameworks; it said: {said}") from None
     if not isinstance(environment, dict) or not {"machine", "tensorflow"} <= environment.keys():
-        raise GnetError(f"python: {python} gave no description of its TensorFlow; does it have the same gnet?")
+        raise GnetError(f"python: {python} gave no description of its frameworks; does it have the same gnet?")
     environment["machine"]["commit"] = commit(source.checkout)
     return environment
+
+
+def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
+    """What each interpreter of the sources says of itself, by its name (see Source.environment_name), sources first."""
+    found = {source.name: probe(source) for source in sources}
+    for source in sources:
+        for framework, python in source.peers.items():
+            found[framework] = probe(dataclasses.replace(source, python=python))
+    return found
+
+
+def deciding(environments: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The environment whose devices a run's are: the first in which there is a framework."""
+    return next(filter(has_framework, environments.values()), next(iter(environments.values())))
 
 
 def make_states(
     planned: Sequence[PlannedCase],
     found: Sequence[FoundSuite],
+    sources: Mapping[str, Source],
     environments: Mapping[str, Mapping[str, Any]],
     most_images: float = math.inf,
 ) -> list[CaseState]:
-    """A state for each case. One that cannot be run is `unsupported` from the start: a precision that its device cannot
-    do, or a batch of more than `most_images`, the images that there are. `environments` has one for each source. Raises
-    GnetError where nothing else is left.
+    """A state for each case. One that cannot be run is `unsupported` from the start: a framework that its interpreter
+    has not, a precision that its device cannot do, or a batch of more than `most_images`, the images that there are.
+    `environments` has what each interpreter of the sources said (see `probe_all`). Raises GnetError where nothing else
+    is left.
     """
     modules = {item.suite.name: item.module.name for item in found}
     states = []
@@ -141,19 +161,41 @@ def make_states(
         config = case.config
         # Every module times any case; a case that no suite asked for, as of an A/A comparison, takes the first.
         state = CaseState(case=case, module=modules.get(case.suites[0], found[0].module.name))
-        support = precision_support(environments[case.source], config.device)[config.precision]
-        if reason := why_unsupported(config, environments[case.source]):
+        if reason := why_not(case, sources, environments, most_images):
             state.status, state.note = "unsupported", reason
-        elif not support.supported:
-            state.status, state.note = "unsupported", support.reason
-        elif config.batch_size > most_images:
-            state.status, state.note = "unsupported", f"the data has only {most_images} images to train on"
         states.append(state)
     if all(state.status == "unsupported" for state in states):
-        case, note = states[0].case, states[0].note
-        require_precision(case.config.precision, case.config.device, environments[case.source])
-        raise GnetError(f"batch_size: {case.config.batch_size} is too large; {note}, so use at most {most_images}")
+        config, source = states[0].case.config, sources[states[0].case.source]
+        environment = environments[source.environment_name(config.framework)]
+        if why := why_unsupported(config, environment, _of_another(source, config)):
+            raise GnetError(f"framework: {config.framework!r} cannot be measured: {why}")
+        require_precision(config.precision, config.device, environment)
+        raise GnetError(f"batch_size: {config.batch_size} is too large; {states[0].note}, so use at most {most_images}")
     return states
+
+
+def why_not(
+    case: PlannedCase,
+    sources: Mapping[str, Source],
+    environments: Mapping[str, Mapping[str, Any]],
+    most_images: float = math.inf,
+) -> str:
+    """Why a case cannot be run, as make_states takes them; empty where it can."""
+    config, source = case.config, sources[case.source]
+    environment = environments[source.environment_name(config.framework)]
+    support = precision_support(environment, config.device, config.framework)[config.precision]
+    return (
+        why_unsupported(config, environment, _of_another(source, config))
+        or why_another_gpu(config, environment, deciding(environments))
+        or ("" if support.supported else support.reason)
+        or ("" if config.batch_size <= most_images else f"the data has only {most_images} images to train on")
+    )
+
+
+def _of_another(source: Source, config: StepConfig) -> str:
+    """The interpreter that would run the case, where it is not gnet's own."""
+    python = source.interpreter(config.framework)
+    return "" if python == sys.executable else python
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -406,15 +448,26 @@ class Runner:
         return self._modules[job.case]
 
     def _trace(self, config: StepConfig, progress: Progress) -> None:
-        if not (self._settings.directory / "traces" / config.name / PROFILE_FILE).is_file():
+        if why := self._why_no_tensorflow():
+            self._document["profile_note"] = f"{why}, and steps of no other framework are traced"
+        elif not (self._settings.directory / "traces" / config.name / PROFILE_FILE).is_file():
             progress(f"{config.name}: tracing where its time goes", 0.0)
             self._document["profile_note"] = profile_case(config, self._settings)
+
+    def _why_no_tensorflow(self) -> str:
+        """Why there are neither peaks nor a trace, which are TensorFlow's; empty where it is installed."""
+        source = self._settings.own_source
+        found = section(self._settings.environments[source.name], "tensorflow")
+        return "" if found is not None else f"TensorFlow is not installed in {source.python}"
 
     def _measure_peaks(self, progress: Progress) -> None:
         """Before the cases and after: the best of both is the peak, since the machine may have had a slow minute."""
         configs = [case.config for case, state in self._standing.states.items() if state.status in (None, "ok")]
         precisions = sorted({config.precision for config in configs})
         if not precisions or not self._settings.with_peaks:
+            return
+        if why := self._why_no_tensorflow():
+            self._document["peaks"] = [{"error": f"{why}, which measures them, so there is no MFU"}]
             return
         progress("the device's peaks", 0.0)
         measured = peaks(configs[0].device, precisions, self._settings)

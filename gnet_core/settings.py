@@ -28,6 +28,8 @@ SET = {
     "KERAS_HOME": os.path.join(os.devnull, "keras"),  # noqa: PTH118 - it is no path that leads anywhere
     # On a GPU JAX would take three quarters of the memory at once, and other workers are alive beside it.
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # And it would stop at three quarters of it, where the other frameworks go on to a larger batch.
+    "XLA_CLIENT_MEM_FRACTION": "0.95",
 }
 """What the suite sets itself; a case in JAX puts another backend in its place."""
 
@@ -67,6 +69,7 @@ DEFINED_BY_CASE = {
     # Which device is used, and how much of a GPU's memory each process takes.
     "JAX_PLATFORM*": "device",
     "JAX_DEFAULT_DEVICE": "device",
+    "JAX_CUDA_VISIBLE_DEVICES": "device",
     "TF_FORCE_GPU_ALLOW_GROWTH": "device",
     "XLA_PYTHON_CLIENT_*": "device",
     "XLA_CLIENT_MEM_FRACTION": "device",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import io
@@ -17,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gnet_core import git
-from gnet_core.config import GnetError
+from gnet_core.config import FRAMEWORKS, Framework, GnetError
+from gnet_core.environments import PEERS
 from gnet_core.sweep import Source
 
 AGAIN = "again"
@@ -136,6 +138,29 @@ def interpreters(asked: Sequence[str]) -> dict[str, str]:
             raise GnetError(f"python: {python!r} of {name} is no program that can be started; name an interpreter")
         programs[name] = str(Path(program).absolute())
     return programs
+
+
+def is_of_framework(pair: str) -> bool:
+    """Whether a NAME=INTERPRETER names the interpreter of a framework's rows and no source to compare."""
+    return pair.partition("=")[0] in FRAMEWORKS
+
+
+def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]:
+    """The sources that the programs make of the working tree: a name that is no framework's is a source to compare, and
+    a framework's is the interpreter of its rows, which are measured once, from the first source.
+
+    Raises GnetError for an interpreter of TensorFlow's beside sources, which bring their own.
+    """
+    compared = {name: python for name, python in programs.items() if name not in FRAMEWORKS}
+    if "tensorflow" in programs and compared:
+        raise GnetError(
+            f"python: 'tensorflow' cannot be named beside {next(iter(compared))!r}, which brings its own TensorFlow"
+        )
+    peers: dict[Framework, str] = {each: programs[each] for each in PEERS if each in programs}
+    if not compared:
+        return [dataclasses.replace(here, python=programs.get("tensorflow", here.python), peers=peers)]
+    found = [dataclasses.replace(here, name=name, python=python) for name, python in compared.items()]
+    return [dataclasses.replace(found[0], peers=peers), *found[1:]]
 
 
 def digests(source: Source) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gnet_core.config import Execution, GnetError, Precision, StepConfig, require_choice
+from gnet_core.config import Execution, Framework, GnetError, Precision, StepConfig, require_choice
 
 Axis = Literal["execution", "precision", "batch_size"]
 Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight", "layers", "framework"]
@@ -185,6 +185,16 @@ class Source:
     python: str = sys.executable
     checkout: Path
     """The folder with the gnet_core/ and benchmarks/ that the worker runs."""
+    peers: Mapping[Framework, str] = dataclasses.field(default_factory=dict)
+    """Interpreters of frameworks that have one of their own, since one environment cannot hold them all for a GPU."""
+
+    def interpreter(self, framework: Framework) -> str:
+        """What runs the framework's rows."""
+        return self.peers.get(framework, self.python)
+
+    def environment_name(self, framework: Framework) -> str:
+        """What the environment of that interpreter is called in run.json."""
+        return framework if framework in self.peers else self.name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,10 +216,11 @@ def case_name(config: StepConfig, source: str) -> str:
     return f"{config.name}@{source}" if source else config.name
 
 
-def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Iterable[str] = ("",)) -> list[PlannedCase]:
+def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source]) -> list[PlannedCase]:
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
-    Batches ascend, so that memory runs out at the first that is too large. Raises GnetError when nothing is left.
+    A framework that has an interpreter of its own is measured from the source that names it alone. Batches ascend, so
+    that memory runs out at the first that is too large. Raises GnetError when nothing is left.
     """
     wanted: dict[StepConfig, list[str]] = {}
     for suite in suites:
@@ -220,11 +231,12 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Iterable[str] = (
     if not wanted:
         raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
     ordered = sorted(wanted, key=lambda config: config.batch_size)
-    sources = tuple(sources)
+    own = {framework for source in sources for framework in source.peers}
     return [
-        PlannedCase(config=config, suites=tuple(wanted[config]), source=source)
+        PlannedCase(config=config, suites=tuple(wanted[config]), source=source.name)
         for config in ordered
         for source in sources
+        if config.framework not in own or config.framework in source.peers
     ]
 
 

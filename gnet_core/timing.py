@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from gnet_core import frameworks
-from gnet_core.config import GnetError, StepConfig
+from gnet_core import frameworks, machine
+from gnet_core.config import Framework, GnetError, StepConfig
 from gnet_core.equal_work import TOLERANCE
 from gnet_core.files import RAW_FORMAT_VERSION
 from gnet_core.frameworks import Case
@@ -266,11 +266,9 @@ def first_line(error: BaseException) -> str:
 
 
 @functools.cache
-def worker_environment(checkout: Path) -> dict[str, Any]:
-    """The machine and the TensorFlow that this process measures with, and the commit of its checkout."""
-    from gnet_core import device
-
-    return device.environment(checkout)
+def worker_environment(checkout: Path, framework: Framework) -> dict[str, Any]:
+    """The machine and the framework that this process measures with, and no other; and the commit of its checkout."""
+    return {"machine": machine.describe(checkout), framework: frameworks.describe(framework)}
 
 
 def _seconds(action: Any) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,11 +16,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gnet_core import allocator, synthetic
+from gnet_core import synthetic, torch_device
 from gnet_core.architecture import Architecture
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.kit import Kit
-from gnet_core.machine import peak_resident_memory
 
 BN_EPSILON = 1e-3
 ADAM_EPSILON = 1e-7
@@ -137,11 +138,7 @@ class Case:
     """See gnet_core.frameworks.Case. execution: eager as it is; graph: torch.compile. Memory format: channels_last."""
 
     def __init__(self, config: StepConfig) -> None:
-        allocator.keep_freed_memory()
-        self._device = torch.device(config.device.replace("gpu", "cuda"))
-        if self._device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
-            torch.backends.cudnn.benchmark = True
+        self._device = torch_device.prepare(config)
         self._config = config
         self.network = Network(config)
         torch.manual_seed(config.seed)
@@ -151,9 +148,12 @@ class Case:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=config.precision == "mixed_float16")
         images, labels = synthetic.batch(config)
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device)
-        self.labels = torch.from_numpy(labels).to(self._device, torch.int64)
+        self.labels = torch.from_numpy(labels.astype("int64")).to(self._device)
         compiled = config.execution != "eager"
         if compiled:  # by each process from the start: what an earlier one left would pass for a short compilation
+            self._caches = tempfile.TemporaryDirectory(prefix="gnet-torch-", ignore_cleanup_errors=True)
+            # Those of compiled C++ and of Triton's kernels are none that the next line disables.
+            os.environ |= dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), self._caches.name)
             torch.compiler.config.force_disable_caches = True
             warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # is what was asked for
         self._losses: Callable[[], torch.Tensor] = torch.compile(self._forward) if compiled else self._forward
@@ -192,8 +192,7 @@ class Case:
             self._scaler.step(self.optimizer)
             self._scaler.update()
             self.steps += 1
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        torch_device.synchronise(self._device)
         return loss.detach()
 
     def set_dropout(self, active: bool) -> None:
@@ -214,9 +213,7 @@ class Case:
         return self.steps - self.applied_steps()
 
     def peak_memory(self) -> tuple[int, str]:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device), "peak of PyTorch's GPU allocator"
-        return peak_resident_memory()
+        return torch_device.peak_memory(self._device)
 
     def flop_per_image(self) -> int:
         return round(self._work.total / self._config.batch_size)

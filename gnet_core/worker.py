@@ -70,7 +70,7 @@ class RunSettings:
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
     environments: Mapping[str, Mapping[str, Any]]
-    """What each source's interpreter said of itself as the run began, by name."""
+    """What each interpreter said of itself as the run began, by its name (see Source.environment_name)."""
 
 
 class Worker:
@@ -90,7 +90,7 @@ class Worker:
         token = secrets.token_hex(8)  # a directory may hold links of any name that can be guessed
         self._partial = self._final.with_name(f"{PARTIAL_PREFIX}{token}.r{job.replicate}.json")
         self._log = self._final.with_suffix(".log")
-        self._environment = settings.environments[job.case.source]
+        self._environment = settings.environments[self._source.environment_name(job.case.config.framework)]
         self._left_seconds = settings.plan.limit_seconds
         self._turn_limit_seconds = settings.plan.limit_seconds
         self._deadline, self._lateness = math.inf, ""
@@ -159,7 +159,7 @@ class Worker:
     def command(self, descriptor: int) -> list[str]:
         """How this worker is started, in the folder of its code."""
         return [
-            self._source.python,
+            self._source.interpreter(self.job.case.config.framework),
             # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
             *("-m", "pytest", f"benchmarks/{self._module}", "--quiet", "--capture=no", "--color=no"),
             *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
@@ -293,10 +293,16 @@ class Worker:
             raise WorkerLost("failed", f"the worker left no raw file that can be read ({error})") from None
         if len(benchmarks) != 1:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
-        if changed := differences(self._environment, _with_commit_of(self._environment, environment)):
+        probed = _told_of_both(self._environment, environment)
+        if changed := differences(probed, _with_commit_of(probed, environment)):
             told = "; ".join(map(str, changed))
             raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)
+
+
+def _told_of_both(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what an interpreter said of all its frameworks, what a worker says too: its own framework imports no other."""
+    return {name: section for name, section in probed.items() if name in environment}
 
 
 def _with_commit_of(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,28 @@ TENSORFLOW: dict[str, Any] = {
     "inter_op_threads": 0,
 }
 
+TORCH_SECTION: dict[str, Any] = {
+    "version": "2.13.0+cpu",
+    "built_for_cuda": False,
+    "cuda": None,
+    "cudnn": None,
+    "gpus": [],
+    "why_no_gpus": "",
+    "threads": 8,
+    "triton": True,
+    "c_compiler": "/usr/bin/gcc",
+    "cpp_compiler": "/usr/bin/g++",
+}
+
+JAX_SECTION: dict[str, Any] = {
+    "version": "0.10.2",
+    "built_for_cuda": False,
+    "cuda": None,
+    "cudnn": None,
+    "gpus": [],
+    "why_no_gpus": "Unknown backend: 'gpu' requested",
+}
+
 SUITES = [
     {"name": "throughput", "question": "How many?", "varies": None, "base": None},
     {"name": "execution", "question": "What does XLA give?", "varies": "execution", "base": "graph"},

@@ -16,7 +16,7 @@ import pytest
 from gnet_core import compare_report, facts, records
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.markdown import escape
-from tests.conftest import RunDirectory
+from tests.conftest import TORCH_SECTION, RunDirectory
 from tests.svg import outside_references
 
 GRAPH, XLA, EAGER = (StepConfig(batch_size=8, execution=execution) for execution in ("graph", "xla", "eager"))
@@ -167,6 +167,29 @@ def test_other_software_is_told(gnet, base, new):
     status, out, _ = gnet(base.path, new.path)
     assert status == 0
     assert "The environments differ:\n  TensorFlow: 2.21.0 → 2.19.0\n" in out
+
+
+@pytest.mark.parametrize("own", ["both", "new"])
+def test_what_differs_in_a_peers_interpreter_is_told_wherever_its_rows_were_measured(gnet, base, new, own):
+    def of_torch(directory, version, *, alone):
+        machine = copy.deepcopy(directory.document["environment"]["machine"])
+        machine["packages"] = {"gnet": "0.1.0", "keras": "3.15.1", "torch": version}
+        if alone:
+            machine["python"] = "3.13.0"
+            theirs = {"machine": machine, "tensorflow": None, "torch": TORCH_SECTION}
+            directory.document["environments"] = {"": directory.document["environment"], "torch": theirs}
+        else:
+            directory.document["environment"]["machine"] = machine
+            directory.document["environments"] = {"": directory.document["environment"] | {"torch": TORCH_SECTION}}
+        directory.add(StepConfig(framework="torch", execution="eager", batch_size=8), [1.0] * 3)
+
+    of_torch(base, "2.12.0", alone=own == "both")
+    of_torch(new, "2.13.0", alone=True)
+    status, out, _ = gnet(base.path, new.path)
+    assert status == 0
+    assert "torch: 2.12.0 → 2.13.0" in out
+    assert "3.13.0" not in out
+    assert "TensorFlow:" not in out
 
 
 def test_what_a_name_leaves_out_is_told_where_it_differs(base, tmp_path, environment):

@@ -27,8 +27,9 @@ ALLOWED = {
     "stats": set(),
     "nvml": set(),
     "cuda_libraries": set(),
-    "gpu_chain": {"cuda_libraries", "nvml"},
-    "machine": {"cgroups", "config", "git", "gpu_chain", "nvml", "settings", "variables"},
+    "environments": {"config"},
+    "gpu_chain": {"cuda_libraries", "environments", "nvml"},
+    "machine": {"cgroups", "config", "environments", "git", "gpu_chain", "nvml", "settings", "variables"},
     "sweep": {"config"},
     "markdown": set(),
     "allocator": set(),
@@ -38,10 +39,13 @@ ALLOWED = {
     "layers": {"config", "kit"},
     "fused": {"kit", "layers"},
     "model": {"architecture", "config", "fused", "kit", "layers", "settings"},
-    "frameworks": {"config"},  # a case's module by name, when it is measured
+    "frameworks": {"config", "environments"},  # a framework's modules by name, when it is measured or described
+    "installed": {"children", "config", "environments", "frameworks", "machine"},
     "tensorflow_case": {"config", "data", "device", "flops", "model", "precision_proof", "step"},
-    "torch_case": {"allocator", "architecture", "config", "kit", "machine", "synthetic"},
-    "jax_case": {"allocator", "architecture", "config", "flops", "layers", "machine", "settings", "synthetic"},
+    "torch_device": {"allocator", "config", "machine"},
+    "torch_case": {"architecture", "config", "kit", "synthetic", "torch_device"},
+    "jax_device": {"allocator", "config", "machine"},
+    "jax_case": {"architecture", "config", "flops", "jax_device", "layers", "settings", "synthetic"},
     "image_headers": set(),
     "image_files": {"config", "files", "image_headers"},
     "idx_files": {"config", "files"},
@@ -56,7 +60,7 @@ ALLOWED = {
     "flops": {"config"},
     "peaks": {"config", "device", "machine"},
     "precision_proof": {"config", "device", "step"},
-    "timing": {"config", "device", "equal_work", "files", "frameworks", "protocol", "sweep"},
+    "timing": {"config", "equal_work", "files", "frameworks", "machine", "protocol", "sweep"},
     "trace": {"config", "model", "step", "data", "device", "profile"},
     "map_sizes": {"architecture", "config", "kit"},
     "session": {"claims", "config", "datasets", "files"},
@@ -65,12 +69,12 @@ ALLOWED = {
         "step",
     },
     "schedule": {"config", "sweep"},
-    "sources": {"config", "git", "sweep"},
+    "sources": {"config", "environments", "git", "sweep"},
     "worker": {"children", "files", "interrupts", "machine", "protocol", "schedule", "sweep"},
     "cohort": {"conditions", "config", "gpu_conditions", "schedule", "sweep", "worker"},
     "runner": {
-        *("children", "cohort", "config", "files", "frameworks", "git", "interrupts", "machine", "schedule", "sweep"),
-        *("turns", "worker"),
+        *("children", "cohort", "config", "environments", "files", "frameworks", "git", "interrupts", "machine"),
+        *("schedule", "sweep", "turns", "worker"),
     },
     "resuming": {"config", "machine", "raw_files", "runner", "schedule", "shapes", "sources", "sweep", "turns"},
     "run_files": {"config", "files"},
@@ -79,7 +83,8 @@ ALLOWED = {
     "turns": {"config", "csv_text", "files", "run_files"},
     "raw_files": {"config", "run_files", "shapes", "stats"},
     "records": {
-        *("config", "equal_work", "files", "gpu_summary", "map_sizes", "raw_files", "run_files", "shapes", "stats"),
+        *("config", "environments", "equal_work", "files", "gpu_summary", "map_sizes", "raw_files", "run_files"),
+        *("shapes", "stats"),
         "turns",
     },
     "verdicts": {"config", "stats"},
@@ -109,7 +114,8 @@ ALLOWED = {
     "answers": {"comparisons", "records", "sections", "tables", "verdicts"},
     "checks": {"comparisons", "records"},
     "facts": {
-        *("answers", "checks", "comparisons", "gpu_summary", "machine", "records", "tables", "turns", "verdicts"),
+        *("answers", "checks", "comparisons", "config", "environments", "gpu_summary", "machine", "records"),
+        *("tables", "turns", "verdicts"),
     },
     "findings": {"answers", "records", "sections", "tables", "verdicts"},
     "page": {
@@ -121,8 +127,8 @@ ALLOWED = {
         *("findings", "page", "plots", "profile_report", "profile_view", "records", "sections", "tables"),
     },
     "compare_report": {
-        *("answers", "comparisons", "config", "csv_text", "documents", "drawing", "facts", "forest", "gates", "html"),
-        *("machine", "records", "tables", "verdicts"),
+        *("answers", "comparisons", "config", "csv_text", "documents", "drawing", "environments", "facts", "forest"),
+        *("gates", "html", "machine", "records", "tables", "verdicts"),
     },
     "profile_report": {
         *("config", "csv_text", "documents", "files", "html", "machine", "profile", "profile_view", "records"),
@@ -145,9 +151,12 @@ WITHOUT_TENSORFLOW = [
     "gnet_core.conditions",
     "gnet_core.config",
     "gnet_core.datasets",
+    "gnet_core.environments",
     "gnet_core.equal_work",
     "gnet_core.facts",
     "gnet_core.findings",
+    "gnet_core.frameworks",
+    "gnet_core.installed",
     "gnet_core.machine",
     "gnet_core.map_sizes",
     "gnet_core.page",
@@ -202,7 +211,9 @@ def test_a_module_imports_only_what_the_table_allows(module):
 # overhead.py is no suite: it measures the runner and so starts one.
 @pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("[!o]*.py")), ids=lambda file: file.stem)
 def test_a_benchmark_imports_only_what_declares_and_times_cases(file):
-    assert imported_from_here(file) <= {"config", "frameworks", "machine", "sweep", "timing", "protocol"}
+    assert imported_from_here(file) <= {
+        *("config", "environments", "frameworks", "installed", "machine", "sweep", "timing", "protocol"),
+    }
 
 
 def test_nothing_imports_benchmarks_or_tests():

@@ -9,6 +9,7 @@ import pytest
 from gnet_core import machine
 from gnet_core.config import GnetError
 from gnet_core.git import commit
+from tests.conftest import JAX_SECTION, TORCH_SECTION
 
 GPU = {"device": "gpu:0", "name": "A GPU", "compute_capability": [9, 0]}
 
@@ -322,6 +323,71 @@ def test_a_gpu_that_only_one_tensorflow_sees_is_software_and_another_of_its_name
     assert found_between(environment, new) == [("gpu:0: not seen → A GPU, capability 9.0", "software")]
     environment["tensorflow"]["gpus"] = [GPU | {"name": "Another"}]
     assert found_between(environment, new)[0][1] == "hardware"
+
+
+def with_peers(environment, **sections):
+    """Without TensorFlow, in an interpreter of other packages."""
+    own = copy.deepcopy(environment)
+    own["machine"]["packages"] = {"gnet": "0.1.0", "keras": "3.15.1", "torch": "2.13.0"}
+    return {**own, "tensorflow": None, "torch": TORCH_SECTION, "jax": None, **sections}
+
+
+def test_another_interpreters_packages_are_no_other_machine(environment):
+    environment["machine"]["packages"] |= {"tensorflow": "2.21.0"}
+    found = found_between(environment, with_peers(environment))
+    assert found == [
+        ("tensorflow: 2.21.0 → not installed", "software"),
+        ("torch: not installed → 2.13.0", "software"),
+    ]
+    assert found_between(with_peers(environment), with_peers(environment)) == []
+
+
+def test_what_peers_tell_of_themselves_is_compared_where_both_do(environment):
+    base = with_peers(environment)
+    for field in TORCH_SECTION.keys() - {"version", "why_no_gpus"}:  # its package and its GPUs tell of these
+        value = [GPU] if field == "gpus" else "another"
+        other = with_peers(environment, torch=TORCH_SECTION | {field: value})
+        assert len(machine.differences(base, other)) == 1, field
+    on_a_cpu = {field: value for field, value in TORCH_SECTION.items() if field != "gpus"}
+    assert (
+        machine.differences(with_peers(environment, torch=TORCH_SECTION | {"gpus": [GPU]}), {**base, "torch": on_a_cpu})
+        == []
+    )
+    assert machine.differences(base, with_peers(environment, torch={"error": "broken"})) == []
+
+
+def test_without_tensorflow_devices_are_those_of_the_first_peer(environment):
+    peers = with_peers(environment, torch=TORCH_SECTION | {"built_for_cuda": True, "cuda": "13.0", "gpus": [GPU]})
+    assert machine.choose_device("auto", peers) == "gpu:0"
+    assert machine.label(peers, "gpu:0").startswith("A GPU in ")
+    assert machine.precision_support(peers, "gpu:0")["tf32"].supported
+    with pytest.raises(GnetError, match=r"device: 'gpu:1' is not there; PyTorch sees cpu, gpu:0$"):
+        machine.choose_device("gpu:1", peers)
+    lines = dict(machine.as_lines(peers))
+    assert lines["TensorFlow"] == "not installed"
+    assert lines["PyTorch"] == "2.13.0+cpu, CUDA 13.0, cuDNN None"
+    assert lines["PyTorch GPU"] == "gpu:0: A GPU, capability 9.0"
+    peers["machine"]["gpus"] = [{"name": "A GPU", "memory_bytes": None, "driver": "1"}]
+    too_old = TORCH_SECTION | {"built_for_cuda": True, "why_no_gpus": "the driver is too old"}
+    peers["torch"] = too_old
+    assert "The driver shows 1 GPU(s) but PyTorch sees none: the driver is too old." in machine.warnings(peers)
+    assert dict(machine.as_lines(peers))["PyTorch GPU"] == "none: the driver is too old"
+    peers["torch"] = TORCH_SECTION
+    assert "The driver shows 1 GPU(s) but PyTorch sees none: this is a build without CUDA." in machine.warnings(peers)
+
+
+def test_precisions_are_those_of_the_gpu_that_the_rows_framework_sees(environment):
+    environment["tensorflow"]["gpus"] = [GPU]
+    environment["torch"] = TORCH_SECTION | {"gpus": [GPU | {"compute_capability": [7, 0]}]}
+    assert machine.precision_support(environment, "gpu:0")["tf32"].supported
+    assert not machine.precision_support(environment, "gpu:0", "torch")["tf32"].supported
+
+
+def test_a_framework_that_cannot_be_loaded_says_so(environment):
+    environment |= {"torch": {"error": "ImportError: libcudart.so.13"}, "jax": JAX_SECTION}
+    lines = dict(machine.as_lines(environment))
+    assert lines["PyTorch"] == "cannot be loaded: ImportError: libcudart.so.13"
+    assert lines["JAX"] == "0.10.2, built without CUDA"
 
 
 @pytest.mark.parametrize("stranger", [{}, {"machine": None, "tensorflow": []}, {"machine": {"gpus": [None]}}])

@@ -8,12 +8,14 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.equal_work import judge_trajectory
+from tests.conftest import JAX_SECTION, TORCH_SECTION
 
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("torch", "jax")), reason="the extra peers is not installed"
@@ -23,7 +25,7 @@ CONFIG = StepConfig(image_size=96, batch_size=4, classes=5, dropout=False, learn
 EXECUTION = {"torch": "eager", "jax": "xla"}
 
 IN_A_PROCESS = """
-import json, sys
+import json, os, sys
 import numpy as np
 from gnet_core import frameworks, synthetic
 from gnet_core.config import StepConfig
@@ -55,15 +57,87 @@ if len(sys.argv) > 2:
     if config.framework == "torch":
         from torch._dynamo.utils import counters  # of a cache, each look into it, whether it held anything or not
         found["cached"] = [name for kind in counters.values() for name in kind if "cache" in name]
+        found["caches"] = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     found["share"] = case.low_precision_share() if config.execution == "eager" else None
+found["tensorflow"] = "tensorflow" in sys.modules
+print("found " + json.dumps(found))
+"""
+
+DESCRIBED = """
+import json
+from gnet_core import installed
+print("found " + json.dumps(installed.environment()))
+"""
+
+FLAGS_OF_TF32 = """
+import json, warnings
+warnings.simplefilter("error")
+import torch
+from gnet_core import torch_device
+found = []
+for precision in ("tf32", "float32", "mixed_bfloat16"):
+    torch_device.set_tf32(precision)
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    flags = (cuda.allow_tf32, cudnn.allow_tf32, torch.get_float32_matmul_precision() == "high")
+    found.append([*flags, cuda.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32", cudnn.fp32_precision])
+print("found " + json.dumps(found))
+"""
+
+
+ON_A_GPU = """
+import json, sys
+from types import SimpleNamespace
+from unittest import mock
+from gnet_core import allocator, frameworks
+from gnet_core.config import StepConfig
+
+def never():
+    raise AssertionError("a GPU's memory is not glibc's")
+
+framework, found = sys.argv[1], {}
+config = StepConfig(framework=framework, execution="xla", device="gpu:1", precision="tf32")
+with mock.patch.object(allocator, "keep_freed_memory", never):
+    if framework == "torch":
+        import torch
+        from gnet_core import torch_device as device
+        torch.version.cuda = "13.0"
+        torch.backends.cudnn.version = lambda: 91300
+        torch.cuda.device_count = lambda: 2
+        torch.cuda.get_device_properties = lambda index: SimpleNamespace(name=f"GPU {index}", major=9, minor=index)
+        torch.cuda.set_device = lambda device: found.update(current=str(device))
+        found["prepared"] = str(device.prepare(config))
+        found["benchmark"] = torch.backends.cudnn.benchmark
+    else:
+        import jax
+        from gnet_core import jax_device as device
+        gpus = [SimpleNamespace(device_kind=f"GPU {n}", compute_capability=f"9.{n}a", platform="gpu") for n in (0, 1)]
+        jax.devices = lambda kind: gpus
+        versions = SimpleNamespace(cuda_runtime_build_version=lambda: 13000, cudnn_build_version=lambda: 91300)
+        device._cuda_versions = lambda: versions
+        found["described_before"] = device.describe()
+        updates = {}
+        jax.config.update = updates.__setitem__
+        device.prepare(config)
+        found["updates"] = {name: str(value) for name, value in updates.items() if name != "jax_default_device"}
+found["described"] = device.describe()
+if framework == "torch":
+    def too_old(index):
+        raise RuntimeError("The NVIDIA driver on your system is too old\\nand more")
+    torch.cuda.get_device_properties = too_old
+    found["without"] = device.describe()
 print("found " + json.dumps(found))
 """
 
 
 def measured(config, weights=None, steps=3):
     """What a peer came to in a process of its own; with weights of ours, which trains it."""
-    command = [sys.executable, "-c", IN_A_PROCESS, json.dumps(config.to_dict())]
-    command += [] if weights is None else [str(weights), str(steps)]
+    trained = [] if weights is None else [str(weights), str(steps)]
+    return told_by(IN_A_PROCESS, json.dumps(config.to_dict()), *trained)
+
+
+def told_by(program, *words):
+    """What a program finds in a process of its own."""
+    command = [sys.executable, "-c", program, *words]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     lines = [line for line in answer.stdout.splitlines() if line.startswith("found ")]
     assert lines, answer.stderr[-2000:]
@@ -111,6 +185,45 @@ def test_a_peer_has_the_networks_parameters_and_does_its_operations(framework):
     assert found["flop"] == 7_059_151_584
 
 
+def test_tf32_is_set_by_flags_that_all_of_pytorch_can_read():
+    # Of the newer kind one cannot be read back by what still asks for the older, such as torch.compile.
+    tf32, float32, mixed = told_by(FLAGS_OF_TF32)
+    assert tf32 == [True, True, True, True, True, "none"]
+    assert float32 == mixed == [False, False, False, False, False, "none"]
+
+
+def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_tells_of_all():
+    found = told_by(ON_A_GPU, "torch")
+    assert (found["prepared"], found["current"], found["benchmark"]) == ("cuda:1", "cuda:1", True)
+    described = found["described"]
+    assert (described["built_for_cuda"], described["cuda"], described["cudnn"]) == (True, "13.0", "9.13.0")
+    assert described["gpus"] == [
+        {"device": "gpu:0", "name": "GPU 0", "compute_capability": [9, 0]},
+        {"device": "gpu:1", "name": "GPU 1", "compute_capability": [9, 1]},
+    ]
+    assert (found["without"]["gpus"], found["without"]["why_no_gpus"]) == (
+        [],
+        "The NVIDIA driver on your system is too old",
+    )
+
+
+def test_jax_keeps_to_the_gpu_of_its_case_and_tells_of_all_before():
+    found = told_by(ON_A_GPU, "jax")
+    assert found["updates"] == {"jax_cuda_visible_devices": "1", "jax_default_matmul_precision": "tensorfloat32"}
+    described = found["described_before"]
+    assert (described["built_for_cuda"], described["cuda"], described["cudnn"]) == (True, "13.0", "9.13")
+    assert [gpu["compute_capability"] for gpu in described["gpus"]] == [[9, 0], [9, 1]]
+    assert "gpus" not in found["described"]
+
+
+def test_each_framework_tells_of_itself_beside_the_others():
+    environment = told_by(DESCRIBED)
+    assert environment["tensorflow"]["version"]
+    assert environment["torch"].keys() == TORCH_SECTION.keys()
+    assert environment["jax"].keys() == JAX_SECTION.keys()
+    assert environment["torch"]["gpus"] == environment["jax"]["gpus"] == []
+
+
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_without_their_losses_the_classifiers_are_no_work(framework):
     whole, main = (measured(peer(framework, aux_weight=weight))["flop"] for weight in (0.3, 0.0))
@@ -125,6 +238,7 @@ def test_weights_copied_from_ours_give_our_logits_and_our_losses(framework, ours
         np.testing.assert_allclose(theirs, expected, rtol=1e-3, atol=1e-4 * np.max(np.abs(expected)))
     assert judge_trajectory(found["losses"], losses[:3], "float32").within, (found["losses"], losses)
     assert found["updates"] == [4, 0]
+    assert not found["tensorflow"], "which is here, and another CUDA on a GPU"
     assert abs(found["dropped"] - losses[3]) > 0.01 * losses[3]
     assert found["traced_again"] == 0
 
@@ -136,6 +250,7 @@ def test_torch_compile_computes_the_same_and_compiles_once_from_the_start(ours):
     assert judge_trajectory(found["losses"], losses[:3], "float32").within, (found["losses"], losses)
     assert found["traced_again"] == 0
     assert found["cached"] == []
+    assert not Path(found["caches"]).exists()
 
 
 def test_steps_that_loss_scaling_leaves_out_are_counted(ours):

@@ -11,6 +11,7 @@ import pytest
 from gnet_core import answers as answering
 from gnet_core import facts, gates, records, report, sections, tables
 from gnet_core.config import Part, StepConfig
+from tests.conftest import TORCH_SECTION
 from tests.stored import compare_with_golden, store_every_suite, store_hostile, store_profile
 
 NAME = "xla-float32-b8-i224-synthetic-cpu"
@@ -308,6 +309,43 @@ def test_sources_are_compared_case_by_case(run_directory, environment):
     ]
     text = report.to_markdown(load(run_directory))
     assert "From old to new these differ:\n\n- TensorFlow: 2.21.0 → 2.19.0\n" in text
+
+
+def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(run_directory, environment):
+    of_torch = copy.deepcopy(environment) | {"tensorflow": None, "torch": TORCH_SECTION}
+    of_torch["machine"] |= {"python": "3.12.0", "packages": {"gnet": "0.1.0", "keras": "3.15.1", "torch": "2.13.0+cpu"}}
+    run_directory.document["environments"] = {"": environment, "torch": of_torch}
+    run_directory.add(StepConfig(batch_size=8), *three(1.0))
+    run_directory.add(StepConfig(batch_size=8, framework="torch", execution="eager"), *three(1.0))
+    text = report.to_markdown(load(run_directory))
+    assert "16 GiB, TensorFlow 2.21.0, PyTorch 2.13.0+cpu" in text
+    assert re.search(r"\| PyTorch of its own interpreter +\| 2\.13\.0\+cpu, built without CUDA", text)
+    said = (
+        "From the first to PyTorch's own interpreter these differ:\n\n- Python: 3.11.0 → 3.12.0\n- torch: not installed"
+    )
+    assert said in text
+
+
+def test_a_source_called_torch_in_a_run_of_before_is_a_source(run_directory, environment):
+    run_directory.document["environments"] = {"torch": environment, "jax": environment}
+    for source in ("torch", "jax"):
+        run_directory.add(StepConfig(batch_size=8), *three(1.0), source=source)
+    text = report.to_markdown(load(run_directory))
+    assert "16 GiB, TensorFlow 2.21.0" in text
+    assert "PyTorch" not in text.partition("## Environment")[0]
+    assert "own interpreter" not in text
+
+
+def test_without_tensorflow_there_is_no_mfu_and_the_report_says_so(run_directory, environment):
+    environment |= {"tensorflow": None, "torch": TORCH_SECTION}
+    run_directory.document["peaks"] = [{"error": "TensorFlow is not installed in /x, which measures them"}]
+    run_directory.add(StepConfig(batch_size=8), status="unsupported", note="TensorFlow is not installed here")
+    run_directory.add(StepConfig(batch_size=8, framework="torch", execution="eager"), *three(1.0))
+    run = load(run_directory)
+    assert [row.mfu for row in run.rows] == [None, None]
+    text = report.to_markdown(run)
+    assert "16 GiB, PyTorch 2.13.0+cpu" in text
+    assert "peaks failed: TensorFlow is not installed in /x" in text
 
 
 def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory):

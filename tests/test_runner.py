@@ -25,6 +25,8 @@ from gnet_core.sweep import Plan, PlannedCase, Source
 from gnet_core.worker import RunSettings, Worker
 from tests.conftest import MACHINE, TENSORFLOW
 
+HERE = {"": Source(checkout=Path(__file__).parents[1])}
+
 BEHAVIOURS = [
     "fine",
     "raises",
@@ -218,10 +220,10 @@ def new_document():
     return document | {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
 
 
-def run(states, settings, progress=ignore, suites=(), previous=None):
+def run(states, settings, progress=ignore, suites=(), previous=None, profiled=None):
     standing = previous and resuming.standing_of(settings.directory, previous, states, settings.replicates)
     runs = runner.Runner(states, suites, settings, previous or new_document(), standing)
-    complete = runs.run(progress)
+    complete = runs.run(progress, profiled)
     return complete, json.loads((settings.directory / "run.json").read_text())
 
 
@@ -643,21 +645,33 @@ def found():
 
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], found(), {"": environment})
+    states = runner.make_states([tf32, float32], found(), HERE, {"": environment})
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], found(), {"": environment})
+        runner.make_states([tf32], found(), HERE, {"": environment})
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), {"": environment}, 50)
+    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), HERE, {"": environment}, 50)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        runner.make_states([planned(batch_size=64)], found(), {"": environment}, 50)
+        runner.make_states([planned(batch_size=64)], found(), HERE, {"": environment}, 50)
+
+
+def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says_why(checkout):
+    settings = settings_for(checkout)
+    environments = {**settings.environments, "": {**ENVIRONMENT, "tensorflow": None}}
+    _, document = run(
+        states_for("fine"), dataclasses.replace(settings, environments=environments), profiled=StepConfig()
+    )
+    why = f"TensorFlow is not installed in {sys.executable}"
+    assert document["peaks"] == [{"error": f"{why}, which measures them, so there is no MFU"}]
+    assert document["profile_note"] == f"{why}, and steps of no other framework are traced"
+    assert not (settings.directory / "traces").exists()
 
 
 def test_an_unknown_suite_is_refused_with_those_there_are():

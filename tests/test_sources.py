@@ -49,6 +49,21 @@ def test_interpreters_keep_their_order_and_names():
     assert found["old"] == sys.executable
 
 
+def test_a_frameworks_name_is_no_source_but_the_interpreter_of_its_rows(tmp_path):
+    here = Source(checkout=tmp_path)
+    (alone,) = sources.with_interpreters(here, {})
+    assert alone == here
+    (own,) = sources.with_interpreters(here, {"torch": "t", "jax": "j"})
+    assert (own.name, own.python, own.peers) == ("", here.python, {"torch": "t", "jax": "j"})
+    (own,) = sources.with_interpreters(here, {"tensorflow": "tf", "jax": "j"})
+    assert (own.name, own.python, own.peers) == ("", "tf", {"jax": "j"})
+    old, new = sources.with_interpreters(here, {"old": "o", "torch": "t", "new": "n"})
+    assert (old.name, old.python, old.peers) == ("old", "o", {"torch": "t"})
+    assert (new.name, new.python, new.peers) == ("new", "n", {})
+    with pytest.raises(GnetError, match="python: 'tensorflow' cannot be named beside 'old'"):
+        sources.with_interpreters(here, {"tensorflow": "tf", "old": "o"})
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

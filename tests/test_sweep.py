@@ -11,6 +11,8 @@ from gnet_core.config import GnetError, StepConfig
 
 FOUND = runner.discover(Path(__file__).parents[1])
 SUITES = [item.suite for item in FOUND]
+ROOT = Path(__file__).parents[1]
+HERE = [sweep.Source(checkout=ROOT)]
 
 
 def planned(preset_name, device="cpu", **chosen: Any):
@@ -18,7 +20,7 @@ def planned(preset_name, device="cpu", **chosen: Any):
     template = StepConfig(device=device, image_size=preset.image_size)
     axes = cast("dict[sweep.Axis, tuple[Any, ...]]", chosen)
     suites = [item.suite for item in runner.choose_suites(FOUND, (), preset_name)]
-    return sweep.plan_cases(suites, sweep.Sweep(preset=preset, template=template, chosen=axes))
+    return sweep.plan_cases(suites, sweep.Sweep(preset=preset, template=template, chosen=axes), HERE)
 
 
 def test_the_suites_are_found_in_reading_order():
@@ -108,7 +110,7 @@ def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies
 def test_each_peer_is_compared_with_our_graph_of_the_same_precision(chosen, peers):
     (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
     preset = sweep.preset_for("full", "cpu")
-    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(), chosen=chosen))
+    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(), chosen=chosen), HERE)
     compared = {(base.config.name, variant.config.name) for base, variant in sweep.comparisons(cases, [frameworks])}
     assert compared == {
         (
@@ -123,7 +125,7 @@ def test_each_peer_is_compared_with_our_graph_of_the_same_precision(chosen, peer
 def test_on_a_gpu_our_own_executions_stand_beside_the_peers_and_are_not_compared_with_each_other():
     (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
     preset = sweep.preset_for("full", "gpu:0")
-    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(device="gpu:0")))
+    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(device="gpu:0")), HERE)
     ours = {case.config.execution for case in cases if case.config.framework == "tensorflow"}
     compared = {
         (base.config.framework, base.config.execution, variant.config.framework, variant.config.execution)
@@ -136,12 +138,36 @@ def test_on_a_gpu_our_own_executions_stand_beside_the_peers_and_are_not_compared
     }
 
 
+def test_a_framework_with_an_interpreter_of_its_own_is_measured_once_and_compared_with_the_source_that_names_it():
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("smoke", "cpu")
+    chosen: dict[sweep.Axis, tuple[Any, ...]] = {"precision": ("float32",)}
+    swept = sweep.Sweep(preset=preset, template=StepConfig(), chosen=chosen)
+    old, new = (sweep.Source(name=name, python=name, checkout=ROOT) for name in ("old", "new"))
+    own = dataclasses.replace(old, peers={"torch": "torch's"})
+    measured = [(case.config.framework, case.source) for case in sweep.plan_cases([frameworks], swept, [own, new])]
+    # JAX has none of its own, so it is an old source's and a new one's like TensorFlow.
+    assert measured == [
+        *[("tensorflow", "old"), ("tensorflow", "new"), ("torch", "old"), ("jax", "old"), ("jax", "new")],
+    ]
+    cases = sweep.plan_cases([frameworks], swept, [own, new])
+    pairs = sweep.comparisons(cases, [frameworks])
+    of_torch = [(base.source, variant.source) for base, variant in pairs if variant.config.framework == "torch"]
+    assert of_torch == [("old", "old")]
+    assert (own.interpreter("torch"), own.environment_name("torch")) == ("torch's", "torch")
+    assert (own.interpreter("jax"), own.environment_name("jax")) == ("old", "old")
+
+
 def test_each_source_measures_every_case_and_the_first_is_what_the_others_are_compared_with():
     preset = sweep.preset_for("smoke", "cpu")
     template = StepConfig(image_size=preset.image_size)
     (throughput,) = [suite for suite in SUITES if suite.name == "throughput"]
     chosen: dict[sweep.Axis, tuple[Any, ...]] = {"precision": ("float32",)}
-    cases = sweep.plan_cases([throughput], sweep.Sweep(preset=preset, template=template, chosen=chosen), ["old", "new"])
+    cases = sweep.plan_cases(
+        [throughput],
+        sweep.Sweep(preset=preset, template=template, chosen=chosen),
+        [sweep.Source(name=name, checkout=ROOT) for name in ("old", "new")],
+    )
     old, new = cases
     assert (old.name, new.name) == (f"{old.config.name}@old", f"{old.config.name}@new")
     assert sweep.comparisons(cases, [throughput]) == [(old, new)]

@@ -76,6 +76,43 @@ class Case:
         return 0.0
 '''
 
+PEER_DEVICE = '''
+"""A device of a framework that is none."""
+
+import {framework}
+
+
+def describe():
+    return {{
+        "version": "1.0", "built_for_cuda": False, "cuda": None, "cudnn": None, "gpus": [], "triton": True,
+        "c_compiler": "gcc", "cpp_compiler": "g++", "threads": {framework}.THREADS,
+    }}
+'''
+
+HIDES_TENSORFLOW = '''
+"""TensorFlow is not installed, whatever is."""
+
+import sys
+
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] == "tensorflow" else self.finder.find_spec(name, path, target)
+
+    def find_distributions(self, context):
+        found = getattr(self.finder, "find_distributions", lambda context: ())(context)
+        return (each for each in found if not str(each.name).startswith("tensorflow"))
+
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+'''
+
 REPLICATES, TURNS, CASES = 2, 2, 2
 WORDS = [
     "bench",
@@ -102,7 +139,10 @@ def make_checkout(folder: Path) -> Path:
             folder.mkdir(exist_ok=True)
             shutil.copy2(source, folder / name)
     (folder / "gnet_core" / "device.py").write_text(DEVICE)
-    (folder / "gnet_core" / "tensorflow_case.py").write_text(CASE)
+    for framework in ("tensorflow", "torch", "jax"):
+        (folder / "gnet_core" / f"{framework}_case.py").write_text(CASE)
+    for framework in ("torch", "jax"):
+        (folder / "gnet_core" / f"{framework}_device.py").write_text(PEER_DEVICE.format(framework=framework))
     sweep = folder / "gnet_core" / "sweep.py"
     text = sweep.read_text()
     quick = text.replace("turns: int = 3", f"turns: int = {TURNS}").replace(
@@ -116,10 +156,28 @@ def make_checkout(folder: Path) -> Path:
     return folder
 
 
-def start(checkout: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+def make_interpreter(folder: Path, *frameworks: str, threads: str = "2") -> Path:
+    """A Python like this one that has not TensorFlow but these frameworks, of which there is nothing but the name.
+
+    `threads` is what they say of theirs, in Python.
+    """
+    site, python = folder / "site", folder / "python"
+    for name in frameworks:
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text(f"import os\n\nTHREADS = {threads}\n")
+        (site / f"{name}-1.0.dist-info").mkdir()
+        (site / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    site.mkdir(parents=True, exist_ok=True)
+    (site / "sitecustomize.py").write_text(HIDES_TENSORFLOW)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def start(checkout: Path, *words: str, python: Path | str = sys.executable, **variables: str) -> subprocess.Popen[str]:
     """gnet in the checkout, as the leader of a process group of its own, deaf to no signal."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gnet_core", *words],
+        [str(python), "-m", "gnet_core", *words],
         cwd=checkout,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
@@ -138,9 +196,11 @@ def _hear_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def gnet(checkout: Path, *words: str, limit_seconds: float = 120, **variables: str) -> tuple[int, str, str]:
+def gnet(
+    checkout: Path, *words: str, limit_seconds: float = 120, python: Path | str = sys.executable, **variables: str
+) -> tuple[int, str, str]:
     """Its status and what it printed. Raises TimeoutExpired where it hangs."""
-    with start(checkout, *words, **variables) as process:
+    with start(checkout, *words, python=python, **variables) as process:
         try:
             out, err = process.communicate(timeout=limit_seconds)
         except BaseException:
