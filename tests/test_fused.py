@@ -190,11 +190,11 @@ def test_a_frozen_layer_uses_and_keeps_its_moving_statistics_and_the_bias_before
 
 
 @pytest.mark.parametrize(
-    ("filters", "norm_before_conv3"), [(PUBLISHED["3a"], False), (PAPER["3a"], True), (UNALIGNED, False)]
+    ("filters", "norm_before_conv3", "on_gpu"),
+    [(PUBLISHED["3a"], False, False), (PAPER["3a"], True, False), (UNALIGNED, False, False), (UNALIGNED, False, True)],
 )
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("on_gpu", [False, True])
-def test_an_inception_block_is_keras_own(on_gpu, policy, filters, norm_before_conv3):
+def test_an_inception_block_is_keras_own(policy, filters, norm_before_conv3, on_gpu):
     def part(x, kit):
         x = kit.norm_relu(inception_layer(x, filters, kit, "block"), "after")
         return kit.conv(x, 8, 1, "after", normalised=False)
