@@ -14,6 +14,11 @@ SETTLED = 0.04
 """As a fraction, how far a clock in the first quarter of a block may be from the rest's. That much there is 1 % of the
 block's time."""
 
+_COLUMNS = [
+    *("gpu_sm_clock_hz", "gpu_sm_clock_change", "gpu_power_watts", "gpu_power_limit_watts", "gpu_temperature_celsius"),
+    *("gpu_power_cap_share", "gpu_throttle_reasons"),
+]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -48,7 +53,9 @@ def summary(turns: pd.DataFrame) -> GpuSummary | None:
     """Of turns as `turns.read_turns` reads them; None where the GPU was read during none, as in a run of an older gnet,
     which looked at it only once it was idle again.
     """
-    turns = turns[turns["gpu_samples"] > 0]
+    if "gpu_samples" not in turns:
+        return None
+    turns = turns[turns["gpu_samples"] > 0].reindex(columns=_COLUMNS)
     if turns.empty:
         return None
     shares, changes = turns["gpu_power_cap_share"].dropna(), turns["gpu_sm_clock_change"].dropna()

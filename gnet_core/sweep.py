@@ -18,8 +18,8 @@ PresetName = Literal["smoke", "quick", "full"]
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 AXES: tuple[Axis, ...] = get_args(Axis)
 
-
 MOST_SINGLE_SECONDS = 0.5
+"""See Plan.single_seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ _LATER_NUMBERS = {
     "gpu_temperature_celsius": (-50, 200),
     "gpu_power_cap_share": (0, 1),
 }
-"""Likewise of columns that a table may lack, as an older gnet wrote none or others by that name."""
+"""Likewise, from the least to the most, of columns that a table may lack, as those of an older gnet do."""
 
 
 def write_turns(directory: Path, turns: Iterable[Mapping[str, Any]]) -> None:
@@ -64,13 +64,11 @@ def read_turns(directory: Path, run: str) -> pd.DataFrame:
         turns = turns[turns["run"] == run].reset_index(drop=True)
     if missing := [column for column in (*_TEXT, *_LARGEST) if column not in turns]:
         raise GnetError(f"{path}: column {missing[0]!r} is missing; gnet bench wrote none like it")
-    for column in (*_LATER_TEXT, *_LATER_NUMBERS):
-        if column not in turns:
-            turns[column] = ""
-    for column, (least, largest) in ({name: (0, most) for name, most in _LARGEST.items()} | _LATER_NUMBERS).items():
+    limits = {column: (0.0, largest) for column, largest in _LARGEST.items()} | _LATER_NUMBERS
+    for column in turns.columns.intersection(list(limits)):
         numbers = pd.to_numeric(turns[column], errors="coerce")
-        turns[column] = numbers.where(numbers.between(least, largest))
-    for column in (*_TEXT, *_LATER_TEXT):
+        turns[column] = numbers.where(numbers.between(*limits[column]))
+    for column in turns.columns.intersection([*_TEXT, *_LATER_TEXT]):
         turns[column] = [csv_text.restored(cell) or None for cell in turns[column]]
     return turns
 

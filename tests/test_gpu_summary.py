@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnet_core import facts, records, report, turns
+from gnet_core import facts, records, report
 from gnet_core.config import StepConfig
 from gnet_core.gpu_summary import Spread
 
@@ -76,12 +76,11 @@ def test_a_run_that_looked_at_its_gpu_after_the_turns_has_its_energy_alone(gpu_r
     assert (run.gpu, run.gpu_by_case) == (None, {})
 
 
-def test_a_table_without_these_columns_is_read_with_them_empty(run_directory):
-    run_directory.add(StepConfig(), [1.0] * 3)
-    table = turns.read_turns(run_directory.path, "any")
-    for column in WORKING:
-        assert column in table
-        assert table[column].isna().all()
+def test_a_table_that_lost_some_of_these_columns_tells_the_others(gpu_run):
+    gpu_run.add(GRAPH, [1.0] * 3, gpu=lambda _number: {"gpu_samples": 40, "gpu_power_watts": 690.0})
+    run = load(gpu_run)
+    assert figures(run.rows[0]) == (690.0, None, None)
+    assert (run.gpu.lowered_turns, run.gpu.settling_turns, run.gpu.power_cap_share) == ({}, 0, None)
 
 
 @pytest.mark.parametrize(
