@@ -42,6 +42,9 @@ BEHAVIOURS = [
     "is large",
     "does not fit",
     "would not fit either",
+    "starts alone only",
+    "takes turns alone only",
+    "finds no device beside others",
 ]
 
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -84,7 +87,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 )
 
 MODULE = f"""
-import os, signal, sys, time
+import os, psutil, signal, sys, time
 BEHAVIOURS = {BEHAVIOURS!r}
 
 def eat(mebibytes):
@@ -92,7 +95,20 @@ def eat(mebibytes):
     eaten[::4096] = b"x" * len(eaten[::4096])
     return eaten
 
+def is_beside_others():
+    others = set(psutil.pids()) - {{os.getpid(), os.getppid()}}
+    return any(is_worker(psutil.Process(pid)) for pid in others if psutil.pid_exists(pid))
+
+def is_worker(process):
+    try:
+        return process.ppid() == os.getppid() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
 def misbehave(behaviour, turns):
+    if behaviour == "takes turns alone only" and is_beside_others():
+        turns.announce("failed", kind="oom", message="OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB")
+        raise RuntimeError
     if behaviour == "raises":
         raise ValueError("one two | three")
     if behaviour == "runs out of memory":
@@ -128,6 +144,14 @@ def bench(benchmark, case, turns, rounds, run):
     if behaviour == "does not fit":
         turns.announce("failed", kind="oom", message="ResourceExhaustedError: does not fit")
         raise MemoryError
+    if behaviour == "starts alone only" and is_beside_others():
+        turns.announce("failed", kind="oom", message="InternalError: cublas error: CUBLAS_STATUS_ALLOC_FAILED")
+        raise RuntimeError
+    if behaviour == "finds no device beside others" and is_beside_others():
+        os.write(2, b"E0000 00:00:1.2 3 cuda_executor.cc:1] failed call to cuDevicePrimaryCtxRetain: "
+                    b"CUDA_ERROR_OUT_OF_MEMORY: out of memory\\n")
+        turns.announce("failed", kind="failed", message="RuntimeError: no supported devices found for platform CUDA")
+        raise RuntimeError
     kept = eat(600) if behaviour == "is large" else None
     turns.announce("ready")
     taken = []
@@ -254,8 +278,8 @@ def test_a_worker_that_fails_is_a_row_with_its_status_and_the_others_go_on(check
     assert [case["status"] for case in document["cases"]] == ["ok", status, "ok"]
     assert note in failed["note"]
     assert last["raw"] == [f"raw/{last['case']}.r1.json"]
-    # What is still growing may be crowded out, and grows beyond all that there is when it is alone.
-    again = behaviour == "eats" and len(document["cohorts"]) == 2
+    # What had no memory beside the others is tried again alone; what eats may grow beyond all that there is at once.
+    again = status == "oom" and (behaviour != "eats" or len(document["cohorts"]) == 2)
     assert len(document["cohorts"]) == (3 if alive == 1 else 2 if again else 1)
     assert [row.samples for row in records.load_run(settings.directory).rows] == [3, 0, 3]
     assert not processes_of(checkout)
@@ -313,6 +337,29 @@ def test_a_worker_for_which_there_is_no_memory_beside_the_others_runs_alone_afte
     large = document["cases"][2]["case"]
     assert [cohort["workers"] for cohort in document["cohorts"]][-1] == [f"{large}.r1"]
     assert len(document["cohorts"]) == 2
+
+
+@pytest.mark.parametrize("behaviour", ["starts alone only", "takes turns alone only", "finds no device beside others"])
+def test_out_of_memory_beside_others_is_tried_again_alone_and_the_others_go_on(checkout, behaviour):
+    settings = settings_for(checkout, alive=3, replicates=2)
+    complete, document = run(states_for("fine", behaviour, "fine"), settings)
+    assert complete
+    assert [(case["status"], case["note"]) for case in document["cases"]] == [("ok", "")] * 3
+    name = document["cases"][1]["case"]
+    together, alone = document["cohorts"][:2], document["cohorts"][2:]
+    assert [len(cohort["workers"]) for cohort in together] == [3, 3]
+    assert [cohort["workers"] for cohort in alone] == [[f"{name}.r1"], [f"{name}.r2"]]
+    turns = pd.read_csv(settings.directory / "turns.csv")
+    assert set(turns[turns["worker"].str.startswith(name)]["cohort"]) == {3, 4}
+    assert [row.samples for row in records.load_run(settings.directory).rows] == [6, 6, 6]
+
+
+def test_out_of_memory_alone_is_no_matter_of_others_and_not_tried_again(checkout):
+    settings = settings_for(checkout, alive=2)
+    settings = dataclasses.replace(settings, memory_bytes=65 * 2**20)
+    _, document = run(states_for("does not fit"), settings)
+    assert [case["status"] for case in document["cases"]] == ["oom"]
+    assert len(document["cohorts"]) == 1
 
 
 def test_ctrl_c_keeps_what_was_timed_and_says_what_was_not(checkout):
