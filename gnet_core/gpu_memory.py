@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from gnet_core import nvml
 from gnet_core.config import GnetError
@@ -63,39 +63,31 @@ def free_bytes(device: str) -> int | None:
     return min(free) if free and len(free) == len(found) else None
 
 
-class Meter:
-    """Reads what one worker takes of a device gpu:N whenever it is looked at; a context manager, as NVML stays open.
+@contextlib.contextmanager
+def metered(device: str) -> Iterator[Meter]:
+    """Begin before the worker starts, while no other worker is alive on that device gpu:N."""
+    with nvml.opened() as answers:
+        yield Meter(_candidates(device) if answers else [])
 
-    Made before the worker starts, it needs no other worker to be alive. Other programs' processes may come and go: what
-    they take counts as the worker's only where NVML does not count by process.
+
+class Meter:
+    """Reads what one worker takes of a GPU whenever it is looked at.
+
+    Other programs' processes may come and go: what they take counts as the worker's only where NVML does not count by
+    process.
     """
 
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._opened = nvml.opened()
-        self._handles: list[nvml.Handle] = []
-        self._used_before: list[int | None] = []
-        self._strangers: set[int] = set()
+    def __init__(self, handles: Sequence[nvml.Handle]) -> None:
+        """`handles` are those of all that the device can be; NVML has to stay open."""
+        self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
+        # In a container one of the driver's numbers may be the worker's by chance, and some of those are known before.
+        self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
         self._process_bytes = 0
         self._growth_bytes = 0
 
-    def __enter__(self) -> Self:
-        if self._opened.__enter__():
-            self._handles = _candidates(self._device)
-        self._used_before = [_used_bytes(handle) for handle in self._handles]
-        # In a container one of the driver's numbers may be the worker's by chance, but not only once it has started.
-        self._strangers = {pid for handle in self._handles for pid in nvml.process_bytes(handle)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._opened.__exit__(kind, error, trace)
-        self._handles = []
-
     def look(self, pids: Collection[int]) -> None:
         """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
-        for handle, before in zip(self._handles, self._used_before, strict=True):
+        for handle, before in self._used_before:
             running = nvml.process_bytes(handle)
             own = [running[pid] for pid in set(pids) & running.keys() - self._strangers]
             if None not in own:

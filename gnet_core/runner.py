@@ -374,7 +374,7 @@ class Runner:
         plan = dataclasses.replace(self._settings.plan, turns=1)
         settings = dataclasses.replace(self._settings, plan=plan)
         progress(f"{case.name}: what memory does it take?", 0.0)
-        with gpu_memory.Meter(case.config.device) as meter:
+        with gpu_memory.metered(case.config.device) as meter:
 
             def look(worker: Worker) -> None:
                 meter.look(worker.pids())
@@ -389,9 +389,9 @@ class Runner:
         raw = self._settings.directory / outcome.finished[job]
         (measured,) = json.loads(read_text(raw))["benchmarks"]
         size = meter.size(measured["extra_info"]["peak_memory_bytes"])
+        raw.unlink()
         self._standing = dataclasses.replace(self._standing, sizes={**self._standing.sizes, case: size})
         self.write()
-        raw.unlink()
         return True
 
     def _give_up(self, case: PlannedCase, why: WorkerLost) -> None:

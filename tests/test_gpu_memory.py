@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gnet_core import gpu_memory
 from gnet_core import nvml as management
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.gpu_memory import Meter, Size, estimate, free_bytes, next_probe, planned_bytes
+from gnet_core.gpu_memory import Size, estimate, free_bytes, metered, next_probe, planned_bytes
 from gnet_core.schedule import cohorts, groups
 from gnet_core.sweep import PlannedCase
 
@@ -130,7 +130,7 @@ def test_where_the_driver_does_not_tell_what_is_free_it_is_not_known(nvml, refus
 
 def taken(nvml, peak_bytes, own=frozenset({ME}), **changes):
     """The size of a worker that had taken most in between."""
-    with Meter("gpu:0") as meter:
+    with metered("gpu:0") as meter:
         meter.look(own)
         nvml.set(**changes)
         meter.look(own)
@@ -174,19 +174,19 @@ def test_where_nvml_tells_nothing_of_a_worker_its_allocators_count_has_a_reserve
 
 def test_without_a_driver_the_allocators_count_has_a_reserve(nvml):
     nvml.set(fail="nvmlInit")
-    with Meter("gpu:0") as meter:
+    with metered("gpu:0") as meter:
         meter.look({ME})
     assert meter.size(GB) == Size(taken_bytes=2 * GB + 2**30, origin="allocator")
 
 
 def test_of_several_gpus_that_the_device_may_be_the_one_that_the_worker_is_on_counts(nvml):
     nvml.set(gpus=2, names=["NVIDIA T4", "NVIDIA A100"], used=[10 * GB, 20 * GB])
-    with Meter("gpu:0") as meter:
+    with metered("gpu:0") as meter:
         nvml.set(pids=["", f"{ME}:{3 * GB}"])
         meter.look({ME})
         by_process = meter.size(GB)
     nvml.set(pids=None)
-    with Meter("gpu:0") as meter:
+    with metered("gpu:0") as meter:
         nvml.set(used=[10 * GB, 25 * GB])
         meter.look({ME})
     assert by_process == Size(taken_bytes=3 * GB, origin="process")
@@ -229,6 +229,8 @@ def test_nothing_bounds_the_smallest_batch_another_execution_or_another_source()
     assert estimate(case(8), sizes) is None
     assert estimate(case(32, "xla"), sizes) is None
     assert estimate(case(32, source="old"), sizes) is None
+    peer = PlannedCase(config=StepConfig(framework="torch", batch_size=32, device="gpu:0"), suites=("any",))
+    assert estimate(peer, sizes) is None
 
 
 def test_a_bound_bounds_no_other():

@@ -365,6 +365,12 @@ def test_out_of_memory_alone_is_no_matter_of_others_and_not_tried_again(checkout
     assert len(document["cohorts"]) == 1
 
 
+def test_who_is_out_of_memory_before_others_are_alive_is_so_at_once(checkout):
+    _, document = run(states_for("does not fit", "fine", "fine"), settings_for(checkout, alive=3))
+    assert [case["status"] for case in document["cases"]] == ["oom", "ok", "ok"]
+    assert len(document["cohorts"]) == 1
+
+
 def test_ctrl_c_keeps_what_was_timed_and_says_what_was_not(checkout):
     def interrupt(what, _seconds):
         if "turn 2 of 3" in what and "b1-" in what:
