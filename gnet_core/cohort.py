@@ -78,7 +78,7 @@ class Cohort:
         progress: Progress,
         look: Callable[[Worker], None] = lambda _worker: None,
     ) -> None:
-        """`look` is called with who holds the baton whenever it is waited for, and once more as its turn ends."""
+        """`look` is called with who holds the baton again and again while it works, and as its turn ends."""
         self._number = number
         self._settings = settings
         self._progress = progress

@@ -17,8 +17,8 @@ finds free alone (MinSystemMemory in gpu_device.cc), and a process may take more
 its allocations come in another order it may need one more region, which is as large as all that it has."""
 
 ALLOCATOR_FACTOR = 2
-"""What an allocator has taken of the driver ÷ what was in use of it at most. TensorFlow's and JAX's (tsl's BFC) begins
-with 2 MiB and takes a region twice as large whenever the last is full (BFCAllocator::Extend)."""
+"""About the most that an allocator has taken of the driver ÷ the peak of what was in use of it. TensorFlow's and JAX's
+(tsl's BFC) begins with 2 MiB and takes a region twice as large whenever the last is full (BFCAllocator::Extend)."""
 
 CONTEXT_BYTES = 2**30
 """What CUDA and its libraries take for each process, which the frameworks' own counts do not see."""

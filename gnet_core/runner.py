@@ -354,16 +354,19 @@ class Runner:
         free = gpu_memory.free_bytes(device)
         budget = int(gpu_memory.SHARE * (free or 0))
         known = self._document["gpu_memory"] = {"free_bytes": free, "budget_bytes": budget, "note": ""}
-        cases = sorted(cases, key=lambda case: case.config.batch_size)
+        cases = self._still_wanted(sorted(cases, key=lambda case: case.config.batch_size))
         while probed := gpu_memory.next_probe(self._parts(cases), self._standing.sizes, budget):
             if not self._probe(probed, progress):
                 cases.remove(probed)
-            cases = [case for case in cases if self._standing.still_wanted(Job(case=case, replicate=0))]
+            cases = self._still_wanted(cases)
         estimates = {case: gpu_memory.estimate(case, self._standing.sizes) for case in cases}
         sizes = {**self._standing.sizes, **{case: size for case, size in estimates.items() if size is not None}}
         self._standing = dataclasses.replace(self._standing, sizes=sizes)
         known["note"] = gpu_memory.note(free, sizes.values())
         return gpu_memory.planned_bytes(cases, sizes, budget), budget
+
+    def _still_wanted(self, cases: list[PlannedCase]) -> list[PlannedCase]:
+        return [case for case in cases if self._standing.still_wanted(Job(case=case, replicate=0))]
 
     def _parts(self, cases: list[PlannedCase]) -> list[list[PlannedCase]]:
         return groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])

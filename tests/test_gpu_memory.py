@@ -166,10 +166,16 @@ def test_a_number_that_computed_before_the_worker_began_is_a_strangers(nvml):
     assert taken(nvml, GB, used=12 * GB, pids=f"{ME}:{8 * GB}") == Size(taken_bytes=2 * GB, origin="growth")
 
 
-@pytest.mark.parametrize("used", [10, 7])  # others gave back as much as it took, or more
-def test_where_nvml_tells_nothing_of_a_worker_its_allocators_count_has_a_reserve(nvml, used):
+def test_a_worker_of_which_one_process_is_not_counted_is_not_counted_by_process(nvml):
     nvml.set(used=10 * GB)
-    assert taken(nvml, GB, used=used * GB) == Size(taken_bytes=2 * GB + 2**30, origin="allocator")
+    told = taken(nvml, GB, {ME, 99}, used=17 * GB, pids=f"{ME}:{3 * GB},99:-1")
+    assert told == Size(taken_bytes=7 * GB, origin="growth")
+
+
+@pytest.mark.parametrize("used_bytes", [7 * GB, 10 * GB, 11 * GB])  # others gave back some of what it took, or more
+def test_where_nvml_tells_nothing_of_a_worker_its_allocators_count_has_a_reserve(nvml, used_bytes):
+    nvml.set(used=10 * GB)
+    assert taken(nvml, GB, used=used_bytes) == Size(taken_bytes=2 * GB + 2**30, origin="allocator")
 
 
 def test_without_a_driver_the_allocators_count_has_a_reserve(nvml):
