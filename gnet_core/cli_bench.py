@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 """Of a run: what uuid4 gives."""
 
-_KEPT = ("run", "created", "options", "peaks", "profile_note")
+_KEPT = ("run", "created", "options", "peaks", "profile_note", "gpu_memory")
 """What of its run.json a run that is gone on with takes over as it is."""
 
 MEMORY_SHARE = 0.7

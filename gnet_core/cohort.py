@@ -71,13 +71,23 @@ class Cohort:
     """Runs its jobs: starts their workers one at a time, hands the baton round, ends them one at a time."""
 
     def __init__(
-        self, jobs: list[Job], number: int, settings: RunSettings, module_of: Callable[[Job], str], progress: Progress
+        self,
+        jobs: list[Job],
+        number: int,
+        settings: RunSettings,
+        module_of: Callable[[Job], str],
+        progress: Progress,
+        look: Callable[[Worker], None] = lambda _worker: None,
     ) -> None:
+        """`look` is called with who holds the baton again and again while it works, and as its turn ends."""
         self._number = number
         self._settings = settings
         self._progress = progress
+        self._look = look
         self._workers = [Worker(job, settings, module_of(job), self._watch) for job in jobs]
         self._alive: list[Worker] = []
+        self._beside_others: set[Worker] = set()
+        """Those that were ever alive together with another: what there was for them then may bind them for good."""
         self._resident_bytes: dict[Worker, int] = {}
         self._waiting_since: dict[Worker, tuple[float, float]] = {}
         self._turns_left = dict.fromkeys(jobs, settings.plan.turns)
@@ -119,6 +129,8 @@ class Cohort:
         for worker in self._workers:
             config, name = worker.job.case.config, worker.job.case.name
             self._alive.append(worker)
+            if len(self._alive) > 1:
+                self._beside_others.update(self._alive)
             try:
                 worker.start(lambda phase, name=name: self._progress(f"{name}: {phase}", 0.0))  # type: ignore[misc]
             except (WorkerLost, WorkerCrowded) as lost:
@@ -194,7 +206,8 @@ class Cohort:
                 self._alive.remove(worker)
 
     def _lose(self, worker: Worker, why: WorkerLost | WorkerCrowded, more_seconds: float) -> None:
-        if isinstance(why, WorkerLost):
+        crowded = isinstance(why, WorkerCrowded) or (why.short_of_memory and worker in self._beside_others)
+        if isinstance(why, WorkerLost) and not crowded:
             self.outcome.lost[worker.job] = why
             worker.stop()
         else:
@@ -204,11 +217,12 @@ class Cohort:
         self._resident_bytes.pop(worker, None)
         config, plan = worker.job.case.config, self._settings.plan
         undone = more_seconds + self._turns_left[worker.job] * turn_seconds(config, plan)
-        if isinstance(why, WorkerLost):  # one that is crowded out has all of it before it
+        if not crowded:  # one that is crowded out has all of it before it
             self._progress(worker.job.case.name, undone)
 
     def _watch(self, worker: Worker) -> None:
         """Raise WorkerLost or WorkerCrowded where this worker has grown beyond what there is for it."""
+        self._look(worker)
         # Only who holds the baton grows; asking the others as well would take longer with each.
         self._resident_bytes[worker] = used = worker.resident_bytes()
         allowed = self._settings.memory_bytes

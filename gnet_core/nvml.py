@@ -1,8 +1,10 @@
-"""NVIDIA's management library (NVML): which GPUs there are, which of them a device is, and what it does not tell."""
+"""NVIDIA's management library (NVML): which GPUs there are, which of them a device is, and who takes their memory."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -73,26 +75,84 @@ def handles() -> list[Handle]:
 def find(number: int) -> Handle | None:
     """The handle of what TensorFlow calls gpu:`number`; None where that cannot be told for sure.
 
-    CUDA_VISIBLE_DEVICES has indices or the beginnings of UUIDs and ends at the first that names no GPU (CUDA C++
-    Programming Guide, "CUDA Environment Variables"). CUDA counts the fastest first unless CUDA_DEVICE_ORDER says
-    otherwise, and NVML by bus. On a partitioned GPU (MIG) what NVML tells is of more than the worker's part.
+    On a partitioned GPU (MIG) clocks and power are of more than the worker's part, so there it is None as well.
     """
     found = ask(handles)
     if found is None or any(map(_is_partitioned, found)):
         return None
+    positions = _positions(found)
+    if number >= len(positions) or len(positions[number]) != 1:
+        return None
+    return positions[number][0]
+
+
+def candidates(number: int) -> list[Handle]:
+    """The handles of all that gpu:`number` can be: one where CUDA's order is sure, none where there is no such device.
+
+    Of partitioned GPUs (MIG) CUDA sees one instance, the first of those that are visible, and beside it no whole GPU
+    (NVIDIA Multi-Instance GPU User Guide, "CUDA Device Enumeration").
+    """
+    devices = [list(filter(None, map(_as_cuda_sees_it, position))) for position in _positions(ask(handles) or [])]
+    instances = [position for position in devices if any(map(_is_instance, position))]
+    if instances:
+        return instances[0] if number == 0 else []
+    return devices[number] if number < len(devices) else []
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Of a GPU or an instance of one, in bytes; what the driver keeps to itself is in neither."""
+
+    free_bytes: int
+    used_bytes: int
+
+
+def memory(handle: Handle) -> Memory | None:
+    """What is taken and what is left; None where that is not told, as of a GPU that shares the host's memory."""
+    told = ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    return None if told is None else Memory(free_bytes=int(told.free), used_bytes=int(told.used))
+
+
+def process_bytes(handle: Handle) -> dict[int, int | None]:
+    """The memory that each process which computes there has taken, by its number; None where that is not told.
+
+    The numbers are the driver's: in a container they may be none of this machine's, or another process'.
+    """
+    running = ask(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    return {process.pid: process.usedGpuMemory for process in running or ()}
+
+
+def _positions(found: list[Handle]) -> list[list[Handle]]:
+    """Of each device that is visible to CUDA, in its order, the handles that it can be.
+
+    CUDA_VISIBLE_DEVICES has indices or the beginnings of UUIDs and ends at the first that names no GPU (CUDA C++
+    Programming Guide, "CUDA Environment Variables"). CUDA counts the fastest first unless CUDA_DEVICE_ORDER says
+    otherwise, and NVML by bus, so an index is sure only among GPUs of one name.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     words = list(map(str, range(len(found)))) if visible is None else visible.split(",")
-    chosen = [_named(word.strip(), found) for word in words[: number + 1]]
-    if len(chosen) <= number or None in chosen:
-        return None
     same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(set(map(_name, found))) == 1
-    return chosen[number] if same_order or not words[number].strip().isdecimal() else None
+    positions = []
+    for word in map(str.strip, words):
+        if word.isdecimal() and not same_order:
+            named = found if int(word) < len(found) else []
+        else:
+            handle = _named(word, found)
+            named = [] if handle is None else [handle]
+        if not named:
+            break
+        positions.append(named)
+    return positions
 
 
 def _named(word: str, found: list[Handle]) -> Handle | None:
     if word.isdecimal():
         return found[int(word)] if int(word) < len(found) else None
-    named = [handle for handle in found if word.startswith("GPU-") and _uuid(handle).startswith(word)]
+    if word.startswith("MIG-"):
+        known = [(instance, _instance_names(instance, gpu)) for gpu in found for instance in _instances(gpu)]
+        named = [instance for instance, names in known if any(name.startswith(word) for name in names)]
+    else:
+        named = [handle for handle in found if word.startswith("GPU-") and _uuid(handle).startswith(word)]
     return named[0] if len(named) == 1 else None
 
 
@@ -106,3 +166,32 @@ def _uuid(handle: Handle) -> str:
 
 def _is_partitioned(handle: Handle) -> bool:
     return bool(ask(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE))
+
+
+def _is_instance(handle: Handle) -> bool:
+    return bool(ask(lambda: pynvml.nvmlDeviceIsMigDeviceHandle(handle)))
+
+
+def _as_cuda_sees_it(handle: Handle) -> Handle | None:
+    """The first instance of a partitioned GPU, None where it has none yet; a whole GPU or an instance as it is."""
+    if _is_instance(handle) or not _is_partitioned(handle):
+        return handle
+    return next(iter(_instances(handle)), None)
+
+
+def _instances(gpu: Handle) -> list[Handle]:
+    if not _is_partitioned(gpu):
+        return []
+    count = ask(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu)) or 0
+    by_index = functools.partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu)
+    return list(filter(None, (ask(functools.partial(by_index, index)) for index in range(count))))
+
+
+def _instance_names(instance: Handle, gpu: Handle) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may call it: its own UUID, and before driver 470 its place in its GPU."""
+    names = [_uuid(instance)]
+    gpu_instance = ask(lambda: pynvml.nvmlDeviceGetGpuInstanceId(instance))
+    compute_instance = ask(lambda: pynvml.nvmlDeviceGetComputeInstanceId(instance))
+    if gpu_instance is not None and compute_instance is not None:
+        names.append(f"MIG-{_uuid(gpu)}/{gpu_instance}/{compute_instance}")
+    return names

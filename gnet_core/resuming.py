@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnet_core import raw_files
+from gnet_core import gpu_memory, raw_files
 from gnet_core.config import (
     EXECUTIONS,
     LAYERS,
@@ -157,11 +157,17 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
         state.case: _restored(state, recorded[name], finished, directory, previous["run"])
         for name, state in by_name.items()
     }
+    sizes = {
+        state.case: gpu_memory.Size.from_dict(f"resume: case {name}", recorded[name]["gpu_memory"])
+        for name, state in by_name.items()
+        if "gpu_memory" in recorded[name]
+    }
     measured = [Path(name).stem for state, _ in restored.values() for name in state.raw]
     standing = Standing(
         states={case: state for case, (state, _) in restored.items()},
         cohorts=cohorts,
         turns=_turns(directory, previous["run"], cohorts, measured),
+        sizes=sizes,
     )
     to_come = Counter(job.case for job, cohort in cohort_of.items() if not cohort.complete)
     planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnet_core import children, interrupts
+from gnet_core import children, gpu_memory, interrupts
 from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.environments import has_framework, section
@@ -34,12 +34,9 @@ from gnet_core.machine import precision_support, require_precision
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
 from gnet_core.turns import write_turns
-from gnet_core.worker import RunSettings, WorkerLost
+from gnet_core.worker import RunSettings, Worker, WorkerLost
 
 PROBE_LIMIT_SECONDS = 180
-GPU_CONTEXT_BYTES = 2**30
-"""What CUDA takes of a GPU for each process, which TensorFlow's own count does not see."""
-GPU_MEMORY_SHARE = 0.7
 MOST_LOST = 2
 """Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
 
@@ -225,6 +222,8 @@ class Standing:
     """Rows of turns.csv."""
     lost: tuple[PlannedCase, ...] = ()
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
+    sizes: Mapping[PlannedCase, gpu_memory.Size] = dataclasses.field(default_factory=dict)
+    """What a worker of a case takes of the GPU, as far as that is known; a case on a CPU has none."""
 
     def still_wanted(self, job: Job) -> bool:
         """Not when the case was lost MOST_LOST times and never measured, nor when it or a smaller batch of it was out
@@ -349,6 +348,8 @@ class Runner:
             case = state.case
             told: dict[str, Any] = {"case": case.name, "config": case.config.to_dict(), "source": case.source}
             told |= {"suites": list(case.suites), "status": state.status, "note": state.note, "raw": state.raw}
+            if case in standing.sizes:
+                told["gpu_memory"] = standing.sizes[case].to_dict()
             cases.append(told)
         planned = [cohort.to_dict() for cohort in standing.cohorts]
         whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": planned, "cases": cases}
@@ -371,11 +372,9 @@ class Runner:
         # Beside its base, or the comparison would be of processes that never took turns.
         beside = [bases[case] for case in lost if case in bases]
         sizes, memory = self._sizes(list(dict.fromkeys([*beside, *wanted])), progress)
-        cases = list(sizes)
-        parts = groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
         planned = tuple(
             PlannedCohort(jobs=tuple(jobs), again=bool(lost))
-            for jobs in cohorts(parts, rounds, memory, sizes, bases, started)
+            for jobs in cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
         )
         self._standing = dataclasses.replace(self._standing, cohorts=(*self._standing.cohorts, *planned), lost=())
         self.write()
@@ -383,36 +382,62 @@ class Runner:
     def _sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
         """Bytes that each case takes, without those that cannot run, and what all that are alive may take."""
         on_gpu = any(case.config.device != "cpu" for case in cases)
-        return self._probed_sizes(cases, progress) if on_gpu else self._estimated_sizes(cases)
+        return self._gpu_sizes(cases, progress) if on_gpu else self._estimated_sizes(cases)
 
     def _estimated_sizes(self, cases: list[PlannedCase]) -> tuple[dict[PlannedCase, int], int]:
         return {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
 
-    def _probed_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
-        """What each case takes of a GPU, which no formula knows: each runs alone for a turn, in ascending batches.
+    def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
+        """What each case takes of a GPU, which no formula knows: some run alone for a turn, in ascending batches.
 
         One that is out of memory is a row from then on, and larger batches of the same are not tried.
         """
         (device,) = {case.config.device for case in cases}
+        free = gpu_memory.free_bytes(device)
+        budget = int(gpu_memory.SHARE * (free or 0))
+        known = self._document["gpu_memory"] = {"free_bytes": free, "budget_bytes": budget, "note": ""}
+        cases = self._still_wanted(sorted(cases, key=lambda case: case.config.batch_size))
+        while probed := gpu_memory.next_probe(self._parts(cases), self._standing.sizes, budget):
+            if not self._probe(probed, progress):
+                cases.remove(probed)
+            cases = self._still_wanted(cases)
+        estimates = {case: gpu_memory.estimate(case, self._standing.sizes) for case in cases}
+        sizes = {**self._standing.sizes, **{case: size for case, size in estimates.items() if size is not None}}
+        self._standing = dataclasses.replace(self._standing, sizes=sizes)
+        known["note"] = gpu_memory.note(free, sizes.values())
+        return gpu_memory.planned_bytes(cases, sizes, budget), budget
+
+    def _still_wanted(self, cases: list[PlannedCase]) -> list[PlannedCase]:
+        return [case for case in cases if self._standing.still_wanted(Job(case=case, replicate=0))]
+
+    def _parts(self, cases: list[PlannedCase]) -> list[list[PlannedCase]]:
+        return groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
+
+    def _probe(self, case: PlannedCase, progress: Progress) -> bool:
+        """Whether a worker of the case could run alone for a turn; what it took is in run.json from then on."""
+        job = Job(case=case, replicate=0)
         plan = dataclasses.replace(self._settings.plan, turns=1)
         settings = dataclasses.replace(self._settings, plan=plan)
-        sizes = {}
-        for case in sorted(cases, key=lambda case: case.config.batch_size):
-            job = Job(case=case, replicate=0)
-            if not self._standing.still_wanted(job):
-                continue
-            progress(f"{case.name}: what memory does it take?", 0.0)
-            outcome = Cohort([job], 0, settings, self._module_of, lambda _what, _seconds: None).run()
-            if outcome.interrupted:
-                raise KeyboardInterrupt
-            if job in outcome.lost:
-                self._give_up(case, outcome.lost[job])
-                continue
-            raw = self._settings.directory / outcome.finished[job]
-            (measured,) = json.loads(read_text(raw))["benchmarks"]
-            sizes[case] = measured["extra_info"]["peak_memory_bytes"] + GPU_CONTEXT_BYTES
-            raw.unlink()
-        return sizes, _gpu_memory_bytes(self._document["environment"], device)
+        progress(f"{case.name}: what memory does it take?", 0.0)
+        with gpu_memory.metered(case.config.device) as meter:
+
+            def look(worker: Worker) -> None:
+                meter.look(worker.pids())
+
+            outcome = Cohort([job], 0, settings, self._module_of, lambda _what, _seconds: None, look).run()
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        if job in outcome.lost:
+            self._give_up(case, outcome.lost[job])
+            self.write()
+            return False
+        raw = self._settings.directory / outcome.finished[job]
+        (measured,) = json.loads(read_text(raw))["benchmarks"]
+        size = meter.size(measured["extra_info"]["peak_memory_bytes"])
+        raw.unlink()
+        self._standing = dataclasses.replace(self._standing, sizes={**self._standing.sizes, case: size})
+        self.write()
+        return True
 
     def _give_up(self, case: PlannedCase, why: WorkerLost) -> None:
         state = self._standing.states[case]
@@ -521,11 +546,3 @@ def _ask(words: list[str], settings: RunSettings) -> tuple[str, str]:
     if answer.returncode != 0:
         return "", children.last_words(answer.stderr)
     return answer.stdout, ""
-
-
-def _gpu_memory_bytes(environment: Mapping[str, Any], device: str) -> int:
-    """What workers may take of a GPU together: most of it, since what TensorFlow asks for can be in pieces."""
-    gpus = environment["machine"]["gpus"]
-    index = int(device.partition(":")[2])
-    known = gpus[index]["memory_bytes"] if index < len(gpus) else None
-    return int(GPU_MEMORY_SHARE * known) if known else 0

@@ -245,6 +245,7 @@ class Blocks:
 OUT_OF_MEMORY_SIGNS = (
     *("resourceexhausted", "resource_exhausted", "memoryerror", "oom when allocating", "out of memory"),
     *("failed to allocate", "alloc_failed", "cuda_error_out_of_memory"),
+    *("resource allocation failed", "device_allocation_failed"),  # cuBLAS in words, and cuDNN from 9 on
 )
 
 _FRAME_LINES = ("Graph execution error", "Detected at node")

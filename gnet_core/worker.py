@@ -24,6 +24,7 @@ from gnet_core.machine import differences
 from gnet_core.protocol import Channel, ChannelClosed
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, Source
+from gnet_core.timing import OUT_OF_MEMORY_SIGNS
 
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 20
@@ -39,12 +40,16 @@ _MAX_LOG_BYTES = 2**16
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
-    """A worker that did not finish its case: the status its row gets, and why."""
+    """A worker that did not finish its case: the status its row gets, and why.
 
-    def __init__(self, status: str, note: str) -> None:
+    `short_of_memory`: a device or the host had none left for it, or may have had none, which it may have when alone.
+    """
+
+    def __init__(self, status: str, note: str, *, short_of_memory: bool = False) -> None:
         super().__init__(note)
         self.status = status
         self.note = note
+        self.short_of_memory = short_of_memory
 
 
 class WorkerCrowded(Exception):  # noqa: N818 - likewise
@@ -174,10 +179,20 @@ class Worker:
     def resident_bytes(self) -> int:
         """What it and its children hold in memory; 0 when they ended."""
         try:
-            process = psutil.Process(self.pid)
-            return sum(each.memory_info().rss for each in (process, *process.children(recursive=True)))
+            return sum(each.memory_info().rss for each in self._family())
         except psutil.Error:
             return 0
+
+    def pids(self) -> set[int]:
+        """The numbers of its process and its children's; none when they ended."""
+        try:
+            return {each.pid for each in self._family()}
+        except psutil.Error:
+            return set()
+
+    def _family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.pid)
+        return [process, *process.children(recursive=True)]
 
     def _launch(self) -> None:
         self._log.unlink(missing_ok=True)  # it may be an earlier worker's, or a link
@@ -258,7 +273,8 @@ class Worker:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to write its traceback into the log
             self._running.wait(timeout=LAST_WORDS_SECONDS)
-        raise WorkerLost(message.get("kind", "failed"), message.get("message", "it did not say why"))
+        kind, told = message.get("kind", "failed"), message.get("message", "it did not say why")
+        raise WorkerLost(kind, told, short_of_memory=kind == "oom" or may_lack_memory(self._last_words()))
 
     def _look_after(self) -> None:
         if time.monotonic() > self._deadline:
@@ -273,11 +289,14 @@ class Worker:
             return WorkerLost("failed", "the worker closed its channel but went on")
         log = self._last_words()
         if "std::bad_alloc" in log:
-            return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)")
+            return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)", short_of_memory=True)
         if code == -signal.SIGKILL:
             return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
         how = f"ended with status {code}" if code >= 0 else f"died of {_signal_name(-code)}"
-        return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}")
+        if (line := memory_line(log)) is not None:
+            return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
+        told = f"the worker {how}, saying: {reason(log)}"
+        return WorkerLost("failed", told, short_of_memory=may_lack_memory(log))
 
     def _last_words(self) -> str:
         with self._log.open("rb") as log:
@@ -327,6 +346,28 @@ def reason(log: str) -> str:
             if match := pattern.match(line):
                 return line[match.end() :][:300]
     return "nothing"
+
+
+_DEADLY = re.compile(r"E   +(?=\S)|(?=[\w.]+(Error|Exception)\b|F\d{4} |\S+ \S+: F |terminate called|what\(\): )")
+"""How the lines begin that tell what a process died of."""
+_LOGGED = re.compile(r"(?=[EW]\d{4} |\S+ \S+: [EW] )")
+"""How those begin in which C++ tells of what it may have done without."""
+
+
+def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str | None:
+    """The last such line of a worker's log that tells of memory that was not there, at most 300 characters."""
+    for line in map(str.strip, reversed(log.splitlines())):
+        match = pattern.match(line)
+        if match and any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS):
+            return line[match.end() :][:300]
+    return None
+
+
+def may_lack_memory(log: str) -> bool:
+    """Whether memory may be why a worker ended, even if its last words are others: a library that cannot start for lack
+    of it tells so only in its log.
+    """
+    return memory_line(log) is not None or memory_line(log, _LOGGED) is not None
 
 
 def _signal_name(number: int) -> str:

@@ -44,6 +44,9 @@ BEHAVIOURS = [
     "is large",
     "does not fit",
     "would not fit either",
+    "starts alone only",
+    "takes turns alone only",
+    "finds no device beside others",
 ]
 
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -86,7 +89,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
 )
 
 MODULE = f"""
-import os, signal, sys, time
+import os, psutil, signal, sys, time
 BEHAVIOURS = {BEHAVIOURS!r}
 
 def eat(mebibytes):
@@ -94,7 +97,20 @@ def eat(mebibytes):
     eaten[::4096] = b"x" * len(eaten[::4096])
     return eaten
 
+def is_beside_others():
+    others = set(psutil.pids()) - {{os.getpid(), os.getppid()}}
+    return any(is_worker(psutil.Process(pid)) for pid in others if psutil.pid_exists(pid))
+
+def is_worker(process):
+    try:
+        return process.ppid() == os.getppid() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
 def misbehave(behaviour, turns):
+    if behaviour == "takes turns alone only" and is_beside_others():
+        turns.announce("failed", kind="oom", message="OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB")
+        raise RuntimeError
     if behaviour == "raises":
         raise ValueError("one two | three")
     if behaviour == "runs out of memory":
@@ -123,13 +139,24 @@ def misbehave(behaviour, turns):
         os._exit(0)
 
 def bench(benchmark, case, turns, rounds, run):
-    behaviour = BEHAVIOURS[case.batch_size - 1]
+    behaviour = dict(enumerate(BEHAVIOURS, start=1)).get(case.batch_size, "fine")
     turns.announce("phase", name="build")
     if behaviour == "is silent":
         return
-    if behaviour == "does not fit":
+    if behaviour in ("does not fit", "would not fit either"):
         turns.announce("failed", kind="oom", message="ResourceExhaustedError: does not fit")
         raise MemoryError
+    if behaviour == "starts alone only" and is_beside_others():
+        turns.announce("failed", kind="oom", message="InternalError: cublas error: CUBLAS_STATUS_ALLOC_FAILED")
+        raise RuntimeError
+    if behaviour == "finds no device beside others" and is_beside_others():
+        os.write(2, b"E0000 00:00:1.2 3 cuda_executor.cc:1] failed call to cuDevicePrimaryCtxRetain: "
+                    b"CUDA_ERROR_OUT_OF_MEMORY: out of memory\\n")
+        turns.announce("failed", kind="failed", message="RuntimeError: no supported devices found for platform CUDA")
+        raise RuntimeError
+    if folder := os.environ.get("GNET_FOLDER_OF_PROCESSES"):
+        with open(os.path.join(folder, str(os.getpid())), "w") as file:
+            file.write(str(int(os.environ["GNET_BYTES_AN_IMAGE"]) * case.batch_size))
     kept = eat(600) if behaviour == "is large" else None
     turns.announce("ready")
     taken = []
@@ -256,8 +283,8 @@ def test_a_worker_that_fails_is_a_row_with_its_status_and_the_others_go_on(check
     assert [case["status"] for case in document["cases"]] == ["ok", status, "ok"]
     assert note in failed["note"]
     assert last["raw"] == [f"raw/{last['case']}.r1.json"]
-    # What is still growing may be crowded out, and grows beyond all that there is when it is alone.
-    again = behaviour == "eats" and len(document["cohorts"]) == 2
+    # What had no memory beside the others is tried again alone; what eats may grow beyond all that there is at once.
+    again = status == "oom" and (behaviour != "eats" or len(document["cohorts"]) == 2)
     assert len(document["cohorts"]) == (3 if alive == 1 else 2 if again else 1)
     assert [row.samples for row in records.load_run(settings.directory).rows] == [3, 0, 3]
     assert not processes_of(checkout)
@@ -315,6 +342,35 @@ def test_a_worker_for_which_there_is_no_memory_beside_the_others_runs_alone_afte
     large = document["cases"][2]["case"]
     assert [cohort["workers"] for cohort in document["cohorts"]][-1] == [f"{large}.r1"]
     assert len(document["cohorts"]) == 2
+
+
+@pytest.mark.parametrize("behaviour", ["starts alone only", "takes turns alone only", "finds no device beside others"])
+def test_out_of_memory_beside_others_is_tried_again_alone_and_the_others_go_on(checkout, behaviour):
+    settings = settings_for(checkout, alive=3, replicates=2)
+    complete, document = run(states_for("fine", behaviour, "fine"), settings)
+    assert complete
+    assert [(case["status"], case["note"]) for case in document["cases"]] == [("ok", "")] * 3
+    name = document["cases"][1]["case"]
+    together, alone = document["cohorts"][:2], document["cohorts"][2:]
+    assert [len(cohort["workers"]) for cohort in together] == [3, 3]
+    assert [cohort["workers"] for cohort in alone] == [[f"{name}.r1"], [f"{name}.r2"]]
+    turns = pd.read_csv(settings.directory / "turns.csv")
+    assert set(turns[turns["worker"].str.startswith(name)]["cohort"]) == {3, 4}
+    assert [row.samples for row in records.load_run(settings.directory).rows] == [6, 6, 6]
+
+
+def test_out_of_memory_alone_is_no_matter_of_others_and_not_tried_again(checkout):
+    settings = settings_for(checkout, alive=2)
+    settings = dataclasses.replace(settings, memory_bytes=65 * 2**20)
+    _, document = run(states_for("does not fit"), settings)
+    assert [case["status"] for case in document["cases"]] == ["oom"]
+    assert len(document["cohorts"]) == 1
+
+
+def test_who_is_out_of_memory_before_others_are_alive_is_so_at_once(checkout):
+    _, document = run(states_for("does not fit", "fine", "fine"), settings_for(checkout, alive=3))
+    assert [case["status"] for case in document["cases"]] == ["oom", "ok", "ok"]
+    assert len(document["cohorts"]) == 1
 
 
 def test_ctrl_c_keeps_what_was_timed_and_says_what_was_not(checkout):
@@ -610,21 +666,167 @@ def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):
     assert document["cases"][1]["note"] == "not run: batch size 3 was out of memory already"
 
 
-def test_on_a_gpu_the_sizes_are_probed_first_and_batches_beyond_its_memory_are_rows(checkout):
-    states = states_for("fine", "does not fit", "would not fit either")
-    for state in states:
-        config = dataclasses.replace(state.case.config, device="gpu:0", image_size=96)
-        state.case = dataclasses.replace(state.case, config=config)
-    gpu = {"name": "G", "driver": "1", "memory_bytes": 4 * 2**30}
-    document = new_document()
-    document["environment"]["machine"]["gpus"] = [gpu]
-    settings = settings_for(checkout, alive=9, replicates=2)
-    assert runner.Runner(states, (), settings, document).run(ignore)
-    document = json.loads((settings.directory / "run.json").read_text())
+def gpu_states(*cases):
+    """Of (execution, batch size)."""
+    return [
+        runner.CaseState(
+            case=PlannedCase(
+                config=StepConfig(execution=execution, batch_size=batch_size, device="gpu:0"), suites=("execution",)
+            ),
+            module="bench_fake.py",
+        )
+        for execution, batch_size in cases
+    ]
+
+
+def execution_suite():
+    (suite,) = [item.suite for item in found() if item.suite.name == "execution"]
+    return (suite,)
+
+
+@pytest.fixture
+def gpu(nvml, tmp_path, monkeypatch):
+    """The stand-in's GPU, of 100 GB, 10 of them taken by others; each worker takes `bytes_an_image`."""
+    nvml.set(total=100 * 10**9, used=10 * 10**9)
+
+    def use(bytes_an_image):
+        folder = tmp_path / "processes"
+        folder.mkdir()
+        nvml.set(processes=folder)
+        monkeypatch.setenv("GNET_FOLDER_OF_PROCESSES", str(folder))
+        monkeypatch.setenv("GNET_BYTES_AN_IMAGE", str(bytes_an_image))
+        return nvml
+
+    return use
+
+
+def run_on_gpu(checkout, states, previous=None, interrupt_at=None, replicates=1):
+    """What was probed, by execution and batch size, and run.json."""
+    probed = []
+
+    def progress(what, _seconds):
+        case, asks, _ = what.partition(": what memory does it take?")
+        if asks:
+            execution, _, batch_size, *_ = case.split("-")
+            probed.append((execution, int(batch_size.removeprefix("b"))))
+            if len(probed) == interrupt_at:
+                raise KeyboardInterrupt
+
+    settings = settings_for(checkout, alive=9, replicates=replicates)
+    _, document = run(states, settings, progress, execution_suite(), previous)
+    assert not list((settings.directory / "raw").glob("*.r0.json"))
+    return probed, document
+
+
+def sizes_of(document):
+    known = [case.get("gpu_memory") for case in document["cases"]]
+    return [size and (size["bytes"] / 10**9, size["origin"]) for size in known]
+
+
+FOUR = [("graph", 32), ("eager", 32), ("graph", 64), ("eager", 64)]
+
+
+def test_on_a_gpu_the_smallest_batch_is_probed_and_bounds_what_a_larger_one_takes(checkout, gpu):
+    gpu(10**9 // 8)
+    probed, document = run_on_gpu(checkout, gpu_states(*FOUR))
+    assert probed == [("graph", 32), ("eager", 32)]
+    assert sizes_of(document) == [(4.0, "process"), (4.0, "process"), (8.0, "bound"), (8.0, "bound")]
+    assert document["gpu_memory"] == {"free_bytes": 90 * 10**9, "budget_bytes": int(0.7 * 90 * 10**9), "note": ""}
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [4]
+    assert [case["status"] for case in document["cases"]] == ["ok"] * 4
+
+
+def test_on_a_gpu_a_larger_batch_is_probed_where_its_bound_does_not_fit_beside_what_it_is_compared_with(checkout, gpu):
+    gpu(10**9 // 2)  # 16 GB at 32, so 32 GB and no more at 64
+    probed, document = run_on_gpu(checkout, gpu_states(("graph", 32), ("eager", 32), ("graph", 60), ("eager", 60)))
+    assert probed == [("graph", 32), ("eager", 32), ("graph", 60)]
+    assert sizes_of(document)[2:] == [(30.0, "process"), (32.0, "bound")]
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [("graph", 32)],  # there is none beside it
+        [("graph", 32), ("graph", 4096)],  # nothing is compared with the larger
+        [("graph", 32), ("eager", 32), ("graph", 1024), ("eager", 1024)],  # each takes more than half of all
+    ],
+)
+def test_on_a_gpu_what_will_be_alone_anyway_is_not_probed(checkout, gpu, cases):
+    gpu(10**9)
+    probed, document = run_on_gpu(checkout, gpu_states(*cases))
+    assert probed == ([case for case in cases if case[1] == 32] if len(cases) > 1 else [])
+    larger = [cohort["workers"] for cohort in document["cohorts"] if "-b32-" not in cohort["workers"][0]]
+    assert all(len(workers) == 1 for workers in larger)
+
+
+def test_on_a_gpu_batches_beyond_one_that_is_out_of_memory_are_not_tried(checkout, gpu):
+    gpu(20 * 10**9)
+    fits_not = [BEHAVIOURS.index(behaviour) + 1 for behaviour in ("does not fit", "would not fit either")]
+    cases = [("graph", 1), *(("graph", batch_size) for batch_size in fits_not)]
+    probed, document = run_on_gpu(checkout, gpu_states(*cases), replicates=2)
+    assert probed == [("graph", 1)]
     assert [case["status"] for case in document["cases"]] == ["ok", "oom", None]
     assert "was out of memory already" in document["cases"][2]["note"]
-    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [1, 1]
-    assert not (settings.directory / "raw" / f"{document['cases'][0]['case']}.r0.json").exists()
+    tried = {worker for cohort in document["cohorts"] for worker in cohort["workers"]}
+    assert len([worker for worker in tried if f"-b{fits_not[0]}-" in worker]) == 1
+
+
+def test_on_a_gpu_a_probe_that_is_out_of_memory_is_a_row_and_larger_batches_are_not_tried(checkout, gpu):
+    gpu(10**9)
+    batch_size = BEHAVIOURS.index("does not fit") + 1
+    probed, document = run_on_gpu(checkout, gpu_states(("graph", batch_size), ("graph", 32), ("eager", 32)))
+    assert probed == [("graph", batch_size)]  # after which the other is left alone
+    assert [case["status"] for case in document["cases"]] == ["oom", None, "ok"]
+
+
+def test_a_run_that_is_gone_on_with_does_not_probe_again(checkout, gpu):
+    gpu(10**9 // 8)
+    probed, before = run_on_gpu(checkout, gpu_states(*FOUR), interrupt_at=2)
+    assert probed == [("graph", 32), ("eager", 32)]
+    assert not before["complete"]
+    assert sizes_of(before) == [(4.0, "process"), None, None, None]
+    probed, after = run_on_gpu(checkout, gpu_states(*FOUR), before)
+    assert probed == [("eager", 32)]
+    assert after["complete"]
+    assert [case["status"] for case in after["cases"]] == ["ok"] * 4
+    lost = copy.deepcopy(after)
+    (checkout / "run" / lost["cases"][2]["raw"][0]).unlink()
+    probed, again = run_on_gpu(checkout, gpu_states(*FOUR), lost)
+    assert probed == []
+    assert sizes_of(again) == sizes_of(after)
+
+
+@pytest.mark.parametrize("told", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
+def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, told):
+    gpu(10**9)
+    _, before = run_on_gpu(checkout, gpu_states(("graph", 32)))
+    before["cases"][0]["gpu_memory"] = told
+    with pytest.raises(GnetError, match=r"resume: case graph-.*: gpu_memory is .*origin one of process, growth"):
+        run_on_gpu(checkout, gpu_states(("graph", 32)), before)
+
+
+def test_on_a_gpu_of_which_nothing_is_told_each_worker_runs_alone_and_the_run_says_so(checkout, gpu):
+    gpu(10**9).set(fail="nvmlDeviceGetMemoryInfo")
+    probed, document = run_on_gpu(checkout, gpu_states(*FOUR))
+    assert probed == []
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [1] * 4
+    assert document["gpu_memory"]["free_bytes"] is None
+    assert "each worker runs alone" in document["gpu_memory"]["note"]
+
+
+def test_on_a_gpu_that_does_not_count_by_process_the_growth_of_its_memory_counts(checkout, gpu):
+    gpu(10**9 // 8).set(fail="nvmlDeviceGetComputeRunningProcesses")
+    _, document = run_on_gpu(checkout, gpu_states(*FOUR[:2]))
+    assert sizes_of(document) == [(4.0, "growth")] * 2
+
+
+def test_what_nvml_does_not_tell_of_a_worker_its_framework_counts_and_the_run_says_so(checkout, gpu):
+    gpu(0)  # less than the framework says that it took
+    _, document = run_on_gpu(checkout, gpu_states(*FOUR[:2]))
+    counted = 2 * 200 * 2**20 + 2**30
+    assert sizes_of(document) == [(counted / 10**9, "allocator")] * 2
+    assert document["gpu_memory"]["note"].startswith("NVML does not tell what 2 probed workers took")
 
 
 def test_progress_adds_up_to_the_expected_seconds_whatever_happens(checkout):

@@ -4,6 +4,8 @@ import dataclasses
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gnet_core.config import Execution, Precision, StepConfig
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups, orders
@@ -56,6 +58,29 @@ def test_what_fits_beside_its_base_but_not_beside_all_others_has_a_process_of_it
         [(1, 3), (2, 2), (4, 2)],
         [(1, 4), (3, 2)],
     ]
+
+
+@st.composite
+def plans(draw):
+    """The arguments of cohorts, whatever they are."""
+    cases = [case(number) for number in range(1, draw(st.integers(1, 9)) + 1)]
+    pairs = draw(st.lists(st.tuples(st.sampled_from(cases), st.sampled_from(cases)), max_size=9))
+    pairs = [(base, variant) for base, variant in pairs if base != variant]
+    sizes = {each: draw(st.integers(1, 60)) for each in cases}
+    return groups(cases, pairs), draw(st.integers(1, 4)), draw(st.integers(0, 100)), sizes, dict(map(reversed, pairs))
+
+
+@given(plans())
+def test_whatever_the_sizes_those_that_are_alive_together_fit_and_each_case_has_its_processes(plan):
+    parts, replicates, memory_bytes, sizes, _ = plan
+    found = cohorts(*plan)
+    for jobs in found:
+        assert len(jobs) == 1 or sum(sizes[job.case] for job in jobs) <= memory_bytes
+        assert len({job.case for job in jobs}) == len(jobs)
+    started = [job for jobs in found for job in jobs]
+    assert len(set(started)) == len(started)
+    for each in (case for part in parts for case in part):
+        assert len([job for job in started if job.case == each]) >= replicates
 
 
 def test_a_case_larger_than_the_memory_is_tried_all_the_same():

@@ -177,6 +177,11 @@ def test_single_steps_among_which_the_step_was_traced_anew_count_for_nothing():
         (ResourceExhaustedError("OOM when allocating tensor"), "oom"),
         (MemoryError(), "oom"),
         (RuntimeError("INTERNAL: RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "oom"),
+        (RuntimeError("failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory"), "oom"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "oom"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "oom"),
+        (RuntimeError("failed to create cublas handle: the resource allocation failed"), "oom"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "oom"),
         (ValueError("shapes differ"), "failed"),
     ],
 )

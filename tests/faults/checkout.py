@@ -112,6 +112,72 @@ class Without:
 
 sys.meta_path[:] = map(Without, sys.meta_path)
 '''
+GPU_DEVICE = DEVICE.replace('"built_for_cuda": False', '"built_for_cuda": True').replace(
+    '"gpus": []', '"gpus": [{"device": "gpu:0", "name": "NVIDIA H100 80GB HBM3", "compute_capability": [9, 0]}]'
+)
+
+GPU_CASE = (
+    CASE.replace("class Case:", "class CpuCase:")
+    + '''
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from gnet_core import nvml
+
+
+class Case(CpuCase):
+    """Takes memory of the GPU that the stand-in for NVML shows, as much as GNET_TAKES says of its execution: bytes to
+    start with, from the first step on, and in its turns if it is no probe. What there is none for raises an error, or
+    ends the process.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        wanted = json.loads(os.environ["GNET_TAKES"])[config.execution]
+        self.start, self.step, self.later = wanted["bytes"]
+        self.dies = wanted.get("dies", False)
+        self.peak = 0
+        (plan,) = [word.partition("=")[2] for word in sys.argv if word.startswith("--gnet-plan=")]
+        self.probed = json.loads(plan)["turns"] == 1
+        self.in_turns = False
+        self.take(self.start, "failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY")
+
+    def run(self, steps):
+        wanted = self.later if self.in_turns and not self.probed else self.step
+        self.take(wanted, "RESOURCE_EXHAUSTED: Failed to allocate")
+        return super().run(steps)
+
+    @property
+    def trace_count(self):
+        self.in_turns = True  # nobody asks before
+        return 1
+
+    @trace_count.setter
+    def trace_count(self, count):
+        pass
+
+    def take(self, wanted, error):
+        if wanted <= self.peak:
+            return
+        with nvml.opened():
+            (gpu,) = nvml.candidates(0)
+            free = nvml.memory(gpu).free_bytes
+        if wanted - self.peak > free:
+            if self.dies:
+                os.write(2, f"F0000 00:00:1.2 3 gpu.cc:1] {error}\\n".encode())
+                os.abort()
+            raise RuntimeError(error)
+        self.peak = wanted
+        (Path(os.environ["GNET_TAKEN"]) / str(os.getpid())).write_text(str(wanted))
+
+    def peak_memory(self):
+        return self.peak // 2, "half of what it took"
+'''
+)
+"""A train step that sleeps and takes a GPU's memory."""
 
 REPLICATES, TURNS, CASES = 2, 2, 2
 WORDS = [
@@ -129,7 +195,7 @@ WORDS = [
 WORDS += ["--replicates", str(REPLICATES), "--memory", str(2**32)]
 
 
-def make_checkout(folder: Path) -> Path:
+def make_checkout(folder: Path, device: str = DEVICE, case: str = CASE) -> Path:
     """A copy of this one with a train step that sleeps, in blocks of 20 ms; a git repository of two commits."""
     for name in ("gnet_core", "benchmarks", "pyproject.toml"):
         source = ROOT / name
@@ -138,9 +204,9 @@ def make_checkout(folder: Path) -> Path:
         else:
             folder.mkdir(exist_ok=True)
             shutil.copy2(source, folder / name)
-    (folder / "gnet_core" / "device.py").write_text(DEVICE)
+    (folder / "gnet_core" / "device.py").write_text(device)
     for framework in ("tensorflow", "torch", "jax"):
-        (folder / "gnet_core" / f"{framework}_case.py").write_text(CASE)
+        (folder / "gnet_core" / f"{framework}_case.py").write_text(case)
     for framework in ("torch", "jax"):
         (folder / "gnet_core" / f"{framework}_device.py").write_text(PEER_DEVICE.format(framework=framework))
     sweep = folder / "gnet_core" / "sweep.py"

@@ -3,17 +3,21 @@
    Settings are lines NAME=VALUE of the file that GNET_STUB_FILE names, read anew at every call, or else environment
    variables GNET_STUB_NAME. A value that differs by GPU has one for each, separated by ";", the last for all others.
      gpus          how many (default 1)                      names       "NVIDIA H100 80GB HBM3"
-     mig           1 for a partitioned GPU, of 2 instances   total, used bytes of memory
+     mig           1 for a partitioned GPU, of 2 instances   total, used bytes of memory, half of each to an instance
      clock         MHz of the SMs                            power       mW
      temperature   °C                                        reasons     bits of the clocks' event reasons
      limit         mW that the driver enforces               instant     mW of now (default: the power)
      energy        mJ (default: 400 W since the system began)
-     pids          PID:BYTES,... of the processes that compute on it
+     pids          PID:BYTES,... of the processes that compute on it; BYTES may be -1, which is not available
+     processes     a folder with a file for each process that computes on GPU 0, named by its number, that holds the
+                   bytes it took; they are in "used" as well, and gone with the process
      fail          functions that are not supported, separated by ","; nvmlInit fails as well when it is there; a field
                    is field NUMBER
      lost          1 for GPUs that fell off the bus
      slow          seconds that every question of a GPU takes
      SW_POWER_CAP, THERMAL, SYNC_BOOST   ns for which each lowered the clocks, or X% of the time that goes by */
+#include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +147,8 @@ Answer nvmlDeviceGetMigDeviceHandleByIndex(Device device, unsigned index, Device
   *instance = &instances[device->gpu][index];
   return OK;
 }
+Answer nvmlDeviceGetGpuInstanceId(Device instance, unsigned *id) { MAY_REFUSE; *id = instance->instance + 1; return OK; }
+Answer nvmlDeviceGetComputeInstanceId(Device instance, unsigned *id) { MAY_REFUSE; (void)instance; *id = 0; return OK; }
 Answer nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device instance, Device *device) {
   MAY_REFUSE;
   *device = &gpus[instance->gpu];
@@ -156,13 +162,37 @@ Answer nvmlDeviceGetCudaComputeCapability(Device device, int *major, int *minor)
   return OK;
 }
 
+static unsigned add_processes(unsigned *pids, unsigned long long *taken, unsigned room) {
+  const char *path = setting("processes");
+  char folder[4096], file[4400];
+  snprintf(folder, sizeof folder, "%s", path ? path : "");
+  DIR *files = path ? opendir(folder) : NULL;
+  unsigned count = 0;
+  for (struct dirent *each; files && count < room && (each = readdir(files));) {
+    int pid = atoi(each->d_name);
+    if (pid <= 0 || kill(pid, 0)) continue;
+    snprintf(file, sizeof file, "%s/%s", folder, each->d_name);
+    FILE *stream = fopen(file, "r");
+    if (!stream) continue;
+    pids[count] = pid;
+    if (fscanf(stream, "%llu", &taken[count]) == 1) count++;
+    fclose(stream);
+  }
+  if (files) closedir(files);
+  return count;
+}
+
 struct memory { unsigned long long total, free, used; };
 Answer nvmlDeviceGetMemoryInfo(Device device, struct memory *memory) {
   MAY_REFUSE;
   int parts = device->instance < 0 ? 1 : INSTANCES;
   memory->total = number_of("total", device->gpu, 85520809984ULL) / parts;
   memory->used = number_of("used", device->gpu, 1ULL << 30) / parts;
-  memory->free = memory->total - memory->used;
+  unsigned pids[64];
+  unsigned long long taken[64];
+  for (unsigned count = device->gpu ? 0 : add_processes(pids, taken, 64); count; count--)
+    memory->used += taken[count - 1];
+  memory->free = memory->used < memory->total ? memory->total - memory->used : 0;
   return OK;
 }
 Answer nvmlDeviceGetClockInfo(Device device, int kind, unsigned *clock) {
@@ -269,6 +299,10 @@ Answer nvmlDeviceGetComputeRunningProcesses_v3(Device device, unsigned *room, st
     char *bytes = strchr(word, ':');
     running[count++] = (struct process){atoi(word), bytes ? strtoull(bytes + 1, NULL, 0) : 1ULL << 30, ~0u, ~0u};
   }
+  unsigned pids[64];
+  unsigned long long taken[64];
+  for (unsigned more = device->gpu ? 0 : add_processes(pids, taken, 64 - count); more; more--)
+    running[count++] = (struct process){pids[more - 1], taken[more - 1], ~0u, ~0u};
   if (count > *room || (count && !processes)) {
     *room = count;
     return TOO_SMALL;
