@@ -12,6 +12,10 @@ MOST_KERNELS = 1_000
 """Rows of xprof's kernel_stats, one a kernel, operation and size of launch; shorter ones are left out."""
 
 
+_NO_OPERATION = ("", None, "XlaModule")
+"""What xprof calls the operation of a kernel without one, the last of one whose module knows no such instruction."""
+
+
 def kernels(kernel_stats: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The kernels of xprof's kernel_stats, longest first, those that ran for several operations as one.
 
@@ -44,7 +48,7 @@ def kernels(kernel_stats: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def seconds_without_operation(kernel_stats: Mapping[str, Any]) -> float:
     """Time of the kernels that belong to no operation, over the whole trace."""
-    return sum(float(row["total_duration_us"]) / 1e6 for row in rows(kernel_stats) if not row["op_name"])
+    return sum(float(row["total_duration_us"]) / 1e6 for row in rows(kernel_stats) if row["op_name"] in _NO_OPERATION)
 
 
 def is_cut(kernel_stats: Mapping[str, Any]) -> bool:

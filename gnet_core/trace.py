@@ -144,7 +144,8 @@ def _missing_from(xplane: Path) -> list[str]:
     """What the profiler itself reports as gone wrong, and the GPU's side where there is a GPU and no trace of it."""
     space = xplane_pb2.XSpace.FromString(xplane.read_bytes())
     missing = [f"the profiler reports: {text}" for text in (*space.errors, *space.warnings)]
-    has_gpu_side = any(plane.name.startswith("/device:GPU") for plane in space.planes)
+    gpus = [plane for plane in space.planes if plane.name.startswith("/device:GPU")]
+    has_gpu_side = any(line.events for plane in gpus for line in plane.lines)
     if tf.config.get_visible_devices("GPU") and not has_gpu_side:
         missing.append(
             "the trace holds nothing of the GPU, only of the host: the profiler needs CUPTI and the right to use it "

@@ -14,6 +14,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from gnet_core import command_buffers, trace
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.step import StepResult, TrainStep
+from tests.traces import Launch, gpu_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +144,14 @@ def test_a_trace_without_the_gpu_is_kept_with_a_warning(
     assert summary.xplane.is_file()
     assert len(summary.warnings) == 1
     assert "CUPTI" in summary.warnings[0]
+
+
+def test_a_gpu_of_which_nothing_was_recorded_is_no_trace_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"a {kind}"])
+    busy = gpu_trace(tmp_path / "busy.xplane.pb", [Launch("xmma", 1)])
+    assert trace._missing_from(busy) == []
+    (told,) = trace._missing_from(gpu_trace(tmp_path / "idle.xplane.pb", []))
+    assert "CUPTI" in told
 
 
 def test_what_the_profiler_itself_reports_becomes_a_warning(

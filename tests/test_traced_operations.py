@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from gnet_core import step_breakdown, traced_operations, xprof_tools
+from gnet_core import gpu_tables, step_breakdown, traced_operations, xprof_tools
 from gnet_core.config import GnetError
 from gnet_core.xprof_tools import NoAnswerError
 from tests.traces import Launch, gpu_trace, trace_tiny_network
@@ -255,6 +255,47 @@ def test_a_gpus_operations_are_those_of_its_kernels(gpu_operations: Callable[...
     assert table.attrs == {"note": "Self time of the device's kernels.", "unplaced": "", "cut": False}
     parts = traced_operations.by_part(table)
     assert list(parts["part"]) == ["stem", "optimizer"]
+
+
+@pytest.fixture(scope="module")
+def compiled() -> tuple[bytes, list[str]]:
+    """A small module of XLA's, serialised, and the names of its instructions that came from an operation."""
+    import tensorflow as tf
+    from tensorflow.compiler.xla.service import hlo_pb2
+
+    def step(x: Any) -> Any:
+        with tf.name_scope("googlenet_2_1/stem_7x7_1"):
+            x = tf.linalg.matmul(x, x)
+        with tf.name_scope("adam"):
+            return tf.math.tanh(x)
+
+    jitted = tf.function(step, jit_compile=True)
+    module = jitted.experimental_get_compiler_ir(tf.ones((4, 4)))(stage="optimized_hlo_serialized")
+    computations = hlo_pb2.HloModuleProto.FromString(module).computations
+    return module, [each.name for one in computations for each in one.instructions if each.metadata.op_type][-2:]
+
+
+def test_an_xla_step_on_a_gpu_is_told_by_the_names_of_tensorflows_operations(
+    gpu_operations: Callable[..., pd.DataFrame], compiled: tuple[bytes, list[str]]
+) -> None:
+    module, instructions = compiled
+    launches = [Launch(name, 100 * (2 - number), instruction=name) for number, name in enumerate(instructions)]
+    table = gpu_operations(*launches, module=module)
+    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+        {"name": "googlenet_2_1/stem_7x7_1/MatMul", "operation": "MatMul", "occurrences": 3},
+        {"name": "adam/Tanh", "operation": "Tanh", "occurrences": 3},
+    ]
+    assert list(traced_operations.by_part(table)["part"]) == ["stem", "optimizer"]
+
+
+def test_an_xla_step_whose_module_is_missing_has_kernels_without_operations(
+    gpu_operations: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    with pytest.raises(NoAnswerError, match="no operation that ran on the GPU"):
+        gpu_operations(Launch("fusion_1", 100, instruction="fusion.1"))
+    with xprof_tools.open_trace(tmp_path / "gpu.xplane.pb") as trace:
+        unnamed = gpu_tables.seconds_without_operation(trace.tool("kernel_stats"))
+    assert unnamed == pytest.approx(3 * 100e-6)
 
 
 def test_xprof_cuts_a_gpus_table_and_that_is_noticed(gpu_operations: Callable[..., pd.DataFrame]) -> None:
