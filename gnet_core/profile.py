@@ -10,7 +10,7 @@ import pandas as pd
 
 from gnet_core import gpu_tables, tensor_cores
 from gnet_core.config import GnetError, require_whole
-from gnet_core.step_breakdown import breakdown, step_seconds, step_table
+from gnet_core.step_breakdown import DEVICE_KINDS, breakdown, step_seconds, step_table
 from gnet_core.tables import plain
 from gnet_core.traced_operations import by_part, by_type, single_operations
 from gnet_core.xprof_tools import NoAnswerError, Trace, open_trace
@@ -55,9 +55,13 @@ def tables(xplane: Path, *, on_gpu: bool) -> dict[str, Any]:
             missing,
             NOTHING_OF_THE_GPU if on_gpu else "the trace holds no allocation; gnet bench tells that of the process",
         )
+    divided = breakdown(steps or [], on_gpu=on_gpu)
+    if on_gpu and divided and not any(row["seconds"] for row in divided if row["kind"] in DEVICE_KINDS):
+        divided = breakdown(steps or [], on_gpu=False)  # of a device that was not recorded, 0 would be no measurement
+        missing.append(NotTold("device compute and idle time", NOTHING_OF_THE_GPU))
     return {
         "step_seconds": step_seconds(steps or []),
-        "breakdown": breakdown(steps or [], on_gpu=on_gpu),
+        "breakdown": divided,
         **operations.told,
         "kernels": kernels.listed if kernels else [],
         "tensor_cores": kernels.tensor_cores if kernels else None,

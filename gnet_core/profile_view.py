@@ -95,9 +95,8 @@ def _launch_bound(profile: Profile) -> str:
 
 
 def _device_seconds(profile: Profile) -> float | None:
-    """How long the device is at work in a step; None where xprof recognised no step."""
-    seconds = [each.seconds for each in profile.breakdown if each.kind in AT_WORK]
-    return sum(seconds) if seconds else None
+    """How long the device is at work in a step; None where xprof recognised no step, or nothing of the device."""
+    return sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK) or None
 
 
 def _share(profile: Profile, direction: str) -> float:
@@ -214,7 +213,7 @@ def _notes(profile: Profile) -> list[str]:
     if "input" in kinds:
         same = "The traced steps all take one batch that lies on the device already, so a slow input would not show."
         told.append(f"{input_bound(kinds['input'])} {same}")
-    if device := _device_seconds(profile):
+    if (device := _device_seconds(profile)) is not None:
         told.append(launching(kinds.get("kernel launch", 0.0), device, profile.untraced_seconds))
     if shares := _tensor_core_shares(profile.kernels):
         told.append(f"Tensor cores, by the kernels' names, of the kernels' time: {shares}.")

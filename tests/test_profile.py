@@ -20,6 +20,7 @@ import pytest
 from gnet_core import profile
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.network_parts import OTHER, PARTS, SUMS
+from gnet_core.step_breakdown import DEVICE_KINDS
 from tests.traces import Launch, gpu_trace
 
 LEAST_PLACED = 0.95
@@ -167,7 +168,10 @@ def test_a_gpus_trace_without_the_gpu_names_what_it_lacks_and_shows_nothing_of_t
         "time by operation and by part of the network": "the trace tells of no operation that ran on the GPU",
         "the GPU's kernels and their tensor cores": profile.NOTHING_OF_THE_GPU,
         "the peak of the GPU's memory": profile.NOTHING_OF_THE_GPU,
+        "device compute and idle time": profile.NOTHING_OF_THE_GPU,
     }
+    assert len(tables["step_seconds"]) == 2
+    assert set(DEVICE_KINDS).isdisjoint(row["kind"] for row in tables["breakdown"])
     assert tables["note"] == "There is no table of operations: the trace tells of no operation that ran on the GPU."
 
 

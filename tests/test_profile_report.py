@@ -175,6 +175,8 @@ def test_an_xla_step_is_launch_bound_without_its_command_buffers(environment):
 def test_a_gpus_trace_without_steps_claims_nothing_of_launches(environment):
     told = document(environment, config=StepConfig(device="gpu:0").to_dict(), breakdown=[])
     assert view(told).launch_bound == ""
+    told["breakdown"] = [{"kind": "device compute", "seconds": 0.0, "share": 0.0}]
+    assert view(told).launch_bound == ""
 
 
 def test_kernels_are_cut_and_the_rest_is_one_line(environment):
