@@ -219,6 +219,10 @@ def profile(
     require_device_form(device)
     if out is not None:
         require_empty(out)
+    from gnet_core import command_buffers
+
+    if config.execution == "xla":  # whatever the device will be: on a CPU there are none
+        command_buffers.switch_off(os.environ)
     from gnet_core import device as devices
     from gnet_core import machine, profile_report
 

@@ -18,6 +18,7 @@ from gnet_core.answers import (
     throughput,
     worth_telling,
 )
+from gnet_core.profile_view import ProfileView
 from gnet_core.records import AA_SUITE, Row
 from gnet_core.sections import Section
 from gnet_core.tables import ratio
@@ -39,13 +40,14 @@ class _Rank(IntEnum):
     SPEED = 0
     DECIDED = 1
     SCALING = 2
-    PARTS = 3
-    AUXILIARY = 4
-    SAME = 5
-    UNRESOLVED = 6
-    TOO_FEW = 7
-    SAME_CODE = 8
-    FURTHER = 9
+    TRACED = 3
+    PARTS = 4
+    AUXILIARY = 5
+    SAME = 6
+    UNRESOLVED = 7
+    TOO_FEW = 8
+    SAME_CODE = 9
+    FURTHER = 10
 
 
 class _Candidate(NamedTuple):
@@ -55,9 +57,9 @@ class _Candidate(NamedTuple):
     sentence: Sentence
 
 
-def findings(found: Sequence[Section]) -> list[Sentence]:
-    """At most six sentences, fewer where there is less to tell; plain text."""
-    candidates = [*_speed(found), *_too_few(found)]
+def findings(found: Sequence[Section], traces: Sequence[ProfileView] = ()) -> list[Sentence]:
+    """At most six sentences, fewer where there is less to tell; plain text. `traces` are those of the same run."""
+    candidates = [*_speed(found), *_too_few(found), *_launch_bound(traces)]
     for section in found:
         candidates += _of_suite(section)
     if not candidates:
@@ -77,6 +79,13 @@ def _speed(found: Sequence[Section]) -> Iterator[_Candidate]:
     if reached:
         *_, section, row = max(reached, key=lambda each: each[:2])
         yield _Candidate(_Rank.SPEED, 0.0, throughput(section, row))
+
+
+def _launch_bound(traces: Sequence[ProfileView]) -> Iterator[_Candidate]:
+    """The traced cases whose step is bound by launching kernels."""
+    for view in traces:
+        if view.launch_bound:
+            yield _Candidate(_Rank.TRACED, 0.0, Sentence(f"{view.case}, traced:", view.launch_bound))
 
 
 def _is_whole(section: Section, row: Row) -> bool:

@@ -1,30 +1,36 @@
-"""What a trace tells of a GPU's kernels and their use of tensor cores, and of the peak of a device's memory."""
+"""What a trace tells of a GPU's kernels, and of the peak of a device's memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from gnet_core import tensor_cores
 from gnet_core.xprof_tools import rows
+
+MOST_KERNELS = 1_000
+"""Rows of xprof's kernel_stats, one a kernel, operation and size of launch; shorter ones are left out."""
+
+
+_NO_OPERATION = ("", None, "XlaModule")
+"""What xprof calls the operation of a kernel without one, the last of one whose module knows no such instruction."""
 
 
 def kernels(kernel_stats: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The kernels of xprof's kernel_stats, longest first, those that ran for several operations as one.
 
-    `tensor_core_eligible` and `uses_tensor_cores` are xprof's, from the operation's and the kernel's names;
-    `occupancy` is the theoretical one, 0..1, weighted by time; `seconds` is over the whole trace.
+    `tensor_cores` is what the kernel's name tells (see gnet_core.tensor_cores); `occupancy` is the theoretical one,
+    0..1, weighted by time; `seconds` is over the whole trace.
     """
-    found: dict[tuple[str, bool, bool], dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for row in rows(kernel_stats):
         name = str(row["kernel_name"])
-        eligible, used = bool(row["is_op_tensor_core_eligible"]), bool(row["is_kernel_using_tensor_core"])
         seconds = float(row["total_duration_us"]) / 1e6
         kernel = found.setdefault(
-            (name, eligible, used),
+            name,
             {
                 "kernel": name,
-                "tensor_core_eligible": eligible,
-                "uses_tensor_cores": used,
+                "tensor_cores": tensor_cores.use(name),
                 "occurrences": 0,
                 "seconds": 0.0,
                 "occupancy": 0.0,
@@ -40,16 +46,14 @@ def kernels(kernel_stats: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**kernel, "share": kernel["seconds"] / total if total else 0.0} for kernel in ordered]
 
 
-def tensor_cores(found: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """Shares of the kernels' time, 0..1: on tensor cores, and in operations that could have used them and did not."""
-    if not found:
-        return None
-    return {
-        "used_share": sum(kernel["share"] for kernel in found if kernel["uses_tensor_cores"]),
-        "missed_share": sum(
-            kernel["share"] for kernel in found if kernel["tensor_core_eligible"] and not kernel["uses_tensor_cores"]
-        ),
-    }
+def seconds_without_operation(kernel_stats: Mapping[str, Any]) -> float:
+    """Time of the kernels that belong to no operation, over the whole trace."""
+    return sum(float(row["total_duration_us"]) / 1e6 for row in rows(kernel_stats) if row["op_name"] in _NO_OPERATION)
+
+
+def is_cut(kernel_stats: Mapping[str, Any]) -> bool:
+    """Whether xprof left out the shorter kernels."""
+    return len(rows(kernel_stats)) >= MOST_KERNELS
 
 
 def peak_memory(memory_profile: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def to_html(
         machine=facts.machine_line(run),
         asked=facts.asked_line(run),
         standing=facts.standing(run),
-        findings=findings(found),
+        findings=findings(found, profiles),
         resolved=smallest_effects(found),
         suites=[_suite(section, pictures.get(section.name), numbers) for section in found],
         profiles=[_with_own_pictures(view, numbers) for view in profiles],

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from gnet_core import gpu_tables
+from gnet_core import gpu_tables, tensor_cores
 from gnet_core.config import GnetError, require_whole
-from gnet_core.step_breakdown import breakdown, step_seconds, step_table
+from gnet_core.step_breakdown import DEVICE_KINDS, breakdown, step_seconds, step_table
 from gnet_core.tables import plain
 from gnet_core.traced_operations import by_part, by_type, single_operations
-from gnet_core.xprof_tools import Trace, open_trace
+from gnet_core.xprof_tools import NoAnswerError, Trace, open_trace
 
 MOST_STEPS = 10
 """xprof recognises no more steps in one trace."""
 
 _ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a document that is not in xprof's shape raises where it is read."""
+
+Table = TypeVar("Table")
 
 
 def require_steps(steps: int) -> None:
@@ -28,44 +31,114 @@ def require_steps(steps: int) -> None:
         raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MOST_STEPS} in a trace")
 
 
+class NotTold(NamedTuple):
+    """What a trace does not tell, and why."""
+
+    what: str
+    why: str
+
+
 def tables(xplane: Path, *, on_gpu: bool) -> dict[str, Any]:
     """What a trace tells, as plain data for JSON; what it does not tell is named in `not_available`, with the reason.
 
-    Raises GnetError for a file that is no trace, or one that holds what no step leaves.
+    One of xprof's tools that fails, that says nothing or something odd costs its table and no other. Raises GnetError
+    for a file that is no trace.
     """
+    missing: list[NotTold] = []
     with open_trace(xplane) as trace:
-        try:
-            found = _tables(trace, on_gpu=on_gpu)
-        except GnetError:
-            raise
-        except _ODD as error:
-            told = f"{type(error).__name__}: {plain(error)}"
-            raise GnetError(f"xplane: '{xplane}' holds what no step leaves ({told}); take the trace again") from error
-    found["not_available"] = [{"what": what, "why": why} for what, why in _not_available(found, on_gpu=on_gpu)]
-    return found
-
-
-def _tables(trace: Trace, *, on_gpu: bool) -> dict[str, Any]:
-    steps = step_table(trace)
+        steps = _attempt("what a step's time goes to", lambda: step_table(trace), missing, "xprof recognised no step")
+        operations = _operations(trace, missing, on_gpu=on_gpu)
+        kernels = _kernels(trace, missing) if on_gpu else None
+        memory = _attempt(
+            "the peak of the GPU's memory" if on_gpu else "the peak of memory",
+            lambda: gpu_tables.peak_memory(trace.tool("memory_profile"), on_gpu=on_gpu),
+            missing,
+            NOTHING_OF_THE_GPU if on_gpu else "the trace holds no allocation; gnet bench tells that of the process",
+        )
+    divided = breakdown(steps or [], on_gpu=on_gpu)
+    if on_gpu and divided and not any(row["seconds"] for row in divided if row["kind"] in DEVICE_KINDS):
+        divided = breakdown(steps or [], on_gpu=False)  # of a device that was not recorded, 0 would be no measurement
+        missing.append(NotTold("device compute and idle time", NOTHING_OF_THE_GPU))
     return {
-        "step_seconds": step_seconds(steps),
-        "breakdown": breakdown(steps, on_gpu=on_gpu),
-        **_operations(trace),
-        "kernels": gpu_tables.kernels(trace.tool("kernel_stats")) if on_gpu else [],
-        "peak_memory": gpu_tables.peak_memory(trace.tool("memory_profile"), on_gpu=on_gpu),
+        "step_seconds": step_seconds(steps or []),
+        "breakdown": divided,
+        **operations.told,
+        "kernels": kernels.listed if kernels else [],
+        "tensor_cores": kernels.tensor_cores if kernels else None,
+        "device_time": _device_time(operations, kernels) if kernels else None,
+        "peak_memory": memory,
+        "not_available": [each._asdict() for each in (*missing, *(() if on_gpu else _ONLY_ON_A_GPU))],
     }
 
 
-def _operations(trace: Trace) -> dict[str, Any]:
-    """Operations by type and by part of the network, or in `note` why there are none."""
+def _attempt(what: str, read: Callable[[], Table], missing: list[NotTold], empty: str) -> Table | None:
+    """What `read` gives; None, and a note in `missing`, where it gives nothing for the reason `empty`, or fails."""
     try:
-        singles = single_operations(trace)
-    except GnetError as error:
-        return {"operations": [], "parts": [], "note": f"There is no table of operations. {error}."}
+        if found := read():
+            return found
+        why = empty
+    except NoAnswerError as error:
+        why = str(error)
+    except _ODD as error:
+        why = f"the trace holds what no step leaves ({type(error).__name__}: {plain(error)})"
+    missing.append(NotTold(what, why))
+    return None
+
+
+class _Operations(NamedTuple):
+    told: dict[str, Any]
+    """Operations by type and by part of the network; `note` says what their times are, or why there are none."""
+    seconds: float
+    cut: bool
+    """Whether xprof left out the shorter ones."""
+
+
+def _operations(trace: Trace, missing: list[NotTold], *, on_gpu: bool) -> _Operations:
+    def read() -> tuple[pd.DataFrame, dict[str, Any]]:
+        singles = single_operations(trace, on_gpu=on_gpu)
+        told = {"operations": _records(by_type(singles)), "parts": _records(by_part(singles))}
+        return singles, told | {"note": str(singles.attrs["note"])}
+
+    found = _attempt("time by operation and by part of the network", read, missing, "")
+    if found is None:
+        note = f"There is no table of operations: {missing[-1].why}."
+        return _Operations({"operations": [], "parts": [], "note": note}, 0.0, cut=False)
+    singles, told = found
+    if why := singles.attrs["unplaced"]:
+        missing.append(NotTold("time by part of the network", why))
+    return _Operations(told, float(singles["self_seconds"].sum()), cut=bool(singles.attrs["cut"]))
+
+
+class _Kernels(NamedTuple):
+    listed: list[dict[str, Any]]
+    tensor_cores: dict[str, float] | None
+    """Shares of the kernels' time by what their names tell."""
+    unnamed_seconds: float
+    """Of kernels that belong to no operation."""
+    cut: bool
+    """Whether xprof left out the shorter ones."""
+
+
+def _kernels(trace: Trace, missing: list[NotTold]) -> _Kernels | None:
+    def read() -> _Kernels | None:
+        stats = trace.tool("kernel_stats")
+        listed = gpu_tables.kernels(stats)
+        if not listed:
+            return None
+        shares = tensor_cores.shares((kernel["tensor_cores"], kernel["seconds"]) for kernel in listed)
+        return _Kernels(listed, shares, gpu_tables.seconds_without_operation(stats), cut=gpu_tables.is_cut(stats))
+
+    return _attempt("the GPU's kernels and their tensor cores", read, missing, NOTHING_OF_THE_GPU)
+
+
+def _device_time(operations: _Operations, kernels: _Kernels) -> dict[str, Any]:
+    """What operations and kernels tell of the device's time, over the whole trace."""
     return {
-        "operations": _records(by_type(singles)),
-        "parts": _records(by_part(singles)),
-        "note": str(singles.attrs["note"]),
+        "operations_seconds": operations.seconds,
+        "kernels_seconds": sum(kernel["seconds"] for kernel in kernels.listed),
+        "unnamed_kernels_seconds": kernels.unnamed_seconds,
+        "operations_cut": operations.cut,
+        "kernels_cut": kernels.cut,
     }
 
 
@@ -73,35 +146,12 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(column): value for column, value in row.items()} for row in table.to_dict(orient="records")]
 
 
-def _not_available(found: dict[str, Any], *, on_gpu: bool) -> list[tuple[str, str]]:
-    missing = []
-    if not found["breakdown"]:
-        missing.append(("what a step's time goes to", "xprof recognised no step in the trace"))
-    if not found["operations"]:
-        missing.append(("time by operation and by part of the network", found["note"]))
-    elif not found["parts"]:
-        missing.append(
-            (
-                "time by part of the network",
-                "eager execution tells the profiler an operation's type and not its name; trace with execution graph",
-            )
-        )
-    if not on_gpu and not found["peak_memory"]:
-        missing.append(("the peak of memory", "the trace holds no allocation; gnet bench tells that of the process"))
-    if not on_gpu:
-        return [*missing, *_ONLY_ON_A_GPU]
-    lacking = "the trace holds nothing of it; see whether the profiler was allowed to look at the GPU"
-    if not found["kernels"]:
-        missing.append(("the GPU's kernels and their tensor cores", lacking))
-    if not found["peak_memory"]:
-        missing.append(("the peak of the GPU's memory", lacking))
-    return missing
-
+NOTHING_OF_THE_GPU = "the trace holds nothing of it; see whether the profiler was allowed to look at the GPU"
 
 _ONLY_ON_A_GPU = (
-    (
+    NotTold(
         "device compute and idle time",
         "on a CPU the host is the device: what computes is host compute, and nothing is launched on anything",
     ),
-    ("kernels, tensor cores, occupancy", "a CPU has none; they are of a GPU's trace"),
+    NotTold("kernels, tensor cores, occupancy", "a CPU has none; they are of a GPU's trace"),
 )

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from gnet_core import tensor_cores
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.network_parts import DIRECTIONS, PARTS
 from gnet_core.shapes import CASE_NAME
@@ -67,14 +68,27 @@ class Kernel:
     """A kernel of a GPU, over all traced steps."""
 
     kernel: str
-    tensor_core_eligible: bool
-    uses_tensor_cores: bool
+    tensor_cores: str
+    """Whether it uses them: one of gnet_core.tensor_cores.USES."""
     occurrences: int
     seconds: float
     occupancy: float
     """Theoretical, 0..1."""
     share: float
     """Of the time of all kernels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceTime:
+    """What operations and kernels tell of a GPU's time, over all traced steps."""
+
+    operations_seconds: float
+    kernels_seconds: float
+    unnamed_kernels_seconds: float
+    """Of kernels that belong to no operation."""
+    operations_cut: bool
+    """Whether xprof left out the shorter operations."""
+    kernels_cut: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,6 +121,7 @@ class Profile:
     parts: list[PartTime]
     breakdown: list[KindOfTime]
     kernels: list[Kernel]
+    device_time: DeviceTime | None
     peak_memory: PeakMemory | None
     not_available: list[NotAvailable]
     traced_step_seconds: list[float]
@@ -149,7 +164,8 @@ class Profile:
 def read(document: Any) -> Profile:
     """A profile.json as records. Raises GnetError naming the field that is missing or wrong.
 
-    Old files lack what was added since: parts, breakdown, kernels, peak_memory and not_available.
+    Old files lack what was added since: parts, breakdown, kernels, device_time, peak_memory and not_available, and of a
+    kernel what its name tells of tensor cores.
     """
     if not isinstance(document, dict):
         raise GnetError(f"profile.json: {document!r:.60} is no object")
@@ -161,10 +177,9 @@ def read(document: Any) -> Profile:
         operations=_records(document, "operations", OperationType),
         parts=_parts(document),
         breakdown=_records(document, "breakdown", KindOfTime, optional=True, most=MOST_TOLD),
-        kernels=_records(document, "kernels", Kernel, optional=True),
-        peak_memory=_record("peak_memory", document["peak_memory"], PeakMemory)
-        if document.get("peak_memory") is not None
-        else None,
+        kernels=_kernels(document),
+        device_time=_optional(document, "device_time", DeviceTime),
+        peak_memory=_optional(document, "peak_memory", PeakMemory),
         not_available=_records(document, "not_available", NotAvailable, optional=True, most=MOST_TOLD),
         traced_step_seconds=_times(trace, "traced_step_seconds"),
         untraced_step_seconds=_times(trace, "untraced_step_seconds"),
@@ -193,6 +208,22 @@ def _parts(document: Mapping[str, Any]) -> list[PartTime]:
     return parts
 
 
+def _kernels(document: Mapping[str, Any]) -> list[Kernel]:
+    """Earlier versions told xprof's opinion of tensor cores; a kernel's name tells more."""
+    kernels = []
+    for value in _rows(document, "kernels", MOST_ROWS) if "kernels" in document else []:
+        if isinstance(value, dict) and "tensor_cores" not in value:
+            value = {**value, "tensor_cores": tensor_cores.use(str(value.get("kernel", "")))}
+        kernel = _record("kernels", value, Kernel)
+        if kernel.tensor_cores not in tensor_cores.USES:
+            raise GnetError(
+                f"profile.json: field 'kernels.tensor_cores' is {kernel.tensor_cores!r:.60}; it is one of "
+                f"{', '.join(tensor_cores.USES)}"
+            )
+        kernels.append(kernel)
+    return kernels
+
+
 def _times(trace: Mapping[str, Any], field: str) -> list[float]:
     times = _of_type(trace, field, list)
     for seconds in times:
@@ -209,6 +240,10 @@ def _records(
     if optional and field not in document:
         return []
     return [_record(field, value, kind) for value in _rows(document, field, most)]
+
+
+def _optional(document: Mapping[str, Any], field: str, kind: type[Record]) -> Record | None:
+    return None if document.get(field) is None else _record(field, document[field], kind)
 
 
 def _rows(document: Mapping[str, Any], field: str, most: int) -> list[Any]:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from gnet_core import gpu_tables
+from gnet_core import device_time, tensor_cores
 from gnet_core.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.network_parts import DIRECTIONS, OTHER, PARTS
 from gnet_core.profile_document import (
@@ -18,7 +18,7 @@ from gnet_core.profile_document import (
     Profile,
     read,
 )
-from gnet_core.step_breakdown import bound_by
+from gnet_core.step_breakdown import AT_WORK, input_bound, launch_bound, launching
 from gnet_core.tables import Column, Grid, grid, milliseconds, percent
 
 MOST_OPERATIONS = 12
@@ -36,7 +36,9 @@ class ProfileView:
 
     case: str
     answer: str
-    """Where the time goes, in a sentence or two."""
+    """Where the time goes, in a sentence or two; what the step is bound by comes first."""
+    launch_bound: str
+    """A sentence on a step that is bound by launching kernels, else ""."""
     grids: list[tuple[str, Grid]]
     """Each with its heading."""
     pictures: list[Picture]
@@ -49,7 +51,8 @@ def view(document: Any) -> ProfileView:
     profile = read(document)
     return ProfileView(
         case=profile.name,
-        answer=_answer(profile),
+        answer=" ".join(part for part in (_launch_bound(profile), _answer(profile)) if part),
+        launch_bound=_launch_bound(profile),
         grids=[(heading, each) for heading, each in _grids(profile) if each.rows],
         pictures=_pictures(profile),
         notes=_notes(profile),
@@ -78,6 +81,22 @@ def _answer(profile: Profile) -> str:
         parts = ", ".join(f"{part} {sum(times.values()) / whole:.0%}" for part, times in longest)
         told += f" By part of the network: {parts}; backward {_share(profile, 'backward'):.0%} of it all."
     return told
+
+
+def _launch_bound(profile: Profile) -> str:
+    """A sentence on a GPU's step that is bound by launching kernels, else ""."""
+    if profile.config.device == "cpu":
+        return ""
+    launch = sum(each.share for each in profile.breakdown if each.kind == "kernel launch")
+    told = launch_bound(launch, _device_seconds(profile), profile.untraced_seconds)
+    if told and profile.config.execution == "xla":
+        told += " That is without XLA's command buffers, which are off while a trace is taken."
+    return told
+
+
+def _device_seconds(profile: Profile) -> float | None:
+    """How long the device is at work in a step; None where xprof recognised no step, or nothing of the device."""
+    return sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK) or None
 
 
 def _share(profile: Profile, direction: str) -> float:
@@ -144,7 +163,7 @@ def _kernel_grid(profile: Profile) -> Grid:
         Column[Kernel]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
         Column[Kernel]("ms", lambda each: f"{each.seconds / profile.steps * 1e3:.2f}"),
         Column[Kernel]("share", lambda each: f"{each.share:.1%}"),
-        Column[Kernel]("tensor cores", _tensor_cores, text=True),
+        Column[Kernel]("tensor cores", lambda each: each.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
     ]
     longest = grid(columns, profile.kernels[:MOST_KERNELS], "The longest kernels")
@@ -153,24 +172,23 @@ def _kernel_grid(profile: Profile) -> Grid:
 
 
 def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[str, ...]:
-    """The cells of a row that sums up kernels; of their time that on tensor cores, and their occupancy by time."""
+    """The cells of a row that sums up kernels; tensor cores by share of their time, and their occupancy by time."""
     seconds = sum(each.seconds for each in kernels)
-    used = sum(each.seconds for each in kernels if each.uses_tensor_cores) / (seconds or 1.0)
     occupancy = sum(each.occupancy * each.seconds for each in kernels) / (seconds or 1.0)
     return (
         f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
         f"{sum(each.occurrences for each in kernels) / steps:.4g}",
         f"{seconds / steps * 1e3:.2f}",
         f"{sum(each.share for each in kernels):.1%}",
-        f"used {used:.0%} of the time",
+        _tensor_core_shares(kernels),
         f"{occupancy:.0%}",
     )
 
 
-def _tensor_cores(kernel: Kernel) -> str:
-    if kernel.uses_tensor_cores:
-        return "used"
-    return "could be used" if kernel.tensor_core_eligible else "not for this"
+def _tensor_core_shares(kernels: list[Kernel]) -> str:
+    """As in used 60%, unknown 40%."""
+    shares = tensor_cores.shares((each.tensor_cores, each.seconds) for each in kernels) or {}
+    return ", ".join(f"{use} {share:.0%}" for use, share in shares.items() if share)
 
 
 def _shortened(name: str, most: int = 60) -> str:
@@ -194,14 +212,13 @@ def _notes(profile: Profile) -> list[str]:
     kinds = {each.kind: each.share for each in profile.breakdown}
     if "input" in kinds:
         same = "The traced steps all take one batch that lies on the device already, so a slow input would not show."
-        told.append(f"{bound_by('input', kinds['input'])} {same}")
-    if "kernel launch" in kinds:
-        told.append(bound_by("kernel launch", kinds["kernel launch"]))
-    if used := gpu_tables.tensor_cores([dataclasses.asdict(each) for each in profile.kernels]):
-        told.append(
-            f"{used['used_share']:.0%} of the kernels' time is on tensor cores; {used['missed_share']:.0%} is in "
-            "operations that could use them and did not."
-        )
+        told.append(f"{input_bound(kinds['input'])} {same}")
+    if (device := _device_seconds(profile)) is not None:
+        told.append(launching(kinds.get("kernel launch", 0.0), device, profile.untraced_seconds))
+    if shares := _tensor_core_shares(profile.kernels):
+        told.append(f"Tensor cores, by the kernels' names, of the kernels' time: {shares}.")
+    if profile.device_time:
+        told += device_time.reconciled(profile.device_time, profile.steps, _device_seconds(profile))
     if profile.peak_memory:
         told.append(_memory_line(profile.peak_memory, on_gpu=profile.config.device != "cpu"))
     return [*told, overhead_line(profile), *profile.warnings]

@@ -58,6 +58,10 @@ def write(run: Run) -> None:
     documents.write(run.directory, dict(zip(DOCUMENTS, texts, strict=True)), drawn)
 
 
+def _findings(run: Run) -> list[Sentence]:
+    return findings(sections(run), profile_views(run)[0])
+
+
 @functools.lru_cache(maxsize=2)
 def profile_views(run: Run) -> tuple[list[ProfileView], list[str]]:
     """The run's traces, and why others cannot be told."""
@@ -100,7 +104,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "complete": run.document["complete"],
         "quotable": standing.quotable,
         "reservations": facts.reservations(run),
-        "findings": [" ".join(sentence) for sentence in findings(sections(run))],
+        "findings": [" ".join(sentence) for sentence in _findings(run)],
         "failed_checks": failed_checks(run),
         "environment": run.document["environment"],
         "environments": run.document["environments"],
@@ -117,7 +121,7 @@ def to_markdown(run: Run, pictures: Mapping[str, Picture] | None = None) -> str:
     """The whole report.md. `pictures` are by suite and lie in plots/."""
     found = sections(run)
     parts = [quotable_line(run), f"# {facts.TITLE}", f"On {inert(facts.machine_line(run))}. {_asked(run)}."]
-    parts += ["## What it comes to", "\n".join(f"- {_in_markdown(sentence)}" for sentence in findings(found))]
+    parts += ["## What it comes to", _bullets(map(_in_markdown, _findings(run)))]
     if resolved := smallest_effects(found):
         parts.append(_in_markdown(resolved))
     if broken := failed_checks(run):
@@ -150,7 +154,7 @@ def to_terminal(run: Run) -> str:
         parts += told
     if run.profiles:
         parts.append(f"Trace: {tensorboard_line(run.directory)}")
-    parts.append("\n".join(f"- {plain(' '.join(sentence))}" for sentence in findings(found)))
+    parts.append("\n".join(f"- {plain(' '.join(sentence))}" for sentence in _findings(run)))
     if resolved := smallest_effects(found):
         parts.append(plain(" ".join(resolved)))
     parts.append(quotable_line(run, plain).replace("**", ""))

@@ -27,6 +27,12 @@ MODERATE, HIGH = {"input": 0.05, "kernel launch": 0.03}, {"input": 0.20, "kernel
 DEVICE_KINDS = ("device compute", "device to device", "device collectives", "kernel launch")
 """What only an accelerator has."""
 
+AT_WORK = ("device compute", "device to device", "device collectives")
+"""The kinds of time in which the device is at work."""
+
+MOST_IDLE = 0.5
+"""Share of a step beyond which a device that idles makes the step launch-bound."""
+
 
 def step_table(trace: Trace) -> list[dict[str, Any]]:
     """Each traced step as xprof sees it, in order, by its column ids; empty for a trace whose steps were not marked.
@@ -57,14 +63,42 @@ def breakdown(steps: Sequence[Mapping[str, Any]], *, on_gpu: bool) -> list[dict[
     ]
 
 
-def bound_by(kind: str, share: float) -> str:
-    """Whether a share of the step's time makes the step input-bound or launch-bound, by xprof's thresholds."""
-    what = {"input": "input-bound", "kernel launch": "launch-bound"}[kind]
-    if share >= HIGH[kind]:
-        degree = f"Highly {what}"
-    elif share >= MODERATE[kind]:
-        degree = f"Moderately {what}"
+def input_bound(share: float) -> str:
+    """Whether a share of the step's time makes the step input-bound, by xprof's thresholds."""
+    if share >= HIGH["input"]:
+        degree = "Highly input-bound"
+    elif share >= MODERATE["input"]:
+        degree = "Moderately input-bound"
     else:
-        degree = f"Not {what}"
-    lines = f"xprof's line is {MODERATE[kind]:.0%}, and {HIGH[kind]:.0%} is high"
-    return f"{degree}: {share:.1%} of a step is {kind} ({lines})."
+        degree = "Not input-bound"
+    return f"{degree}: {share:.1%} of a step is input ({_lines('input')})."
+
+
+def launching(launch_share: float, device_seconds: float, step_seconds: float) -> str:
+    """How long the device is at work in a step, and what xprof counts as launching kernels; as in `launch_bound`."""
+    counted = f"{launch_share:.1%} of a step under the profiler is kernel launch ({_lines('kernel launch')})"
+    return f"The GPU is {_at_work(device_seconds, step_seconds)}; {counted}."
+
+
+def _lines(kind: str) -> str:
+    return f"xprof's line is {MODERATE[kind]:.0%}, and {HIGH[kind]:.0%} is high"
+
+
+def _at_work(device_seconds: float, step_seconds: float) -> str:
+    share = device_seconds / step_seconds
+    return f"at work for {device_seconds * 1e3:.3g} ms of a step of {step_seconds * 1e3:.3g} ms ({share:.0%})"
+
+
+def launch_bound(launch_share: float, device_seconds: float | None, step_seconds: float) -> str:
+    """A sentence on a step that is bound by launching kernels; empty for one that is not.
+
+    `launch_share` is xprof's, of a step under the profiler. `device_seconds` is how long the device is at work in a
+    step, None where that is not known, and `step_seconds` a whole step without the profiler, which slows the host and
+    hardly the kernels.
+    """
+    told = []
+    if device_seconds is not None and device_seconds < (1 - MOST_IDLE) * step_seconds:
+        told.append(f"the GPU is {_at_work(device_seconds, step_seconds)} and waits for the host in the rest")
+    if launch_share >= HIGH["kernel launch"]:
+        told.append(f"{launch_share:.0%} of a step goes to launching kernels")
+    return f"Launch-bound: {', and '.join(told)}; a larger batch gives each kernel more to do." if told else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from gnet_core import device
+from gnet_core import command_buffers, device
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.data import endless_batches
 from gnet_core.device import synchronise
@@ -44,7 +45,7 @@ class TraceSummary:
     """The same for as many steps right before, without the profiler."""
 
     warnings: tuple[str, ...] = ()
-    """What the trace lacks and why; empty when it is whole."""
+    """What the trace lacks and why, and in what its steps were others than those that are measured."""
 
     @property
     def overhead_seconds(self) -> float:
@@ -70,7 +71,10 @@ def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
     step = make_train_step(build_model(config), config)
     for _ in range(_WARMUP_STEPS):
         step(images, labels)
-    return capture(step, images, labels, log_dir, steps)
+    summary = capture(step, images, labels, log_dir, steps)
+    if config.device != "cpu" and command_buffers.are_off(os.environ):
+        return dataclasses.replace(summary, warnings=(*summary.warnings, command_buffers.NOTE))
+    return summary
 
 
 def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> TraceSummary:
@@ -140,7 +144,8 @@ def _missing_from(xplane: Path) -> list[str]:
     """What the profiler itself reports as gone wrong, and the GPU's side where there is a GPU and no trace of it."""
     space = xplane_pb2.XSpace.FromString(xplane.read_bytes())
     missing = [f"the profiler reports: {text}" for text in (*space.errors, *space.warnings)]
-    has_gpu_side = any(plane.name.startswith("/device:GPU") for plane in space.planes)
+    gpus = [plane for plane in space.planes if plane.name.startswith("/device:GPU")]
+    has_gpu_side = any(line.events for plane in gpus for line in plane.lines)
     if tf.config.get_visible_devices("GPU") and not has_gpu_side:
         missing.append(
             "the trace holds nothing of the GPU, only of the host: the profiler needs CUPTI and the right to use it "

@@ -8,37 +8,46 @@ import pandas as pd
 
 from gnet_core import compiled_step
 from gnet_core.config import GnetError
-from gnet_core.network_parts import PARTS, place
-from gnet_core.xprof_tools import Trace, rows
+from gnet_core.network_parts import OTHER, PARTS, place
+from gnet_core.xprof_tools import NoAnswerError, Trace, rows
 
 MOST_EVENTS = 1_000_000
 """xprof's trace_viewer drops events beyond this without a word, so that counts would fall short."""
 
 MOST_DEVICE_OPERATIONS = 499
-"""xprof's framework_op_stats lists 500 rows, idle time being one of them."""
+"""xprof's framework_op_stats lists the longest 500 rows of a device, idle time being one of them."""
+
+NO_NAMES = "eager execution tells the profiler an operation's type and not its name; trace with execution graph"
+NO_PARTS = "none of the operations' names is one of the network's"
+"""Why there is no time by part of the network."""
 
 _EAGER_EVENT = "EagerLocalExecute: "
 
 
-def single_operations(trace: Trace) -> pd.DataFrame:
+def single_operations(trace: Trace, *, on_gpu: bool) -> pd.DataFrame:
     """A row for every named operation of the step, longest first: name, operation (its type), occurrences,
-    self_seconds, share (0..1, summing to 1). `attrs` hold a "note" that says what the times are, and "named", whether
-    the names are those of the graph.
+    self_seconds, share (0..1, summing to 1). `attrs` hold a "note" that says what the times are, "unplaced", why the
+    names tell no part of the network, else "", and "cut", whether xprof left out the shorter operations.
 
-    A GPU's operations come from xprof's framework_op_stats. A CPU's come from the trace's events, since there
-    framework_op_stats leaves out all but 500 operations, counts a memory allocation as one more occurrence, and knows
-    nothing of eager execution or of what XLA compiled. Raises GnetError for a file that is no trace or that holds no
-    time per operation.
+    A GPU's operations come from xprof's framework_op_stats, and are never the host's, which only waits for them. A
+    CPU's come from the trace's events, since there framework_op_stats leaves out all but 500 operations, counts a
+    memory allocation as one more occurrence, and knows nothing of eager execution or of what XLA compiled. Raises
+    NoAnswerError for a trace that holds no time per operation, and GnetError for more events than xprof keeps.
     """
-    _with_idle, without_idle = trace.tool("framework_op_stats")
-    table, note = _device_operations(rows(without_idle))
-    named = True
+    table, note, named = _device_operations(trace) if on_gpu else _host_operations(trace)
     if table.empty:
-        table, note, named = _host_operations(trace)
-    if table.empty:
-        raise GnetError(f"xplane: '{trace.xplane}' holds no operations; trace at least one whole train step")
+        raise NoAnswerError(
+            "the trace tells of no operation that ran on the GPU"
+            if on_gpu
+            else "the trace holds no operations; trace at least one whole train step"
+        )
     table = _with_share(table)
-    table.attrs = {"note": note, "named": named}
+    placed = any(place(name).part != OTHER for name in table["name"])
+    table.attrs = {
+        "note": note,
+        "unplaced": NO_NAMES if not named else "" if placed else NO_PARTS,
+        "cut": on_gpu and len(table) >= MOST_DEVICE_OPERATIONS,
+    }
     return table
 
 
@@ -53,7 +62,7 @@ def by_part(singles: pd.DataFrame) -> pd.DataFrame:
     Columns: part, direction, occurrences, self_seconds, share. Empty where operations have no names to go by.
     """
     places = pd.DataFrame([place(name) for name in singles["name"]], columns=["part", "direction"])
-    if not singles.attrs["named"]:
+    if singles.attrs["unplaced"]:
         places = places.iloc[:0]
     table = places.join(singles[["occurrences", "self_seconds", "share"]])
     table = table.groupby(["part", "direction"], as_index=False).sum()
@@ -66,14 +75,16 @@ def _with_share(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("share", ascending=False, ignore_index=True, kind="stable")
 
 
-def _device_operations(found: list[dict[str, Any]]) -> tuple[pd.DataFrame, str]:
-    """What ran on accelerators, which is where the time goes when there is one: the host's rows then only wait."""
-    found = [row for row in found if row["host_or_device"] == "Device"]
-    note = "Self time of the device's kernels."
-    if len(found) >= MOST_DEVICE_OPERATIONS:
-        note += f" xprof lists the longest {len(found)} operations and leaves the rest out."
+def _device_operations(trace: Trace) -> tuple[pd.DataFrame, str, bool]:
+    """Name, type, count and self time of what ran on accelerators, a note on the times, and whether the names are
+    names: an operation that ran eagerly is called by its type.
+    """
+    _with_idle, without_idle = trace.tool("framework_op_stats")
+    found = [row for row in rows(without_idle) if row["host_or_device"] == "Device"]
     values = [(row["operation"], row["type"], int(row["occurrences"]), row["total_self_time"] / 1e6) for row in found]
-    return pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"]), note
+    named = any(name != kind for name, kind, *_ in values)
+    table = pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"])
+    return table, "Self time of the device's kernels.", named
 
 
 def _host_operations(trace: Trace) -> tuple[pd.DataFrame, str, bool]:

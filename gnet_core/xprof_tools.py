@@ -16,6 +16,10 @@ from gnet_core import run_files
 from gnet_core.config import GnetError
 
 
+class NoAnswerError(GnetError):
+    """One of xprof's tools tells nothing of a trace that xprof can read, or fails on it."""
+
+
 class Trace:
     """A trace that xprof reads; `open_trace` gives it a copy, since xprof leaves cache files beside what it reads."""
 
@@ -24,14 +28,18 @@ class Trace:
         self._copy = copy
 
     def tool(self, name: str) -> Any:
-        """What one of xprof's tools says, parsed. Raises GnetError for a file that xprof cannot read."""
-        return json.loads(self._require(self._convert(name, {})))
+        """What one of xprof's tools says, parsed. Raises NoAnswerError where that is nothing, or the tool fails."""
+        said = self._ask(name)
+        try:
+            return json.loads(said)
+        except ValueError as error:
+            raise NoAnswerError(f"xprof's {name} says {said[:40]!r}, which is no JSON") from error
 
     def events(self) -> list[dict[str, Any]]:
         """What xprof's trace_viewer shows: name, tid, ts and dur in microseconds, and args, all of them text.
 
         They are taken as xprof hands them to its own JSON writer, which takes longer than all else here together.
-        Raises GnetError for a file that xprof cannot read.
+        Raises NoAnswerError where xprof gives none.
         """
         told: list[bytes | None] = []
 
@@ -42,10 +50,12 @@ class Trace:
             told.append(data if success else None)
             return None, False
 
-        self._convert("trace_viewer", {}, keep)
+        self._ask("trace_viewer", keep)
         from xprof.protobuf import trace_events_old_pb2
 
-        trace = trace_events_old_pb2.Trace.FromString(self._require(told[0]))
+        if not told or told[0] is None:
+            raise NoAnswerError("xprof's trace_viewer tells nothing of this trace")
+        trace = trace_events_old_pb2.Trace.FromString(told[0])
         return [
             {
                 "name": event.name,
@@ -68,12 +78,26 @@ class Trace:
                 text = self._convert("graph_viewer", {"graph_viewer_options": options})
                 yield text.decode() if isinstance(text, bytes) else str(text)
 
-    def _require(self, data: Any) -> Any:
-        if data is None:  # all that xprof says of a failure
+    def require_readable(self) -> None:
+        """Raise GnetError for a file that xprof cannot read, for which it then names no tool at all."""
+        try:
+            tools = self._convert("tool_names", {})
+        except Exception as error:
+            raise GnetError(f"xplane: xprof fails on '{self.xplane}' ({_in_words(error)})") from error
+        if not tools:
             raise GnetError(
                 f"xplane: '{self.xplane}' is no trace that xprof can read; use the *.xplane.pb that a trace wrote"
             )
-        return data
+
+    def _ask(self, tool: str, instead: Callable[..., Any] | None = None) -> Any:
+        """What a tool says. Raises NoAnswerError where that is nothing, and where it fails, in whatever way."""
+        try:
+            said = self._convert(tool, {}, instead)
+        except Exception as error:
+            raise NoAnswerError(f"xprof's {tool} fails on this trace ({_in_words(error)})") from error
+        if not said and instead is None:  # None is all that xprof says of a failure of its own
+            raise NoAnswerError(f"xprof's {tool} tells nothing of this trace")
+        return said
 
     def _convert(self, tool: str, options: Mapping[str, Any], instead: Callable[..., Any] | None = None) -> Any:
         """What xprof's Python module gives; `instead` takes the place of the function that asks its C++ side."""
@@ -91,7 +115,7 @@ _MODULE, _NO_MODULE = ".hlo_proto.pb", "NO_MODULE.hlo_proto.pb"
 
 @contextlib.contextmanager
 def open_trace(xplane: Path) -> Iterator[Trace]:
-    """Raises GnetError for what is no regular file that a trace may be, and OSError where there is no room for a copy.
+    """Raises GnetError for what is no trace that xprof can read, and OSError where there is no room for a copy.
 
     The copy goes through the memory in pieces; xprof itself then holds the whole of a trace.
     """
@@ -105,7 +129,9 @@ def open_trace(xplane: Path) -> Iterator[Trace]:
                 shutil.copyfileobj(source, target)
         except GnetError as error:
             raise GnetError(f"xplane: {error}; use the *.xplane.pb that a trace wrote") from error
-        yield Trace(xplane, copy)
+        trace = Trace(xplane, copy)
+        trace.require_readable()
+        yield trace
 
 
 def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,6 +142,11 @@ def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row in table.get("rows", [])
         if columns
     ]
+
+
+def _in_words(error: Exception) -> str:
+    """The kind of an exception and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
 
 
 @contextlib.contextmanager

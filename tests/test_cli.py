@@ -13,7 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import children, cli, command_line, machine, runner, sources
+from gnet_core import children, cli, command_buffers, command_line, machine, runner, sources
+from gnet_core.config import GnetError
 from gnet_core.sweep import Source
 from tests.pictures import write_folder, write_image
 
@@ -339,6 +340,20 @@ def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path
     assert status == 0
     assert f"tensorboard --logdir {out}/traces" in told
     assert (out / "report.md").read_text() == first
+
+
+@pytest.mark.parametrize(("execution", "off"), [("xla", True), ("graph", False), ("eager", False)])
+def test_profile_switches_command_buffers_off_for_xla_before_tensorflow_is_asked_anything(
+    gnet, execution, off, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", "")
+
+    def asked(_checkout):
+        raise GnetError(f"XLA_FLAGS: {os.environ['XLA_FLAGS']!r}")
+
+    monkeypatch.setattr("gnet_core.device.environment", asked)
+    _, _, err = gnet("profile", "--execution", execution, "--out", tmp_path / "profile")
+    assert err == f"gnet: XLA_FLAGS: {command_buffers.FLAG if off else ''!r}\n"
 
 
 def test_train_runs_a_session_for_real_and_resumes_it_without_its_options(tmp_path):

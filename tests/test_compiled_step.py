@@ -103,7 +103,7 @@ def xplane(tmp_path_factory):
 
 def test_an_xla_step_on_a_cpu_is_split_into_operations_and_parts(xplane):
     with xprof_tools.open_trace(xplane) as trace:
-        singles = traced_operations.single_operations(trace)
+        singles = traced_operations.single_operations(trace, on_gpu=False)
     types = traced_operations.by_type(singles)
     assert {"Conv2D", "Conv2DBackpropFilter"} <= set(types["operation"])
     assert types["share"].sum() == pytest.approx(1)

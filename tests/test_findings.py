@@ -5,8 +5,10 @@ import pytest
 from gnet_core import records
 from gnet_core.config import StepConfig
 from gnet_core.findings import MOST, findings
+from gnet_core.profile_view import view
 from gnet_core.sections import sections
 from tests.stored import processes, store_every_suite
+from tests.traces import document
 
 
 def told(directory):
@@ -41,6 +43,21 @@ def test_a_full_run_comes_to_six_sentences_the_speed_first_and_then_what_differs
         "forward 33% (33–34%), backward 63%, optimizer 4% (2–6%) of a step: graph, float32, batch 16. "
         "Each part was timed as a step of its own.",
     ]
+
+
+def test_a_traced_step_that_is_launch_bound_is_a_finding(run_directory, environment):
+    add(run_directory, *processes(1.0))
+    config = StepConfig(batch_size=1, device="gpu:0")
+    at_work = [{"kind": "device compute", "seconds": 0.05, "share": 0.1}]
+    trace = view(document(environment, config=config.to_dict(), breakdown=at_work))
+    found = sections(records.load_run(run_directory.path))
+    said = [" ".join(sentence) for sentence in findings(found, [trace])]
+    assert said[0].startswith("16.0 images/s")
+    assert said[1].startswith(
+        "graph-float32-b1-i224-synthetic-gpu0, traced: Launch-bound: the GPU is at work for 50 ms of a step of 500 ms"
+    )
+    busy = view(document(environment, config=config.to_dict(), breakdown=[at_work[0] | {"seconds": 0.4}]))
+    assert findings(found, [busy]) == findings(found)
 
 
 def test_another_precision_is_told_with_its_losses(run_directory):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gnet_core import gpu_tables
-from tests.traces import kernel_stats
+from tests.traces import KERNEL_COLUMNS, kernel_stats
 
 KERNELS = kernel_stats(
-    ("sm80_xmma_fprop_tf32f32(int)", True, True, 10, 500.0, 25.0),
+    ("sm80_xmma_fprop_tf32f32(int)", True, False, 10, 500.0, 25.0),
     ("implicit_convolve_sgemm", True, False, 10, 300.0, 50.0),
     ("relu_kernel", False, False, 20, 150.0, 100.0),
     ("relu_kernel", False, False, 20, 50.0, 60.0),
@@ -29,15 +29,32 @@ def test_a_kernel_that_ran_for_several_operations_is_one_row_longest_first():
     assert sum(kernel["share"] for kernel in found) == pytest.approx(1)
 
 
-def test_tensor_cores_are_told_by_time_and_so_is_what_missed_them():
-    told = gpu_tables.tensor_cores(gpu_tables.kernels(KERNELS))
-    assert told == pytest.approx({"used_share": 0.5, "missed_share": 0.3})
+def test_tensor_cores_are_told_by_the_kernels_names_and_not_by_xprof():
+    told = {kernel["kernel"]: kernel["tensor_cores"] for kernel in gpu_tables.kernels(KERNELS)}
+    assert told == {
+        "sm80_xmma_fprop_tf32f32(int)": "used",  # of which xprof says that it does not
+        "implicit_convolve_sgemm": "not used",
+        "relu_kernel": "unknown",
+    }
+
+
+def test_kernels_of_no_operation_are_added_up():
+    assert gpu_tables.seconds_without_operation(KERNELS) == 0
+    nameless = kernel_stats(("a", False, False, 1, 500.0, 25.0), ("b", False, False, 1, 300.0, 25.0))
+    for row in nameless["rows"]:
+        row["c"][KERNEL_COLUMNS.index("op_name")]["v"] = ""
+    assert gpu_tables.seconds_without_operation(nameless) == pytest.approx(800e-6)
+
+
+def test_a_table_as_long_as_xprof_makes_it_is_cut():
+    row = ("a", False, False, 1, 1.0, 25.0)
+    assert not gpu_tables.is_cut(kernel_stats(*[row] * (gpu_tables.MOST_KERNELS - 1)))
+    assert gpu_tables.is_cut(kernel_stats(*[row] * gpu_tables.MOST_KERNELS))
 
 
 def test_a_trace_without_kernels_tells_nothing_of_tensor_cores():
     assert gpu_tables.kernels(kernel_stats()) == []
     assert gpu_tables.kernels({}) == []
-    assert gpu_tables.tensor_cores([]) is None
 
 
 def allocator(peak, capacity):

@@ -62,7 +62,8 @@ ALLOWED = {
     "peaks": {"config", "device", "machine"},
     "precision_proof": {"config", "device", "step"},
     "timing": {"config", "equal_work", "files", "frameworks", "machine", "protocol", "sweep"},
-    "trace": {"config", "model", "step", "data", "device", "profile"},
+    "command_buffers": set(),
+    "trace": {"command_buffers", "config", "model", "step", "data", "device", "profile"},
     "map_sizes": {"architecture", "config", "kit"},
     "session": {"claims", "config", "datasets", "files"},
     "training": {
@@ -99,10 +100,14 @@ ALLOWED = {
     "compiled_step": {"hlo_names"},
     "traced_operations": {"compiled_step", "config", "network_parts", "xprof_tools"},
     "step_breakdown": {"xprof_tools"},
-    "gpu_tables": {"xprof_tools"},
-    "profile": {"config", "gpu_tables", "step_breakdown", "tables", "traced_operations", "xprof_tools"},
-    "profile_document": {"config", "network_parts", "shapes"},
-    "profile_view": {"drawing", "gpu_tables", "network_parts", "profile_document", "step_breakdown", "tables"},
+    "tensor_cores": set(),
+    "gpu_tables": {"tensor_cores", "xprof_tools"},
+    "profile": {"config", "gpu_tables", "step_breakdown", "tables", "tensor_cores", "traced_operations", "xprof_tools"},
+    "profile_document": {"config", "network_parts", "shapes", "tensor_cores"},
+    "device_time": {"profile_document"},
+    "profile_view": {
+        *("device_time", "drawing", "network_parts", "profile_document", "step_breakdown", "tables", "tensor_cores"),
+    },
     "profile_comparison": {
         *("config", "files", "machine", "profile_document", "records", "run_files", "shapes", "tables"),
     },
@@ -120,7 +125,7 @@ ALLOWED = {
         *("answers", "checks", "comparisons", "config", "environments", "gpu_summary", "machine", "records"),
         *("tables", "turns", "verdicts"),
     },
-    "findings": {"answers", "records", "sections", "tables", "verdicts"},
+    "findings": {"answers", "profile_view", "records", "sections", "tables", "verdicts"},
     "page": {
         *("answers", "checks", "drawing", "facts", "findings", "html", "profile_view", "records", "sections"),
         "tables",

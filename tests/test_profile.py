@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import pytest
 from gnet_core import profile
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.network_parts import OTHER, PARTS, SUMS
-from tests.traces import kernel_stats
+from gnet_core.step_breakdown import DEVICE_KINDS
+from tests.traces import Launch, gpu_trace
 
 LEAST_PLACED = 0.95
 """Of the self time of a step, what the operations' names have to place in a part of the network."""
@@ -91,60 +92,152 @@ def test_the_tables_are_plain_data(tables: dict[str, Any]) -> None:
     assert json.loads(json.dumps(tables, allow_nan=False)) == tables
 
 
-class Told:
-    """A trace of a GPU, as xprof would tell it."""
-
-    xplane = Path("told.xplane.pb")
-
-    def __init__(self, kernels: dict[str, Any], memory: dict[str, Any]) -> None:
-        self._told = {"kernel_stats": kernels, "memory_profile": memory}
-
-    def tool(self, name: str) -> Any:
-        if name in self._told:
-            return self._told[name]
-        columns = ["stepTimeMs", "kernelLaunchTimeMs"]
-        steps = {"cols": [{"id": each} for each in columns], "rows": [{"c": [{"v": 10.0}, {"v": 4.0}]}]}
-        operation = ["Device", "Conv2D", "gradient_tape/googlenet_2/stem_7x7/convolution/x", 2.0, 50.0]
-        columns = ["host_or_device", "type", "operation", "occurrences", "total_self_time"]
-        statistics = {"cols": [{"id": each} for each in columns], "rows": [{"c": [{"v": each} for each in operation]}]}
-        return {"overview_page": [steps], "framework_op_stats": [{}, statistics]}[name]
+STEP = (
+    Launch(
+        "sm80_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_tensor16x8x16", 400, "stem_7x7/convolution/Conv2D:Conv2D"
+    ),
+    Launch("Mul_GPU_DT_FLOAT_DT_FLOAT_kernel", 200, "gradient_tape/stem_7x7_bn/mul:Mul"),
+    Launch("gemm_fusion_dot_3", 150, "main_dense/MatMul:MatMul"),
+    Launch("ampere_sgemm_32x32_tn", 150),
+)
 
 
-@contextlib.contextmanager
-def gpu(kernels: dict[str, Any], memory: dict[str, Any]) -> Iterator[Told]:
-    yield Told(kernels, memory)
+@pytest.fixture
+def gpu_tables(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """What is told of a made-up step on a GPU, by way of real xprof."""
+
+    def told(*launches: Launch, **how: Any) -> dict[str, Any]:
+        return profile.tables(gpu_trace(tmp_path / "gpu.xplane.pb", launches, **how), on_gpu=True)
+
+    return told
 
 
-def test_a_gpus_trace_tells_its_kernels_its_memory_and_its_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = kernel_stats(("xmma", True, True, 2, 50.0, 25.0))
-    summary = {"peakStats": {"peakBytesInUse": "1024"}, "memoryCapacity": "4096"}
-    memory = {"memoryProfilePerAllocator": {"GPU_0_bfc": {"profileSummary": summary}}}
-    monkeypatch.setattr(profile, "open_trace", lambda _xplane: gpu(kernels, memory))
-    tables = profile.tables(Path("x"), on_gpu=True)
-    assert [row["kernel"] for row in tables["kernels"]] == ["xmma"]
-    assert tables["peak_memory"] == {"allocator": "GPU_0_bfc", "peak_bytes": 1024, "capacity_bytes": 4096}
-    assert {row["kind"]: row["share"] for row in tables["breakdown"]}["kernel launch"] == pytest.approx(0.4)
-    assert [(row["part"], row["direction"]) for row in tables["parts"]] == [("stem", "backward")]
-    assert tables["not_available"] == []
+def missing(tables: dict[str, Any]) -> dict[str, str]:
+    return {row["what"]: row["why"] for row in tables["not_available"]}
 
 
-def test_a_gpus_trace_without_the_gpu_names_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "open_trace", lambda _xplane: gpu(kernel_stats(), {}))
-    missing = [row["what"] for row in profile.tables(Path("x"), on_gpu=True)["not_available"]]
-    assert missing == ["the GPU's kernels and their tensor cores", "the peak of the GPU's memory"]
+def test_a_gpus_trace_tells_operations_parts_and_steps(gpu_tables: Callable[..., dict[str, Any]]) -> None:
+    tables = gpu_tables(*STEP)
+    assert [row["operation"] for row in tables["operations"]] == ["Conv2D", "Mul", "MatMul"]
+    assert [(row["part"], row["direction"]) for row in tables["parts"]] == [
+        ("stem", "backward"),
+        ("stem", "forward"),
+        ("main", "forward"),
+    ]
+    assert tables["step_seconds"] == pytest.approx([930e-6] * 3)
+    assert {row["kind"]: row["seconds"] for row in tables["breakdown"]}["device compute"] == pytest.approx(900e-6)
+    assert missing(tables) == {"the peak of the GPU's memory": profile.NOTHING_OF_THE_GPU}
+    assert json.loads(json.dumps(tables, allow_nan=False)) == tables
 
 
-def test_a_cpu_trace_without_an_allocation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "open_trace", lambda _xplane: gpu(kernel_stats(), {}))
-    missing = [row["what"] for row in profile.tables(Path("x"), on_gpu=False)["not_available"]]
-    assert "the peak of memory" in missing
+def test_a_gpus_trace_tells_of_tensor_cores_what_the_kernels_names_tell(
+    gpu_tables: Callable[..., dict[str, Any]],
+) -> None:
+    tables = gpu_tables(*STEP)
+    assert tables["tensor_cores"] == pytest.approx({"used": 8 / 18, "not used": 7 / 18, "unknown": 3 / 18})
+    assert {row["kernel"]: row["tensor_cores"] for row in tables["kernels"]} == dict(
+        zip((each.kernel for each in STEP), ("used", "not used", "unknown", "not used"), strict=True)
+    )
 
 
-class OfAThreadPool(Told):
+def test_a_gpus_trace_tells_the_time_of_its_kernels_beside_that_of_its_operations(
+    gpu_tables: Callable[..., dict[str, Any]],
+) -> None:
+    assert gpu_tables(*STEP)["device_time"] == {
+        "operations_seconds": pytest.approx(3 * 750e-6),
+        "kernels_seconds": pytest.approx(3 * 900e-6),
+        "unnamed_kernels_seconds": pytest.approx(3 * 150e-6),
+        "operations_cut": False,
+        "kernels_cut": False,
+    }
+
+
+def test_a_trace_without_marked_steps_lacks_their_table_alone(gpu_tables: Callable[..., dict[str, Any]]) -> None:
+    tables = gpu_tables(*STEP, marked=False)
+    assert missing(tables)["what a step's time goes to"] == "xprof recognised no step"
+    assert len(tables["operations"]) == 3
+    assert len(tables["kernels"]) == 4
+
+
+def test_a_gpus_trace_without_the_gpu_names_what_it_lacks_and_shows_nothing_of_the_host(log_dir: Path) -> None:
+    (xplane,) = log_dir.glob("plugins/profile/*/*.xplane.pb")
+    tables = profile.tables(xplane, on_gpu=True)
+    assert (tables["operations"], tables["parts"], tables["kernels"]) == ([], [], [])
+    assert (tables["tensor_cores"], tables["device_time"]) == (None, None)
+    assert missing(tables) == {
+        "time by operation and by part of the network": "the trace tells of no operation that ran on the GPU",
+        "the GPU's kernels and their tensor cores": profile.NOTHING_OF_THE_GPU,
+        "the peak of the GPU's memory": profile.NOTHING_OF_THE_GPU,
+        "device compute and idle time": profile.NOTHING_OF_THE_GPU,
+    }
+    assert len(tables["step_seconds"]) == 2
+    assert set(DEVICE_KINDS).isdisjoint(row["kind"] for row in tables["breakdown"])
+    assert tables["note"] == "There is no table of operations: the trace tells of no operation that ran on the GPU."
+
+
+def test_eager_execution_on_a_gpu_says_why_there_are_no_parts(gpu_tables: Callable[..., dict[str, Any]]) -> None:
+    tables = gpu_tables(Launch("xmma", 400, "Conv2D:Conv2D"), Launch("mul", 100, "Mul:Mul"))
+    assert tables["parts"] == []
+    assert missing(tables)["time by part of the network"].startswith("eager execution tells the profiler")
+
+
+def test_a_cpu_trace_without_an_allocation_says_so(gpu_tables: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    gpu_tables(*STEP)
+    assert "no allocation" in missing(profile.tables(tmp_path / "gpu.xplane.pb", on_gpu=False))["the peak of memory"]
+
+
+TABLES = {
+    "overview_page": "what a step's time goes to",
+    "framework_op_stats": "time by operation and by part of the network",
+    "kernel_stats": "the GPU's kernels and their tensor cores",
+    "memory_profile": "the peak of the GPU's memory",
+}
+
+
+def raises(error: Exception) -> Callable[[], Any]:
+    def fail() -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("tool", TABLES)
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        (lambda: None, "tells nothing of this trace"),
+        (lambda: b"", "tells nothing of this trace"),
+        (lambda: b"<html>", "which is no JSON"),
+        (lambda: b'{"cols": [{"id": "kernel_name"}], "rows": [{"c": 3}], "memoryProfilePerAllocator": 3}', "no step"),
+        (raises(RuntimeError("core\ndumped")), "fails on this trace (RuntimeError: core)"),
+        (raises(KeyError("stats")), "fails on this trace (KeyError: 'stats')"),
+    ],
+)
+def test_a_tool_that_tells_nothing_costs_its_own_table(
+    tool: str, says: Callable[[], Any], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xprof.convert import raw_to_tool_data
+
+    convert = raw_to_tool_data.xspace_to_tool_data
+
+    def instead(paths: Any, name: str, *others: Any) -> Any:
+        return (says(), "application/json") if name == tool else convert(paths, name, *others)
+
+    monkeypatch.setattr(raw_to_tool_data, "xspace_to_tool_data", instead)
+    tables = profile.tables(gpu_trace(tmp_path / "gpu.xplane.pb", STEP), on_gpu=True)
+    told = missing(tables)
+    assert why in told[TABLES[tool]]
+    assert set(told) <= {TABLES[tool], TABLES["memory_profile"]}
+    assert ("operations" if tool == "kernel_stats" else "kernels", True) in {(k, bool(v)) for k, v in tables.items()}
+
+
+class OfAThreadPool:
     """A trace of an XLA step on a CPU whose thread pool numbers its work with a word."""
 
+    xplane = Path("odd.xplane.pb")
+
     def tool(self, name: str) -> Any:
-        return [{}, {}] if name == "framework_op_stats" else super().tool(name)
+        return [] if name == "overview_page" else {}
 
     def events(self) -> list[dict[str, Any]]:
         shared = {"tid": 1, "ts": 0.0, "dur": 1.0}
@@ -155,24 +248,41 @@ class OfAThreadPool(Told):
         return []
 
 
-ODD_MEMORY = {"memoryProfilePerAllocator": {"GPU_0_bfc": {"profileSummary": {"peakStats": {"peakBytesInUse": "much"}}}}}
+def test_events_that_no_step_leaves_cost_the_table_of_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "open_trace", lambda _xplane: contextlib.nullcontext(OfAThreadPool()))
+    tables = profile.tables(Path("odd.xplane.pb"), on_gpu=False)
+    assert "first" in missing(tables)["time by operation and by part of the network"]
+    assert tables["note"].startswith("There is no table of operations: the trace holds what no step leaves (ValueError")
 
 
-@pytest.mark.parametrize(
-    ("trace", "on_gpu", "named"),
-    [
-        (Told(kernel_stats(), ODD_MEMORY), True, "much"),
-        (Told({"cols": [{"id": "kernel_name"}], "rows": [{"c": [{"v": "sgemm"}]}]}, {}), True, "KeyError"),
-        (Told(kernel_stats(), {"memoryProfilePerAllocator": []}), True, "AttributeError"),
-        (OfAThreadPool({}, {}), False, "first"),
-    ],
-)
-def test_a_trace_that_is_in_no_shape_of_xprofs_is_refused_by_name(
-    trace: Told, on_gpu: bool, named: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(profile, "open_trace", lambda _xplane: contextlib.nullcontext(trace))
-    with pytest.raises(GnetError, match=rf"^xplane: 'odd\.xplane\.pb' holds what no step leaves \(.*{named}"):
-        profile.tables(Path("odd.xplane.pb"), on_gpu=on_gpu)
+REAL = Path(__file__).parents[1] / ".." / "shared" / "gpu" / "without-a-gpu"
+"""Traces of others' GPUs, which are not the project's to hand on."""
+
+
+def real_trace(name: str) -> Path:
+    if not (REAL / name).is_file():
+        pytest.skip(f"needs ../shared/gpu/without-a-gpu/{name}, from the project's root")
+    return REAL / name
+
+
+def test_a_real_trace_of_eight_gpus_of_which_six_did_nothing() -> None:
+    tables = profile.tables(real_trace("tf-2020-8xV100-bert.xplane.pb"), on_gpu=True)
+    kinds = {row["kind"]: row["share"] for row in tables["breakdown"]}
+    assert kinds["device compute"] == pytest.approx(0.698, abs=1e-3)
+    assert tables["operations"] == []  # the format of 2020 names them otherwise; the host's are no substitute
+    assert len(tables["kernels"]) > 10
+    assert tables["tensor_cores"]["used"] == 0  # dropout, casts and the like, before the first matrix product
+    assert tables["tensor_cores"]["not used"] > 0.99
+    assert tables["peak_memory"]["allocator"] == "GPU_6_bfc"
+
+
+def test_a_real_trace_of_a_step_that_xla_compiled_for_a_gpu() -> None:
+    tables = profile.tables(real_trace("jax08-mi300-conv.xplane.pb"), on_gpu=True)
+    assert [row["operation"] for row in tables["operations"]] == ["conv_general_dilated", "x", "kernel"]
+    assert missing(tables)["time by part of the network"] == "none of the operations' names is one of the network's"
+    assert missing(tables)["what a step's time goes to"] == "xprof recognised no step"
+    assert set(tables["tensor_cores"]) == {"used", "not used", "unknown"}
+    assert tables["device_time"]["unnamed_kernels_seconds"] > 0
 
 
 @pytest.mark.parametrize("on_gpu", [True, False])

@@ -30,6 +30,25 @@ def test_a_document_of_an_earlier_version_lacks_what_was_added(environment):
     profile = profile_document.read(old)
     assert (profile.parts, profile.breakdown, profile.kernels, profile.not_available) == ([], [], [], [])
     assert profile.peak_memory is None
+    assert profile.device_time is None
+
+
+def test_an_earlier_versions_kernels_are_judged_by_their_names(environment):
+    row = {"occurrences": 1, "seconds": 1.0, "occupancy": 0.5, "share": 0.5, "tensor_core_eligible": True}
+    old = [
+        row | {"kernel": "nvjet_tst_64x8", "uses_tensor_cores": False},
+        row | {"kernel": "sgemm_32x32", "uses_tensor_cores": False},
+        row | {"kernel": "gemm_fusion_dot", "uses_tensor_cores": True},
+    ]
+    kernels = profile_document.read(document(environment, kernels=old)).kernels
+    assert [kernel.tensor_cores for kernel in kernels] == ["used", "not used", "unknown"]
+
+
+def test_what_is_stored_of_a_kernel_is_not_judged_anew(environment):
+    row = {"occurrences": 1, "seconds": 1.0, "occupancy": 0.5, "share": 0.5, "kernel": "x", "tensor_cores": "used"}
+    assert profile_document.read(document(environment, kernels=[row])).kernels[0].tensor_cores == "used"
+    with pytest.raises(GnetError, match=r"kernels\.tensor_cores' is 'maybe'; it is one of used, not used, unknown"):
+        profile_document.read(document(environment, kernels=[row | {"tensor_cores": "maybe"}]))
 
 
 def test_a_field_of_a_later_version_is_left_out(environment):
@@ -66,6 +85,9 @@ ROW = {"operation": "Mul", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}
             "'parts'",
         ),
         ({"kernels": [{}]}, "'kernels'"),
+        ({"kernels": [3]}, "'kernels'"),
+        ({"device_time": 3}, "'device_time'"),
+        ({"device_time": {}}, "without 'operations_seconds'"),
         ({"breakdown": 3}, "'breakdown'"),
         ({"peak_memory": 3}, "'peak_memory'"),
         ({"not_available": [{"what": 1, "why": ""}]}, "not_available.what"),

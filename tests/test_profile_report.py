@@ -92,8 +92,7 @@ def test_a_cpus_memory_is_told_as_that_of_its_allocator(environment):
 def kernel(name, **changes):
     return {
         "kernel": name,
-        "tensor_core_eligible": True,
-        "uses_tensor_cores": False,
+        "tensor_cores": "not used",
         "occurrences": 4,
         "seconds": 0.02,
         "occupancy": 0.5,
@@ -105,28 +104,87 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
     told = document(
         environment,
         config=StepConfig(batch_size=8, device="gpu:0").to_dict(),
-        breakdown=[{"kind": "kernel launch", "seconds": 0.1, "share": 0.2}],
-        kernels=[kernel("void sm90_xmma<float>(int)", uses_tensor_cores=True), kernel("sgemm")],
+        breakdown=[
+            {"kind": "device compute", "seconds": 0.4, "share": 0.7},
+            {"kind": "kernel launch", "seconds": 0.1, "share": 0.11},
+        ],
+        kernels=[
+            kernel("void sm90_xmma<bf16>(int)", tensor_cores="used"),
+            kernel("sgemm", seconds=0.005, share=0.125),
+            kernel("gemm_fusion_dot_3", tensor_cores="unknown", seconds=0.015, share=0.375),
+        ],
+        device_time={
+            "operations_seconds": 0.036,
+            "kernels_seconds": 0.04,
+            "unnamed_kernels_seconds": 0.003,
+            "operations_cut": True,
+            "kernels_cut": False,
+        },
         peak_memory={"allocator": "GPU_0_bfc", "peak_bytes": 2**33, "capacity_bytes": 2**36},
         not_available=[],
     )
     _, rows = cells(told, "The GPU's kernels")
     assert rows == [
-        ("sm90_xmma<float>", "2", "10.00", "50.0%", "used", "50%"),
-        ("sgemm", "2", "10.00", "50.0%", "could be used", "50%"),
+        ("sm90_xmma<bf16>", "2", "10.00", "50.0%", "used", "50%"),
+        ("sgemm", "2", "2.50", "12.5%", "not used", "50%"),
+        ("gemm_fusion_dot_3", "2", "7.50", "37.5%", "unknown", "50%"),
     ]
     notes = " ".join(view(told).notes)
-    assert "Highly launch-bound: 20.0%" in notes
-    assert "50% of the kernels' time is on tensor cores; 50% is in operations that could use them and did not." in notes
+    assert "The GPU is at work for 400 ms of a step of 500 ms (80%); 11.0% of a step under the profiler is" in notes
+    assert "launch-bound" not in view(told).answer
+    assert "Tensor cores, by the kernels' names, of the kernels' time: used 50%, not used 12%, unknown 38%." in notes
+    assert (
+        "A gap of 10%: 18 ms a step of operations against 20 ms of kernels; 1.5 ms of kernels belong to no operation, "
+        "and xprof lists the longest 499 operations and leaves out the rest." in notes
+    )
     assert "Memory peaked at 8.00 GiB of 64.0 GiB (GPU_0_bfc)." in notes
+
+
+def launch_bound(environment, at_work, **changes):
+    """The answer for a step of 500 ms in which the GPU is at work for so many seconds."""
+    told = document(
+        environment,
+        breakdown=[
+            {"kind": "device compute", "seconds": at_work - 0.01, "share": 0.1},
+            {"kind": "device to device", "seconds": 0.01, "share": 0.0},
+        ],
+        config=StepConfig(batch_size=1, **({"device": "gpu:0"} | changes)).to_dict(),
+    )
+    return view(told)
+
+
+def test_a_launch_bound_step_is_the_first_thing_that_is_said(environment):
+    told = launch_bound(environment, 0.1)
+    assert told.launch_bound == (
+        "Launch-bound: the GPU is at work for 100 ms of a step of 500 ms (20%) and waits for the host in the rest; a "
+        "larger batch gives each kernel more to do."
+    )
+    assert told.answer.startswith(f"{told.launch_bound} 100% of the time inside operations goes to Conv2D")
+
+
+def test_a_busy_gpu_and_a_cpu_are_not_launch_bound(environment):
+    assert launch_bound(environment, 0.3).launch_bound == ""
+    assert launch_bound(environment, 0.1, device="cpu").launch_bound == ""
+
+
+def test_an_xla_step_is_launch_bound_without_its_command_buffers(environment):
+    told = launch_bound(environment, 0.1, execution="xla").launch_bound
+    assert told.endswith("That is without XLA's command buffers, which are off while a trace is taken.")
+
+
+def test_a_gpus_trace_without_steps_claims_nothing_of_launches(environment):
+    told = document(environment, config=StepConfig(device="gpu:0").to_dict(), breakdown=[])
+    assert view(told).launch_bound == ""
+    told["breakdown"] = [{"kind": "device compute", "seconds": 0.0, "share": 0.0}]
+    assert view(told).launch_bound == ""
 
 
 def test_kernels_are_cut_and_the_rest_is_one_line(environment):
     kernels = [kernel(f"kernel_{number}", share=0.05) for number in range(18)]
-    kernels[16] |= {"uses_tensor_cores": True, "occupancy": 1.0, "seconds": 0.06}
+    kernels[16] |= {"tensor_cores": "used", "occupancy": 1.0, "seconds": 0.06}
     _, rows = cells(document(environment, kernels=kernels), "The GPU's kernels")
     assert len(rows) == 16
-    assert rows[-1] == ("3 other kernels", "6", "50.00", "15.0%", "used 60% of the time", "80%")
+    assert rows[-1] == ("3 other kernels", "6", "50.00", "15.0%", "used 60%, not used 40%", "80%")
     _, rows = cells(document(environment, kernels=kernels[:16]), "The GPU's kernels")
     assert rows[-1][0] == "1 other kernel"
     _, rows = cells(document(environment, kernels=kernels[:15]), "The GPU's kernels")

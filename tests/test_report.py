@@ -9,10 +9,11 @@ import re
 import pytest
 
 from gnet_core import answers as answering
-from gnet_core import facts, gates, records, report, sections, tables
+from gnet_core import facts, gates, page, records, report, sections, tables
 from gnet_core.config import Part, StepConfig
 from tests.conftest import TORCH_SECTION
-from tests.stored import compare_with_golden, store_every_suite, store_hostile, store_profile
+from tests.stored import compare_with_golden, processes, store_every_suite, store_hostile, store_profile
+from tests.traces import document as profile_document
 
 NAME = "xla-float32-b8-i224-synthetic-cpu"
 AA = {"name": "aa", "question": "Identical code?", "varies": "source", "base": ""}
@@ -432,6 +433,21 @@ def test_a_text_without_end_is_cut(run_directory):
     run_directory.add(StepConfig(), status="failed", note="x" * 100_000)
     assert len(report.to_markdown(load(run_directory))) < 10_000
     assert len(report.to_terminal(load(run_directory))) < 10_000
+
+
+def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(run_directory, environment):
+    run_directory.add(StepConfig(batch_size=1), *processes(1.0))
+    config = StepConfig(batch_size=1, device="gpu:0")
+    folder = run_directory.path / "traces" / config.name
+    folder.mkdir(parents=True)
+    at_work = [{"kind": "device compute", "seconds": 0.05, "share": 0.1}]
+    told = profile_document(environment, config=config.to_dict(), device="gpu:0", breakdown=at_work)
+    (folder / "profile.json").write_text(json.dumps(told))
+    run = records.load_run(run_directory.path)
+    html = page.to_html(run, {}, *report.profile_views(run))
+    for text in (report.to_markdown(run), html, report.to_terminal(run), *report.to_json(run)["findings"][1:]):
+        assert "traced:" in text
+        assert "Launch-bound: the GPU is at work for 50 ms of a step of 500 ms" in text
 
 
 def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):

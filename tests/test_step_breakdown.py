@@ -52,14 +52,41 @@ def test_a_trace_without_marked_steps_has_no_breakdown():
 
 
 @pytest.mark.parametrize(
-    ("kind", "share", "told"),
+    ("launch", "at_work", "told"),
     [
-        ("input", 0.049, "Not input-bound: 4.9% of a step is input"),
-        ("input", 0.05, "Moderately input-bound: 5.0%"),
-        ("input", 0.2, "Highly input-bound: 20.0%"),
-        ("kernel launch", 0.029, "Not launch-bound: 2.9%"),
-        ("kernel launch", 0.15, "Highly launch-bound: 15.0%"),
+        (0.0, 0.0501, ""),
+        (0.0, None, ""),
+        (0.149, 0.06, ""),
+        (0.0, 0.04, "the GPU is at work for 40 ms of a step of 100 ms (40%) and waits for the host in the rest"),
+        (0.15, 0.06, "15% of a step goes to launching kernels"),
+        (0.15, None, "15% of a step goes to launching kernels"),
+        (
+            0.3,
+            0.01,
+            "the GPU is at work for 10 ms of a step of 100 ms (10%) and waits for the host in the rest, and 30% of a "
+            "step goes to launching kernels",
+        ),
     ],
 )
-def test_what_a_step_is_bound_by_is_said_with_its_number(kind, share, told):
-    assert step_breakdown.bound_by(kind, share).startswith(told)
+def test_a_step_is_launch_bound_where_the_gpu_idles_or_launches_take_long(launch, at_work, told):
+    said = step_breakdown.launch_bound(launch, at_work, 0.1)
+    assert said == (f"Launch-bound: {told}; a larger batch gives each kernel more to do." if told else "")
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (0.049, "Not input-bound: 4.9% of a step is input"),
+        (0.05, "Moderately input-bound: 5.0%"),
+        (0.2, "Highly input-bound: 20.0%"),
+    ],
+)
+def test_what_a_step_is_bound_by_is_said_with_its_number(share, told):
+    assert step_breakdown.input_bound(share).startswith(told)
+
+
+def test_launches_are_told_with_what_they_are_measured_against():
+    assert step_breakdown.launching(0.021, 0.06, 0.1) == (
+        "The GPU is at work for 60 ms of a step of 100 ms (60%); 2.1% of a step under the profiler is "
+        "kernel launch (xprof's line is 3%, and 15% is high)."
+    )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from gnet_core import trace
+from gnet_core import command_buffers, trace
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.step import StepResult, TrainStep
+from tests.traces import Launch, gpu_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,6 +146,14 @@ def test_a_trace_without_the_gpu_is_kept_with_a_warning(
     assert "CUPTI" in summary.warnings[0]
 
 
+def test_a_gpu_of_which_nothing_was_recorded_is_no_trace_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"a {kind}"])
+    busy = gpu_trace(tmp_path / "busy.xplane.pb", [Launch("xmma", 1)])
+    assert trace._missing_from(busy) == []
+    (told,) = trace._missing_from(gpu_trace(tmp_path / "idle.xplane.pb", []))
+    assert "CUPTI" in told
+
+
 def test_what_the_profiler_itself_reports_becomes_a_warning(
     warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,3 +177,48 @@ def test_a_profiler_that_writes_nothing_is_told(
     monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: stop(save=False))
     with pytest.raises(GnetError, match=r"^profiler: left no trace in "):
         trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=1)
+
+
+FLAGS = """
+import os, sys
+from gnet_core import command_buffers
+command_buffers.switch_off(os.environ)
+os.environ["XLA_FLAGS"] += sys.argv[1]
+import tensorflow as tf
+print(float(tf.function(lambda x: 2 * x, jit_compile=True)(tf.constant(1.0))), os.environ["XLA_FLAGS"])
+"""
+
+
+@pytest.mark.parametrize(("further", "ends"), [("", False), (" --xla_gpu_enable_command_bufer=", True)])
+def test_the_installed_tensorflow_knows_the_flag_and_ends_at_one_it_does_not_know(further: str, ends: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, "-c", FLAGS, further]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == ends
+    assert ("Unknown flag in XLA_FLAGS" in done.stderr) == ends
+    assert done.stdout == ("" if ends else f"2.0 {command_buffers.FLAG}\n")
+
+
+def test_flags_that_are_there_already_stay_in_force() -> None:
+    environ = {"XLA_FLAGS": "--xla_gpu_autotune_level=2"}
+    assert not command_buffers.are_off(environ)
+    command_buffers.switch_off(environ)
+    assert environ["XLA_FLAGS"] == f"--xla_gpu_autotune_level=2 {command_buffers.FLAG}"
+    assert command_buffers.are_off(environ)
+    assert not command_buffers.are_off({"XLA_FLAGS": f"{command_buffers.FLAG}FUSION"})
+    assert not command_buffers.are_off({})
+
+
+@pytest.mark.parametrize(
+    ("device", "off", "told"), [("gpu:0", True, True), ("gpu:0", False, False), ("cpu", True, False)]
+)
+def test_a_trace_on_a_gpu_says_that_command_buffers_were_off(
+    device: str, off: bool, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnet_core.device.prepare", lambda _config: "/CPU:0")
+    monkeypatch.setattr(trace, "build_model", lambda _config: None)
+    monkeypatch.setattr(trace, "make_train_step", lambda _model, _config: make_step())
+    monkeypatch.setenv("XLA_FLAGS", command_buffers.FLAG if off else "")
+    config = StepConfig(execution="xla", batch_size=2, image_size=67, device=device)
+    summary = trace.trace_case(config, tmp_path, steps=1)
+    assert (command_buffers.NOTE in summary.warnings) == told

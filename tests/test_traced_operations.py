@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from gnet_core import step_breakdown, traced_operations, xprof_tools
+from gnet_core import gpu_tables, step_breakdown, traced_operations, xprof_tools
 from gnet_core.config import GnetError
-from tests.traces import trace_tiny_network
+from gnet_core.xprof_tools import NoAnswerError
+from tests.traces import Launch, gpu_trace, trace_tiny_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def graph_xplane(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def single_operations(xplane: Path) -> pd.DataFrame:
     with xprof_tools.open_trace(xplane) as trace:
-        return traced_operations.single_operations(trace)
+        return traced_operations.single_operations(trace, on_gpu=False)
 
 
 def types(xplane: Path) -> pd.DataFrame:
@@ -94,7 +95,7 @@ def test_parts_add_up_to_all_operations_and_tell_forward_from_backward(graph_xpl
 
 def test_eager_operations_have_no_parts_since_they_have_no_names(tmp_path: Path) -> None:
     singles = single_operations(trace_tiny_network("eager", tmp_path, 1))
-    assert not singles.attrs["named"]
+    assert singles.attrs["unplaced"] == traced_operations.NO_NAMES
     assert traced_operations.by_part(singles).empty
 
 
@@ -174,7 +175,7 @@ def test_a_file_that_is_no_trace_is_refused_by_name(
 
 def test_an_empty_trace_gives_no_empty_table(tmp_path: Path) -> None:
     empty = _write(tmp_path / "empty.xplane.pb", b"")
-    with pytest.raises(GnetError, match=r"empty\.xplane\.pb' holds no operations"):
+    with pytest.raises(NoAnswerError, match="the trace holds no operations"):
         single_operations(empty)
     assert step_seconds(empty) == []
 
@@ -216,7 +217,7 @@ def test_every_operation_of_a_cpu_is_kept_and_memory_events_are_not_counted() ->
     events += [_event("block/0:Mul", 10_000, 5), {"name": "process_name", "args": {}, "ts": 0, "dur": 0, "tid": 1}]
     events.append({"name": "MemoryAllocation", "args": {"tf_op": "block/0"}, "ts": 1, "dur": 0, "tid": 1})
     trace: Any = Told(events)
-    table = traced_operations.single_operations(trace)
+    table = traced_operations.single_operations(trace, on_gpu=False)
     assert len(table) == 600
     assert table.set_index("name").loc["block/0", "occurrences"] == 2
     assert table["occurrences"].sum() == 601
@@ -227,27 +228,104 @@ def test_a_trace_beyond_what_xprof_keeps_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(traced_operations, "MOST_EVENTS", 2)
     trace: Any = Told([_event("a:Mul", 0, 1), _event("b:Mul", 1, 1)])
     with pytest.raises(GnetError, match=r"trace fewer steps"):
-        traced_operations.single_operations(trace)
+        traced_operations.single_operations(trace, on_gpu=False)
 
 
-def _statistics_row(where: str, name: str, self_microseconds: float) -> dict[str, Any]:
-    return {
-        "host_or_device": where,
-        "type": "Conv2D",
-        "operation": name,
-        "occurrences": 3.0,
-        "total_self_time": self_microseconds,
-    }
+@pytest.fixture
+def gpu_operations(tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """What real xprof tells of the operations of a made-up step on a GPU."""
+
+    def told(*launches: Launch, **how: Any) -> pd.DataFrame:
+        with xprof_tools.open_trace(gpu_trace(tmp_path / "gpu.xplane.pb", launches, **how)) as trace:
+            return traced_operations.single_operations(trace, on_gpu=True)
+
+    return told
 
 
-def test_a_gpus_operations_stand_alone_without_those_of_its_host() -> None:
-    table, note = traced_operations._device_operations(
-        [_statistics_row("Host", "a", 9e6), _statistics_row("Device", "b", 2e6)]
-    )
-    assert table.to_dict("records") == [{"name": "b", "operation": "Conv2D", "occurrences": 3, "self_seconds": 2.0}]
-    assert "leaves the rest out" not in note
+STEM = "googlenet_2_1/stem_7x7_1/convolution/Conv2D:Conv2D"
 
 
-def test_a_gpus_table_says_that_xprof_cut_it() -> None:
-    rows = [_statistics_row("Device", str(number), 1.0) for number in range(traced_operations.MOST_DEVICE_OPERATIONS)]
-    assert "longest 499 operations and leaves the rest out" in traced_operations._device_operations(rows)[1]
+def test_a_gpus_operations_are_those_of_its_kernels(gpu_operations: Callable[..., pd.DataFrame]) -> None:
+    table = gpu_operations(Launch("xmma", 400, STEM), Launch("mul", 100, "adam/mul:Mul"), Launch("nobody's", 50))
+    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+        {"name": STEM.partition(":")[0], "operation": "Conv2D", "occurrences": 3},
+        {"name": "adam/mul", "operation": "Mul", "occurrences": 3},
+    ]
+    assert table["self_seconds"].tolist() == pytest.approx([1200e-6, 300e-6])
+    assert table.attrs == {"note": "Self time of the device's kernels.", "unplaced": "", "cut": False}
+    parts = traced_operations.by_part(table)
+    assert list(parts["part"]) == ["stem", "optimizer"]
+
+
+@pytest.fixture(scope="module")
+def compiled() -> tuple[bytes, list[str]]:
+    """A small module of XLA's, serialised, and the names of its instructions that came from an operation."""
+    import tensorflow as tf
+    from tensorflow.compiler.xla.service import hlo_pb2
+
+    def step(x: Any) -> Any:
+        with tf.name_scope("googlenet_2_1/stem_7x7_1"):
+            x = tf.linalg.matmul(x, x)
+        with tf.name_scope("adam"):
+            return tf.math.tanh(x)
+
+    jitted = tf.function(step, jit_compile=True)
+    module = jitted.experimental_get_compiler_ir(tf.ones((4, 4)))(stage="optimized_hlo_serialized")
+    computations = hlo_pb2.HloModuleProto.FromString(module).computations
+    return module, [each.name for one in computations for each in one.instructions if each.metadata.op_type][-2:]
+
+
+def test_an_xla_step_on_a_gpu_is_told_by_the_names_of_tensorflows_operations(
+    gpu_operations: Callable[..., pd.DataFrame], compiled: tuple[bytes, list[str]]
+) -> None:
+    module, instructions = compiled
+    launches = [Launch(name, 100 * (2 - number), instruction=name) for number, name in enumerate(instructions)]
+    table = gpu_operations(*launches, module=module)
+    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+        {"name": "googlenet_2_1/stem_7x7_1/MatMul", "operation": "MatMul", "occurrences": 3},
+        {"name": "adam/Tanh", "operation": "Tanh", "occurrences": 3},
+    ]
+    assert list(traced_operations.by_part(table)["part"]) == ["stem", "optimizer"]
+
+
+def test_an_xla_step_whose_module_is_missing_has_kernels_without_operations(
+    gpu_operations: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    with pytest.raises(NoAnswerError, match="no operation that ran on the GPU"):
+        gpu_operations(Launch("fusion_1", 100, instruction="fusion.1"))
+    with xprof_tools.open_trace(tmp_path / "gpu.xplane.pb") as trace:
+        unnamed = gpu_tables.seconds_without_operation(trace.tool("kernel_stats"))
+    assert unnamed == pytest.approx(3 * 100e-6)
+
+
+def test_xprof_cuts_a_gpus_table_and_that_is_noticed(gpu_operations: Callable[..., pd.DataFrame]) -> None:
+    many = [Launch("mul", 10, f"stem_7x7/mul_{number}:Mul") for number in range(600)]
+    cut = gpu_operations(*many, steps=1)
+    assert len(cut) == traced_operations.MOST_DEVICE_OPERATIONS
+    assert cut.attrs["cut"]
+    assert not gpu_operations(*many[:498], steps=1).attrs["cut"]
+
+
+def test_operations_that_ran_eagerly_on_a_gpu_have_no_part(gpu_operations: Callable[..., pd.DataFrame]) -> None:
+    table = gpu_operations(Launch("xmma", 400, "Conv2D:Conv2D"), Launch("mul", 100, "Mul:Mul"))
+    assert set(table["operation"]) == {"Conv2D", "Mul"}
+    assert table.attrs["unplaced"] == traced_operations.NO_NAMES
+    assert traced_operations.by_part(table).empty
+
+
+def test_names_that_are_none_of_the_networks_are_not_one_part(gpu_operations: Callable[..., pd.DataFrame]) -> None:
+    table = gpu_operations(Launch("xmma", 400, "jit(step)/dot:Dot"), Launch("mul", 100, "jit(step)/mul:Mul"))
+    assert table.attrs["unplaced"] == traced_operations.NO_PARTS
+    assert traced_operations.by_part(table).empty
+
+
+def test_a_gpus_trace_without_its_operations_never_shows_the_hosts(
+    gpu_operations: Callable[..., pd.DataFrame], graph_xplane: Path
+) -> None:
+    with pytest.raises(NoAnswerError, match="no operation that ran on the GPU"):
+        gpu_operations(Launch("xmma", 400))
+    with (
+        xprof_tools.open_trace(graph_xplane) as trace,
+        pytest.raises(NoAnswerError, match="no operation that ran on the GPU"),
+    ):
+        traced_operations.single_operations(trace, on_gpu=True)

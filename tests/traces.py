@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,106 @@ def document(environment: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "note": "Wall time inside each operation.",
     }
     return copy.deepcopy(whole | changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """A kernel of a step on a GPU, or a copy of memory, which has no kernel."""
+
+    kernel: str
+    microseconds: float
+    operation: str = ""
+    """name:Type, as TensorFlow annotates what it launches; nothing for what no operation launched."""
+    instruction: str = ""
+    """Of a module that XLA compiled, in place of an operation."""
+    is_copy: bool = False
+
+    @property
+    def annotation(self) -> dict[str, int | str]:
+        """What CUPTI's events tell of who launched it."""
+        if self.instruction:
+            return {"tf_op": "XlaModule:", "hlo_op": self.instruction, "hlo_module": "step", "program_id": _PROGRAM}
+        return {"tf_op": self.operation} if self.operation else {}
+
+
+_PROGRAM = 5
+"""The number of the module in a trace."""
+
+_KERNEL_DETAILS = "regs:32 static_shared:0 dynamic_shared:0 grid:8,1,1 block:128,1,1 occ_pct:50"
+_COPY_DETAILS = "kind_src:device kind_dst:device size:4 dest:0 async:1"
+
+
+def gpu_trace(
+    path: Path,
+    launches: Sequence[Launch],
+    *,
+    steps: int = 3,
+    gap: float = 10.0,
+    marked: bool = True,
+    module: bytes | None = None,
+) -> Path:
+    """A trace of whole steps on a GPU as TensorFlow's profiler would write it, and a second GPU that did nothing.
+
+    Every step launches the same kernels one after the other; before each the device waits for `gap` microseconds, in
+    which the host launches it. xprof recognises the steps only if they are `marked`, and XLA's instructions only if
+    their `module` is there, a serialised HloModuleProto.
+    """
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space = xplane_pb2.XSpace(hostnames=["host"])
+    host, gpu, _idle = (_Plane(space, name) for name in ("/host:CPU", "/device:GPU:0", "/device:GPU:1"))
+    if module is not None:
+        _Plane(space, "/host:metadata").keep_module(module)
+    python, stream = host.line(1, "python"), gpu.line(7, "Stream #7(Kernel)")
+    now, correlation = 0.0, 0
+    for number in range(steps):
+        length = sum(each.microseconds + gap for each in launches)
+        if marked:
+            host.event(python, "train", now, length, step_num=number, _r=1)
+        for each in launches:
+            correlation += 1
+            host.event(python, "cuLaunchKernel", now, gap * 0.8, correlation_id=correlation)
+            told = each.annotation | {"correlation_id": correlation}
+            told |= {"memcpy_details": _COPY_DETAILS} if each.is_copy else {"kernel_details": _KERNEL_DETAILS}
+            gpu.event(stream, each.kernel, now + gap, each.microseconds, **told)
+            now += gap + each.microseconds
+        now += gap
+    path.write_bytes(space.SerializeToString())
+    return path
+
+
+class _Plane:
+    """A plane of an XSpace, in which names are numbers."""
+
+    def __init__(self, space: Any, name: str) -> None:
+        self._plane = space.planes.add(id=len(space.planes), name=name)
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def line(self, number: int, name: str) -> Any:
+        return self._plane.lines.add(id=number, name=name, timestamp_ns=1)
+
+    def event(self, line: Any, name: str, start: float, length: float, /, **stats: int | str) -> None:
+        """Times are microseconds."""
+        number = self._number("event", name)
+        event = line.events.add(metadata_id=number, offset_ps=int(start * 1e6), duration_ps=int(length * 1e6))
+        for stat, value in stats.items():
+            kind = "str_value" if isinstance(value, str) else "int64_value"
+            event.stats.add(metadata_id=self._number("stat", stat), **{kind: value})
+
+    def keep_module(self, module: bytes) -> None:
+        """Where xprof looks for what XLA compiled: an XEventMetadata that carries an HloProto."""
+        from tensorflow.compiler.xla.service import hlo_pb2
+
+        proto = hlo_pb2.HloProto(hlo_module=hlo_pb2.HloModuleProto.FromString(module))
+        metadata = self._plane.event_metadata[_PROGRAM]
+        metadata.id, metadata.name = _PROGRAM, f"step({_PROGRAM})"
+        metadata.stats.add(metadata_id=self._number("stat", "Hlo Proto"), bytes_value=proto.SerializeToString())
+
+    def _number(self, kind: str, name: str) -> int:
+        number = self._numbers.setdefault((kind, name), len(self._numbers) + 1)
+        metadata = self._plane.event_metadata if kind == "event" else self._plane.stat_metadata
+        metadata[number].id, metadata[number].name = number, name
+        return number
 
 
 KERNEL_COLUMNS = (
