@@ -21,6 +21,7 @@ import click
 from gnet_core import interrupts, streams
 from gnet_core.cli_bench import bench
 from gnet_core.cli_compare import compare
+from gnet_core.cli_gpu_check import gpu_check
 from gnet_core.cli_report import print_profile, report
 from gnet_core.command_line import (
     BAD_USAGE,
@@ -144,6 +145,7 @@ def commands() -> None:
 
 commands.add_command(bench)
 commands.add_command(compare)
+commands.add_command(gpu_check)
 commands.add_command(report)
 
 
