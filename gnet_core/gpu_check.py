@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -26,24 +26,27 @@ from gnet_core.files import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text,
 from gnet_core.gpu_check_report import CheckReport, Status, Step, write
 from gnet_core.gpu_claims import Seen, TraceReading, WorkerReading
 from gnet_core.schedule import Job
-from gnet_core.sweep import Plan, PlannedCase, Source
+from gnet_core.sweep import Plan, PlannedCase, Source, preset_for
 from gnet_core.timing import SETTLE_SECONDS
 from gnet_core.worker import RunSettings, Worker, WorkerLost
 
 IDLE_SECONDS = 2.0
 """For which a worker is sampled after its turn: by then power that NVML averages over a second has fallen."""
 
-REPLICATES = 3
-"""Processes a case of the run, the least that give verdicts."""
+BLOCK_SECONDS = 2.0
+"""Of the block through which a worker is sampled: long enough for a clock to settle, and for a power that NVML averages
+over a second.
+"""
 
 TRACED_STEPS = 3
 """Few enough for a trace of 16 MiB."""
 
+_PRESET = "check"
 _SUITES = ("implementation", "precision", "execution")
 _EXECUTIONS: tuple[Execution, ...] = ("graph", "eager", "xla")
 
-_WORKER_SHARE, _TRACE_SHARE = 0.15, 0.12
-"""Of the whole time, what one worker and one trace may take at most."""
+_MOST_SHARE = 0.2
+"""Of the whole time, what one worker or one trace may take: XLA compiles for a minute, and what hangs must end."""
 
 _LEAST_SECONDS = 20.0
 """With less than this left nothing is begun: a process with TensorFlow has hardly started by then."""
@@ -53,21 +56,6 @@ _ENDING_SHARE, _MOST_ENDING_SECONDS = 0.12, 60.0
 
 _REPORT_SHARE = 0.05
 """Of the time of the run, what its report is given to be written anew with the traces."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scale:
-    """How large what is measured is."""
-
-    preset: Literal["smoke", "quick"]
-    batch_size: int
-    image_size: int
-    block_seconds: float
-    """Of the workers that are sampled: long enough for clocks to settle, and for a power that is averaged."""
-
-
-ON_A_GPU = Scale(preset="quick", batch_size=64, image_size=224, block_seconds=3.0)
-REHEARSAL = Scale(preset="smoke", batch_size=4, image_size=96, block_seconds=0.5)
 
 
 class StepError(Exception):
@@ -97,12 +85,9 @@ class Check:
         """`environment` is what `gnet info --json` tells, `deadline` a time of the monotonic clock, and `peers` are the
         interpreters of PyTorch and JAX, as --python takes them.
         """
-        self._scale = REHEARSAL if device == "cpu" else ON_A_GPU
+        preset = preset_for(_PRESET, device)
         self._config = StepConfig(
-            precision="mixed_bfloat16",
-            batch_size=self._scale.batch_size,
-            image_size=self._scale.image_size,
-            device=device,
+            precision="mixed_bfloat16", batch_size=preset.batch_size, image_size=preset.image_size, device=device
         )
         self._number = None if device == "cpu" else int(device.partition(":")[2])
         self._source = Source(checkout=checkout)
@@ -118,6 +103,7 @@ class Check:
         self._steps: list[Step] = []
         self._workers: dict[Execution, WorkerReading] = {}
         self._traces: dict[str, TraceReading] = {}
+        self._peak: float | None = None
         self._measured: records.Run | None = None
         self._frameworks: records.Run | None = None
         self._complete = False
@@ -131,9 +117,10 @@ class Check:
         write_whole(self._own / "info.json", json.dumps(self._environment, indent=1))
         try:
             for execution in _EXECUTIONS:
-                self._take(f"worker {execution}", _WORKER_SHARE * whole, partial(self._sample_worker, execution))
+                self._take(f"worker {execution}", _MOST_SHARE * whole, partial(self._sample_worker, execution))
             for name in gpu_claims.PROFILED:
-                self._take(f"profile {name}", _TRACE_SHARE * whole, partial(self._trace, name))
+                self._take(f"profile {name}", _MOST_SHARE * whole, partial(self._trace, name))
+            self._take("peak", _MOST_SHARE * whole, self._measure_peak)
             self._take("bench", whole, self._bench)
             self._take("frameworks", whole, self._measure_frameworks)
             self._complete = True
@@ -150,6 +137,7 @@ class Check:
             environment=self._environment,
             workers=self._workers,
             traces=self._traces,
+            peak_flop_per_second=self._peak,
             run=self._measured,
             turns=_turns_of(self._measured),
             frameworks=self._frameworks,
@@ -228,7 +216,7 @@ class Check:
     def _settings(self, limit: float) -> RunSettings:
         return RunSettings(
             directory=self._own,
-            plan=Plan(turns=1, block_seconds=self._scale.block_seconds, limit_seconds=limit),
+            plan=Plan(turns=1, block_seconds=BLOCK_SECONDS, limit_seconds=limit),
             replicates=1,
             memory_bytes=machine.available_memory_bytes(),
             seed=self._config.seed,
@@ -244,7 +232,9 @@ class Check:
         config = self._traced(name)
         out = self._own / "traces" / config.name
         words = ["--execution", config.execution, "--precision", config.precision, "--steps", str(TRACED_STEPS)]
-        self._gnet(f"profile {name}", ["profile", *words, *self._what(), "--out", str(out)], limit)
+        words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
+        words += ["--device", config.device, "--out", str(out)]
+        self._python(f"profile {name}", ["gnet_core", "profile", *words], limit)
         profile = profile_document.read(json.loads(read_text(out / PROFILE_FILE)))
         (trace,) = (out / "traces").glob("plugins/profile/*/*.xplane.pb")
         self._traces[name] = TraceReading(profile=profile, trace_bytes=trace.stat().st_size)
@@ -253,15 +243,10 @@ class Check:
         changes: dict[str, Any] = {"precision": "float32"} if name == "float32" else {"execution": name}
         return dataclasses.replace(self._config, **changes)
 
-    def _what(self) -> list[str]:
-        config = self._config
-        size = ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
-        return [*size, "--device", config.device]
-
     def _bench(self, limit: float) -> None:
-        out, words = self._directory, [*_SUITES, "--replicates", str(REPLICATES)]
+        out = self._directory
         try:
-            self._measure("bench", [*words, "--out", str(out)], limit * (1 - _REPORT_SHARE))
+            self._measure("bench", [*_SUITES, "--out", str(out)], limit * (1 - _REPORT_SHARE))
         finally:
             if (out / "run.json").exists():
                 self._join_traces()
@@ -270,13 +255,10 @@ class Check:
     def _join_traces(self) -> None:
         """Make the profiles part of the run, as gnet bench --profile leaves one, and its report tell of them."""
         make_own_folder(self._directory / "traces")
-        for folder in sorted((self._own / "traces").glob("*")):
-            if not (self._directory / "traces" / folder.name).exists():
-                folder.replace(self._directory / "traces" / folder.name)
-        with contextlib.suppress(OSError):
-            (self._own / "traces").rmdir()
+        for profile in sorted((self._own / "traces").glob(f"*/{PROFILE_FILE}")):
+            profile.parent.replace(self._directory / "traces" / profile.parent.name)
         with contextlib.suppress(StepError):  # the run is whole without, and gnet report can be called at any time
-            self._gnet("report", ["report", str(self._directory)], _MOST_ENDING_SECONDS, kept=(0, 3))
+            self._python("report", ["gnet_core", "report", str(self._directory)], _MOST_ENDING_SECONDS, kept=(0, 3))
 
     def _measure_frameworks(self, limit: float) -> None:
         packages = self._environment["machine"]["packages"]
@@ -290,22 +272,31 @@ class Check:
             if (out / "run.json").exists():
                 self._frameworks = records.load_run(out)
 
-    def _measure(self, name: str, words: Sequence[str], limit: float) -> None:
-        self._gnet(name, ["bench", *words, "--preset", self._scale.preset, *self._what()], limit, kept=(0, 3))
+    def _measure_peak(self, limit: float) -> None:
+        """What the device does at best in the precision of the workers."""
+        precision = self._config.precision
+        words = ["gnet_core.peaks", "--device", self._config.device, "--precision", precision]
+        self._python("peak", words, limit)
+        found = children.document(read_text(self._log("peak")))
+        self._peak = records.peak_flop_per_second({"peaks": [found]}).get(precision)
 
-    def _gnet(self, name: str, words: Sequence[str], limit: float, kept: Sequence[int] = (0,)) -> None:
-        """Run gnet as a child, asked to end when little of its time is left. Raises StepError for a status that is not
-        `kept`, with its last words; all of them are in gpu-check/.
+    def _measure(self, name: str, words: Sequence[str], limit: float) -> None:
+        words = ["gnet_core", "bench", *words, "--preset", _PRESET, "--device", self._config.device]
+        self._python(name, words, limit, kept=(0, 3))
+
+    def _python(self, name: str, words: Sequence[str], limit: float, kept: Sequence[int] = (0,)) -> None:
+        """Run `python -m words` as a child, asked to end when little of its time is left. What it prints goes into
+        gpu-check/. Raises StepError with its last words for a status that is not `kept`.
         """
         with self._log(name).open("wb") as log:
             status, in_time = _run_child(
-                [self._source.python, "-m", "gnet_core", *words], self._source.checkout, log.fileno(), limit
+                [self._source.python, "-m", *words], self._source.checkout, log.fileno(), limit
             )
         if not in_time:
-            raise StepError("cut short", f"it had not ended after {limit:.0f} s")
+            raise StepError("cut short", f"it had not ended when {limit:.0f} s were nearly over")
         if status not in kept:
             said = children.last_words(read_text(self._log(name)))
-            raise StepError("failed", f"gnet {words[0]} ended with status {status}, saying: {said:.300}")
+            raise StepError("failed", f"{' '.join(words[:2])} ended with status {status}, saying: {said:.300}")
 
     def _log(self, name: str) -> Path:
         return self._own / f"{name.replace(' ', '-')}.log"

@@ -22,11 +22,11 @@ class Sample:
     at_seconds: float
     """Of this machine's monotonic clock."""
     power_watts: float | None
-    sm_clock_hz: float | None
+    clock_hz: float | None
     temperature_celsius: float | None
-    energy_joules: float | None
+    joules: float | None
     """Since the driver was loaded."""
-    event_reasons: int | None
+    reasons: int | None
     """NVML's bits of why the clock is not higher."""
 
 
@@ -82,8 +82,8 @@ def _sample(gpu: nvml.Handle) -> Sample:
     return Sample(
         at_seconds=time.monotonic(),
         power_watts=nvml.figure(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu), 1e-3),
-        sm_clock_hz=nvml.figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6),
+        clock_hz=nvml.figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6),
         temperature_celsius=nvml.figure(lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU), 1.0),
-        energy_joules=nvml.figure(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu), 1e-3),
-        event_reasons=nvml.ask(lambda: int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))),
+        joules=nvml.figure(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu), 1e-3),
+        reasons=nvml.ask(lambda: int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))),
     )
