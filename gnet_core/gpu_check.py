@@ -43,7 +43,6 @@ TRACED_STEPS = 3
 
 _PRESET = "check"
 _SUITES = ("implementation", "precision", "execution")
-_EXECUTIONS: tuple[Execution, ...] = ("graph", "eager", "xla")
 
 _MOST_SHARE = 0.2
 """Of the whole time, what one worker or one trace may take: XLA compiles for a minute, and what hangs must end."""
@@ -116,7 +115,7 @@ class Check:
         whole = 60.0 * self._minutes
         write_whole(self._own / "info.json", json.dumps(self._environment, indent=1))
         try:
-            for execution in _EXECUTIONS:
+            for execution in gpu_claims.SAMPLED:
                 self._take(f"worker {execution}", _MOST_SHARE * whole, partial(self._sample_worker, execution))
             for name in gpu_claims.PROFILED:
                 self._take(f"profile {name}", _MOST_SHARE * whole, partial(self._trace, name))
@@ -257,6 +256,8 @@ class Check:
         make_own_folder(self._directory / "traces")
         for profile in sorted((self._own / "traces").glob(f"*/{PROFILE_FILE}")):
             profile.parent.replace(self._directory / "traces" / profile.parent.name)
+        with contextlib.suppress(OSError):  # it holds what is left of a trace that failed, or is not there
+            (self._own / "traces").rmdir()
         with contextlib.suppress(StepError):  # the run is whole without, and gnet report can be called at any time
             self._python("report", ["gnet_core", "report", str(self._directory)], _MOST_ENDING_SECONDS, kept=(0, 3))
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnet_core.files import GPU_CHECK, write_whole
-from gnet_core.gpu_claims import Claim, Verdict
+from gnet_core.gpu_claims import VERDICTS, Claim
 from gnet_core.tables import Column, Grid, grid, in_style, inert, plain
 
 JSON_FILE, MARKDOWN_FILE = f"{GPU_CHECK}.json", f"{GPU_CHECK}.md"
-
-_ORDER: tuple[Verdict, ...] = ("wrong", "open", "confirmed")
-"""Of the list: first what has to be mended."""
 
 _FORMAT_VERSION = 1
 
@@ -57,7 +54,7 @@ class CheckReport:
     @property
     def answer(self) -> str:
         """What came out, in a sentence."""
-        counts = {verdict: sum(claim.verdict == verdict for claim in self.claims) for verdict in _ORDER}
+        counts = {verdict: sum(claim.verdict == verdict for claim in self.claims) for verdict in VERDICTS}
         told = f"Of {len(self.claims)} claims {counts['confirmed']} are confirmed, {counts['wrong']} wrong"
         rehearsed = " This was a rehearsal on a CPU, which says nothing of a GPU." if self.device == "cpu" else ""
         ended = "" if self.complete else " The check has not come to its end."
@@ -110,7 +107,7 @@ def write(report: CheckReport, directory: Path) -> None:
 
 
 def _ordered(claims: Sequence[Claim]) -> list[Claim]:
-    return sorted(claims, key=lambda claim: _ORDER.index(claim.verdict))
+    return sorted(claims, key=lambda claim: VERDICTS.index(claim.verdict))
 
 
 def _claim_paragraph(claim: Claim) -> str:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 
 from gnet_core import comparisons, equal_work, records
-from gnet_core.config import PRECISIONS, Execution, StepConfig
+from gnet_core.config import PRECISIONS, Execution
 from gnet_core.gpu_samples import Sample, TakenMemory
 from gnet_core.profile_document import Kernel, Profile
 from gnet_core.raw_files import RawProcess
 from gnet_core.records import Row, Run
 from gnet_core.verdicts import Comparison
 
-Verdict = Literal["confirmed", "wrong", "open"]
+Verdict = Literal["wrong", "open", "confirmed"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""The worst first."""
 
 LEAST_LOW_PRECISION_SHARE = 0.95
 """Of the matrix work of a step under a mixed policy; the logits' product stays in float32."""
@@ -59,7 +61,10 @@ MOST_GPU_DISTURBED_SHARE = 0.10
 MOST_NAMED = 5
 """Kernels or cases that evidence names."""
 
-PROFILED = ("graph", "eager", "xla", "float32")
+SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")
+"""The workers, in mixed_bfloat16."""
+
+PROFILED = (*SAMPLED, "float32")
 """The traces: one of each execution in mixed_bfloat16, and that of a graph in float32."""
 
 
@@ -75,43 +80,48 @@ class Figure(NamedTuple):
         return f"{self.name} {self.value:.4g}{f' {self.unit}' if self.unit else ''}"
 
 
+class Finding(NamedTuple):
+    """What one worker, trace or case says of a claim, or the whole of it where `of` is empty."""
+
+    verdict: Verdict
+    figures: tuple[Figure, ...] = ()
+    because: str = ""
+    """Why it is wrong or open, or what else was seen."""
+    of: str = ""
+
+    def __str__(self) -> str:
+        told = "; ".join(filter(None, [self.because, ", ".join(map(str, self.figures))]))
+        return f"{self.of} ({self.verdict}): {told}" if self.of else told
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**self._asdict(), "figures": [figure._asdict() for figure in self.figures]}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim:
     """One promise, and what became of it."""
 
     claim: str
-    verdict: Verdict
-    reasons: tuple[str, ...] = ()
-    """Why it is wrong or open, or what else was seen."""
-    figures: tuple[Figure, ...] = ()
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings'."""
+        return min((finding.verdict for finding in self.findings), key=VERDICTS.index)
 
     @property
     def evidence(self) -> list[str]:
-        """The reasons, and the figures in one line."""
-        return [*self.reasons, *(["; ".join(map(str, self.figures))] if self.figures else [])]
+        """A line a finding."""
+        return [text for finding in self.findings if (text := str(finding))]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "claim": self.claim,
             "verdict": self.verdict,
-            "reasons": list(self.reasons),
-            "figures": [figure._asdict() for figure in self.figures],
+            "findings": [finding.to_dict() for finding in self.findings],
         }
-
-
-class _Finding(NamedTuple):
-    """What one worker, trace or case says of a claim."""
-
-    verdict: Verdict
-    figures: tuple[Figure, ...] = ()
-    because: str = ""
-    apart: tuple[str, ...] = ()
-    """Reasons of several that were put together; `because` is empty then."""
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        return self.apart or ((self.because,) if self.because else ())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,78 +186,60 @@ class Seen:
     why_not: Mapping[str, str]
     """Why a step left nothing, by its name: worker graph, profile float32, bench, frameworks, and so on."""
 
-    def missing(self, step: str) -> _Finding:
-        return _Finding("open", because=self.why_not.get(step, f"the step {step!r} was not reached"))
+    def missing(self, step: str) -> Finding:
+        return Finding("open", because=self.why_not.get(step, f"the step {step!r} was not reached"))
+
+
+Question = Callable[[Seen], Finding | list[Finding]]
 
 
 def judge(seen: Seen) -> list[Claim]:
     """Every claim with its verdict. On a CPU all are open: what was seen there says nothing of a GPU."""
-    claims = [_judged(text, question, seen) for text, question in _CLAIMS]
-    if seen.device != "cpu":
-        return claims
-    return [dataclasses.replace(claim, verdict="open", reasons=(_REHEARSED, *claim.reasons)) for claim in claims]
+    return [Claim(claim=text, findings=tuple(_findings(question, seen))) for text, question in _CLAIMS]
 
 
-_REHEARSED = "rehearsed on a CPU"
-
-
-def _judged(text: str, question: Callable[[Seen], _Finding], seen: Seen) -> Claim:
+def _findings(question: Question, seen: Seen) -> list[Finding]:
     try:
-        found = question(seen)
+        answer = question(seen)
+        found = [answer] if isinstance(answer, Finding) else answer
     except Exception as error:  # what a GPU leaves was never seen before, and the other claims must not be lost for it
-        found = _Finding("open", because=f"it could not be judged: {type(error).__name__}: {error!s:.200}")
-    return Claim(claim=text, verdict=found.verdict, reasons=found.reasons, figures=found.figures)
+        found = [Finding("open", because=f"it could not be judged: {type(error).__name__}: {error!s:.200}")]
+    if seen.device != "cpu":
+        return found
+    rehearsed = [each._replace(verdict="open") for each in found]
+    return [Finding("open", because="rehearsed on a CPU"), *rehearsed]
 
 
-def _together(found: Mapping[str, _Finding]) -> _Finding:
-    """The worst of several findings, with the figures of all and every reason, each by its name."""
-    verdicts = [each.verdict for each in found.values()]
-    worst: Verdict = next((each for each in ("wrong", "open") if each in verdicts), "confirmed")
-    figures = tuple(
-        figure._replace(name=f"{name}: {figure.name}") for name, each in found.items() for figure in each.figures
-    )
-    names: dict[str, list[str]] = {}  # one reason that several have is told once
-    for name, each in found.items():
-        if each.because:
-            names.setdefault(each.because, []).append(name)
-    return _Finding(worst, figures, apart=tuple(f"{', '.join(who)}: {why}" for why, who in names.items()))
+def _of_workers(seen: Seen, ask: Callable[[WorkerReading], Finding]) -> list[Finding]:
+    found = {name: ask(worker) for name, worker in seen.workers.items()}
+    return [(found.get(name) or seen.missing(f"worker {name}"))._replace(of=name) for name in SAMPLED]
 
 
-def _of_workers(seen: Seen, ask: Callable[[WorkerReading], _Finding]) -> _Finding:
-    executions: tuple[Execution, ...] = ("graph", "eager", "xla")
-    return _together(
-        {
-            each: ask(seen.workers[each]) if each in seen.workers else seen.missing(f"worker {each}")
-            for each in executions
-        }
-    )
-
-
-def _of_traces(seen: Seen, ask: Callable[[TraceReading], _Finding], names: Sequence[str] = PROFILED) -> _Finding:
+def _of_traces(seen: Seen, ask: Callable[[TraceReading], Finding], names: Sequence[str] = PROFILED) -> list[Finding]:
     found = {name: ask(seen.traces[name]) for name in names if name in seen.traces}
-    return _together({name: found.get(name) or seen.missing(f"profile {name}") for name in names})
+    return [(found.get(name) or seen.missing(f"profile {name}"))._replace(of=name) for name in names]
 
 
 # --- the devices ------------------------------------------------------------------------------------------------------
 
 
-def _devices_seen(seen: Seen) -> _Finding:
+def _devices_seen(seen: Seen) -> Finding:
     driver, tensorflow = seen.environment["machine"]["gpus"], seen.environment["tensorflow"]["gpus"]
     figures = (Figure("NVML", len(driver), "GPUs"), Figure("TensorFlow", len(tensorflow), "GPUs"))
     if len(driver) == len(tensorflow):
-        return _Finding("confirmed", figures)
+        return Finding("confirmed", figures)
     if tensorflow and (visible := _visible(seen.environment)):
-        return _Finding("confirmed", figures, f"CUDA_VISIBLE_DEVICES={visible}")
-    return _Finding("wrong", figures)
+        return Finding("confirmed", figures, f"CUDA_VISIBLE_DEVICES={visible}")
+    return Finding("wrong", figures)
 
 
-def _devices_agree(seen: Seen) -> _Finding:
+def _devices_agree(seen: Seen) -> Finding:
     driver = [gpu["name"] for gpu in seen.environment["machine"]["gpus"]]
     tensorflow = [gpu["name"] for gpu in seen.environment["tensorflow"]["gpus"]]
     told = f"NVML: {', '.join(driver) or 'none'}; TensorFlow: {', '.join(tensorflow) or 'none'}"
     if visible := _visible(seen.environment):
-        return _Finding("open", because=f"CUDA_VISIBLE_DEVICES={visible} chooses among them; {told}")
-    return _Finding("confirmed" if driver == tensorflow else "wrong", because=told)
+        return Finding("open", because=f"CUDA_VISIBLE_DEVICES={visible} chooses among them; {told}")
+    return Finding("confirmed" if driver == tensorflow else "wrong", because=told)
 
 
 def _visible(environment: Mapping[str, Any]) -> str:
@@ -257,16 +249,16 @@ def _visible(environment: Mapping[str, Any]) -> str:
 # --- one worker each of graph, eager and XLA --------------------------------------------------------------------------
 
 
-def _precision_proved(worker: WorkerReading) -> _Finding:
+def _precision_proved(worker: WorkerReading) -> Finding:
     share = worker.process.info["low_precision_share"]
     if share is None:
-        return _Finding("wrong", because=str(worker.process.info.get("low_precision_note") or "no share was found"))
-    return _Finding(
+        return Finding("wrong", because=str(worker.process.info.get("low_precision_note") or "no share was found"))
+    return Finding(
         "confirmed" if share >= LEAST_LOW_PRECISION_SHARE else "wrong", (Figure("share of the matrix work", share, ""),)
     )
 
 
-def _memory_covered(worker: WorkerReading) -> _Finding:
+def _memory_covered(worker: WorkerReading) -> Finding:
     """NVML's figure of the process, or else what the device's grew by while the worker was alone."""
     before, after = worker.memory_before, worker.memory_after
     allocator = worker.process.info["peak_memory_bytes"] / 2**30
@@ -280,16 +272,16 @@ def _memory_covered(worker: WorkerReading) -> _Finding:
     ]
     taken = of_process if of_process is not None else grown
     if taken is None:
-        return _Finding("open", tuple(figures), "NVML tells no memory of this device")
-    return _Finding("confirmed" if allocator <= taken else "wrong", tuple(figures))
+        return Finding("open", tuple(figures), "NVML tells no memory of this device")
+    return Finding("confirmed" if allocator <= taken else "wrong", tuple(figures))
 
 
 _NO_SAMPLES = "NVML cannot tell which of its GPUs this is, or does not answer"
 
 
-def _conditions_told(worker: WorkerReading) -> _Finding:
+def _conditions_told(worker: WorkerReading) -> Finding:
     if not worker.in_block:
-        return _Finding("open", because=_NO_SAMPLES)
+        return Finding("open", because=_NO_SAMPLES)
     figures, untold = [], []
     for field, name, unit, scale in _CONDITIONS:
         values = _told(worker.in_block, field)
@@ -297,7 +289,7 @@ def _conditions_told(worker: WorkerReading) -> _Finding:
             figures.append(Figure(name, statistics.median(values) * scale, unit))
         else:
             untold.append(name)
-    return _Finding("wrong" if untold else "confirmed", tuple(figures), f"not told: {', '.join(untold)}" * bool(untold))
+    return Finding("wrong" if untold else "confirmed", tuple(figures), f"not told: {', '.join(untold)}" * bool(untold))
 
 
 _CONDITIONS = (
@@ -307,18 +299,18 @@ _CONDITIONS = (
 )
 
 
-def _power_above_idle(worker: WorkerReading) -> _Finding:
+def _power_above_idle(worker: WorkerReading) -> Finding:
     work, idle = _told(worker.in_block, "power_watts"), _told(worker.idle, "power_watts")
     if not work or not idle:
-        return _Finding("open", because=_NO_SAMPLES if not worker.samples else "power is not told")
+        return Finding("open", because=_NO_SAMPLES if not worker.samples else "power is not told")
     figures = (Figure("in the block", statistics.median(work), "W"), Figure("idle", statistics.median(idle), "W"))
-    return _Finding("confirmed" if figures[0].value >= figures[1].value + LEAST_RISE_WATTS else "wrong", figures)
+    return Finding("confirmed" if figures[0].value >= figures[1].value + LEAST_RISE_WATTS else "wrong", figures)
 
 
-def _energy_agrees(worker: WorkerReading) -> _Finding:
+def _energy_agrees(worker: WorkerReading) -> Finding:
     told = [each for each in worker.at_work if each.joules is not None and each.power_watts is not None]
     if len(told) < 2:
-        return _Finding("open", because=_NO_SAMPLES if not worker.samples else "power or energy is not told")
+        return Finding("open", because=_NO_SAMPLES if not worker.samples else "power or energy is not told")
     seconds = told[-1].at_seconds - told[0].at_seconds
     counted = (told[-1].joules or 0.0) - (told[0].joules or 0.0)
     expected = statistics.fmean(_told(told, "power_watts")) * seconds
@@ -328,52 +320,52 @@ def _energy_agrees(worker: WorkerReading) -> _Finding:
         Figure("over", seconds, "s"),
     )
     if not expected:
-        return _Finding("open", figures, "the power that is told is 0")
-    return _Finding("confirmed" if abs(counted / expected - 1) <= ENERGY_TOLERANCE else "wrong", figures)
+        return Finding("open", figures, "the power that is told is 0")
+    return Finding("confirmed" if abs(counted / expected - 1) <= ENERGY_TOLERANCE else "wrong", figures)
 
 
-def _reasons_told(worker: WorkerReading) -> _Finding:
+def _reasons_told(worker: WorkerReading) -> Finding:
     if not worker.in_block:
-        return _Finding("open", because=_NO_SAMPLES)
+        return Finding("open", because=_NO_SAMPLES)
     reasons = [each.reasons for each in worker.in_block if each.reasons is not None]
     if not reasons:
-        return _Finding("wrong", because="event reasons are not told")
+        return Finding("wrong", because="event reasons are not told")
     seen = {bits: reasons.count(bits) for bits in sorted(set(reasons))}
     figures = (Figure("samples", len(reasons), ""),)
-    return _Finding("confirmed", figures, ", ".join(f"{bits:#x} in {count}" for bits, count in seen.items()))
+    return Finding("confirmed", figures, ", ".join(f"{bits:#x} in {count}" for bits, count in seen.items()))
 
 
-def _clocks_settle(worker: WorkerReading) -> _Finding:
+def _clocks_settle(worker: WorkerReading) -> Finding:
     """When the clock was last away from the median of the block's second half."""
     block = [each for each in worker.in_block if each.clock_hz is not None]
     if len(block) < 2:
-        return _Finding("open", because=_NO_SAMPLES if not worker.samples else "the clock is not told")
+        return Finding("open", because=_NO_SAMPLES if not worker.samples else "the clock is not told")
     usual = statistics.median(_told(block[len(block) // 2 :], "clock_hz"))
     away = [each.at_seconds for each in block if abs((each.clock_hz or 0.0) - usual) > SETTLED_CLOCK * usual]
     settled = max(away, default=worker.begun_seconds) - worker.begun_seconds
     length = worker.block_ended_seconds - worker.begun_seconds
     figures = (Figure("settled after", settled, "s"), Figure("block", length, "s"), Figure("at", usual / 1e6, "MHz"))
-    return _Finding("confirmed" if settled <= MOST_SECONDS_TO_SETTLE else "wrong", figures)
+    return Finding("confirmed" if settled <= MOST_SECONDS_TO_SETTLE else "wrong", figures)
 
 
-def _compiles_in_time(seen: Seen) -> _Finding:
+def _compiles_in_time(seen: Seen) -> Finding:
     if "xla" not in seen.workers:
         return seen.missing("worker xla")
     seconds = {name: worker.process.info["phase_seconds"]["first_call"] for name, worker in seen.workers.items()}
     figures = tuple(Figure(f"first call of {name}", value, "s") for name, value in seconds.items())
-    return _Finding("confirmed" if seconds["xla"] <= MOST_COMPILE_SECONDS else "wrong", figures)
+    return Finding("confirmed" if seconds["xla"] <= MOST_COMPILE_SECONDS else "wrong", figures)
 
 
-def _below_peak(seen: Seen) -> _Finding:
+def _below_peak(seen: Seen) -> list[Finding]:
     peak = seen.peak_flop_per_second
     if peak is None:
-        return seen.missing("peak")
+        return [seen.missing("peak")]
 
-    def share(worker: WorkerReading) -> _Finding:
+    def share(worker: WorkerReading) -> Finding:
         info = worker.process.info
         flop_per_second = info["flop_per_image"] * info["config"]["batch_size"] / _step_seconds(worker)
         figures = (Figure("TFLOP/s", flop_per_second / 1e12, ""), Figure("MFU", flop_per_second / peak, ""))
-        return _Finding("confirmed" if flop_per_second <= peak else "wrong", figures)
+        return Finding("confirmed" if flop_per_second <= peak else "wrong", figures)
 
     return _of_workers(seen, share)
 
@@ -389,25 +381,25 @@ def _told(samples: Iterable[Sample], field: str) -> list[float]:
 # --- traces -----------------------------------------------------------------------------------------------------------
 
 
-def _holds_kernels(trace: TraceReading) -> _Finding:
+def _holds_kernels(trace: TraceReading) -> Finding:
     kernels = trace.profile.kernels
     seconds = sum(each.seconds for each in kernels) / trace.profile.steps
     figures = (Figure("kernels", len(kernels), ""), Figure("in a step", seconds * 1e3, "ms"))
-    return _Finding("confirmed" if kernels else "wrong", figures, "; ".join(trace.profile.warnings))
+    return Finding("confirmed" if kernels else "wrong", figures, "; ".join(trace.profile.warnings))
 
 
-def _steps_recognised(trace: TraceReading) -> _Finding:
+def _steps_recognised(trace: TraceReading) -> Finding:
     shares = {each.kind: each.share for each in trace.profile.breakdown}
     if not shares:
-        return _Finding("wrong", because="xprof recognised no step")
+        return Finding("wrong", because="xprof recognised no step")
     figures = tuple(Figure(kind, share, "") for kind, share in shares.items() if share >= 0.005)
-    return _Finding("confirmed" if shares.get("device compute") else "wrong", figures)
+    return Finding("confirmed" if shares.get("device compute") else "wrong", figures)
 
 
-def _names_judged(trace: TraceReading) -> _Finding:
+def _names_judged(trace: TraceReading) -> Finding:
     kernels = trace.profile.kernels
     if not kernels:
-        return _Finding("open", because="there are no kernels")
+        return Finding("open", because="there are no kernels")
     unknown = [each for each in kernels if _is_unknown(each)]
     share = sum(each.share for each in unknown)
     named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in unknown[:MOST_NAMED])
@@ -415,55 +407,56 @@ def _names_judged(trace: TraceReading) -> _Finding:
         Figure("share on tensor cores", sum(each.share for each in kernels if each.uses_tensor_cores), ""),
         Figure("unknown share", share, ""),
     )
-    return _Finding("confirmed" if share <= MOST_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
+    return Finding("confirmed" if share <= MOST_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
 
 
 def _is_unknown(kernel: Kernel) -> bool:
     return kernel.tensor_core_eligible and not kernel.uses_tensor_cores
 
 
-def _uses_tensor_cores(trace: TraceReading) -> _Finding:
+def _uses_tensor_cores(trace: TraceReading) -> Finding:
     if not trace.profile.kernels:
-        return _Finding("open", because="there are no kernels")
+        return Finding("open", because="there are no kernels")
     share = sum(each.share for each in trace.profile.kernels if each.uses_tensor_cores)
-    return _Finding("confirmed" if share > 0 else "wrong", (Figure("of the kernels' time", share, ""),))
+    return Finding("confirmed" if share > 0 else "wrong", (Figure("of the kernels' time", share, ""),))
 
 
-def _times_agree(trace: TraceReading) -> _Finding:
+def _times_agree(trace: TraceReading) -> Finding:
     profile = trace.profile
     operations = sum(each.self_seconds for each in profile.operations) / profile.steps
     kernels = sum(each.seconds for each in profile.kernels) / profile.steps
     figures = (Figure("operations", operations * 1e3, "ms"), Figure("kernels", kernels * 1e3, "ms"))
     if not operations or not kernels:
-        return _Finding("open", figures, "one of them is missing")
-    return _Finding("confirmed" if abs(operations / kernels - 1) <= KERNEL_TIME_TOLERANCE else "wrong", figures)
+        return Finding("open", figures, "one of them is missing")
+    return Finding("confirmed" if abs(operations / kernels - 1) <= KERNEL_TIME_TOLERANCE else "wrong", figures)
 
 
-def _few_transposes(trace: TraceReading) -> _Finding:
+def _few_transposes(trace: TraceReading) -> Finding:
     if not trace.profile.operations:
-        return _Finding("open", because=trace.profile.note)
+        return Finding("open", because=trace.profile.note)
     counts = {each.plain: each.occurrences for each in trace.profile.operations if "Transpose" in each.operation}
     each_step = sum(counts.values()) / trace.profile.steps
     figures = (Figure("transposes of a step", each_step, ""),)
-    return _Finding("confirmed" if each_step <= MOST_TRANSPOSES else "wrong", figures)
+    return Finding("confirmed" if each_step <= MOST_TRANSPOSES else "wrong", figures)
 
 
-def _small_enough(trace: TraceReading) -> _Finding:
+def _small_enough(trace: TraceReading) -> Finding:
     figures = (Figure("trace", trace.trace_bytes / 2**20, "MiB"),)
-    return _Finding("confirmed" if trace.trace_bytes <= MOST_TRACE_BYTES else "wrong", figures)
+    return Finding("confirmed" if trace.trace_bytes <= MOST_TRACE_BYTES else "wrong", figures)
 
 
-def _parts_told(trace: TraceReading) -> _Finding:
+def _parts_told(trace: TraceReading) -> Finding:
     other = sum(each.share for each in trace.profile.parts if each.part == "other")
     if not trace.profile.parts:
-        return _Finding("wrong", because="; ".join(each.why for each in trace.profile.not_available) or "no parts")
-    return _Finding("confirmed" if other <= 0.10 else "wrong", (Figure("in no part of the network", other, ""),))
+        lacking = [each.why for each in trace.profile.not_available if "part of the network" in each.what]
+        return Finding("wrong", because="; ".join(lacking))
+    return Finding("confirmed" if other <= 0.10 else "wrong", (Figure("in no part of the network", other, ""),))
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
-def _all_fit(seen: Seen) -> _Finding:
+def _all_fit(seen: Seen) -> Finding:
     run = seen.run
     if run is None:
         return seen.missing("bench")
@@ -482,53 +475,51 @@ def _all_fit(seen: Seen) -> _Finding:
     )
     if lost or crowded:
         told = [*lost, *(f"{stem} crowded out" for stem in crowded)]
-        return _Finding("wrong", figures, ", ".join(told[:MOST_NAMED]))
+        return Finding("wrong", figures, ", ".join(told[:MOST_NAMED]))
     if run.unmeasured or not run.document["complete"]:
-        return _Finding("open", figures, seen.why_not.get("bench", "the run is not complete"))
-    return _Finding("confirmed", figures)
+        return Finding("open", figures, seen.why_not.get("bench", "the run is not complete"))
+    return Finding("confirmed", figures)
 
 
-def _tf32_off(seen: Seen) -> _Finding:
+def _tf32_off(seen: Seen) -> list[Finding]:
     return _of_comparisons(seen, "precision", "tf32", confirmed=("FASTER",))
 
 
-def _bfloat16_pays(seen: Seen) -> _Finding:
+def _bfloat16_pays(seen: Seen) -> list[Finding]:
     return _of_comparisons(seen, "precision", "mixed_bfloat16", confirmed=("FASTER",))
 
 
-def _fused_no_slower(seen: Seen) -> _Finding:
+def _fused_no_slower(seen: Seen) -> list[Finding]:
     return _of_comparisons(seen, "implementation", "", confirmed=("FASTER", "SAME"))
 
 
-def _of_comparisons(seen: Seen, suite: str, precision: str, confirmed: tuple[str, ...]) -> _Finding:
+def _of_comparisons(seen: Seen, suite: str, precision: str, confirmed: tuple[str, ...]) -> list[Finding]:
     """The comparisons of a suite, of one precision or of all."""
-    if seen.run is None:
-        return seen.missing("bench")
     run = seen.run
-    found = {
-        case: _of_comparison(comparison, confirmed, seen)
+    if run is None:
+        return [seen.missing("bench")]
+    found = [
+        _of_comparison(comparison, confirmed)._replace(of=case)
         for family in comparisons.within(run)
         if family.suite == suite
         for case, comparison in family.comparisons.items()
         if precision in ("", run.configs[case].precision)
-    }
-    if not found:
-        return _Finding("open", because=seen.why_not.get("bench", "there is nothing to compare"))
-    return _together(found)
+    ]
+    return found or [Finding("open", because=seen.why_not.get("bench", "there is nothing to compare"))]
 
 
-def _of_comparison(comparison: Comparison, confirmed: tuple[str, ...], seen: Seen) -> _Finding:
+def _of_comparison(comparison: Comparison, confirmed: tuple[str, ...]) -> Finding:
     figures = tuple(
         Figure(name, value, "")
         for name, value in (("ratio", comparison.ratio), ("from", comparison.low), ("to", comparison.high))
         if value is not None
     )
     if comparison.verdict == "UNRESOLVED":
-        return _Finding("open", figures, comparison.reason or seen.why_not.get("bench", ""))
-    return _Finding("confirmed" if comparison.verdict in confirmed else "wrong", figures, comparison.verdict)
+        return Finding("open", figures, comparison.reason)
+    return Finding("confirmed" if comparison.verdict in confirmed else "wrong", figures, comparison.verdict)
 
 
-def _losses_within(seen: Seen) -> _Finding:
+def _losses_within(seen: Seen) -> Finding:
     """The largest deviation of each precision as a share of its tolerance, and which row has it."""
     if seen.run is None:
         return seen.missing("bench")
@@ -548,17 +539,17 @@ def _losses_within(seen: Seen) -> _Finding:
     )
     outside = [row for row in run.rows if row.equal_work is False or not row.finite]
     if outside:
-        return _Finding("wrong", figures, ", ".join(f"{row.case}: {row.note}" for row in outside[:MOST_NAMED]))
-    return _Finding("confirmed", figures) if figures else _Finding("open", because="no losses could be compared")
+        return Finding("wrong", figures, ", ".join(f"{row.case}: {row.note}" for row in outside[:MOST_NAMED]))
+    return Finding("confirmed", figures) if figures else Finding("open", because="no losses could be compared")
 
 
-def _turns_told(seen: Seen) -> _Finding:
+def _turns_told(seen: Seen) -> Finding:
     if seen.run is None or seen.turns.empty:
-        return seen.missing("bench") if seen.run is None else _Finding("open", because="the run has no turns")
+        return seen.missing("bench") if seen.run is None else Finding("open", because="the run has no turns")
     figures = tuple(
         Figure(column.removeprefix("gpu_"), _told_share(seen.turns, column), "of turns") for column in _TURN_COLUMNS
     )
-    return _Finding("confirmed" if all(figure.value == 1 for figure in figures) else "wrong", figures)
+    return Finding("confirmed" if all(figure.value == 1 for figure in figures) else "wrong", figures)
 
 
 _TURN_COLUMNS = ("gpu_sm_clock_hz", "gpu_power_watts", "gpu_temperature_celsius", "gpu_energy_joules")
@@ -570,9 +561,9 @@ def _told_share(turns: pd.DataFrame, column: str) -> float:
     return float(pd.to_numeric(turns[column], errors="coerce").notna().mean())
 
 
-def _gpu_disturbs_few_turns(seen: Seen) -> _Finding:
+def _gpu_disturbs_few_turns(seen: Seen) -> Finding:
     if seen.run is None or seen.turns.empty:
-        return seen.missing("bench") if seen.run is None else _Finding("open", because="the run has no turns")
+        return seen.missing("bench") if seen.run is None else Finding("open", because="the run has no turns")
     reasons = seen.turns["disturbed"].fillna("")
     by_gpu = reasons[reasons.str.contains("GPU")]
     figures = (
@@ -581,40 +572,36 @@ def _gpu_disturbs_few_turns(seen: Seen) -> _Finding:
         Figure("disturbed by anything", float((reasons != "").mean()), ""),
     )
     usual = ", ".join(map(str, by_gpu.value_counts().index[:MOST_NAMED]))
-    return _Finding("confirmed" if figures[1].value <= MOST_GPU_DISTURBED_SHARE else "wrong", figures, usual)
+    return Finding("confirmed" if figures[1].value <= MOST_GPU_DISTURBED_SHARE else "wrong", figures, usual)
 
 
-def _energy_told(seen: Seen) -> _Finding:
+def _energy_told(seen: Seen) -> Finding:
     rows = _measured(seen.run)
     if not rows:
         return seen.missing("bench")
     figures = tuple(Figure(row.case, row.images_per_joule, "images/J") for row in rows if row.images_per_joule)
-    return _Finding("confirmed" if len(figures) == len(rows) else "wrong", figures)
+    return Finding("confirmed" if len(figures) == len(rows) else "wrong", figures)
 
 
 def _measured(run: Run | None) -> list[Row]:
     return [row for row in run.rows if row.status == "ok"] if run else []
 
 
-def _peers_measured(seen: Seen) -> _Finding:
-    if seen.frameworks is None:
-        return seen.missing("frameworks")
-    found = {}
-    for row in seen.frameworks.rows:
-        config: StepConfig = seen.frameworks.configs[row.case]
-        if config.framework == "tensorflow":
-            continue
-        if row.status == "ok":
-            speed = (Figure("speed", row.images_per_second or 0.0, "images/s"),)
-            found[row.case] = _Finding("confirmed", speed)
-        else:
-            found[row.case] = _Finding("open" if row.status == "unsupported" else "wrong", because=row.note)
-    return _together(found) if found else _Finding("open", because="neither PyTorch nor JAX was measured")
+def _peers_measured(seen: Seen) -> list[Finding]:
+    run = seen.frameworks
+    if run is None:
+        return [seen.missing("frameworks")]
+    peers = [row for row in run.rows if run.configs[row.case].framework != "tensorflow"]
+    return [_of_peer(row)._replace(of=row.case) for row in peers]
 
 
-_BFLOAT16 = ("graph", "eager", "xla")
+def _of_peer(row: Row) -> Finding:
+    if row.status == "ok" and row.images_per_second:
+        return Finding("confirmed", (Figure("speed", row.images_per_second, "images/s"),))
+    return Finding("open" if row.status == "unsupported" else "wrong", because=row.note)
 
-_CLAIMS: tuple[tuple[str, Callable[[Seen], _Finding]], ...] = (
+
+_CLAIMS: tuple[tuple[str, Question], ...] = (
     ("TensorFlow sees the GPUs that NVML shows", _devices_seen),
     ("NVML and TensorFlow have them under the same names in the same order", _devices_agree),
     (
@@ -649,7 +636,7 @@ _CLAIMS: tuple[tuple[str, Callable[[Seen], _Finding]], ...] = (
         f"{MOST_UNKNOWN_KERNEL_SHARE:.0%} of their time",
         lambda seen: _of_traces(seen, _names_judged),
     ),
-    ("mixed_bfloat16 runs on tensor cores", lambda seen: _of_traces(seen, _uses_tensor_cores, _BFLOAT16)),
+    ("mixed_bfloat16 runs on tensor cores", lambda seen: _of_traces(seen, _uses_tensor_cores, SAMPLED)),
     (
         f"The times of operations and of kernels agree within {KERNEL_TIME_TOLERANCE:.0%}",
         lambda seen: _of_traces(seen, _times_agree),

@@ -18,7 +18,6 @@ import pytest
 
 from gnet_core import gpu_check, gpu_check_report, records, runner
 from gnet_core.files import GPU_CHECK
-from gnet_core.gpu_claims import PROFILED
 from tests.faults import checkout as house
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +53,9 @@ GPU = '"gpus": [{"device": "gpu:0", "name": "NVIDIA H100 80GB HBM3", "compute_ca
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One with a GPU, in which a whole check takes half a minute: one process a case of a single suite."""
+    """One with a GPU, in which a whole check takes half a minute: one worker is sampled, two traces are taken, and the
+    run has one process a case of a single suite.
+    """
     folder = house.make_checkout(tmp_path_factory.mktemp("check") / "checkout")
     (folder / "gnet_core" / "trace.py").write_text(TRACE)
     (folder / "gnet_core" / "peaks.py").write_text(PEAKS)
@@ -62,6 +63,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("device.py", '"gpus": []', GPU),
         ("sweep.py", "_CHECK_REPLICATES = 3", "_CHECK_REPLICATES = 1"),
         ("sweep.py", "plan=Plan(block_seconds=1.0)", "plan=Plan()"),
+        ("gpu_claims.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
         ("gpu_check.py", '_SUITES = ("implementation", "precision", "execution")', '_SUITES = ("precision",)'),
         ("gpu_check.py", "BLOCK_SECONDS = 2.0", "BLOCK_SECONDS = 0.3"),
         ("gpu_check.py", "IDLE_SECONDS = 2.0", "IDLE_SECONDS = 0.3"),
@@ -102,10 +104,10 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     assert found["Power in a block is above that of idling"] == "wrong"
     run = records.load_run(out)
     assert run.document["device"] == "gpu:0"
-    assert len(run.profiles) == len(PROFILED)
+    assert len(run.profiles) == 2
     assert "profile: Where does the time" in (out / "report.md").read_text()
     assert sorted(path.name for path in (out / GPU_CHECK / "raw").iterdir()) == [
-        f"{execution}-mixed_bfloat16-b64-i224-synthetic-gpu0.r1.json" for execution in ("eager", "graph", "xla")
+        "graph-mixed_bfloat16-b64-i224-synthetic-gpu0.r1.json"
     ]
     sampled = json.loads((out / GPU_CHECK / "worker-graph.json").read_text())["samples"]
     assert len(sampled) > 5
@@ -134,7 +136,7 @@ def started(checkout: Path, out: Path, step: str) -> subprocess.Popen[str]:
 @pytest.mark.usefixtures("nvml")
 def test_killed_at_any_moment_it_leaves_what_was_finished_and_no_process(checkout, tmp_path):
     out = tmp_path / "check"
-    check = started(checkout, out, "worker eager")
+    check = started(checkout, out, "profile graph")
     time.sleep(1.0)
     check.kill()
     check.communicate()
@@ -143,10 +145,10 @@ def test_killed_at_any_moment_it_leaves_what_was_finished_and_no_process(checkou
     assert document["complete"] is False
     assert [(step["name"], step["status"]) for step in document["steps"]] == [
         ("worker graph", "done"),
-        ("worker eager", "running"),
+        ("profile graph", "running"),
     ]
-    proof = next(claim for claim in document["claims"] if claim["claim"].startswith("The proof of precision"))
-    assert proof["reasons"][0] == "eager: running: it has not ended"
+    kernels = next(claim for claim in document["claims"] if claim["claim"] == "A trace holds the GPU's kernels")
+    assert kernels["findings"][0]["because"] == "running: it has not ended"
     assert (out / GPU_CHECK / "worker-graph.json").exists()
     # What is there is not written over by another check.
     status, _, said = house.gnet(checkout, "gpu-check", "--out", str(out))
@@ -247,7 +249,7 @@ def test_a_step_that_fails_is_a_line_and_the_next_begins(check, tmp_path):
     assert steps["bench"].status == "done"
     assert "ZeroDivisionError" in (tmp_path / GPU_CHECK / "worker-xla-error.log").read_text()
     (proof,) = [claim for claim in made.report().claims if claim.claim.startswith("The proof of precision")]
-    assert "xla: failed: ZeroDivisionError: of xla" in proof.reasons
+    assert "xla (open): failed: ZeroDivisionError: of xla" in proof.evidence
 
 
 def test_what_is_left_of_the_time_decides_what_begins(check):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gnet_core import gpu_claims, profile_document, records, turns
-from gnet_core.config import EXECUTIONS, StepConfig
+from gnet_core.config import StepConfig
 from gnet_core.gpu_claims import Claim, Seen, TraceReading, WorkerReading
 from gnet_core.gpu_samples import Sample, TakenMemory
 from gnet_core.raw_files import RawProcess
@@ -126,7 +126,7 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
     return Seen(
         device=GPU,
         environment=environment,
-        workers={execution: worker() for execution in EXECUTIONS},
+        workers={execution: worker() for execution in gpu_claims.SAMPLED},
         traces={name: TraceReading(profile=profile(environment), trace_bytes=5 * MIB) for name in gpu_claims.PROFILED},
         peak_flop_per_second=1e15,
         run=run,
@@ -162,7 +162,7 @@ def test_a_rehearsal_on_a_cpu_confirms_nothing_and_finds_nothing_wrong(seen):
     found = gpu_claims.judge(dataclasses.replace(seen, device="cpu"))
     assert {claim.verdict for claim in found} == {"open"}
     assert all(claim.evidence[0] == "rehearsed on a CPU" for claim in found)
-    assert any(claim.figures for claim in found)
+    assert any(finding.figures for claim in found for finding in claim.findings)
 
 
 STEPS = {
@@ -199,7 +199,7 @@ STEPS = {
 def test_what_a_step_did_not_leave_is_open_for_the_steps_reason(seen, claim, step):
     found = of(without(seen, step), claim)
     assert found.verdict == "open"
-    assert "failed: it died" in found.reasons[0]
+    assert "failed: it died" in "; ".join(found.evidence)
 
 
 def test_every_claim_but_those_of_the_devices_rests_on_a_step(seen):
@@ -251,10 +251,10 @@ def with_info(seen: Seen, **info: Any) -> Seen:
 @pytest.mark.parametrize(
     ("info", "evidence"),
     [
-        ({"low_precision_share": 0.5}, "xla: share of the matrix work 0.5"),
+        ({"low_precision_share": 0.5}, "xla (wrong): share of the matrix work 0.5"),
         (
             {"low_precision_share": None, "low_precision_note": "no matrix work was seen"},
-            "xla: no matrix work was seen",
+            "xla (wrong): no matrix work was seen",
         ),
     ],
 )
@@ -266,7 +266,7 @@ def test_a_share_that_is_small_or_missing_is_wrong(seen, info, evidence):
 
 def test_an_allocator_that_has_more_than_nvml_knows_of_is_wrong(seen):
     found = of(with_info(seen, peak_memory_bytes=6 * 2**30), "What NVML says")
-    assert (found.verdict, [figure.value for figure in found.figures[-3:]]) == ("wrong", [6.0, 4.0, 5.0])
+    assert (found.verdict, [figure.value for figure in found.findings[-1].figures]) == ("wrong", [6.0, 4.0, 5.0])
 
 
 def test_where_the_process_is_not_told_what_the_device_grew_by_counts(seen):
@@ -274,7 +274,7 @@ def test_where_the_process_is_not_told_what_the_device_grew_by_counts(seen):
     assert of(with_worker(seen, memory_after=only_device), "What NVML says").verdict == "wrong"
     nothing = TakenMemory(device=None, process=None)
     found = of(with_worker(seen, memory_after=nothing), "What NVML says")
-    assert (found.verdict, found.reasons) == ("open", ("xla: NVML tells no memory of this device",))
+    assert (found.verdict, found.findings[-1].because) == ("open", "NVML tells no memory of this device")
 
 
 @pytest.mark.parametrize(
@@ -288,8 +288,7 @@ def test_where_the_process_is_not_told_what_the_device_grew_by_counts(seen):
 )
 def test_what_the_driver_does_not_tell_is_wrong(seen, field, claim, evidence):
     found = of(with_worker(seen, samples=samples(**{field: None})), claim)
-    assert found.verdict == "wrong"
-    assert found.reasons == (f"xla: {evidence}",) or evidence in found.reasons[-1]
+    assert (found.verdict, found.findings[-1].because) == ("wrong", evidence)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +306,7 @@ WORKER_CLAIMS = [name for name, step in STEPS.items() if step == "worker graph"]
 def test_without_samples_what_rests_on_them_is_open(seen, claim):
     found = of(with_worker(seen, samples=[]), claim)
     assert found.verdict == "open"
-    assert "NVML cannot tell which" in found.reasons[-1]
+    assert "NVML cannot tell which" in found.findings[-1].because
 
 
 def test_power_that_stays_where_it_was_is_wrong(seen):
@@ -326,7 +325,7 @@ def test_a_clock_that_rises_late_is_wrong(seen, seconds, verdict):
     ]
     found = of(with_worker(seen, samples=late), "Clocks have settled")
     assert found.verdict == verdict
-    assert found.figures[6].value == pytest.approx(seconds, abs=0.06)
+    assert found.findings[-1].figures[0].value == pytest.approx(seconds, abs=0.06)
 
 
 def test_a_compilation_of_minutes_is_wrong(seen):
@@ -338,7 +337,7 @@ def test_a_step_that_does_more_than_the_peak_is_wrong(seen):
     found = of(dataclasses.replace(seen, peak_flop_per_second=1e11), "No step in bfloat16")
     assert found.verdict == "wrong"
     # 10 GFLOP an image, 64 images a step of 1.5 s.
-    assert [figure.value for figure in found.figures[:2]] == pytest.approx([0.4267, 4.267], rel=1e-3)
+    assert [figure.value for figure in found.findings[0].figures] == pytest.approx([0.4267, 4.267], rel=1e-3)
 
 
 # --- traces
@@ -393,7 +392,7 @@ def test_transposes_are_counted_by_step(with_trace):
     claim = "A step in float32"
     assert of(with_trace(operations=operations(20)), claim).verdict == "confirmed"
     found = of(with_trace(operations=operations(22)), claim)
-    assert (found.verdict, found.figures[0].value) == ("wrong", 11)
+    assert (found.verdict, found.findings[0].figures[0].value) == ("wrong", 11)
     assert of(with_trace(operations=[], note="no table"), claim).verdict == "open"
 
 
@@ -427,7 +426,7 @@ def with_run(seen, environment, tmp_path):
 def test_comparisons_are_judged_by_their_verdicts(with_run, claim, seconds, verdict):
     found = of(with_run(lambda directory: fill(directory, **seconds)), claim)
     assert found.verdict == verdict
-    assert any("ratio" in figure.name for figure in found.figures)
+    assert found.findings[0].figures[0].name == "ratio"
 
 
 def test_a_comparison_of_too_few_processes_is_open(with_run):
@@ -437,7 +436,7 @@ def test_a_comparison_of_too_few_processes_is_open(with_run):
 
     found = of(with_run(two_each), "TF32 is off")
     assert found.verdict == "open"
-    assert found.figures[0].value == pytest.approx(2, rel=0.05)
+    assert found.findings[0].figures[0].value == pytest.approx(2, rel=0.05)
 
 
 def test_a_case_that_does_not_fit_or_is_crowded_out_is_wrong(with_run):
@@ -446,7 +445,7 @@ def test_a_case_that_does_not_fit_or_is_crowded_out_is_wrong(with_run):
         directory.add(dataclasses.replace(USUAL, execution="xla"), status="oom", suites=("precision",))
 
     found = of(with_run(out_of_memory), "Every case of the run")
-    assert (found.verdict, found.reasons) == ("wrong", ("xla-float32-b64-i224-synthetic-gpu0 oom",))
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", "xla-float32-b64-i224-synthetic-gpu0 oom")
 
 
 def test_a_worker_in_two_cohorts_was_crowded_out(seen, directory):
@@ -454,14 +453,14 @@ def test_a_worker_in_two_cohorts_was_crowded_out(seen, directory):
     directory.document["cohorts"].append({"workers": [stem], "order": [], "complete": True})
     directory.write()
     found = of(dataclasses.replace(seen, run=records.load_run(directory.path)), "Every case of the run")
-    assert (found.verdict, found.reasons) == ("wrong", (f"{stem} crowded out",))
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", f"{stem} crowded out")
 
 
 def test_a_run_that_was_cut_short_leaves_open_whether_all_fits(seen, directory):
     directory.document["complete"] = False
     directory.write()
     cut = dataclasses.replace(seen, run=records.load_run(directory.path), why_not={"bench": "cut short: no time"})
-    assert of(cut, "Every case of the run").reasons == ("cut short: no time",)
+    assert of(cut, "Every case of the run").evidence[0].startswith("cut short: no time")
 
 
 def test_the_largest_deviation_of_each_precision_is_told_as_a_share_of_its_tolerance(with_run):
@@ -472,8 +471,8 @@ def test_the_largest_deviation_of_each_precision_is_told_as_a_share_of_its_toler
 
     found = of(with_run(off), "Losses are")
     assert found.verdict == "confirmed"
-    assert found.figures[0].name == "largest deviation ÷ tolerance in mixed_bfloat16"
-    assert found.figures[0].value == pytest.approx(0.5)
+    assert found.findings[0].figures[0].name == "largest deviation ÷ tolerance in mixed_bfloat16"
+    assert found.findings[0].figures[0].value == pytest.approx(0.5)
 
 
 def test_losses_outside_their_tolerance_are_wrong(with_run):
@@ -484,13 +483,13 @@ def test_losses_outside_their_tolerance_are_wrong(with_run):
 
     found = of(with_run(off), "Losses are")
     assert found.verdict == "wrong"
-    assert found.figures[0].value == pytest.approx(50)
-    assert TF32.name in found.reasons[0]
+    assert found.findings[0].figures[0].value == pytest.approx(50)
+    assert TF32.name in found.evidence[0]
 
 
 def test_losses_that_nothing_can_be_compared_with_are_open(with_run):
     found = of(with_run(lambda directory: directory.add(USUAL, *processes(0.1), suites=("precision",))), "Losses are")
-    assert (found.verdict, found.reasons) == ("open", ("no losses could be compared",))
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("open", "no losses could be compared")
 
 
 def test_a_turn_without_the_gpus_power_is_wrong(seen):
@@ -498,7 +497,7 @@ def test_a_turn_without_the_gpus_power_is_wrong(seen):
     table.loc[0, "gpu_power_watts"] = ""
     found = of(dataclasses.replace(seen, turns=table), "Every turn")
     assert found.verdict == "wrong"
-    assert found.figures[1].value == pytest.approx(1 - 1 / len(table))
+    assert found.findings[0].figures[1].value == pytest.approx(1 - 1 / len(table))
     assert of(dataclasses.replace(seen, turns=pd.DataFrame()), "Every turn").verdict == "open"
 
 
@@ -506,7 +505,7 @@ def test_turns_that_the_gpus_own_state_disturbs_are_wrong_when_they_are_many(see
     table = seen.turns.copy()
     table.loc[:10, "disturbed"] = "the GPU was throttled: power cap"
     found = of(dataclasses.replace(seen, turns=table), "At most 10% of the turns")
-    assert (found.verdict, found.reasons) == ("wrong", ("the GPU was throttled: power cap",))
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", "the GPU was throttled: power cap")
     table.loc[:, "disturbed"] = "other processes took 9% of the processors' time"
     assert of(dataclasses.replace(seen, turns=table), "At most 10% of the turns").verdict == "confirmed"
 
@@ -524,17 +523,18 @@ def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_wh
     row.status, row.note = status, "jax: why"
     found = of(seen, "PyTorch and JAX")
     assert found.verdict == verdict
-    assert "jax: why" in found.reasons[0]
+    assert "jax: why" in found.evidence[-1]
 
 
 def test_what_cannot_be_judged_costs_its_own_claim_alone(seen):
     broken = dataclasses.replace(seen, turns=pd.DataFrame({"disturbed": [1.5]}))
     found = of(broken, "At most 10% of the turns")
-    assert (found.verdict, "could not be judged" in found.reasons[0]) == ("open", True)
+    assert (found.verdict, "could not be judged" in found.evidence[0]) == ("open", True)
     assert of(broken, "TF32 is off").verdict == "confirmed"
 
 
 def test_a_claim_is_plain_data(seen):
     told = of(seen, "XLA's first call").to_dict()
     assert told["verdict"] == "confirmed"
-    assert told["figures"][-1] == {"name": "first call of xla", "value": 10.0, "unit": "s"}
+    (finding,) = told["findings"]
+    assert finding["figures"][-1] == {"name": "first call of xla", "value": 10.0, "unit": "s"}
