@@ -53,13 +53,13 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     _require_peers(python)
     if out is not None:
         require_empty(out)
-        require_empty(out / GPU_CHECK)
+        if found := sorted(out.glob(f"{GPU_CHECK}*")):  # which does not count for the run
+            raise GnetError(f"out: {out} has files in it already ({found[0].name}); name one without a check")
     from gnet_core import gpu_check_report, runner
     from gnet_core.gpu_check import Check
     from gnet_core.sweep import Source
 
     checkout = runner.find_checkout(Path.cwd())
-    complain("info: what is here?")
     environment = runner.probe(Source(checkout=checkout))
     chosen = _choose_device(device, environment)
     directory = out or default_directory("gpu-check", chosen)

@@ -50,7 +50,7 @@ _MOST_SHARE = 0.2
 _LEAST_SECONDS = 20.0
 """With less than this left nothing is begun: a process with TensorFlow has hardly started by then."""
 
-_ENDING_SHARE, _MOST_ENDING_SECONDS = 0.12, 60.0
+_ENDING_SHARE, _MOST_ENDING_SECONDS = 0.2, 60.0
 """Of the time of a step that is cut short, what it is given to write down what it has."""
 
 _REPORT_SHARE = 0.05
@@ -196,11 +196,15 @@ class Check:
                 ended = time.monotonic()
                 after = gpu_samples.taken_memory(self._number, worker.pid)
                 time.sleep(IDLE_SECONDS)
+            told = {"begun_seconds": begun, "work_ended_seconds": ended - SETTLE_SECONDS, "raw": worker.raw}
+            told |= {"memory_before": dataclasses.asdict(before), "memory_after": dataclasses.asdict(after)}
+            told |= {"samples": [dataclasses.asdict(sample) for sample in samples]}
+            write_whole(self._own / f"worker-{execution}.json", json.dumps(told, indent=1))
             worker.finish()
         finally:
             worker.stop()
         process = raw_files.read(self._own / worker.raw, self._own, config.name, config, self._run)
-        self._workers[execution] = reading = WorkerReading(
+        self._workers[execution] = WorkerReading(
             process=process,
             samples=samples,
             begun_seconds=begun,
@@ -209,8 +213,6 @@ class Check:
             memory_before=before,
             memory_after=after,
         )
-        told = dataclasses.asdict(dataclasses.replace(reading, process=None))  # type: ignore[arg-type]
-        write_whole(self._own / f"worker-{execution}.json", json.dumps(told | {"process": worker.raw}, indent=1))
 
     def _settings(self, limit: float) -> RunSettings:
         return RunSettings(
@@ -259,7 +261,8 @@ class Check:
         with contextlib.suppress(OSError):  # it holds what is left of a trace that failed, or is not there
             (self._own / "traces").rmdir()
         with contextlib.suppress(StepError):  # the run is whole without, and gnet report can be called at any time
-            self._python("report", ["gnet_core", "report", str(self._directory)], _MOST_ENDING_SECONDS, kept=(0, 3))
+            left = max(_LEAST_SECONDS, self._deadline - time.monotonic())
+            self._python("report", ["gnet_core", "report", str(self._directory)], left, kept=(0, 3))
 
     def _measure_frameworks(self, limit: float) -> None:
         packages = self._environment["machine"]["packages"]

@@ -6,6 +6,7 @@ Pure: what was seen comes in, claims go out.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
@@ -94,8 +95,12 @@ class Finding(NamedTuple):
         return f"{self.of} ({self.verdict}): {told}" if self.of else told
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**self._asdict(), "figures": [figure._asdict() for figure in self.figures]}
+        """Plain data for JSON, which has no infinity."""
+        figures = [
+            figure._asdict() | {"value": figure.value if math.isfinite(figure.value) else None}
+            for figure in self.figures
+        ]
+        return {**self._asdict(), "figures": figures}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -440,6 +445,13 @@ def _few_transposes(trace: TraceReading) -> Finding:
     return Finding("confirmed" if each_step <= MOST_TRANSPOSES else "wrong", figures)
 
 
+def _memory_traced(trace: TraceReading) -> Finding:
+    memory = trace.profile.peak_memory
+    if memory is None:
+        return Finding("wrong", because="it holds no allocation")
+    return Finding("confirmed", (Figure(f"peak of {memory.allocator}", memory.peak_bytes / 2**30, "GiB"),))
+
+
 def _small_enough(trace: TraceReading) -> Finding:
     figures = (Figure("trace", trace.trace_bytes / 2**20, "MiB"),)
     return Finding("confirmed" if trace.trace_bytes <= MOST_TRACE_BYTES else "wrong", figures)
@@ -630,6 +642,7 @@ _CLAIMS: tuple[tuple[str, Question], ...] = (
         lambda seen: _of_traces(seen, _small_enough),
     ),
     ("A trace holds the GPU's kernels", lambda seen: _of_traces(seen, _holds_kernels)),
+    ("A trace tells the peak of the GPU's memory", lambda seen: _of_traces(seen, _memory_traced)),
     ("xprof recognises the steps and what the GPU computes in them", lambda seen: _of_traces(seen, _steps_recognised)),
     (
         "Kernels' names tell whether they use tensor cores, but for at most "

@@ -87,6 +87,7 @@ def profile(environment: dict[str, Any], **changes: Any) -> profile_document.Pro
         ],
         "parts": [{"part": "stem", "direction": "forward", "occurrences": 8, "self_seconds": 0.2, "share": 1.0}],
         "kernels": [kernel | {"kernel": "sm90_xmma_gemm", "seconds": 0.2, "share": 1.0}],
+        "peak_memory": {"allocator": "GPU_0_bfc", "peak_bytes": 3 * 2**30, "capacity_bytes": None},
         "not_available": [],
     }
     return profile_document.read(traces.document(environment, **whole | changes))
@@ -177,6 +178,7 @@ STEPS = {
     "No step in bfloat16": "peak",
     "A trace of a few steps": "profile eager",
     "A trace holds": "profile graph",
+    "A trace tells": "profile eager",
     "xprof recognises": "profile graph",
     "Kernels' names": "profile float32",
     "mixed_bfloat16 runs on": "profile xla",
@@ -371,6 +373,7 @@ SLOW_KERNEL = {
     [
         ("A trace of a few steps", {"trace_bytes": 17 * MIB}, "wrong"),
         ("A trace holds", {"kernels": []}, "wrong"),
+        ("A trace tells", {"peak_memory": None}, "wrong"),
         ("xprof recognises", {"breakdown": []}, "wrong"),
         ("xprof recognises", {"breakdown": [{"kind": "input", "seconds": 0.1, "share": 1.0}]}, "wrong"),
         ("Kernels' names", {"kernels": []}, "open"),
@@ -538,3 +541,8 @@ def test_a_claim_is_plain_data(seen):
     assert told["verdict"] == "confirmed"
     (finding,) = told["findings"]
     assert finding["figures"][-1] == {"name": "first call of xla", "value": 10.0, "unit": "s"}
+
+
+def test_a_figure_that_is_no_number_is_null_in_json():
+    found = gpu_claims.Finding("wrong", (gpu_claims.Figure("deviation", float("inf"), ""),))
+    assert found.to_dict()["figures"][0]["value"] is None
