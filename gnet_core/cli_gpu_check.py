@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,6 +65,10 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
 
     checkout = runner.find_checkout(Path.cwd())
     environment = runner.probe(Source(checkout=checkout))
+    if "gpus" not in (environment["tensorflow"] or {}):
+        raise GnetError(
+            f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"
+        )
     chosen = _choose_device(device, environment)
     directory = out or default_directory("gpu-check", chosen)
     with claimed_empty(directory / GPU_CHECK):

@@ -209,6 +209,13 @@ def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(gnet, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_an_interpreter_without_tensorflow_is_refused(gnet, environment):
+    environment["tensorflow"] = None
+    status, _, err = gnet("gpu-check", "--device", "cpu")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "has no TensorFlow, which is what is checked" in err
+
+
 def test_a_gpu_that_tensorflow_does_not_see_is_named(gnet, environment):
     environment["machine"]["gpus"] = [{"name": "NVIDIA H100", "memory_bytes": None, "driver": "580"}]
     assert "NVML shows NVIDIA H100, and this is a TensorFlow built without CUDA" in gnet("gpu-check")[2]
