@@ -21,6 +21,7 @@ import click
 from gnet_core import interrupts, streams
 from gnet_core.cli_bench import bench
 from gnet_core.cli_compare import compare
+from gnet_core.cli_gpu_check import gpu_check
 from gnet_core.cli_report import print_profile, report
 from gnet_core.command_line import (
     BAD_USAGE,
@@ -134,9 +135,9 @@ def _unexpected(error: BaseException) -> int:
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 fine; 1 a gate of --fail-on failed; 2 bad usage or input, or no room to write; "
-    "3 cases failed or cannot be read; 70 an unexpected error, which is a fault in gnet (GNET_TRACEBACK=1 prints all "
-    "of it); 130 interrupted.",
+    epilog="Exit status: 0 fine; 1 a gate of --fail-on failed, or a claim of gpu-check is wrong; 2 bad usage or input, "
+    "or no room to write; 3 cases failed or cannot be read; 70 an unexpected error, which is a fault in gnet "
+    "(GNET_TRACEBACK=1 prints all of it); 130 interrupted.",
 )
 @click.version_option(package_name="gnet")
 def commands() -> None:
@@ -145,6 +146,7 @@ def commands() -> None:
 
 commands.add_command(bench)
 commands.add_command(compare)
+commands.add_command(gpu_check)
 commands.add_command(report)
 
 

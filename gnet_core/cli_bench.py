@@ -55,7 +55,7 @@ MEMORY_SHARE = 0.7
 
 @click.command()
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
-@click.option("--preset", default="quick", show_default=True, metavar="smoke|quick|full", help="How thoroughly.")
+@click.option("--preset", default="quick", show_default=True, metavar="smoke|quick|full|check", help="How thoroughly.")
 @device_option
 @click.option("--replicates", type=Whole("replicates"), help="Processes a case.")
 @click.option("--execution", type=EXECUTION_LIST, help="Only these, separated by commas: eager, graph, xla.")
@@ -211,7 +211,7 @@ class _Plan:
             memory_bytes=asked["memory"] or int(MEMORY_SHARE * machine.available_memory_bytes()),
             seed=asked["seed"],
             run=document["run"],
-            with_peaks=asked["preset"] != "smoke",
+            with_peaks=self._preset.with_peaks,
             sources=self._sources,
             # Beside an older revision the working tree, which knows how to.
             own_source=self._sources.get(HERE) or next(iter(self._sources.values())),

@@ -79,6 +79,18 @@ def judge_trajectories(
     return min(judged, key=lambda each: (each.within, -(each.deviation or 0.0)))
 
 
+def share_of_tolerance(
+    losses: Sequence[float | None], reference: Sequence[float | None], precision: Precision
+) -> float | None:
+    """The largest deviation of a trajectory from float32's as a share of what its entry may deviate by: 1 is as far as
+    `judge_trajectory` lets it be. None where there is nothing to compare, and where a loss is not finite.
+    """
+    pairs = list(zip(losses, reference, TOLERANCE[precision], strict=False))
+    if _first_bad([loss for pair in pairs for loss in pair[:2]]) is not None:
+        return None
+    return max((_deviation(loss, base) / allowed for loss, base, allowed in pairs), default=None)
+
+
 def _first_bad(losses: Sequence[float | None]) -> int | None:
     """The first entry that is no finite number."""
     return next((entry for entry, loss in enumerate(losses) if loss is None or not math.isfinite(loss)), None)

@@ -33,6 +33,10 @@ LOCK_FILE = ".lock"
 """Of whoever writes into a directory (see gnet_core.claims)."""
 
 
+GPU_CHECK = "gpu-check"
+"""The folder in which a check of a GPU keeps what its steps leave, and the stem of the files that it ends with. They
+lie in the directory of the check's run, before that is begun."""
+
 PROFILE_FILE = "profile.json"
 """What a trace tells, beside it."""
 
@@ -112,19 +116,20 @@ def remove_partial_files(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _is_left_over(path: Path) -> bool:
-    return path.name == LOCK_FILE or path.name.startswith(PARTIAL_PREFIX)
+def _is_no_content(path: Path) -> bool:
+    return path.name == LOCK_FILE or path.name.startswith(PARTIAL_PREFIX) or path.stem == GPU_CHECK
 
 
 def require_empty(out: Path) -> None:
     """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing.
 
-    What a process that was killed before it had written anything whole has left does not count.
+    What a process that was killed before it had written anything whole has left does not count, nor what a check of a
+    GPU has written before its run.
     """
     try:
         if out.exists() and not out.is_dir():
             raise GnetError(f"out: {out} is a file; name a folder that does not exist yet")
-        if out.is_dir() and any(not _is_left_over(path) for path in out.iterdir()):
+        if out.is_dir() and any(not _is_no_content(path) for path in out.iterdir()):
             raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
     except OSError as error:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

@@ -413,12 +413,7 @@ def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectorie
     case_of = {(configs[row.case], row.source): row.case for row in judged_rows}
     for row in judged_rows:
         config = configs[row.case]
-        references = [
-            dataclasses.replace(config, precision="float32", execution=execution, layers=layers)
-            for layers in dict.fromkeys(("keras", config.layers))
-            for execution in _REFERENCE_EXECUTIONS
-        ]
-        found = next((case_of[each, row.source] for each in references if (each, row.source) in case_of), None)
+        found = float32_case(config, row.source, case_of)
         if found is None or found == row.case:
             continue
         own, reference = trajectories[row.case], trajectories[found][0]
@@ -431,6 +426,18 @@ def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectorie
             row.loss_deviation = judged.deviation
         if judged.reason:
             row.add_note(judged.reason)
+
+
+def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepConfig, str], str]) -> str | None:
+    """Of the cases that were measured, by configuration and source, the one whose losses those of `config` have to be:
+    float32's of the same step, of plain layers as a graph before any other.
+    """
+    references = (
+        dataclasses.replace(config, precision="float32", execution=execution, layers=layers)
+        for layers in dict.fromkeys(("keras", config.layers))
+        for execution in _REFERENCE_EXECUTIONS
+    )
+    return next((case_of[each, source] for each in references if (each, source) in case_of), None)
 
 
 def _add_drift(rows: list[Row], processes: dict[str, tuple[stats.Process, ...]]) -> None:

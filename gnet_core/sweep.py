@@ -13,7 +13,7 @@ from gnet_core.config import Execution, Framework, GnetError, Precision, StepCon
 
 Axis = Literal["execution", "precision", "batch_size"]
 Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight", "layers", "framework"]
-PresetName = Literal["smoke", "quick", "full"]
+PresetName = Literal["smoke", "quick", "full", "check"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -55,6 +55,8 @@ class Preset:
     precisions: tuple[Precision, ...] = ("float32", "mixed_bfloat16")
     replicates: int = 1
     plan: Plan = Plan()
+    with_peaks: bool = True
+    """Whether the device's peaks are measured as well, without which there is no MFU."""
 
 
 # Without 2 to 8, to stay at twenty cases. From 4096 on, the stem's map has more values than an int32 counts.
@@ -75,11 +77,37 @@ _SMOKE = Preset(
     batch_size=8,
     throughput_batch_size=8,
     batch_sizes=(4, 8),
+    with_peaks=False,
+)
+
+# What gnet gpu-check measures in the minutes that it has: as many processes as give verdicts, each as short as it can
+# be. On a CPU it is a rehearsal.
+_CHECK_REPLICATES = 3
+_CHECK_ON_CPU = Preset(
+    name="check",
+    image_size=96,
+    batch_size=4,
+    throughput_batch_size=4,
+    batch_sizes=(4,),
+    replicates=_CHECK_REPLICATES,
+    with_peaks=False,
+)
+_CHECK_ON_GPU = Preset(
+    name="check",
+    image_size=224,
+    batch_size=64,
+    throughput_batch_size=64,
+    batch_sizes=(64,),
+    precisions=("float32", "tf32", "mixed_bfloat16"),
+    replicates=_CHECK_REPLICATES,
+    plan=Plan(block_seconds=1.0),
+    with_peaks=False,
 )
 
 _PRESETS = {
     "cpu": (
         _SMOKE,
+        _CHECK_ON_CPU,
         Preset(
             name="quick",
             image_size=224,
@@ -103,6 +131,7 @@ _PRESETS = {
     # On a GPU the batch grows until it no longer fits: the runner stops the sweep at the first case out of memory.
     "gpu": (
         _SMOKE,
+        _CHECK_ON_GPU,
         Preset(
             name="quick",
             image_size=224,

@@ -142,9 +142,19 @@ ALLOWED = {
         *("config", "csv_text", "documents", "files", "html", "machine", "profile", "profile_view", "records"),
         *("shapes", "tables"),
     },
+    "gpu_samples": {"nvml"},
+    "gpu_claims": {
+        *("comparisons", "config", "equal_work", "gpu_samples", "profile_document", "raw_files", "records", "verdicts"),
+    },
+    "gpu_check_report": {"files", "gpu_claims", "tables"},
+    "gpu_check": {
+        *("children", "config", "files", "gpu_check_report", "gpu_claims", "gpu_samples", "machine"),
+        *("profile_document", "raw_files", "records", "schedule", "sweep", "timing", "turns", "worker"),
+    },
     "command_line": {"config", "gpu_chain", "machine", "runner"},
     "cli_bench": {"*"},
     "cli_compare": {"*"},
+    "cli_gpu_check": {"*"},
     "cli_report": {"*"},
     "cli": {"*"},
 }
@@ -212,7 +222,7 @@ def test_a_module_imports_only_what_the_table_allows(module):
     found = imported_from_here(ROOT / "gnet_core" / f"{module}.py")
     assert "*" in ALLOWED[module] or found <= ALLOWED[module]
     assert "cli" not in found or module == "__main__"
-    assert not {"cli_bench", "cli_compare"} & found or module == "cli"
+    assert not {"cli_bench", "cli_compare", "cli_gpu_check"} & found or module == "cli"
     assert "cli_report" not in found or module in ("cli", "cli_bench", "cli_compare")
 
 

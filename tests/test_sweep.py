@@ -58,6 +58,16 @@ def test_a_gpu_sweeps_tf32_and_larger_batches():
     assert max(case.config.batch_size for case in cases) == 2048
 
 
+@pytest.mark.parametrize(("device", "number"), [("cpu", 6), ("gpu:0", 7)])
+def test_a_check_compares_layers_precisions_and_executions_at_one_size(device, number):
+    cases = planned("check", device)
+    compared = [case for case in cases if {"execution", "precision", "implementation"} & set(case.suites)]
+    assert {case.config.batch_size for case in compared} == {4 if device == "cpu" else 64}
+    named = [item.suite for item in FOUND if item.suite.name in ("implementation", "precision", "execution")]
+    made = sweep.Sweep(preset=sweep.preset_for("check", device), template=StepConfig(device=device))
+    assert len(sweep.plan_cases(named, made)) == number
+
+
 def test_a_case_that_suites_share_is_planned_once_with_all_their_names():
     cases = planned("smoke")
     (shared,) = [case for case in cases if case.config.name == "graph-float32-b8-i96-synthetic-cpu"]

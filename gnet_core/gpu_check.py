@@ -1,0 +1,332 @@
+"""The first minutes on a GPU: each step a child process with its share of the time, its results on disk when it ends.
+
+The directory of a check is that of its run of gnet bench, with the list of claims beside it and whatever else the
+steps leave in its folder gpu-check/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gnet_core import children, gpu_claims, gpu_samples, machine, profile_document, raw_files, records, turns
+from gnet_core.config import Execution, StepConfig
+from gnet_core.files import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
+from gnet_core.gpu_check_report import CheckReport, Status, Step, write
+from gnet_core.gpu_claims import Seen, TraceReading, WorkerReading
+from gnet_core.schedule import Job
+from gnet_core.sweep import Plan, PlannedCase, Source, preset_for
+from gnet_core.timing import SETTLE_SECONDS
+from gnet_core.worker import RunSettings, Worker, WorkerLost
+
+IDLE_SECONDS = 2.0
+"""For which a worker is sampled after its turn: by then power that NVML averages over a second has fallen."""
+
+BLOCK_SECONDS = 2.0
+"""Of the block through which a worker is sampled: long enough for a clock to settle, and for a power that NVML averages
+over a second.
+"""
+
+TRACED_STEPS = 3
+"""Few enough for a trace of 16 MiB."""
+
+_PRESET = "check"
+_SUITES = ("implementation", "precision", "execution")
+
+_MOST_SHARE = 0.2
+"""Of the whole time, what one worker or one trace may take: XLA compiles for a minute, and what hangs must end."""
+
+_LEAST_SECONDS = 20.0
+"""With less than this left nothing is begun: a process with TensorFlow has hardly started by then."""
+
+_ENDING_SHARE, _MOST_ENDING_SECONDS = 0.2, 60.0
+"""Of the time of a step that is cut short, what it is given to write down what it has."""
+
+_REPORT_SHARE = 0.05
+"""Of the time of the run, what its report is given to be written anew with the traces."""
+
+
+class StepError(Exception):
+    """A step that left nothing, or not all: what its status is then, and why."""
+
+    def __init__(self, status: Status, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Check:
+    """Takes the steps one after the other until the time is over, and knows what they have left."""
+
+    def __init__(
+        self,
+        *,
+        checkout: Path,
+        environment: Mapping[str, Any],
+        device: str,
+        directory: Path,
+        minutes: int,
+        deadline: float,
+        created: str,
+        peers: Sequence[str] = (),
+        progress: Callable[[str], None] = lambda _told: None,
+    ) -> None:
+        """`environment` is what `gnet info --json` tells, `deadline` a time of the monotonic clock, and `peers` are the
+        interpreters of PyTorch and JAX, as --python takes them.
+        """
+        preset = preset_for(_PRESET, device)
+        self._config = StepConfig(
+            precision="mixed_bfloat16", batch_size=preset.batch_size, image_size=preset.image_size, device=device
+        )
+        self._number = None if device == "cpu" else int(device.partition(":")[2])
+        self._source = Source(checkout=checkout)
+        self._environment = environment
+        self._directory = directory.resolve()
+        self._own = self._directory / GPU_CHECK
+        self._minutes = minutes
+        self._deadline = deadline
+        self._created = created
+        self._peers = peers
+        self._progress = progress
+        self._run = uuid.uuid4().hex
+        self._steps: list[Step] = []
+        self._workers: dict[Execution, WorkerReading] = {}
+        self._traces: dict[str, TraceReading] = {}
+        self._peak: float | None = None
+        self._measured: records.Run | None = None
+        self._frameworks: records.Run | None = None
+        self._complete = False
+
+    def run(self) -> bool:
+        """Take all steps that there is time for; True when nothing interrupted it.
+
+        The list of claims is written anew before and after each. Raises OSError where it cannot be.
+        """
+        whole = 60.0 * self._minutes
+        write_whole(self._own / "info.json", json.dumps(self._environment, indent=1))
+        try:
+            for execution in gpu_claims.SAMPLED:
+                self._take(f"worker {execution}", _MOST_SHARE * whole, partial(self._sample_worker, execution))
+            for name in gpu_claims.PROFILED:
+                self._take(f"profile {name}", _MOST_SHARE * whole, partial(self._trace, name))
+            self._take("peak", _MOST_SHARE * whole, self._measure_peak)
+            self._take("bench", whole, self._bench)
+            self._take("frameworks", whole, self._measure_frameworks)
+            self._complete = True
+        except KeyboardInterrupt:
+            pass
+        self._write()
+        return self._complete
+
+    def report(self) -> CheckReport:
+        """The list as it stands."""
+        why_not = {step.name: f"{step.status}: {step.why}" for step in self._steps if step.why}
+        seen = Seen(
+            device=self._config.device,
+            environment=self._environment,
+            workers=self._workers,
+            traces=self._traces,
+            peak_flop_per_second=self._peak,
+            run=self._measured,
+            turns=_turns_of(self._measured),
+            frameworks=self._frameworks,
+            why_not=why_not,
+        )
+        return CheckReport(
+            created=self._created,
+            device=self._config.device,
+            machine=machine.label(self._environment, self._config.device),
+            minutes=self._minutes,
+            complete=self._complete,
+            steps=tuple(self._steps),
+            claims=gpu_claims.judge(seen),
+        )
+
+    def _write(self) -> None:
+        write(self.report(), self._directory)
+
+    def _take(self, name: str, most_seconds: float, step: Callable[[float], None]) -> None:
+        """Give a step its seconds, and note what became of it. What goes wrong in it is a line, and the next begins."""
+        start = time.monotonic()
+        left = self._deadline - start
+        self._progress(f"{name}: {max(left, 0.0):.0f} s are left")
+        self._steps.append(Step(name=name, status="running", seconds=0.0, why="it has not ended"))
+        self._write()
+        status: Status = "done"
+        why = ""
+        try:
+            if left < _LEAST_SECONDS:
+                raise StepError("not begun", f"{max(left, 0.0):.0f} s were left")
+            step(min(most_seconds, left))
+        except KeyboardInterrupt:
+            status, why = "cut short", "interrupted"
+            raise
+        except (StepError, WorkerLost) as error:
+            status, why = error.status if isinstance(error, StepError) else "failed", str(error)
+        except Exception as error:  # whatever it is: the machine is lent for minutes, and the next step may tell more
+            status, why = "failed", f"{type(error).__name__}: {error!s:.300}"
+            self._log(f"{name} error").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        finally:
+            self._steps[-1] = Step(name=name, status=status, seconds=time.monotonic() - start, why=why)
+            self._progress(f"{name}: {status}" + (f", {why}" if why else ""))
+            self._write()
+
+    def _sample_worker(self, execution: Execution, limit: float) -> None:
+        """One worker alone: what it takes of the GPU's memory, and samples through a turn and idle seconds after it."""
+        config = dataclasses.replace(self._config, execution=execution)
+        job = Job(case=PlannedCase(config=config, suites=("execution",)), replicate=1)
+        make_own_folder(self._own / "raw")
+        worker = Worker(job, self._settings(limit), "bench_execution.py", lambda _worker: None)
+        before = gpu_samples.taken_memory(self._number)
+        try:
+            worker.start(lambda _phase: None)
+            with gpu_samples.sampled(self._number) as samples:
+                begun = time.monotonic()
+                worker.take_turn(0, after_others=False)
+                ended = time.monotonic()
+                after = gpu_samples.taken_memory(self._number, worker.pid)
+                time.sleep(IDLE_SECONDS)
+            told = {"begun_seconds": begun, "work_ended_seconds": ended - SETTLE_SECONDS, "raw": worker.raw}
+            told |= {"memory_before": dataclasses.asdict(before), "memory_after": dataclasses.asdict(after)}
+            told |= {"samples": [dataclasses.asdict(sample) for sample in samples]}
+            write_whole(self._own / f"worker-{execution}.json", json.dumps(told, indent=1))
+            worker.finish()
+        finally:
+            worker.stop()
+        process = raw_files.read(self._own / worker.raw, self._own, config.name, config, self._run)
+        self._workers[execution] = WorkerReading(
+            process=process,
+            samples=samples,
+            begun_seconds=begun,
+            block_ended_seconds=begun + sum(process.step_seconds) * process.info["block_steps"],
+            work_ended_seconds=ended - SETTLE_SECONDS,
+            memory_before=before,
+            memory_after=after,
+        )
+
+    def _settings(self, limit: float) -> RunSettings:
+        return RunSettings(
+            directory=self._own,
+            plan=Plan(turns=1, block_seconds=BLOCK_SECONDS, limit_seconds=limit),
+            replicates=1,
+            memory_bytes=machine.available_memory_bytes(),
+            seed=self._config.seed,
+            run=self._run,
+            with_peaks=False,
+            sources={"": self._source},
+            own_source=self._source,
+            environments={"": self._environment},
+        )
+
+    def _trace(self, name: str, limit: float) -> None:
+        """A profile in a directory of its own, which later joins the traces of the run."""
+        config = self._traced(name)
+        out = self._own / "traces" / config.name
+        words = ["--execution", config.execution, "--precision", config.precision, "--steps", str(TRACED_STEPS)]
+        words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
+        words += ["--device", config.device, "--out", str(out)]
+        self._python(f"profile {name}", ["gnet_core", "profile", *words], limit)
+        profile = profile_document.read(json.loads(read_text(out / PROFILE_FILE)))
+        (trace,) = (out / "traces").glob("plugins/profile/*/*.xplane.pb")
+        self._traces[name] = TraceReading(profile=profile, trace_bytes=trace.stat().st_size)
+
+    def _traced(self, name: str) -> StepConfig:
+        changes: dict[str, Any] = {"precision": "float32"} if name == "float32" else {"execution": name}
+        return dataclasses.replace(self._config, **changes)
+
+    def _bench(self, limit: float) -> None:
+        out = self._directory
+        try:
+            self._measure("bench", [*_SUITES, "--out", str(out)], limit * (1 - _REPORT_SHARE))
+        finally:
+            if (out / "run.json").exists():
+                self._join_traces()
+                self._measured = records.load_run(out)
+
+    def _join_traces(self) -> None:
+        """Make the profiles part of the run, as gnet bench --profile leaves one, and its report tell of them."""
+        make_own_folder(self._directory / "traces")
+        for profile in sorted((self._own / "traces").glob(f"*/{PROFILE_FILE}")):
+            profile.parent.replace(self._directory / "traces" / profile.parent.name)
+        with contextlib.suppress(OSError):  # it holds what is left of a trace that failed, or is not there
+            (self._own / "traces").rmdir()
+        with contextlib.suppress(StepError):  # the run is whole without, and gnet report can be called at any time
+            left = max(_LEAST_SECONDS, self._deadline - time.monotonic())
+            self._python("report", ["gnet_core", "report", str(self._directory)], left, kept=(0, 3))
+
+    def _measure_frameworks(self, limit: float) -> None:
+        packages = self._environment["machine"]["packages"]
+        if not self._peers and not {"torch", "jax"} & set(packages):
+            raise StepError("not begun", "neither PyTorch nor JAX is installed, and --python named none")
+        out = self._own / "frameworks"
+        words = ["frameworks", "--precision", self._config.precision, "--replicates", "1", "--out", str(out)]
+        try:
+            self._measure("frameworks", [*words, *(word for peer in self._peers for word in ("--python", peer))], limit)
+        finally:
+            if (out / "run.json").exists():
+                self._frameworks = records.load_run(out)
+
+    def _measure_peak(self, limit: float) -> None:
+        """What the device does at best in the precision of the workers."""
+        precision = self._config.precision
+        words = ["gnet_core.peaks", "--device", self._config.device, "--precision", precision]
+        self._python("peak", words, limit)
+        found = children.document(read_text(self._log("peak")))
+        self._peak = records.peak_flop_per_second({"peaks": [found]}).get(precision)
+
+    def _measure(self, name: str, words: Sequence[str], limit: float) -> None:
+        words = ["gnet_core", "bench", *words, "--preset", _PRESET, "--device", self._config.device]
+        self._python(name, words, limit, kept=(0, 3))
+
+    def _python(self, name: str, words: Sequence[str], limit: float, kept: Sequence[int] = (0,)) -> None:
+        """Run `python -m words` as a child, asked to end when little of its time is left. What it prints goes into
+        gpu-check/. Raises StepError with its last words for a status that is not `kept`.
+        """
+        with self._log(name).open("wb") as log:
+            status, in_time = _run_child(
+                [self._source.python, "-m", *words], self._source.checkout, log.fileno(), limit
+            )
+        if not in_time:
+            raise StepError("cut short", f"it had not ended when {limit:.0f} s were nearly over")
+        if status not in kept:
+            said = children.last_words(read_text(self._log(name)))
+            raise StepError("failed", f"{' '.join(words[:2])} ended with status {status}, saying: {said:.300}")
+
+    def _log(self, name: str) -> Path:
+        return self._own / f"{name.replace(' ', '-')}.log"
+
+
+def _run_child(command: Sequence[str], cwd: Path, log: int, limit: float) -> tuple[int, bool]:
+    """Run a program until it ends or is made to: its status, and whether it ended by itself.
+
+    Before its time is over it is asked to end by SIGTERM, upon which gnet keeps what it has; a while later it is
+    killed. So it is when this process is interrupted.
+    """
+    ending = min(_ENDING_SHARE * limit, _MOST_ENDING_SECONDS)
+    with children.start(command, cwd=cwd, stdout=log, stderr=subprocess.STDOUT) as process:
+        try:
+            try:
+                return process.wait(limit - ending), True
+            except (subprocess.TimeoutExpired, KeyboardInterrupt) as why:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(ending)
+                if isinstance(why, KeyboardInterrupt):
+                    raise
+                return process.poll() or 0, False
+        finally:
+            children.kill(process)
+
+
+def _turns_of(run: records.Run | None) -> pd.DataFrame:
+    return turns.read_turns(run.directory, run.identity) if run else pd.DataFrame()

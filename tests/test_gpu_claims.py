@@ -1,0 +1,548 @@
+"""Each promise of the GPU side, judged by made-up results: confirmed, wrong and open."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gnet_core import gpu_claims, profile_document, records, turns
+from gnet_core.config import StepConfig
+from gnet_core.gpu_claims import Claim, Seen, TraceReading, WorkerReading
+from gnet_core.gpu_samples import Sample, TakenMemory
+from gnet_core.raw_files import RawProcess
+from tests import traces
+from tests.conftest import RunDirectory, raw_document
+from tests.stored import processes
+
+GPU = "gpu:0"
+NAME = "NVIDIA H100 80GB HBM3"
+MIB = 2**20
+
+USUAL = StepConfig(device=GPU, batch_size=64)
+BFLOAT16 = dataclasses.replace(USUAL, precision="mixed_bfloat16")
+TF32 = dataclasses.replace(USUAL, precision="tf32")
+KERAS = dataclasses.replace(USUAL, layers="keras")
+SUITES = [
+    {"name": "precision", "question": "?", "varies": "precision", "base": "float32"},
+    {"name": "implementation", "question": "?", "varies": "layers", "base": "keras"},
+]
+
+
+@pytest.fixture
+def environment(environment):
+    environment["machine"]["gpus"] = [{"name": NAME, "memory_bytes": 80 * 2**30, "driver": "580.95.05"}]
+    environment["tensorflow"] |= {
+        "built_for_cuda": True,
+        "gpus": [{"device": GPU, "name": NAME, "compute_capability": [9, 0]}],
+    }
+    return environment
+
+
+def samples(**changes: Any) -> list[Sample]:
+    """A GPU at 400 W and 1980 MHz while it works for 6 s, and at 70 W for 2 s in which it idles."""
+    found = []
+    for number in range(160):
+        at = 100.0 + 0.05 * number
+        busy = at < 106.0
+        found.append(
+            Sample(
+                at_seconds=at,
+                power_watts=400.0 if busy else 70.0,
+                clock_hz=1980e6 if busy else 345e6,
+                temperature_celsius=55.0,
+                joules=400.0 * min(at - 100.0, 6.0),
+                reasons=4 if busy else 1,
+            )
+        )
+    return [dataclasses.replace(each, **changes) for each in found]
+
+
+def worker(**info: Any) -> WorkerReading:
+    document = raw_document(BFLOAT16, [3.0], **{"low_precision_share": 0.9998, "peak_memory_bytes": 3 * 2**30} | info)
+    (benchmark,) = document["benchmarks"]
+    return WorkerReading(
+        process=RawProcess(block_seconds=[3.0], info=benchmark["extra_info"], digest=""),
+        samples=samples(),
+        begun_seconds=100.0,
+        block_ended_seconds=103.0,
+        work_ended_seconds=106.0,
+        memory_before=TakenMemory(device=2**30, process=None),
+        memory_after=TakenMemory(device=6 * 2**30, process=4 * 2**30),
+    )
+
+
+def profile(environment: dict[str, Any], **changes: Any) -> profile_document.Profile:
+    """A trace of two steps on a GPU, 100 ms of operations and of kernels a step."""
+    kernel = {"tensor_core_eligible": True, "uses_tensor_cores": True, "occurrences": 8, "occupancy": 0.5}
+    whole: dict[str, Any] = {
+        "config": BFLOAT16.to_dict(),
+        "device": GPU,
+        "breakdown": [{"kind": "device compute", "seconds": 0.1, "share": 0.9}],
+        "operations": [
+            {"operation": "Conv2D", "occurrences": 8, "self_seconds": 0.19, "share": 0.95},
+            {"operation": "Transpose", "occurrences": 12, "self_seconds": 0.01, "share": 0.05},
+        ],
+        "parts": [{"part": "stem", "direction": "forward", "occurrences": 8, "self_seconds": 0.2, "share": 1.0}],
+        "kernels": [kernel | {"kernel": "sm90_xmma_gemm", "seconds": 0.2, "share": 1.0}],
+        "peak_memory": {"allocator": "GPU_0_bfc", "peak_bytes": 3 * 2**30, "capacity_bytes": None},
+        "not_available": [],
+    }
+    return profile_document.read(traces.document(environment, **whole | changes))
+
+
+@pytest.fixture
+def directory(run_directory: RunDirectory) -> RunDirectory:
+    """A run in which all is as it should be."""
+    run_directory.document |= {"device": GPU, "suites": SUITES, "peaks": [{"float32": {"flop_per_second": 1e15}}]}
+    fill(run_directory)
+    return run_directory
+
+
+def fill(directory: RunDirectory, **seconds: float) -> None:
+    for config, suites, usual in (
+        (USUAL, ("precision", "implementation"), 0.10),
+        (TF32, ("precision",), 0.05),
+        (BFLOAT16, ("precision",), 0.04),
+        (KERAS, ("implementation",), 0.12),
+    ):
+        name = "keras" if config.layers == "keras" else config.precision
+        directory.add(config, *processes(seconds.get(name, usual)), suites=suites)
+
+
+@pytest.fixture
+def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
+    """All that a check can see, and all of it as promised."""
+    run = records.load_run(directory.path)
+    table = turns.read_turns(directory.path, run.identity)
+    for column in ("gpu_sm_clock_hz", "gpu_power_watts", "gpu_temperature_celsius", "gpu_energy_joules"):
+        table[column] = "1"
+    for row in run.rows:
+        row.images_per_joule = 10.0
+    peers = records.load_run(directory.path)
+    for case, framework in zip(peers.configs, ("tensorflow", "torch", "torch", "jax"), strict=True):
+        peers.configs[case] = dataclasses.replace(peers.configs[case], framework=framework)  # type: ignore[arg-type]
+    return Seen(
+        device=GPU,
+        environment=environment,
+        workers={execution: worker() for execution in gpu_claims.SAMPLED},
+        traces={name: TraceReading(profile=profile(environment), trace_bytes=5 * MIB) for name in gpu_claims.PROFILED},
+        peak_flop_per_second=1e15,
+        run=run,
+        turns=table,
+        frameworks=peers,
+        why_not={},
+    )
+
+
+def of(seen: Seen, start: str) -> Claim:
+    (claim,) = [each for each in gpu_claims.judge(seen) if each.claim.startswith(start)]
+    return claim
+
+
+def without(seen: Seen, step: str) -> Seen:
+    """The same as if a step had left nothing, as the check says it."""
+    kind, _, name = step.partition(" ")
+    changes: dict[str, dict[str, Any]] = {
+        "worker": {"workers": {key: value for key, value in seen.workers.items() if key != name}},
+        "profile": {"traces": {key: value for key, value in seen.traces.items() if key != name}},
+        "peak": {"peak_flop_per_second": None},
+        "bench": {"run": None, "turns": pd.DataFrame()},
+        "frameworks": {"frameworks": None},
+    }
+    return dataclasses.replace(seen, **changes[kind] | {"why_not": {step: "failed: it died"}})
+
+
+def test_where_all_is_as_promised_every_claim_is_confirmed(seen):
+    assert {claim.claim: claim.verdict for claim in gpu_claims.judge(seen) if claim.verdict != "confirmed"} == {}
+
+
+def test_a_rehearsal_on_a_cpu_confirms_nothing_and_finds_nothing_wrong(seen):
+    found = gpu_claims.judge(dataclasses.replace(seen, device="cpu"))
+    assert {claim.verdict for claim in found} == {"open"}
+    assert all(claim.evidence[0] == "rehearsed on a CPU" for claim in found)
+    assert any(finding.figures for claim in found for finding in claim.findings)
+
+
+STEPS = {
+    "The proof of precision": "worker xla",
+    "What NVML says a worker takes": "worker eager",
+    "Power, clock and temperature": "worker graph",
+    "Power in a block": "worker graph",
+    "The energy counter": "worker graph",
+    "NVML tells why": "worker graph",
+    "Clocks have settled": "worker graph",
+    "XLA's first call": "worker xla",
+    "No step in bfloat16": "peak",
+    "A trace of a few steps": "profile eager",
+    "A trace holds": "profile graph",
+    "A trace tells": "profile eager",
+    "xprof recognises": "profile graph",
+    "Kernels' names": "profile float32",
+    "mixed_bfloat16 runs on": "profile xla",
+    "The times of operations": "profile xla",
+    "A graph and XLA tell": "profile graph",
+    "A step in float32": "profile float32",
+    "Every case of the run": "bench",
+    "TF32 is off": "bench",
+    "mixed_bfloat16 is faster": "bench",
+    "The fused layers": "bench",
+    "Losses are": "bench",
+    "Every turn": "bench",
+    "At most 10% of the turns": "bench",
+    "Every case tells": "bench",
+    "PyTorch and JAX": "frameworks",
+}
+
+
+@pytest.mark.parametrize(("claim", "step"), STEPS.items())
+def test_what_a_step_did_not_leave_is_open_for_the_steps_reason(seen, claim, step):
+    found = of(without(seen, step), claim)
+    assert found.verdict == "open"
+    assert "failed: it died" in "; ".join(found.evidence)
+
+
+def test_every_claim_but_those_of_the_devices_rests_on_a_step(seen):
+    told = [claim.claim for claim in gpu_claims.judge(seen)]
+    assert len(told) == len(STEPS) + 2
+
+
+# --- the devices
+
+
+def with_devices(seen: Seen, driver: list[str], tensorflow: list[str], visible: str | None = None) -> Seen:
+    environment = dict(seen.environment)
+    environment["machine"] = {**environment["machine"], "gpus": [{"name": name} for name in driver]}
+    if visible is not None:
+        environment["machine"]["environment_variables"] = {"CUDA_VISIBLE_DEVICES": visible}
+    environment["tensorflow"] = {**environment["tensorflow"], "gpus": [{"name": name} for name in tensorflow]}
+    return dataclasses.replace(seen, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("driver", "tensorflow", "visible", "seen_as", "ordered_as"),
+    [
+        (["A", "B"], ["A", "B"], None, "confirmed", "confirmed"),
+        (["A", "B"], ["B", "A"], None, "confirmed", "wrong"),
+        (["A", "B"], ["A"], None, "wrong", "wrong"),
+        (["A", "B"], ["B"], "1", "confirmed", "open"),
+    ],
+)
+def test_devices_are_compared_by_number_and_by_name(seen, driver, tensorflow, visible, seen_as, ordered_as):
+    changed = with_devices(seen, driver, tensorflow, visible)
+    assert of(changed, "TensorFlow sees the GPUs").verdict == seen_as
+    assert of(changed, "NVML and TensorFlow").verdict == ordered_as
+
+
+# --- workers
+
+
+def with_worker(seen: Seen, **changes: Any) -> Seen:
+    """One of the three is otherwise."""
+    return dataclasses.replace(
+        seen, workers={**seen.workers, "xla": dataclasses.replace(seen.workers["xla"], **changes)}
+    )
+
+
+def with_info(seen: Seen, **info: Any) -> Seen:
+    return dataclasses.replace(seen, workers={**seen.workers, "xla": worker(**info)})
+
+
+@pytest.mark.parametrize(
+    ("info", "evidence"),
+    [
+        ({"low_precision_share": 0.5}, "xla (wrong): share of the matrix work 0.5"),
+        (
+            {"low_precision_share": None, "low_precision_note": "no matrix work was seen"},
+            "xla (wrong): no matrix work was seen",
+        ),
+    ],
+)
+def test_a_share_that_is_small_or_missing_is_wrong(seen, info, evidence):
+    found = of(with_info(seen, **info), "The proof of precision")
+    assert found.verdict == "wrong"
+    assert evidence in "; ".join(found.evidence)
+
+
+def test_an_allocator_that_has_more_than_nvml_knows_of_is_wrong(seen):
+    found = of(with_info(seen, peak_memory_bytes=6 * 2**30), "What NVML says")
+    assert (found.verdict, [figure.value for figure in found.findings[-1].figures]) == ("wrong", [6.0, 4.0, 5.0])
+
+
+def test_where_the_process_is_not_told_what_the_device_grew_by_counts(seen):
+    only_device = TakenMemory(device=2 * 2**30, process=None)
+    assert of(with_worker(seen, memory_after=only_device), "What NVML says").verdict == "wrong"
+    nothing = TakenMemory(device=None, process=None)
+    found = of(with_worker(seen, memory_after=nothing), "What NVML says")
+    assert (found.verdict, found.findings[-1].because) == ("open", "NVML tells no memory of this device")
+
+
+@pytest.mark.parametrize(
+    ("field", "claim", "evidence"),
+    [
+        ("power_watts", "Power, clock and temperature", "not told: power"),
+        ("clock_hz", "Power, clock and temperature", "not told: SM clock"),
+        ("temperature_celsius", "Power, clock and temperature", "not told: temperature"),
+        ("reasons", "NVML tells why", "event reasons are not told"),
+    ],
+)
+def test_what_the_driver_does_not_tell_is_wrong(seen, field, claim, evidence):
+    found = of(with_worker(seen, samples=samples(**{field: None})), claim)
+    assert (found.verdict, found.findings[-1].because) == ("wrong", evidence)
+
+
+@pytest.mark.parametrize(
+    ("field", "claim"),
+    [("power_watts", "Power in a block"), ("joules", "The energy counter"), ("clock_hz", "Clocks have")],
+)
+def test_what_rests_on_a_figure_that_is_not_told_is_open(seen, field, claim):
+    assert of(with_worker(seen, samples=samples(**{field: None})), claim).verdict == "open"
+
+
+WORKER_CLAIMS = [name for name, step in STEPS.items() if step == "worker graph"]
+
+
+@pytest.mark.parametrize("claim", WORKER_CLAIMS)
+def test_without_samples_what_rests_on_them_is_open(seen, claim):
+    found = of(with_worker(seen, samples=[]), claim)
+    assert found.verdict == "open"
+    assert "NVML cannot tell which" in found.findings[-1].because
+
+
+def test_power_that_stays_where_it_was_is_wrong(seen):
+    assert of(with_worker(seen, samples=samples(power_watts=70.0)), "Power in a block").verdict == "wrong"
+
+
+@pytest.mark.parametrize(("watts", "verdict"), [(470.0, "confirmed"), (600.0, "wrong"), (300.0, "wrong")])
+def test_energy_that_is_not_power_times_time_is_wrong(seen, watts, verdict):
+    assert of(with_worker(seen, samples=samples(power_watts=watts)), "The energy counter").verdict == verdict
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.5, "confirmed"), (1.6, "wrong")])
+def test_a_clock_that_rises_late_is_wrong(seen, seconds, verdict):
+    late = [
+        dataclasses.replace(each, clock_hz=1200e6) if each.at_seconds < 100 + seconds else each for each in samples()
+    ]
+    found = of(with_worker(seen, samples=late), "Clocks have settled")
+    assert found.verdict == verdict
+    assert found.findings[-1].figures[0].value == pytest.approx(seconds, abs=0.06)
+
+
+def test_a_compilation_of_minutes_is_wrong(seen):
+    phases = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 130.0, "warmup": 1.0}
+    assert of(with_info(seen, phase_seconds=phases), "XLA's first call").verdict == "wrong"
+
+
+def test_a_step_that_does_more_than_the_peak_is_wrong(seen):
+    found = of(dataclasses.replace(seen, peak_flop_per_second=1e11), "No step in bfloat16")
+    assert found.verdict == "wrong"
+    # 10 GFLOP an image, 64 images a step of 1.5 s.
+    assert [figure.value for figure in found.findings[0].figures] == pytest.approx([0.4267, 4.267], rel=1e-3)
+
+
+# --- traces
+
+
+@pytest.fixture
+def with_trace(seen, environment):
+    """One of the four is otherwise."""
+
+    def change(name: str = "float32", trace_bytes: int = 5 * MIB, **changes: Any) -> Seen:
+        other = TraceReading(profile=profile(environment, **changes), trace_bytes=trace_bytes)
+        changed: Seen = dataclasses.replace(seen, traces={**seen.traces, name: other})
+        return changed
+
+    return change
+
+
+SLOW_KERNEL = {
+    "kernel": "ampere_sgemm_32x32",
+    "tensor_core_eligible": False,
+    "uses_tensor_cores": False,
+    "occurrences": 8,
+    "seconds": 0.2,
+    "occupancy": 0.5,
+    "share": 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes", "verdict"),
+    [
+        ("A trace of a few steps", {"trace_bytes": 17 * MIB}, "wrong"),
+        ("A trace holds", {"kernels": []}, "wrong"),
+        ("A trace tells", {"peak_memory": None}, "wrong"),
+        ("xprof recognises", {"breakdown": []}, "wrong"),
+        ("xprof recognises", {"breakdown": [{"kind": "input", "seconds": 0.1, "share": 1.0}]}, "wrong"),
+        ("Kernels' names", {"kernels": []}, "open"),
+        ("mixed_bfloat16 runs on", {"kernels": []}, "open"),
+        ("mixed_bfloat16 runs on", {"kernels": [SLOW_KERNEL]}, "wrong"),
+        ("The times of operations", {"kernels": []}, "open"),
+        ("The times of operations", {"kernels": [SLOW_KERNEL | {"seconds": 0.1}]}, "wrong"),
+        ("A graph and XLA tell", {"parts": []}, "wrong"),
+    ],
+)
+def test_a_trace_that_is_not_as_promised(with_trace, claim, changes, verdict):
+    assert of(with_trace("graph", **changes), claim).verdict == verdict
+
+
+def test_transposes_are_counted_by_step(with_trace):
+    def operations(count: int) -> list[dict[str, Any]]:
+        return [{"operation": "Transpose", "occurrences": count, "self_seconds": 0.2, "share": 1.0}]
+
+    claim = "A step in float32"
+    assert of(with_trace(operations=operations(20)), claim).verdict == "confirmed"
+    found = of(with_trace(operations=operations(22)), claim)
+    assert (found.verdict, found.findings[0].figures[0].value) == ("wrong", 11)
+    assert of(with_trace(operations=[], note="no table"), claim).verdict == "open"
+
+
+# --- the run
+
+
+@pytest.fixture
+def with_run(seen, environment, tmp_path):
+    """The run is of another directory, which `fill` or the like has made."""
+
+    def change(make: Any) -> Seen:
+        directory = RunDirectory(tmp_path / "other", environment)
+        directory.document |= {"device": GPU, "suites": SUITES}
+        make(directory)
+        changed: Seen = dataclasses.replace(seen, run=records.load_run(directory.path))
+        return changed
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("claim", "seconds", "verdict"),
+    [
+        ("TF32 is off", {"tf32": 0.0999}, "wrong"),
+        ("TF32 is off", {"tf32": 0.2}, "wrong"),
+        ("mixed_bfloat16 is faster", {"mixed_bfloat16": 0.2}, "wrong"),
+        ("The fused layers", {"float32": 0.12}, "confirmed"),
+        ("The fused layers", {"float32": 0.15}, "wrong"),
+    ],
+)
+def test_comparisons_are_judged_by_their_verdicts(with_run, claim, seconds, verdict):
+    found = of(with_run(lambda directory: fill(directory, **seconds)), claim)
+    assert found.verdict == verdict
+    assert found.findings[0].figures[0].name == "ratio"
+
+
+def test_a_comparison_of_too_few_processes_is_open(with_run):
+    def two_each(directory: RunDirectory) -> None:
+        directory.add(USUAL, *processes(0.1, number=2), suites=("precision",))
+        directory.add(TF32, *processes(0.05, number=2), suites=("precision",))
+
+    found = of(with_run(two_each), "TF32 is off")
+    assert found.verdict == "open"
+    assert found.findings[0].figures[0].value == pytest.approx(2, rel=0.05)
+
+
+def test_a_case_that_does_not_fit_or_is_crowded_out_is_wrong(with_run):
+    def out_of_memory(directory: RunDirectory) -> None:
+        fill(directory)
+        directory.add(dataclasses.replace(USUAL, execution="xla"), status="oom", suites=("precision",))
+
+    found = of(with_run(out_of_memory), "Every case of the run")
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", "xla-float32-b64-i224-synthetic-gpu0 oom")
+
+
+def test_a_worker_in_two_cohorts_was_crowded_out(seen, directory):
+    stem = f"{USUAL.name}.r1"
+    directory.document["cohorts"].append({"workers": [stem], "order": [], "complete": True})
+    directory.write()
+    found = of(dataclasses.replace(seen, run=records.load_run(directory.path)), "Every case of the run")
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", f"{stem} crowded out")
+
+
+def test_a_run_that_was_cut_short_leaves_open_whether_all_fits(seen, directory):
+    directory.document["complete"] = False
+    directory.write()
+    cut = dataclasses.replace(seen, run=records.load_run(directory.path), why_not={"bench": "cut short: no time"})
+    assert of(cut, "Every case of the run").evidence[0].startswith("cut short: no time")
+
+
+def test_the_largest_deviation_of_each_precision_is_told_as_a_share_of_its_tolerance(with_run):
+    def off(directory: RunDirectory) -> None:
+        directory.add(USUAL, *processes(0.1), suites=("precision",))
+        losses = [[0, 4.0], [1, 3.0 * 1.06], [2, 2.0]]
+        directory.add(BFLOAT16, *processes(0.05), suites=("precision",), losses_without_dropout=losses)
+
+    found = of(with_run(off), "Losses are")
+    assert found.verdict == "confirmed"
+    assert found.findings[0].figures[0].name == "largest deviation ÷ tolerance in mixed_bfloat16"
+    assert found.findings[0].figures[0].value == pytest.approx(0.5)
+
+
+def test_losses_outside_their_tolerance_are_wrong(with_run):
+    def off(directory: RunDirectory) -> None:
+        directory.add(USUAL, *processes(0.1), suites=("precision",))
+        losses = [[0, 8.0], [1, 3.0], [2, 2.0]]
+        directory.add(TF32, *processes(0.05), suites=("precision",), losses_without_dropout=losses)
+
+    found = of(with_run(off), "Losses are")
+    assert found.verdict == "wrong"
+    assert found.findings[0].figures[0].value == pytest.approx(50)
+    assert TF32.name in found.evidence[0]
+
+
+def test_losses_that_nothing_can_be_compared_with_are_open(with_run):
+    found = of(with_run(lambda directory: directory.add(USUAL, *processes(0.1), suites=("precision",))), "Losses are")
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("open", "no losses could be compared")
+
+
+def test_a_turn_without_the_gpus_power_is_wrong(seen):
+    table = seen.turns.copy()
+    table.loc[0, "gpu_power_watts"] = ""
+    found = of(dataclasses.replace(seen, turns=table), "Every turn")
+    assert found.verdict == "wrong"
+    assert found.findings[0].figures[1].value == pytest.approx(1 - 1 / len(table))
+    assert of(dataclasses.replace(seen, turns=pd.DataFrame()), "Every turn").verdict == "open"
+
+
+def test_turns_that_the_gpus_own_state_disturbs_are_wrong_when_they_are_many(seen):
+    table = seen.turns.copy()
+    table.loc[:10, "disturbed"] = "the GPU was throttled: power cap"
+    found = of(dataclasses.replace(seen, turns=table), "At most 10% of the turns")
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", "the GPU was throttled: power cap")
+    table.loc[:, "disturbed"] = "other processes took 9% of the processors' time"
+    assert of(dataclasses.replace(seen, turns=table), "At most 10% of the turns").verdict == "confirmed"
+
+
+def test_a_case_without_its_images_for_each_joule_is_wrong(seen):
+    assert seen.run is not None
+    seen.run.rows[0].images_per_joule = None
+    assert of(seen, "Every case tells").verdict == "wrong"
+
+
+@pytest.mark.parametrize(("status", "verdict"), [("unsupported", "open"), ("failed", "wrong")])
+def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_where_it_fails(seen, status, verdict):
+    assert seen.frameworks is not None
+    row = seen.frameworks.rows[-1]
+    row.status, row.note = status, "jax: why"
+    found = of(seen, "PyTorch and JAX")
+    assert found.verdict == verdict
+    assert "jax: why" in found.evidence[-1]
+
+
+def test_what_cannot_be_judged_costs_its_own_claim_alone(seen):
+    broken = dataclasses.replace(seen, turns=pd.DataFrame({"disturbed": [1.5]}))
+    found = of(broken, "At most 10% of the turns")
+    assert (found.verdict, "could not be judged" in found.evidence[0]) == ("open", True)
+    assert of(broken, "TF32 is off").verdict == "confirmed"
+
+
+def test_a_claim_is_plain_data(seen):
+    told = of(seen, "XLA's first call").to_dict()
+    assert told["verdict"] == "confirmed"
+    (finding,) = told["findings"]
+    assert finding["figures"][-1] == {"name": "first call of xla", "value": 10.0, "unit": "s"}
+
+
+def test_a_figure_that_is_no_number_is_null_in_json():
+    found = gpu_claims.Finding("wrong", (gpu_claims.Figure("deviation", float("inf"), ""),))
+    assert found.to_dict()["figures"][0]["value"] is None
