@@ -66,6 +66,7 @@ MEMORY_SHARE = 0.7
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @seed_option
 @click.option("--memory", type=Whole("memory"), metavar="BYTES", help="For all workers; else 70 % of what is free.")
+@click.option("--worker-memory", type=Whole("worker_memory"), metavar="BYTES", help="Of a GPU, each; else measured.")
 @click.option("--profile", is_flag=True, help="Trace a case as well, and report where its time goes.")
 @click.option("--aa", is_flag=True, help="Compare a case with itself as well: the machine's own noise.")
 @click.option(
@@ -211,6 +212,7 @@ class _Plan:
             memory_bytes=asked["memory"] or int(MEMORY_SHARE * machine.available_memory_bytes()),
             seed=asked["seed"],
             run=document["run"],
+            worker_bytes=asked.get("worker_memory"),  # which runs of earlier versions were not asked for
             with_peaks=self._preset.with_peaks,
             sources=self._sources,
             # Beside an older revision the working tree, which knows how to.

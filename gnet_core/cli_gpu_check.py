@@ -102,16 +102,11 @@ def _require_peers(python: Sequence[str]) -> None:
 
 def _choose_device(asked: str, environment: Mapping[str, Any]) -> str:
     """cpu where that is asked for, else a GPU. Raises GnetError where there is none, and why."""
-    from gnet_core import machine
+    from gnet_core import gpu_chain, machine
 
     chosen = machine.choose_device(asked, environment)
-    if chosen != "cpu" or asked == "cpu":
-        return chosen
-    gpus = environment["machine"]["gpus"]
-    if not gpus:
-        why = "NVIDIA's management library (NVML) finds no driver or no GPU"
-    elif not environment["tensorflow"]["built_for_cuda"]:
-        why = f"NVML shows {gpus[0]['name']}, and this is a TensorFlow built without CUDA"
-    else:
-        why = f"NVML shows {gpus[0]['name']}, and TensorFlow sees none: its CUDA libraries or CUDA_VISIBLE_DEVICES"
-    raise GnetError(f"device: {asked!r} is no GPU here: {why}; --device cpu rehearses the check")
+    if chosen == "cpu" and asked != "cpu":
+        reason = gpu_chain.why_no_gpu(environment)
+        why = f": {reason.text}" if reason else ""
+        raise GnetError(f"device: {asked!r} is no GPU here{why}; --device cpu rehearses the check")
+    return chosen

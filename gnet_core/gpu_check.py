@@ -20,14 +20,24 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core import children, gpu_claims, gpu_samples, machine, profile_document, raw_files, records, turns
+from gnet_core import (
+    children,
+    gpu_claims,
+    gpu_conditions,
+    gpu_memory,
+    machine,
+    nvml,
+    profile_document,
+    raw_files,
+    records,
+    turns,
+)
 from gnet_core.config import Execution, StepConfig
 from gnet_core.files import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
 from gnet_core.gpu_check_report import CheckReport, Status, Step, write
-from gnet_core.gpu_claims import Seen, TraceReading, WorkerReading
+from gnet_core.gpu_claims import Seen, TakenMemory, TraceReading, WorkerReading
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, PlannedCase, Source, preset_for
-from gnet_core.timing import SETTLE_SECONDS
 from gnet_core.worker import RunSettings, Worker, WorkerLost
 
 IDLE_SECONDS = 2.0
@@ -88,7 +98,6 @@ class Check:
         self._config = StepConfig(
             precision="mixed_bfloat16", batch_size=preset.batch_size, image_size=preset.image_size, device=device
         )
-        self._number = None if device == "cpu" else int(device.partition(":")[2])
         self._source = Source(checkout=checkout)
         self._environment = environment
         self._directory = directory.resolve()
@@ -186,33 +195,30 @@ class Check:
         config = dataclasses.replace(self._config, execution=execution)
         job = Job(case=PlannedCase(config=config, suites=("execution",)), replicate=1)
         make_own_folder(self._own / "raw")
-        worker = Worker(job, self._settings(limit), "bench_execution.py", lambda _worker: None)
-        before = gpu_samples.taken_memory(self._number)
-        try:
+        with contextlib.ExitStack() as stack:
+            if on_gpu := config.device != "cpu":
+                meter = stack.enter_context(gpu_memory.metered(config.device))
+                stack.enter_context(nvml.opened())
+            worker = Worker(job, self._settings(limit), "bench_execution.py", lambda _worker: None)
+            stack.callback(worker.stop)
             worker.start(lambda _phase: None)
-            with gpu_samples.sampled(self._number) as samples:
-                begun = time.monotonic()
-                worker.take_turn(0, after_others=False)
-                ended = time.monotonic()
-                after = gpu_samples.taken_memory(self._number, worker.pid)
-                time.sleep(IDLE_SECONDS)
-            told = {"begun_seconds": begun, "work_ended_seconds": ended - SETTLE_SECONDS, "raw": worker.raw}
-            told |= {"memory_before": dataclasses.asdict(before), "memory_after": dataclasses.asdict(after)}
-            told |= {"samples": [dataclasses.asdict(sample) for sample in samples]}
+            gpu = nvml.find(int(config.device.partition(":")[2])) if on_gpu else None
+            sampler = None if gpu is None else gpu_conditions.Sampler(gpu)
+            if sampler is not None:
+                stack.callback(sampler.stop)
+            said = worker.take_turn(0, after_others=False)
+            if on_gpu:
+                meter.look(worker.pids())
+            time.sleep(IDLE_SECONDS)
+            samples = sampler.stop() if sampler else []
+            block, work = gpu_conditions.span(said.get("block")), gpu_conditions.span(said.get("work"))
+            taken = TakenMemory(process_bytes=meter.process_bytes, growth_bytes=meter.growth_bytes) if on_gpu else None
+            told: dict[str, Any] = {"block": block, "work": work, "taken_memory": taken and dataclasses.asdict(taken)}
+            told |= {"raw": worker.raw, "samples": [dataclasses.asdict(sample) for sample in samples]}
             write_whole(self._own / f"worker-{execution}.json", json.dumps(told, indent=1))
             worker.finish()
-        finally:
-            worker.stop()
         process = raw_files.read(self._own / worker.raw, self._own, config.name, config, self._run)
-        self._workers[execution] = WorkerReading(
-            process=process,
-            samples=samples,
-            begun_seconds=begun,
-            block_ended_seconds=begun + sum(process.step_seconds) * process.info["block_steps"],
-            work_ended_seconds=ended - SETTLE_SECONDS,
-            memory_before=before,
-            memory_after=after,
-        )
+        self._workers[execution] = WorkerReading(process=process, samples=samples, block=block, work=work, taken=taken)
 
     def _settings(self, limit: float) -> RunSettings:
         return RunSettings(
@@ -247,11 +253,21 @@ class Check:
     def _bench(self, limit: float) -> None:
         out = self._directory
         try:
-            self._measure("bench", [*_SUITES, "--out", str(out)], limit * (1 - _REPORT_SHARE))
+            words = [*_SUITES, *self._worker_memory(), "--out", str(out)]
+            self._measure("bench", words, limit * (1 - _REPORT_SHARE))
         finally:
             if (out / "run.json").exists():
                 self._join_traces()
                 self._measured = records.load_run(out)
+
+    def _worker_memory(self) -> list[str]:
+        """What each worker of the run takes of a GPU, so that none has to be probed: for twice the peak of one in half
+        the precision, which is that of float32, the allocator has taken about as much of the driver.
+        """
+        peaks = [worker.process.info["peak_memory_bytes"] for worker in self._workers.values() if worker.taken]
+        if not peaks:
+            return []
+        return ["--worker-memory", str(gpu_memory.ALLOCATOR_FACTOR * max(peaks) + gpu_memory.CONTEXT_BYTES)]
 
     def _join_traces(self) -> None:
         """Make the profiles part of the run, as gnet bench --profile leaves one, and its report tell of them."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 
-from gnet_core import comparisons, equal_work, records
+from gnet_core import comparisons, device_time, equal_work, records
 from gnet_core.config import PRECISIONS, Execution
-from gnet_core.gpu_samples import Sample, TakenMemory
-from gnet_core.profile_document import Kernel, Profile
+from gnet_core.gpu_conditions import GpuConditions, Sample, Span, conditions
+from gnet_core.gpu_summary import SETTLED
+from gnet_core.profile_document import Profile
 from gnet_core.raw_files import RawProcess
 from gnet_core.records import Row, Run
 from gnet_core.verdicts import Comparison
@@ -34,12 +35,6 @@ ENERGY_TOLERANCE = 0.20
 
 LEAST_RISE_WATTS = 5.0
 """Of a GPU's power over idling for it to be work: less is noise of the sensor."""
-
-SETTLED_CLOCK = 0.03
-"""How far a clock may be from what it comes to and count as settled."""
-
-MOST_SECONDS_TO_SETTLE = 1.0
-"""From the beginning of a block; a warm-up went before."""
 
 KERNEL_TIME_TOLERANCE = 0.10
 """Between the time of operations and that of kernels, which are two readings of the same trace."""
@@ -130,35 +125,43 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TakenMemory:
+    """What NVML says of a worker after its turn, in bytes; 0 is not told."""
+
+    process_bytes: int
+    """Of its processes. Not told where their numbers are not the driver's, as in a container."""
+    growth_bytes: int
+    """By which the device's used memory grew since before its start, alone on the device."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerReading:
     """What was seen of one worker that took a single turn, alone on the device."""
 
     process: RawProcess
     samples: Sequence[Sample]
-    """Of the turn and of the idle seconds after it."""
-    begun_seconds: float
-    """When the turn began, on the samples' clock."""
-    block_ended_seconds: float
-    """When its timed block had ended."""
-    work_ended_seconds: float
-    """When it had finished the single steps after the block; from then on it waits."""
-    memory_before: TakenMemory
-    memory_after: TakenMemory
-    """Before it was started, and after its turn while it is alive."""
+    """Of the turn and of the idle seconds after it; none where NVML cannot tell which of its GPUs the device is."""
+    block: Span | None
+    """Of the timed block, as the worker says."""
+    work: Span | None
+    """Of all its steps; after it the GPU idles."""
+    taken: TakenMemory | None
+    """None on a CPU."""
 
     @property
-    def in_block(self) -> list[Sample]:
-        return self._between(self.begun_seconds, self.block_ended_seconds)
-
-    @property
-    def at_work(self) -> list[Sample]:
-        return self._between(self.begun_seconds, self.work_ended_seconds)
+    def gpu(self) -> GpuConditions:
+        """What turns.csv would tell of the turn."""
+        return conditions(self.samples, self.block, self.work)
 
     @property
     def idle(self) -> list[Sample]:
         """Of the last second, by when power that is averaged has fallen."""
         last = max((sample.at_seconds for sample in self.samples), default=0.0)
-        return self._between(max(self.work_ended_seconds, last - 1.0), last)
+        return [] if self.work is None else self._between(max(self.work.ended, last - 1.0), last)
+
+    @property
+    def at_work(self) -> list[Sample]:
+        return [] if self.work is None else self._between(*self.work)
 
     def _between(self, begin: float, end: float) -> list[Sample]:
         return [sample for sample in self.samples if begin <= sample.at_seconds <= end]
@@ -251,6 +254,15 @@ def _visible(environment: Mapping[str, Any]) -> str:
     return str(environment["machine"]["environment_variables"].get("CUDA_VISIBLE_DEVICES", ""))
 
 
+def _libraries_found(seen: Seen) -> Finding:
+    places = (seen.environment["machine"].get("nvidia") or {}).get("libraries") or []
+    missing = [f"{place['name']}: {place['error']}" for place in places if place["path"] is None]
+    figures = (Figure("found", len(places) - len(missing), "libraries"), Figure("missing", len(missing), "libraries"))
+    if not places:
+        return Finding("open", because="nothing was looked for")
+    return Finding("wrong" if missing else "confirmed", figures, "; ".join(missing))
+
+
 # --- one worker each of graph, eager and XLA --------------------------------------------------------------------------
 
 
@@ -265,92 +277,83 @@ def _precision_proved(worker: WorkerReading) -> Finding:
 
 def _memory_covered(worker: WorkerReading) -> Finding:
     """NVML's figure of the process, or else what the device's grew by while the worker was alone."""
-    before, after = worker.memory_before, worker.memory_after
-    allocator = worker.process.info["peak_memory_bytes"] / 2**30
-    figures = [Figure(worker.process.info["memory_source"], allocator, "GiB")]
-    grown = None if before.device is None or after.device is None else (after.device - before.device) / 2**30
-    of_process = None if after.process is None else after.process / 2**30
-    figures += [
-        Figure(name, value, "GiB")
-        for name, value in (("NVML's of the process", of_process), ("NVML's growth of the device", grown))
-        if value is not None
-    ]
-    taken = of_process if of_process is not None else grown
-    if taken is None:
-        return Finding("open", tuple(figures), "NVML tells no memory of this device")
-    return Finding("confirmed" if allocator <= taken else "wrong", tuple(figures))
+    allocator, taken = worker.process.info["peak_memory_bytes"], worker.taken
+    read = (taken.process_bytes, taken.growth_bytes) if taken else (0, 0)
+    figures = tuple(
+        Figure(name, value / 2**30, "GiB")
+        for name, value in (
+            (worker.process.info["memory_source"], allocator),
+            ("NVML's of the process", read[0]),
+            ("NVML's growth of the device", read[1]),
+        )
+        if value
+    )
+    if not any(read):
+        return Finding("open", figures, "NVML tells no memory of this device")
+    return Finding("confirmed" if allocator <= (read[0] or read[1]) else "wrong", figures)
 
 
 _NO_SAMPLES = "NVML cannot tell which of its GPUs this is, or does not answer"
 
 
 def _conditions_told(worker: WorkerReading) -> Finding:
-    if not worker.in_block:
+    gpu = worker.gpu
+    if not gpu.samples:
         return Finding("open", because=_NO_SAMPLES)
-    figures, untold = [], []
-    for field, name, unit, scale in _CONDITIONS:
-        values = _told(worker.in_block, field)
-        if values:
-            figures.append(Figure(name, statistics.median(values) * scale, unit))
-        else:
-            untold.append(name)
-    return Finding("wrong" if untold else "confirmed", tuple(figures), f"not told: {', '.join(untold)}" * bool(untold))
-
-
-_CONDITIONS = (
-    ("power_watts", "power", "W", 1.0),
-    ("clock_hz", "SM clock", "MHz", 1e-6),
-    ("temperature_celsius", "temperature", "°C", 1.0),
-)
+    told = {
+        ("power", "W"): gpu.power_watts,
+        ("SM clock", "MHz"): gpu.sm_clock_hz and gpu.sm_clock_hz / 1e6,
+        ("temperature", "°C"): gpu.temperature_celsius,
+    }
+    figures = tuple(Figure(name, value, unit) for (name, unit), value in told.items() if value is not None)
+    untold = [name for (name, _), value in told.items() if value is None]
+    return Finding("wrong" if untold else "confirmed", figures, f"not told: {', '.join(untold)}" if untold else "")
 
 
 def _power_above_idle(worker: WorkerReading) -> Finding:
-    work, idle = _told(worker.in_block, "power_watts"), _told(worker.idle, "power_watts")
-    if not work or not idle:
-        return Finding("open", because=_NO_SAMPLES if not worker.samples else "power is not told")
-    figures = (Figure("in the block", statistics.median(work), "W"), Figure("idle", statistics.median(idle), "W"))
-    return Finding("confirmed" if figures[0].value >= figures[1].value + LEAST_RISE_WATTS else "wrong", figures)
+    work, idle = worker.gpu.power_watts, [each.power_watts for each in worker.idle if each.power_watts is not None]
+    if work is None or not idle:
+        return Finding("open", because="power is not told" if worker.samples else _NO_SAMPLES)
+    rest = statistics.median(idle)
+    figures = (Figure("in the block", work, "W"), Figure("idle", rest, "W"))
+    return Finding("confirmed" if work >= rest + LEAST_RISE_WATTS else "wrong", figures)
 
 
 def _energy_agrees(worker: WorkerReading) -> Finding:
-    told = [each for each in worker.at_work if each.joules is not None and each.power_watts is not None]
-    if len(told) < 2:
-        return Finding("open", because=_NO_SAMPLES if not worker.samples else "power or energy is not told")
-    seconds = told[-1].at_seconds - told[0].at_seconds
-    counted = (told[-1].joules or 0.0) - (told[0].joules or 0.0)
-    expected = statistics.fmean(_told(told, "power_watts")) * seconds
+    watts = [each.power_watts for each in worker.at_work if each.power_watts is not None]
+    counted, work = worker.gpu.energy_joules, worker.work
+    if counted is None or work is None or not watts:
+        return Finding("open", because="power or energy is not told" if worker.samples else _NO_SAMPLES)
+    seconds = work.ended - work.began
+    expected = statistics.fmean(watts) * seconds
     figures = (
         Figure("counter", counted, "J"),
         Figure("mean power × time", expected, "J"),
         Figure("over", seconds, "s"),
     )
-    if not expected:
-        return Finding("open", figures, "the power that is told is 0")
     return Finding("confirmed" if abs(counted / expected - 1) <= ENERGY_TOLERANCE else "wrong", figures)
 
 
 def _reasons_told(worker: WorkerReading) -> Finding:
-    if not worker.in_block:
+    gpu = worker.gpu
+    if not gpu.samples:
         return Finding("open", because=_NO_SAMPLES)
-    reasons = [each.reasons for each in worker.in_block if each.reasons is not None]
-    if not reasons:
-        return Finding("wrong", because="event reasons are not told")
-    seen = {bits: reasons.count(bits) for bits in sorted(set(reasons))}
-    figures = (Figure("samples", len(reasons), ""),)
-    return Finding("confirmed", figures, ", ".join(f"{bits:#x} in {count}" for bits, count in seen.items()))
+    if gpu.throttle_reasons is None:
+        return Finding("wrong", because="neither reasons nor counters are told")
+    figures = (
+        Figure("share under the power cap", gpu.power_cap_share or 0.0, ""),
+        Figure("counters told", len(worker.samples[0].lowered_seconds), ""),
+    )
+    return Finding("confirmed", figures, gpu.throttle_reasons or "nothing lowers it")
 
 
 def _clocks_settle(worker: WorkerReading) -> Finding:
-    """When the clock was last away from the median of the block's second half."""
-    block = [each for each in worker.in_block if each.clock_hz is not None]
-    if len(block) < 2:
-        return Finding("open", because=_NO_SAMPLES if not worker.samples else "the clock is not told")
-    usual = statistics.median(_told(block[len(block) // 2 :], "clock_hz"))
-    away = [each.at_seconds for each in block if abs((each.clock_hz or 0.0) - usual) > SETTLED_CLOCK * usual]
-    settled = max(away, default=worker.begun_seconds) - worker.begun_seconds
-    length = worker.block_ended_seconds - worker.begun_seconds
-    figures = (Figure("settled after", settled, "s"), Figure("block", length, "s"), Figure("at", usual / 1e6, "MHz"))
-    return Finding("confirmed" if settled <= MOST_SECONDS_TO_SETTLE else "wrong", figures)
+    gpu = worker.gpu
+    if gpu.sm_clock_change is None or worker.block is None:
+        return Finding("open", because="the clock is not told" if worker.samples else _NO_SAMPLES)
+    length = worker.block.ended - worker.block.began
+    figures = (Figure("first quarter ÷ rest - 1", gpu.sm_clock_change, ""), Figure("block", length, "s"))
+    return Finding("confirmed" if abs(gpu.sm_clock_change) <= SETTLED else "wrong", figures)
 
 
 def _compiles_in_time(seen: Seen) -> Finding:
@@ -379,10 +382,6 @@ def _step_seconds(worker: WorkerReading) -> float:
     return statistics.fmean(worker.process.step_seconds)
 
 
-def _told(samples: Iterable[Sample], field: str) -> list[float]:
-    return [value for sample in samples if (value := getattr(sample, field)) is not None]
-
-
 # --- traces -----------------------------------------------------------------------------------------------------------
 
 
@@ -405,35 +404,40 @@ def _names_judged(trace: TraceReading) -> Finding:
     kernels = trace.profile.kernels
     if not kernels:
         return Finding("open", because="there are no kernels")
-    unknown = [each for each in kernels if _is_unknown(each)]
+    unknown = [each for each in kernels if each.tensor_cores == "unknown"]
     share = sum(each.share for each in unknown)
     named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in unknown[:MOST_NAMED])
-    figures = (
-        Figure("share on tensor cores", sum(each.share for each in kernels if each.uses_tensor_cores), ""),
-        Figure("unknown share", share, ""),
-    )
+    figures = (Figure("share on tensor cores", _on_tensor_cores(trace), ""), Figure("unknown share", share, ""))
     return Finding("confirmed" if share <= MOST_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
-
-
-def _is_unknown(kernel: Kernel) -> bool:
-    return kernel.tensor_core_eligible and not kernel.uses_tensor_cores
 
 
 def _uses_tensor_cores(trace: TraceReading) -> Finding:
     if not trace.profile.kernels:
         return Finding("open", because="there are no kernels")
-    share = sum(each.share for each in trace.profile.kernels if each.uses_tensor_cores)
+    share = _on_tensor_cores(trace)
     return Finding("confirmed" if share > 0 else "wrong", (Figure("of the kernels' time", share, ""),))
+
+
+def _on_tensor_cores(trace: TraceReading) -> float:
+    return sum(each.share for each in trace.profile.kernels if each.tensor_cores == "used")
 
 
 def _times_agree(trace: TraceReading) -> Finding:
     profile = trace.profile
-    operations = sum(each.self_seconds for each in profile.operations) / profile.steps
-    kernels = sum(each.seconds for each in profile.kernels) / profile.steps
-    figures = (Figure("operations", operations * 1e3, "ms"), Figure("kernels", kernels * 1e3, "ms"))
-    if not operations or not kernels:
-        return Finding("open", figures, "one of them is missing")
-    return Finding("confirmed" if abs(operations / kernels - 1) <= KERNEL_TIME_TOLERANCE else "wrong", figures)
+    told = profile.device_time
+    if told is None or not told.operations_seconds or not told.kernels_seconds:
+        return Finding("open", because="operations or kernels are missing")
+    figures = tuple(
+        Figure(f"{name} in a step", seconds / profile.steps * 1e3, "ms")
+        for name, seconds in (
+            ("operations", told.operations_seconds),
+            ("kernels", told.kernels_seconds),
+            ("kernels without an operation", told.unnamed_kernels_seconds),
+        )
+    )
+    agree = abs(told.operations_seconds / told.kernels_seconds - 1) <= KERNEL_TIME_TOLERANCE
+    gaps = device_time.reconciled(told, profile.steps, None)
+    return Finding("confirmed" if agree else "wrong", figures, " ".join(gaps))
 
 
 def _few_transposes(trace: TraceReading) -> Finding:
@@ -615,6 +619,7 @@ def _of_peer(row: Row) -> Finding:
 
 _CLAIMS: tuple[tuple[str, Question], ...] = (
     ("TensorFlow sees the GPUs that NVML shows", _devices_seen),
+    ("Each of NVIDIA's libraries that TensorFlow opens is found", _libraries_found),
     ("NVML and TensorFlow have them under the same names in the same order", _devices_agree),
     (
         f"The proof of precision finds at least {LEAST_LOW_PRECISION_SHARE:.0%} of the matrix work in bfloat16",
@@ -632,7 +637,7 @@ _CLAIMS: tuple[tuple[str, Question], ...] = (
     ),
     ("NVML tells why the clock is what it is", lambda seen: _of_workers(seen, _reasons_told)),
     (
-        f"Clocks have settled {MOST_SECONDS_TO_SETTLE:g} s after a block began",
+        f"Clocks have settled when a block begins, to within {SETTLED:.0%}",
         lambda seen: _of_workers(seen, _clocks_settle),
     ),
     (f"XLA's first call, which compiles, takes at most {MOST_COMPILE_SECONDS:g} s", _compiles_in_time),

@@ -23,9 +23,9 @@ ALLOCATOR_FACTOR = 2
 CONTEXT_BYTES = 2**30
 """What CUDA and its libraries take for each process, which the frameworks' own counts do not see."""
 
-Origin = Literal["process", "growth", "allocator", "bound"]
+Origin = Literal["process", "growth", "allocator", "bound", "told"]
 """How a size is known: NVML's count for the process, what the device's used memory grew by, the allocator's count with
-a reserve, or a bound that follows from a smaller batch."""
+a reserve, a bound that follows from a smaller batch, or whoever started the run, who told it."""
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
@@ -82,8 +82,10 @@ class Meter:
         self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
         # In a container one of the driver's numbers may be the worker's by chance, and some of those are known before.
         self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
-        self._process_bytes = 0
-        self._growth_bytes = 0
+        self.process_bytes = 0
+        """By NVML's count for the worker's processes, the highest reading; 0 where that is not told."""
+        self.growth_bytes = 0
+        """By which the device's used memory grew, likewise."""
 
     def look(self, pids: Collection[int]) -> None:
         """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
@@ -91,20 +93,20 @@ class Meter:
             running = nvml.process_bytes(handle)
             own = [running[pid] for pid in set(pids) & running.keys() - self._strangers]
             if None not in own:
-                self._process_bytes = max(self._process_bytes, sum(filter(None, own)))
+                self.process_bytes = max(self.process_bytes, sum(filter(None, own)))
             used = _used_bytes(handle)
             if used is not None and before is not None:
-                self._growth_bytes = max(self._growth_bytes, used - before)
+                self.growth_bytes = max(self.growth_bytes, used - before)
 
     def size(self, peak_bytes: int) -> Size:
         """What the worker took; `peak_bytes` is what its framework's allocator had in use at most.
 
         A reading below that is another process', or others gave memory back meanwhile.
         """
-        if self._process_bytes > peak_bytes:
-            return Size(taken_bytes=self._process_bytes, origin="process")
-        if self._growth_bytes > peak_bytes:
-            return Size(taken_bytes=self._growth_bytes, origin="growth")
+        if self.process_bytes > peak_bytes:
+            return Size(taken_bytes=self.process_bytes, origin="process")
+        if self.growth_bytes > peak_bytes:
+            return Size(taken_bytes=self.growth_bytes, origin="growth")
         return Size(taken_bytes=ALLOCATOR_FACTOR * peak_bytes + CONTEXT_BYTES, origin="allocator")
 
 

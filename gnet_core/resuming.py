@@ -75,6 +75,8 @@ def require_options(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("replicates", "image_size"):
             if options[name] is not None:
                 require_whole(name, options[name], least=1)
+        if options.get("worker_memory") is not None:
+            require_whole("worker_memory", options["worker_memory"], least=1)
         StepConfig(data=options["data"], seed=options["seed"])
         require_whole("memory_bytes", document["memory_bytes"], least=1)
     except (GnetError, TypeError) as error:

@@ -396,6 +396,9 @@ class Runner:
         free = gpu_memory.free_bytes(device)
         budget = int(gpu_memory.SHARE * (free or 0))
         known = self._document["gpu_memory"] = {"free_bytes": free, "budget_bytes": budget, "note": ""}
+        if (taken := self._settings.worker_bytes) and not self._standing.sizes:
+            told = dict.fromkeys(cases, gpu_memory.Size(taken_bytes=taken, origin="told"))
+            self._standing = dataclasses.replace(self._standing, sizes=told)
         cases = self._still_wanted(sorted(cases, key=lambda case: case.config.batch_size))
         while probed := gpu_memory.next_probe(self._parts(cases), self._standing.sizes, budget):
             if not self._probe(probed, progress):

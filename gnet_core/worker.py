@@ -76,6 +76,8 @@ class RunSettings:
     """The one that measures what is not a case: peaks and traces."""
     environments: Mapping[str, Mapping[str, Any]]
     """What each interpreter said of itself as the run began, by its name (see Source.environment_name)."""
+    worker_bytes: int | None = None
+    """What each worker takes of a GPU, where that is told; else it is measured."""
 
 
 class Worker:

@@ -59,6 +59,7 @@ def refused(answer, *parts):
         (["bench", "--replicates", "0"], ["replicates: 0"]),
         (["bench", "execution", "--preset", "smoke", "--replicates", "9" * 400], ["replicates: 999", "use at most "]),
         (["bench", "--memory", "lots"], ["memory: 'lots'"]),
+        (["bench", "--worker-memory", "0"], ["worker_memory: 0"]),
         (["bench", "--device", "tpu"], ["device: 'tpu'"]),
         (["bench", "--device", "gpu"], ["device: 'gpu' is not there", "cpu"]),
         (["bench", "precision", "--precision", "tf32"], ["precision: 'tf32' cannot be done on cpu"]),

@@ -10,8 +10,8 @@ import pytest
 
 from gnet_core import gpu_claims, profile_document, records, turns
 from gnet_core.config import StepConfig
-from gnet_core.gpu_claims import Claim, Seen, TraceReading, WorkerReading
-from gnet_core.gpu_samples import Sample, TakenMemory
+from gnet_core.gpu_claims import Claim, Seen, TakenMemory, TraceReading, WorkerReading
+from gnet_core.gpu_conditions import Sample, Span
 from gnet_core.raw_files import RawProcess
 from tests import traces
 from tests.conftest import RunDirectory, raw_document
@@ -34,6 +34,8 @@ SUITES = [
 @pytest.fixture
 def environment(environment):
     environment["machine"]["gpus"] = [{"name": NAME, "memory_bytes": 80 * 2**30, "driver": "580.95.05"}]
+    place = {"name": "libcudart.so.12", "package": "", "at_start": True, "path": "/lib/libcudart.so.12", "error": None}
+    environment["machine"]["nvidia"] = {"driver": "580", "cuda_version": [13, 0], "libraries": [place]}
     environment["tensorflow"] |= {
         "built_for_cuda": True,
         "gpus": [{"device": GPU, "name": NAME, "compute_capability": [9, 0]}],
@@ -44,17 +46,18 @@ def environment(environment):
 def samples(**changes: Any) -> list[Sample]:
     """A GPU at 400 W and 1980 MHz while it works for 6 s, and at 70 W for 2 s in which it idles."""
     found = []
-    for number in range(160):
+    for number in range(-1, 160):
         at = 100.0 + 0.05 * number
-        busy = at < 106.0
+        busy = 100.0 <= at < 106.0
         found.append(
             Sample(
                 at_seconds=at,
                 power_watts=400.0 if busy else 70.0,
                 clock_hz=1980e6 if busy else 345e6,
                 temperature_celsius=55.0,
-                joules=400.0 * min(at - 100.0, 6.0),
+                joules=400.0 * max(0.0, min(at - 100.0, 6.0)),
                 reasons=4 if busy else 1,
+                lowered_seconds={4: 0.0},
             )
         )
     return [dataclasses.replace(each, **changes) for each in found]
@@ -66,17 +69,24 @@ def worker(**info: Any) -> WorkerReading:
     return WorkerReading(
         process=RawProcess(block_seconds=[3.0], info=benchmark["extra_info"], digest=""),
         samples=samples(),
-        begun_seconds=100.0,
-        block_ended_seconds=103.0,
-        work_ended_seconds=106.0,
-        memory_before=TakenMemory(device=2**30, process=None),
-        memory_after=TakenMemory(device=6 * 2**30, process=4 * 2**30),
+        block=Span(100.0, 103.0),
+        work=Span(100.0, 106.0),
+        taken=TakenMemory(process_bytes=4 * 2**30, growth_bytes=5 * 2**30),
     )
+
+
+DEVICE_TIME: dict[str, Any] = {
+    "operations_seconds": 0.2,
+    "kernels_seconds": 0.2,
+    "unnamed_kernels_seconds": 0.0,
+    "operations_cut": False,
+    "kernels_cut": False,
+}
 
 
 def profile(environment: dict[str, Any], **changes: Any) -> profile_document.Profile:
     """A trace of two steps on a GPU, 100 ms of operations and of kernels a step."""
-    kernel = {"tensor_core_eligible": True, "uses_tensor_cores": True, "occurrences": 8, "occupancy": 0.5}
+    kernel = {"tensor_cores": "used", "occurrences": 8, "occupancy": 0.5}
     whole: dict[str, Any] = {
         "config": BFLOAT16.to_dict(),
         "device": GPU,
@@ -87,6 +97,7 @@ def profile(environment: dict[str, Any], **changes: Any) -> profile_document.Pro
         ],
         "parts": [{"part": "stem", "direction": "forward", "occurrences": 8, "self_seconds": 0.2, "share": 1.0}],
         "kernels": [kernel | {"kernel": "sm90_xmma_gemm", "seconds": 0.2, "share": 1.0}],
+        "device_time": DEVICE_TIME,
         "peak_memory": {"allocator": "GPU_0_bfc", "peak_bytes": 3 * 2**30, "capacity_bytes": None},
         "not_available": [],
     }
@@ -206,7 +217,7 @@ def test_what_a_step_did_not_leave_is_open_for_the_steps_reason(seen, claim, ste
 
 def test_every_claim_but_those_of_the_devices_rests_on_a_step(seen):
     told = [claim.claim for claim in gpu_claims.judge(seen)]
-    assert len(told) == len(STEPS) + 2
+    assert len(told) == len(STEPS) + 3
 
 
 # --- the devices
@@ -219,6 +230,15 @@ def with_devices(seen: Seen, driver: list[str], tensorflow: list[str], visible: 
         environment["machine"]["environment_variables"] = {"CUDA_VISIBLE_DEVICES": visible}
     environment["tensorflow"] = {**environment["tensorflow"], "gpus": [{"name": name} for name in tensorflow]}
     return dataclasses.replace(seen, environment=environment)
+
+
+@pytest.mark.parametrize(("path", "verdict"), [("/site/libcusolver.so.11", "confirmed"), (None, "wrong")])
+def test_a_library_that_is_not_found_is_wrong_and_named(seen, path, verdict):
+    place = {"name": "libcusolver.so.11", "path": path, "error": None if path else "cannot open"}
+    seen.environment["machine"]["nvidia"] = {"libraries": [place]}
+    found = of(seen, "Each of NVIDIA's libraries")
+    assert found.verdict == verdict
+    assert path or "libcusolver.so.11: cannot open" in found.evidence[0]
 
 
 @pytest.mark.parametrize(
@@ -272,24 +292,23 @@ def test_an_allocator_that_has_more_than_nvml_knows_of_is_wrong(seen):
 
 
 def test_where_the_process_is_not_told_what_the_device_grew_by_counts(seen):
-    only_device = TakenMemory(device=2 * 2**30, process=None)
-    assert of(with_worker(seen, memory_after=only_device), "What NVML says").verdict == "wrong"
-    nothing = TakenMemory(device=None, process=None)
-    found = of(with_worker(seen, memory_after=nothing), "What NVML says")
+    only_growth = TakenMemory(process_bytes=0, growth_bytes=2**30)
+    assert of(with_worker(seen, taken=only_growth), "What NVML says").verdict == "wrong"
+    found = of(with_worker(seen, taken=TakenMemory(process_bytes=0, growth_bytes=0)), "What NVML says")
     assert (found.verdict, found.findings[-1].because) == ("open", "NVML tells no memory of this device")
 
 
 @pytest.mark.parametrize(
-    ("field", "claim", "evidence"),
+    ("untold", "claim", "evidence"),
     [
-        ("power_watts", "Power, clock and temperature", "not told: power"),
-        ("clock_hz", "Power, clock and temperature", "not told: SM clock"),
-        ("temperature_celsius", "Power, clock and temperature", "not told: temperature"),
-        ("reasons", "NVML tells why", "event reasons are not told"),
+        ({"power_watts": None}, "Power, clock and temperature", "not told: power"),
+        ({"clock_hz": None}, "Power, clock and temperature", "not told: SM clock"),
+        ({"temperature_celsius": None}, "Power, clock and temperature", "not told: temperature"),
+        ({"reasons": None, "lowered_seconds": {}}, "NVML tells why", "neither reasons nor counters are told"),
     ],
 )
-def test_what_the_driver_does_not_tell_is_wrong(seen, field, claim, evidence):
-    found = of(with_worker(seen, samples=samples(**{field: None})), claim)
+def test_what_the_driver_does_not_tell_is_wrong(seen, untold, claim, evidence):
+    found = of(with_worker(seen, samples=samples(**untold)), claim)
     assert (found.verdict, found.findings[-1].because) == ("wrong", evidence)
 
 
@@ -320,14 +339,14 @@ def test_energy_that_is_not_power_times_time_is_wrong(seen, watts, verdict):
     assert of(with_worker(seen, samples=samples(power_watts=watts)), "The energy counter").verdict == verdict
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [(0.5, "confirmed"), (1.6, "wrong")])
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.3, "confirmed"), (1.2, "wrong")])
 def test_a_clock_that_rises_late_is_wrong(seen, seconds, verdict):
     late = [
         dataclasses.replace(each, clock_hz=1200e6) if each.at_seconds < 100 + seconds else each for each in samples()
     ]
     found = of(with_worker(seen, samples=late), "Clocks have settled")
     assert found.verdict == verdict
-    assert found.findings[-1].figures[0].value == pytest.approx(seconds, abs=0.06)
+    assert found.findings[-1].figures[0].value == pytest.approx(0 if verdict == "confirmed" else 1200 / 1980 - 1)
 
 
 def test_a_compilation_of_minutes_is_wrong(seen):
@@ -379,8 +398,10 @@ SLOW_KERNEL = {
         ("Kernels' names", {"kernels": []}, "open"),
         ("mixed_bfloat16 runs on", {"kernels": []}, "open"),
         ("mixed_bfloat16 runs on", {"kernels": [SLOW_KERNEL]}, "wrong"),
-        ("The times of operations", {"kernels": []}, "open"),
-        ("The times of operations", {"kernels": [SLOW_KERNEL | {"seconds": 0.1}]}, "wrong"),
+        ("Kernels' names", {"kernels": [SLOW_KERNEL | {"tensor_cores": "unknown"}]}, "wrong"),
+        ("The times of operations", {"device_time": None}, "open"),
+        ("The times of operations", {"device_time": DEVICE_TIME | {"operations_seconds": 0.0}}, "open"),
+        ("The times of operations", {"device_time": DEVICE_TIME | {"kernels_seconds": 0.1}}, "wrong"),
         ("A graph and XLA tell", {"parts": []}, "wrong"),
     ],
 )

@@ -700,7 +700,7 @@ def gpu(nvml, tmp_path, monkeypatch):
     return use
 
 
-def run_on_gpu(checkout, states, previous=None, interrupt_at=None, replicates=1):
+def run_on_gpu(checkout, states, previous=None, interrupt_at=None, replicates=1, worker_bytes=None):
     """What was probed, by execution and batch size, and run.json."""
     probed = []
 
@@ -713,6 +713,7 @@ def run_on_gpu(checkout, states, previous=None, interrupt_at=None, replicates=1)
                 raise KeyboardInterrupt
 
     settings = settings_for(checkout, alive=9, replicates=replicates)
+    settings = dataclasses.replace(settings, worker_bytes=worker_bytes)
     _, document = run(states, settings, progress, execution_suite(), previous)
     assert not list((settings.directory / "raw").glob("*.r0.json"))
     return probed, document
@@ -734,6 +735,14 @@ def test_on_a_gpu_the_smallest_batch_is_probed_and_bounds_what_a_larger_one_take
     assert document["gpu_memory"] == {"free_bytes": 90 * 10**9, "budget_bytes": int(0.7 * 90 * 10**9), "note": ""}
     assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [4]
     assert [case["status"] for case in document["cases"]] == ["ok"] * 4
+
+
+def test_on_a_gpu_a_size_that_is_told_is_not_probed(checkout, gpu):
+    gpu(10**9 // 8)
+    probed, document = run_on_gpu(checkout, gpu_states(*FOUR), worker_bytes=30 * 10**9)
+    assert probed == []
+    assert sizes_of(document) == [(30.0, "told")] * 4
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [2, 2]
 
 
 def test_on_a_gpu_a_larger_batch_is_probed_where_its_bound_does_not_fit_beside_what_it_is_compared_with(checkout, gpu):

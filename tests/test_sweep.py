@@ -65,7 +65,7 @@ def test_a_check_compares_layers_precisions_and_executions_at_one_size(device, n
     assert {case.config.batch_size for case in compared} == {4 if device == "cpu" else 64}
     named = [item.suite for item in FOUND if item.suite.name in ("implementation", "precision", "execution")]
     made = sweep.Sweep(preset=sweep.preset_for("check", device), template=StepConfig(device=device))
-    assert len(sweep.plan_cases(named, made)) == number
+    assert len(sweep.plan_cases(named, made, HERE)) == number
 
 
 def test_a_case_that_suites_share_is_planned_once_with_all_their_names():
