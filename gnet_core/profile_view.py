@@ -151,7 +151,7 @@ def _operation_grid(profile: Profile) -> Grid:
     columns = [
         Column[OperationType]("operation", lambda each: each.operation, text=True),
         Column[OperationType]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
-        Column[OperationType]("self time (ms)", lambda each: f"{each.self_seconds / profile.steps * 1e3:.2f}"),
+        Column[OperationType]("self time (ms)", lambda each: milliseconds(each.self_seconds / profile.steps)),
         Column[OperationType]("share", lambda each: f"{each.share:.1%}"),
     ]
     return grid(columns, kept, "Self time by type of operation")
@@ -161,7 +161,7 @@ def _kernel_grid(profile: Profile) -> Grid:
     columns = [
         Column[Kernel]("kernel", lambda each: _shortened(each.kernel), text=True),
         Column[Kernel]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
-        Column[Kernel]("ms", lambda each: f"{each.seconds / profile.steps * 1e3:.2f}"),
+        Column[Kernel]("ms", lambda each: milliseconds(each.seconds / profile.steps)),
         Column[Kernel]("share", lambda each: f"{each.share:.1%}"),
         Column[Kernel]("tensor cores", lambda each: each.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
@@ -178,7 +178,7 @@ def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[str, ...]:
     return (
         f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
         f"{sum(each.occurrences for each in kernels) / steps:.4g}",
-        f"{seconds / steps * 1e3:.2f}",
+        milliseconds(seconds / steps),
         f"{sum(each.share for each in kernels):.1%}",
         _tensor_core_shares(kernels),
         f"{occupancy:.0%}",

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gnet_core.tables import milliseconds
 from gnet_core.xprof_tools import Trace, rows
 
 KINDS = {
@@ -86,7 +87,7 @@ def _lines(kind: str) -> str:
 
 def _at_work(device_seconds: float, step_seconds: float) -> str:
     share = device_seconds / step_seconds
-    return f"at work for {device_seconds * 1e3:.3g} ms of a step of {step_seconds * 1e3:.3g} ms ({share:.0%})"
+    return f"at work for {milliseconds(device_seconds)} ms of a step of {milliseconds(step_seconds)} ms ({share:.0%})"
 
 
 def launch_bound(launch_share: float, device_seconds: float | None, step_seconds: float) -> str:
