@@ -117,7 +117,7 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
         config=StepConfig(batch_size=8, device="gpu:0").to_dict(),
         breakdown=[
             {"kind": "device compute", "seconds": 0.4, "share": 0.7},
-            {"kind": "kernel launch", "seconds": 0.1, "share": 0.11},
+            {"kind": "idle, Python and all other", "seconds": 0.2, "share": 0.3},
         ],
         kernels=[
             kernel("void sm90_xmma<bf16>(int)", tensor_cores="used"),
@@ -141,7 +141,8 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
         ("gemm_fusion_dot_3", "2", "7.5", "37.5%", "unknown", "50%"),
     ]
     notes = " ".join(view(told).notes)
-    assert "The GPU is at work for 400 ms of a step of 500 ms (80%); 11.0% of a step under the profiler is" in notes
+    assert "By the trace the GPU is at work for 400 ms of a step of 500 ms (80%), timed without the profiler." in notes
+    assert "input-bound" not in notes
     assert "launch-bound" not in view(told).answer
     assert "Tensor cores, by the kernels' names, of the kernels' time: used 50%, not used 12%, unknown 38%." in notes
     assert (
