@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gnet_core.profile_document import DeviceTime
+from gnet_core.tables import milliseconds
 
 MOST_GAP = 0.03
 """Of the larger of two times, what they may differ by."""
@@ -45,7 +46,7 @@ def reconciled(time: DeviceTime, steps: int, device_seconds: float | None) -> li
     if gaps:
         return gaps
     names = " and of ".join(each.of for each in compared)
-    return [f"The time of {names} agrees within {MOST_GAP:.0%}: {_milliseconds(kernels.seconds)} ms a step."]
+    return [f"The time of {names} agrees within {MOST_GAP:.0%}: {milliseconds(kernels.seconds)} ms a step."]
 
 
 def _gap(one: _Time, other: _Time) -> float:
@@ -63,7 +64,7 @@ def _operations_reasons(time: DeviceTime, steps: int, *, more: bool) -> list[str
         )
     reasons = []
     if time.unnamed_kernels_seconds:
-        reasons.append(f"{_milliseconds(time.unnamed_kernels_seconds / steps)} ms of kernels belong to no operation")
+        reasons.append(f"{milliseconds(time.unnamed_kernels_seconds / steps)} ms of kernels belong to no operation")
     if time.operations_cut:
         reasons.append("xprof lists the longest 499 operations and leaves out the rest")
     return reasons or ["the trace does not tell why"]
@@ -71,10 +72,6 @@ def _operations_reasons(time: DeviceTime, steps: int, *, more: bool) -> list[str
 
 def _sentence(one: _Time, other: _Time, reasons: Sequence[str]) -> str:
     return (
-        f"A gap of {_gap(one, other):.0%}: {_milliseconds(one.seconds)} ms a step of {one.of} against "
-        f"{_milliseconds(other.seconds)} ms of {other.of}; {', and '.join(reasons)}."
+        f"A gap of {_gap(one, other):.0%}: {milliseconds(one.seconds)} ms a step of {one.of} against "
+        f"{milliseconds(other.seconds)} ms of {other.of}; {', and '.join(reasons)}."
     )
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}"

@@ -120,7 +120,8 @@ def _eager_work(train_step: TrainStep, images: Tensor, labels: Tensor) -> list[M
 class _Level(int):
     """A level of one of the profiler's tracers.
 
-    TensorFlow 2.21 asks of each option first whether it can be a bool, makes it one, and then passes over the bool.
+    TensorFlow 2.20 and 2.21 make each option a bool where they can and then pass over it, as over any that is no whole
+    number, so that levels of the plain kind are silently the default ones. 2.19 takes both kinds.
     """
 
     def __bool__(self) -> bool:

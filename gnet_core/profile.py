@@ -10,7 +10,7 @@ import pandas as pd
 
 from gnet_core import gpu_tables, tensor_cores
 from gnet_core.config import GnetError, require_whole
-from gnet_core.step_breakdown import DEVICE_KINDS, breakdown, step_seconds, step_table
+from gnet_core.step_breakdown import AT_WORK, breakdown, step_seconds, step_table
 from gnet_core.tables import plain
 from gnet_core.traced_operations import by_part, by_type, single_operations
 from gnet_core.xprof_tools import NoAnswerError, Trace, open_trace
@@ -53,12 +53,15 @@ def tables(xplane: Path, *, on_gpu: bool) -> dict[str, Any]:
             "the peak of the GPU's memory" if on_gpu else "the peak of memory",
             lambda: gpu_tables.peak_memory(trace.tool("memory_profile"), on_gpu=on_gpu),
             missing,
-            NOTHING_OF_THE_GPU if on_gpu else "the trace holds no allocation; gnet bench tells that of the process",
+            "the trace holds no allocation; gnet bench tells what was held",
         )
     divided = breakdown(steps or [], on_gpu=on_gpu)
-    if on_gpu and divided and not any(row["seconds"] for row in divided if row["kind"] in DEVICE_KINDS):
-        divided = breakdown(steps or [], on_gpu=False)  # of a device that was not recorded, 0 would be no measurement
-        missing.append(NotTold("device compute and idle time", NOTHING_OF_THE_GPU))
+    if on_gpu and divided:
+        if any(row["seconds"] for row in divided if row["kind"] in AT_WORK):
+            missing.append(_HOST)
+        else:  # of a device that was not recorded, 0 would be no measurement
+            divided = breakdown(steps or [], on_gpu=False)
+            missing.append(NotTold("device compute and idle time", NOTHING_OF_THE_GPU))
     return {
         "step_seconds": step_seconds(steps or []),
         "breakdown": divided,
@@ -147,6 +150,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 NOTHING_OF_THE_GPU = "the trace holds nothing of it; see whether the profiler was allowed to look at the GPU"
+
+_HOST = NotTold(
+    "what the host did in a step: input, launches, compilation",
+    "xprof divides a GPU's step by what the device did, from its first kernel to its last",
+)
 
 _ONLY_ON_A_GPU = (
     NotTold(

@@ -16,8 +16,8 @@ from gnet_core.files import PROFILE_FILE
 from gnet_core.profile_document import PartTime, Profile, read
 from gnet_core.tables import plain
 
-NO_SECONDS = 5e-6
-"""Differences below it are shown as none: tables have two digits of a millisecond."""
+NO_SECONDS = 5e-7
+"""Differences below it are shown as none: the shortest kernel takes a microsecond."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

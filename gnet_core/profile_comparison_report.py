@@ -11,7 +11,7 @@ from gnet_core import documents, html
 from gnet_core.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.network_parts import PARTS
 from gnet_core.profile_comparison import NO_SECONDS, Change, ProfileComparison
-from gnet_core.tables import Column, Grid, grid, in_style, inert, plain
+from gnet_core.tables import Column, Grid, grid, in_style, inert, milliseconds, plain
 
 NO_VERDICT = (
     "These times were taken under the profiler, in one process each, one after the other. They tell where time went, "
@@ -55,7 +55,7 @@ def _whole(compared: ProfileComparison) -> str:
     """What the differences add up to, and what they are of."""
     total = sum(change.difference for change in compared.operations)
     unit = f"a{'n' if compared.per_image else ''} {compared.unit}"
-    amount = f"{_milliseconds(abs(total))} ms {'more' if total > 0 else 'less'}"
+    amount = f"{milliseconds(abs(total))} ms {'more' if total > 0 else 'less'}"
     if abs(total) < NO_SECONDS:
         amount = "as long"
     than = "as BASE" if amount == "as long" else "than BASE"
@@ -68,23 +68,20 @@ def _whole(compared: ProfileComparison) -> str:
 
 
 def _named(changes: list[Change]) -> str:
-    return ", ".join(f"{each.name} {_signed(each)}" for each in changes)
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}" if abs(seconds) < 0.1 else f"{seconds * 1e3:.0f}"
+    return ", ".join(f"{each.name} {_signed(each)} ms" for each in changes)
 
 
 def _signed(change: Change) -> str:
+    """The difference in milliseconds."""
     if change.is_none:
-        return "±0 ms"
-    return f"{'+' if change.difference > 0 else '−'}{_milliseconds(abs(change.difference))} ms"
+        return "±0"
+    return f"{'+' if change.difference > 0 else '−'}{milliseconds(abs(change.difference))}"
 
 
 def _most(changes: list[Change], what: str) -> str:
     """Which changed most, in a few words."""
     largest = changes[0]
-    return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)}"
+    return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)} ms"
 
 
 def step_line(compared: ProfileComparison) -> str:
@@ -94,7 +91,7 @@ def step_line(compared: ProfileComparison) -> str:
         base, new = base / compared.base.config.batch_size, new / compared.new.config.batch_size
     return (
         f"Right before its trace, without the profiler, a{'n' if compared.per_image else ''} {compared.unit} took "
-        f"{_milliseconds(base)} ms in BASE and {_milliseconds(new)} ms in NEW (medians of {compared.base.steps} and "
+        f"{milliseconds(base)} ms in BASE and {milliseconds(new)} ms in NEW (medians of {compared.base.steps} and "
         f"{compared.new.steps} steps: no measurement)."
     )
 
@@ -133,9 +130,9 @@ def grids(compared: ProfileComparison) -> list[tuple[str, Grid]]:
 def _grid(what: str, changes: list[Change]) -> Grid:
     columns = [
         Column[Change](what, lambda change: change.name, text=True),
-        Column[Change]("BASE ms", lambda change: f"{change.base_seconds * 1e3:.2f}"),
-        Column[Change]("NEW ms", lambda change: f"{change.new_seconds * 1e3:.2f}"),
-        Column[Change]("difference ms", lambda change: "0.00" if change.is_none else f"{change.difference * 1e3:+.2f}"),
+        Column[Change]("BASE ms", lambda change: milliseconds(change.base_seconds)),
+        Column[Change]("NEW ms", lambda change: milliseconds(change.new_seconds)),
+        Column[Change]("difference ms", _signed),
         Column[Change]("× BASE", _multiple),
     ]
     return grid(columns, changes, f"Differences by {what}, the largest first")
@@ -168,7 +165,7 @@ def _parts_picture(compared: ProfileComparison) -> Picture:
         f"{_most(compared.parts, 'part')}: {compared.base.name} → {compared.new.name}",
         described(
             "Bars of the difference in time by part of the network, in the order of a step:",
-            [f"{change.name} {_signed(change)}" for change in changes],
+            [f"{change.name} {_signed(change)} ms" for change in changes],
         ),
         paint,
         height_of(len(changes)),
@@ -196,7 +193,7 @@ def _operations_picture(compared: ProfileComparison) -> Picture:
         _most(changes, "type of operation"),
         described(
             "Bars of time by type of operation in BASE and in NEW, the largest difference first:",
-            [f"{legible(change.name)} {_signed(change)}" for change in changes],
+            [f"{legible(change.name)} {_signed(change)} ms" for change in changes],
         ),
         paint,
         height_of(len(changes)) + _LEGEND_INCHES,

@@ -18,7 +18,7 @@ from gnet_core.profile_document import (
     Profile,
     read,
 )
-from gnet_core.step_breakdown import AT_WORK, input_bound, launch_bound, launching
+from gnet_core.step_breakdown import AT_WORK, at_work, input_bound, launch_bound
 from gnet_core.tables import Column, Grid, grid, milliseconds, percent
 
 MOST_OPERATIONS = 12
@@ -85,10 +85,10 @@ def _answer(profile: Profile) -> str:
 
 def _launch_bound(profile: Profile) -> str:
     """A sentence on a GPU's step that is bound by launching kernels, else ""."""
-    if profile.config.device == "cpu":
+    device_seconds = _device_seconds(profile)
+    if profile.config.device == "cpu" or device_seconds is None:
         return ""
-    launch = sum(each.share for each in profile.breakdown if each.kind == "kernel launch")
-    told = launch_bound(launch, _device_seconds(profile), profile.untraced_seconds)
+    told = launch_bound(device_seconds, profile.untraced_seconds)
     if told and profile.config.execution == "xla":
         told += " That is without XLA's command buffers, which are off while a trace is taken."
     return told
@@ -151,7 +151,7 @@ def _operation_grid(profile: Profile) -> Grid:
     columns = [
         Column[OperationType]("operation", lambda each: each.operation, text=True),
         Column[OperationType]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
-        Column[OperationType]("self time (ms)", lambda each: f"{each.self_seconds / profile.steps * 1e3:.2f}"),
+        Column[OperationType]("self time (ms)", lambda each: milliseconds(each.self_seconds / profile.steps)),
         Column[OperationType]("share", lambda each: f"{each.share:.1%}"),
     ]
     return grid(columns, kept, "Self time by type of operation")
@@ -161,7 +161,7 @@ def _kernel_grid(profile: Profile) -> Grid:
     columns = [
         Column[Kernel]("kernel", lambda each: _shortened(each.kernel), text=True),
         Column[Kernel]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
-        Column[Kernel]("ms", lambda each: f"{each.seconds / profile.steps * 1e3:.2f}"),
+        Column[Kernel]("ms", lambda each: milliseconds(each.seconds / profile.steps)),
         Column[Kernel]("share", lambda each: f"{each.share:.1%}"),
         Column[Kernel]("tensor cores", lambda each: each.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
@@ -178,7 +178,7 @@ def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[str, ...]:
     return (
         f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
         f"{sum(each.occurrences for each in kernels) / steps:.4g}",
-        f"{seconds / steps * 1e3:.2f}",
+        milliseconds(seconds / steps),
         f"{sum(each.share for each in kernels):.1%}",
         _tensor_core_shares(kernels),
         f"{occupancy:.0%}",
@@ -214,7 +214,7 @@ def _notes(profile: Profile) -> list[str]:
         same = "The traced steps all take one batch that lies on the device already, so a slow input would not show."
         told.append(f"{input_bound(kinds['input'])} {same}")
     if (device := _device_seconds(profile)) is not None:
-        told.append(launching(kinds.get("kernel launch", 0.0), device, profile.untraced_seconds))
+        told.append(f"By the trace {at_work(device, profile.untraced_seconds)}, timed without the profiler.")
     if shares := _tensor_core_shares(profile.kernels):
         told.append(f"Tensor cores, by the kernels' names, of the kernels' time: {shares}.")
     if profile.device_time:

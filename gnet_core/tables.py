@@ -260,9 +260,10 @@ def number(value: float | None, shape: str) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
+    """Three significant digits, or all of whole milliseconds, and none beyond a tenth of a microsecond."""
     if seconds is None:
         return ""
-    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{seconds * 1000:.2f}"
+    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{round(seconds * 1000, 4):.3g}"
 
 
 def pairs_table(lines: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:

@@ -30,14 +30,17 @@ _SIGNS: tuple[tuple[Use, str], ...] = (
     ("used", r"(?<![a-z])nvjet_"),
     # Plain float units: classical BLAS names (ampere_sgemm_…, implicit_convolve_sgemm, volta_gcgemm), scudnn, FFT.
     ("not used", r"(?<![a-z0-9])(s|d|c|z|h|gc)gemm(?!a)"),
-    ("not used", r"(?<![a-z0-9])[sd]cudnn_|wgrad_alg0_engine|dgrad_engine|grouped_direct_kernel<float"),
+    ("not used", r"(?<![a-z0-9])[sd]cudnn_|wgrad_alg[01]_engine|dgrad_engine|grouped_direct_kernel<float"),
     (
         "not used",
-        r"gemv|splitkreduce|reducesplitk|transpose_readwrite|fft|pointwise_mult_and_sum_complex|winograd_nonfused|computeoffsets",
+        r"gemv|splitkreduce|reducesplitk|transpose_readwrite|fft|pointwise_mult_and_sum_complex|winograd::|winograd_nonfused|computeb?offsets",
     ),
     # What multiplies no matrices: cuDNN's normalisation, pooling, layouts and element-wise operations.
     ("not used", r"(?<![a-z0-9])cudnn::(ops::|(detail::)?bn_|engines_precompiled::nch|engines_precompiled::nhwc)"),
-    ("not used", r"(?<![a-z0-9])(bn_(fw|bw)_|pooling_(fw|bw)_|nchwtonhwc|nhwctonchw|im2col|softmax_(fw|bw)_)"),
+    (
+        "not used",
+        r"(?<![a-z0-9])(bn_(fw|bw)_|batchnorm_(fw|bw)|pooling_(fw|bw)_|nchwtonhwc|nhwctonchw|im2col|softmax_(fw|bw)_)",
+    ),
     # TensorFlow's own kernels contain no matrix instruction: functors, Eigen, those MLIR generates, CUB's primitives.
     ("not used", r"tensorflow::|eigen::|stream_executor::|_gpu_dt_\w+_kernel$|redzone_checker|(?<![a-z])cub::"),
     ("not used", r"^(memcpy|memset)"),

@@ -129,6 +129,8 @@ def open_trace(xplane: Path) -> Iterator[Trace]:
                 shutil.copyfileobj(source, target)
         except GnetError as error:
             raise GnetError(f"xplane: {error}; use the *.xplane.pb that a trace wrote") from error
+        if not copy.stat().st_size:  # which xprof reads as a trace of nothing
+            raise GnetError(f"xplane: '{xplane}' is empty; use the *.xplane.pb that a trace wrote")
         trace = Trace(xplane, copy)
         trace.require_readable()
         yield trace

@@ -20,7 +20,7 @@ import pytest
 from gnet_core import profile
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.network_parts import OTHER, PARTS, SUMS
-from gnet_core.step_breakdown import DEVICE_KINDS
+from gnet_core.step_breakdown import AT_WORK, REST
 from tests.traces import Launch, gpu_trace
 
 LEAST_PLACED = 0.95
@@ -92,6 +92,8 @@ def test_the_tables_are_plain_data(tables: dict[str, Any]) -> None:
     assert json.loads(json.dumps(tables, allow_nan=False)) == tables
 
 
+HOST = "what the host did in a step: input, launches, compilation"
+
 STEP = (
     Launch(
         "sm80_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_tensor16x8x16", 400, "stem_7x7/convolution/Conv2D:Conv2D"
@@ -125,9 +127,22 @@ def test_a_gpus_trace_tells_operations_parts_and_steps(gpu_tables: Callable[...,
         ("main", "forward"),
     ]
     assert tables["step_seconds"] == pytest.approx([930e-6] * 3)
-    assert {row["kind"]: row["seconds"] for row in tables["breakdown"]}["device compute"] == pytest.approx(900e-6)
-    assert missing(tables) == {"the peak of the GPU's memory": profile.NOTHING_OF_THE_GPU}
+    assert missing(tables).keys() == {"the peak of the GPU's memory", HOST}
     assert json.loads(json.dumps(tables, allow_nan=False)) == tables
+
+
+def test_a_gpus_step_is_divided_without_what_xprof_does_not_count_of_the_host(
+    gpu_tables: Callable[..., dict[str, Any]],
+) -> None:
+    tables = gpu_tables(*STEP)
+    kinds = {row["kind"]: row["seconds"] for row in tables["breakdown"]}
+    assert kinds == {
+        "device compute": pytest.approx(900e-6),
+        "device to device": 0.0,
+        "device collectives": 0.0,
+        REST: pytest.approx(30e-6),  # of four launches of 10 each the first is before the first kernel
+    }
+    assert "from its first kernel to its last" in missing(tables)[HOST]
 
 
 def test_a_gpus_trace_tells_of_tensor_cores_what_the_kernels_names_tell(
@@ -167,11 +182,11 @@ def test_a_gpus_trace_without_the_gpu_names_what_it_lacks_and_shows_nothing_of_t
     assert missing(tables) == {
         "time by operation and by part of the network": "the trace tells of no operation that ran on the GPU",
         "the GPU's kernels and their tensor cores": profile.NOTHING_OF_THE_GPU,
-        "the peak of the GPU's memory": profile.NOTHING_OF_THE_GPU,
+        "the peak of the GPU's memory": "the trace holds no allocation; gnet bench tells what was held",
         "device compute and idle time": profile.NOTHING_OF_THE_GPU,
     }
     assert len(tables["step_seconds"]) == 2
-    assert set(DEVICE_KINDS).isdisjoint(row["kind"] for row in tables["breakdown"])
+    assert {*AT_WORK, "kernel launch"}.isdisjoint(row["kind"] for row in tables["breakdown"])
     assert tables["note"] == "There is no table of operations: the trace tells of no operation that ran on the GPU."
 
 
@@ -227,7 +242,7 @@ def test_a_tool_that_tells_nothing_costs_its_own_table(
     tables = profile.tables(gpu_trace(tmp_path / "gpu.xplane.pb", STEP), on_gpu=True)
     told = missing(tables)
     assert why in told[TABLES[tool]]
-    assert set(told) <= {TABLES[tool], TABLES["memory_profile"]}
+    assert set(told) <= {TABLES[tool], TABLES["memory_profile"], HOST}
     assert ("operations" if tool == "kernel_stats" else "kernels", True) in {(k, bool(v)) for k, v in tables.items()}
 
 

@@ -258,7 +258,7 @@ def test_the_files_say_the_same_and_the_page_needs_nothing_else(profiles, tmp_pa
     answer = profile_comparison_report.answer(found)
     assert answer in page.replace("&#39;", "'")
     assert answer.replace("_", r"\_") in markdown
-    assert re.search(r"\| stem +\| +300\.00 \| +550\.00 \| +\+250\.00 \| +1\.83 \|", markdown)
+    assert re.search(r"\| stem +\| +300 \| +550 \| +\+250 \| +1\.83 \|", markdown)
     assert [each for each in Page(page).addresses if not each.startswith("#")] == []
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == profile_comparison_report.to_json(found)
 

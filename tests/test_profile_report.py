@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from gnet_core import profile, profile_report, profile_view
+from gnet_core import profile, profile_report, profile_view, tables
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RUN_FORMAT_VERSION
 from tests.traces import document
@@ -41,7 +41,18 @@ def test_the_answer_follows_the_figures(environment):
 def test_times_are_of_one_step_and_forward_and_backward_stand_apart(environment):
     headings, rows = cells(document(environment), "By part")
     assert headings == ["part", "forward ms", "backward ms", "neither ms", "ms", "share"]
-    assert rows == [("stem", "150", "300", "", "450", "90.0%"), ("optimizer", "", "", "50.00", "50.00", "10.0%")]
+    assert rows == [("stem", "150", "300", "", "450", "90.0%"), ("optimizer", "", "", "50", "50", "10.0%")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        *((2.0, "2000"), (0.1, "100"), (0.09996, "100"), (0.0123456, "12.3"), (1.2345e-3, "1.23")),
+        *((4.567e-6, "0.0046"), (1e-7, "0.0001"), (1e-9, "0"), (0.0, "0"), (None, "")),
+    ],
+)
+def test_milliseconds_have_three_digits_and_none_beyond_a_tenth_of_a_microsecond(seconds, told):
+    assert tables.milliseconds(seconds) == told
 
 
 def test_types_of_operation_are_cut_and_the_rest_is_one_line(environment):
@@ -50,8 +61,8 @@ def test_types_of_operation_are_cut_and_the_rest_is_one_line(environment):
     ]
     _, told = cells(document(environment, operations=rows), "By type")
     assert len(told) == 13
-    assert told[0] == ("Type0", "1", "50.00", "5.0%")
-    assert told[-1] == ("8 other types", "8", "400.00", "40.0%")
+    assert told[0] == ("Type0", "1", "50", "5.0%")
+    assert told[-1] == ("8 other types", "8", "400", "40.0%")
     _, told = cells(document(environment, operations=rows[:13]), "By type")
     assert told[-1][0] == "1 other type"
     _, told = cells(document(environment, operations=rows[:12]), "By type")
@@ -106,7 +117,7 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
         config=StepConfig(batch_size=8, device="gpu:0").to_dict(),
         breakdown=[
             {"kind": "device compute", "seconds": 0.4, "share": 0.7},
-            {"kind": "kernel launch", "seconds": 0.1, "share": 0.11},
+            {"kind": "idle, Python and all other", "seconds": 0.2, "share": 0.3},
         ],
         kernels=[
             kernel("void sm90_xmma<bf16>(int)", tensor_cores="used"),
@@ -125,12 +136,13 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
     )
     _, rows = cells(told, "The GPU's kernels")
     assert rows == [
-        ("sm90_xmma<bf16>", "2", "10.00", "50.0%", "used", "50%"),
-        ("sgemm", "2", "2.50", "12.5%", "not used", "50%"),
-        ("gemm_fusion_dot_3", "2", "7.50", "37.5%", "unknown", "50%"),
+        ("sm90_xmma<bf16>", "2", "10", "50.0%", "used", "50%"),
+        ("sgemm", "2", "2.5", "12.5%", "not used", "50%"),
+        ("gemm_fusion_dot_3", "2", "7.5", "37.5%", "unknown", "50%"),
     ]
     notes = " ".join(view(told).notes)
-    assert "The GPU is at work for 400 ms of a step of 500 ms (80%); 11.0% of a step under the profiler is" in notes
+    assert "By the trace the GPU is at work for 400 ms of a step of 500 ms (80%), timed without the profiler." in notes
+    assert "input-bound" not in notes
     assert "launch-bound" not in view(told).answer
     assert "Tensor cores, by the kernels' names, of the kernels' time: used 50%, not used 12%, unknown 38%." in notes
     assert (
@@ -184,7 +196,7 @@ def test_kernels_are_cut_and_the_rest_is_one_line(environment):
     kernels[16] |= {"tensor_cores": "used", "occupancy": 1.0, "seconds": 0.06}
     _, rows = cells(document(environment, kernels=kernels), "The GPU's kernels")
     assert len(rows) == 16
-    assert rows[-1] == ("3 other kernels", "6", "50.00", "15.0%", "used 60%, not used 40%", "80%")
+    assert rows[-1] == ("3 other kernels", "6", "50", "15.0%", "used 60%, not used 40%", "80%")
     _, rows = cells(document(environment, kernels=kernels[:16]), "The GPU's kernels")
     assert rows[-1][0] == "1 other kernel"
     _, rows = cells(document(environment, kernels=kernels[:15]), "The GPU's kernels")
@@ -302,9 +314,9 @@ def test_an_endless_environment_is_cut(environment):
 def directory(environment, tmp_path, monkeypatch):
     """A directory of gnet profile with a trace of which xprof tells what a stored document holds."""
     told = document(environment)
-    tables = {name: told.pop(name) for name in ("step_seconds", "breakdown", "operations", "parts", "kernels", "note")}
-    tables |= {name: told.pop(name) for name in ("peak_memory", "not_available")}
-    monkeypatch.setattr(profile, "tables", lambda _xplane, *, on_gpu: {**tables, "note": f"on_gpu={on_gpu}"})
+    kept = {name: told.pop(name) for name in ("step_seconds", "breakdown", "operations", "parts", "kernels", "note")}
+    kept |= {name: told.pop(name) for name in ("peak_memory", "not_available")}
+    monkeypatch.setattr(profile, "tables", lambda _xplane, *, on_gpu: {**kept, "note": f"on_gpu={on_gpu}"})
     run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | told
     (tmp_path / "run.json").write_text(json.dumps(run))
     return tmp_path

@@ -173,8 +173,8 @@ def test_a_file_that_is_no_trace_is_refused_by_name(
         read(_write(tmp_path / "cut.xplane.pb", whole[: len(whole) // 2]))
 
 
-def test_an_empty_trace_gives_no_empty_table(tmp_path: Path) -> None:
-    empty = _write(tmp_path / "empty.xplane.pb", b"")
+def test_a_trace_without_events_gives_no_empty_table(tmp_path: Path) -> None:
+    empty = gpu_trace(tmp_path / "empty.xplane.pb", [], steps=0)
     with pytest.raises(NoAnswerError, match="the trace holds no operations"):
         single_operations(empty)
     assert step_seconds(empty) == []
