@@ -15,7 +15,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "config": set(),
     "files": {"config"},
-    "claims": {"config", "files"},
+    "claims": {"config", "files", "interrupts"},
     "settings": {"config", "files"},
     "variables": {"settings"},
     "cgroups": {"files"},
