@@ -373,7 +373,9 @@ def test_without_tensorflow_devices_are_those_of_the_first_peer(environment):
     assert "The driver shows 1 GPU(s) but PyTorch sees none: the driver is too old." in machine.warnings(peers)
     assert dict(machine.as_lines(peers))["PyTorch GPU"] == "none: the driver is too old"
     peers["torch"] = TORCH_SECTION
-    assert "The driver shows 1 GPU(s) but PyTorch sees none: this is a build without CUDA." in machine.warnings(peers)
+    assert "The driver shows 1 GPU(s) but PyTorch sees none: this PyTorch is built without CUDA." in machine.warnings(
+        peers
+    )
 
 
 def test_precisions_are_those_of_the_gpu_that_the_rows_framework_sees(environment):
