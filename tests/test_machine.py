@@ -3,7 +3,6 @@
 import copy
 import subprocess
 
-import pynvml
 import pytest
 
 from gnet_core import machine
@@ -150,23 +149,6 @@ def test_a_strangers_quota_that_is_no_number_is_an_error_and_no_figure(environme
     environment["machine"]["cpu_quota_cores"] = quota
     with pytest.raises((TypeError, ValueError)):
         machine.label(environment, "cpu")
-
-
-def test_a_gpu_that_does_not_tell_its_memory_is_told_all_the_same(monkeypatch):
-    def refuse(_handle):
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-
-    for name, answer in {
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlSystemGetDriverVersion": lambda: "1",
-        "nvmlDeviceGetCount": lambda: 1,
-        "nvmlDeviceGetHandleByIndex": lambda index: index,
-        "nvmlDeviceGetName": lambda _handle: "A GPU",
-        "nvmlDeviceGetMemoryInfo": refuse,
-    }.items():
-        monkeypatch.setattr(pynvml, name, answer)
-    assert machine.describe()["gpus"] == [{"name": "A GPU", "memory_bytes": None, "driver": "1"}]
 
 
 def test_a_gpu_of_tensorflow_is_told_with_its_capability_as_nvidia_writes_it(environment):
