@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from gnet_core import interrupts
 from gnet_core.config import GnetError
 from gnet_core.files import LOCK_FILE, remove_partial_files, require_empty
 
@@ -28,14 +29,14 @@ def claimed(directory: Path) -> Iterator[None]:
     The lock is the system's (flock), so that a killed holder leaves none behind. Raises BusyError, which names the
     holder, and GnetError for a directory that cannot be written.
     """
-    with _locked(directory / LOCK_FILE):
-        try:
-            remove_partial_files(directory)
-            yield
-        finally:
+    path = directory / LOCK_FILE
+    with contextlib.ExitStack() as stack:
+        with interrupts.deferred():  # a lock that was made is always removed
+            stack.enter_context(_locked(path))
             # Removed before it is let go: whoever waited for this file sees that it is gone and makes another.
-            with contextlib.suppress(OSError):  # the disk is gone or read-only, and the lock goes with its file
-                (directory / LOCK_FILE).unlink(missing_ok=True)
+            stack.callback(_remove, path)
+        remove_partial_files(directory)
+        yield
 
 
 @contextlib.contextmanager
@@ -86,6 +87,12 @@ def _locked(path: Path) -> BinaryIO:
             except OSError as error:
                 path.unlink(missing_ok=True)  # it would keep the directory from being removed
                 raise GnetError(f"{path}: it cannot be locked ({error}); name a folder on another disk") from error
+
+
+@interrupts.deferred()
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # the disk is gone or read-only, and the lock goes with its file
+        path.unlink(missing_ok=True)
 
 
 def _is_still_there(path: Path, descriptor: int) -> bool:

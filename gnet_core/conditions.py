@@ -141,7 +141,7 @@ class Watch:
         finally:
             self._samples = sampler.stop()
             if sampler.hangs:  # to ask it again, or to close it, would hang the run
-                self._nvml.pop_all()
+                nvml.give_up()
                 self._gpu = None
 
     def end(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from gnet_core.gpu_summary import SETTLED, GpuSummary, Spread
 from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run
 from gnet_core.tables import Column, Grid, grid, number
 from gnet_core.turns import TURNS_FILE
-from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER
+from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER, Comparison
 
 TITLE = "The train step of GoogleNet_2"
 
@@ -166,11 +167,15 @@ def standing(run: Run) -> Standing:
     if why := reservations(run):
         return Standing(False, "Do not quote these figures:", why)
     beside = ["each with its machine, its configuration and its interval"]
-    sequential = [each for family in within(run) for each in family.comparisons.values() if each.mode == "sequential"]
-    if sequential:
+    if sequential := _sequential(run):
         are = "comparison is" if len(sequential) == 1 else "comparisons are"
         beside.append(f"{len(sequential)} {are} sequential: say so beside the ratio")
     return Standing(True, "These figures may be quoted", beside)
+
+
+def _sequential(run: Run) -> list[Comparison]:
+    found = (each for family in within(run) for each in family.comparisons.values())
+    return [each for each in found if each.mode == "sequential"]
 
 
 def reservations(run: Run) -> list[str]:
@@ -287,7 +292,37 @@ def gpu_lines(run: Run) -> list[str]:
     """What the GPU was like while it worked, a sentence each; empty where nothing ran on one."""
     if run.document["device"] == "cpu" or not run.processes:
         return []
-    gpu = run.gpu
+    return [*_conditions_lines(run.gpu), *_memory_lines(run)]
+
+
+def _memory_lines(run: Run) -> list[str]:
+    """How its memory decided which workers were alive together, where any that are compared were not."""
+    told, sequential = run.document.get("gpu_memory"), _sequential(run)
+    if not told or not sequential:
+        return []
+    lines = []
+    budget, free, note = (told.get(name) for name in ("budget_bytes", "free_bytes", "note"))
+    if _is_bytes(budget) and _is_bytes(free):
+        lines.append(
+            f"Of the {free / 2**30:.1f} GiB that were free of its memory {budget / 2**30:.1f} GiB were planned for "
+            "workers that are alive together."
+        )
+    if note:
+        lines.append(f"{note}.")
+    started = Counter(stem for cohort in run.document["cohorts"] for stem in cohort["workers"])
+    # A worker that was crowded out stands in two cohorts.
+    crowded = dict.fromkeys(stem.rpartition(".r")[0] for stem, times in started.items() if times > 1)
+    also = f"; crowded out by others and measured again alone: {', '.join(crowded)}" if crowded else ""
+    names = ", ".join(dict.fromkeys(each.variant for each in sequential))
+    lines.append(f"Comparisons are sequential where workers did not fit together: those of {names}{also}.")
+    return lines
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
+
+
+def _conditions_lines(gpu: GpuSummary | None) -> list[str]:
     if gpu is None:
         return ["NVML told nothing of the GPU while it worked, so its clock, power and throttling are not known."]
     figures = {

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from gnet_core import environments
+from gnet_core import environments, gpu_chain
 from gnet_core.config import Framework, StepConfig
 from gnet_core.environments import TITLES
 
@@ -134,7 +134,10 @@ def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpret
         if package not in packages:
             return f"{package} is not installed{where}, which {title} is measured with"
     if config.device != "cpu" and environments.gpu(environment, config.device, framework) is None:
-        return f"{title}{where} sees no {config.device}{_why_no_gpu(environment, framework)}"
+        seen = [str(each["device"]) for each in environments.gpus(environment, framework)]
+        reason = gpu_chain.why_no_gpu(environment, framework)
+        told = f": {reason.text}" if reason else f"; it sees {', '.join(['cpu', *seen])}"
+        return f"{title}{where} sees no {config.device}{told}"
     return ""
 
 
@@ -145,16 +148,6 @@ def _brought_by(config: StepConfig) -> str:
     if config.device == "cpu":
         return f"the extra peers brings it, or --python {config.framework}=INTERPRETER names one that has it"
     return f"--python {config.framework}=INTERPRETER names one that has it (tox environment {config.framework}-gpu)"
-
-
-def _why_no_gpu(environment: Mapping[str, Any], framework: Framework) -> str:
-    found = environments.section(environment, framework)
-    if found is not None and not found["built_for_cuda"]:
-        return " (it is built for a CPU alone)" if framework != "jax" else " (its plugin for CUDA is not installed)"
-    if found is not None and found.get("why_no_gpus"):
-        return f": {found['why_no_gpus']}"
-    seen = [str(each["device"]) for each in environments.gpus(environment, framework)]
-    return f"; it sees {', '.join(['cpu', *seen])}"
 
 
 def _why_not_in_framework(config: StepConfig, environment: Mapping[str, Any]) -> str:

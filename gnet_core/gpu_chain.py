@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gnet_core import cuda_libraries, environments, nvml
+from gnet_core.config import Framework
 
 _LEAST_CUDA = 12
 """The major version that TensorFlow 2.19 to 2.21 are built for. A driver for any CUDA 12 serves (NVIDIA, "CUDA
 Compatibility", minor version compatibility)."""
 
 
+_WITHOUT_CUDA: Mapping[Framework, str] = {
+    "tensorflow": "this TensorFlow is built without CUDA (the extra gpu in place of cpu brings one with it)",
+    "torch": "this PyTorch is built without CUDA",
+    "jax": "JAX's plugin for CUDA is not installed",
+}
+
+
 class Reason(NamedTuple):
-    """Why the leading framework lists no GPU."""
+    """Why a framework lists no GPU."""
 
     text: str
     is_fault: bool
@@ -36,31 +44,29 @@ def describe() -> dict[str, Any]:
     }
 
 
-def why_no_gpu(environment: Mapping[str, Any]) -> Reason | None:
-    """Why the leading framework lists no GPU; None where it lists one, or where no framework is installed.
+def why_no_gpu(environment: Mapping[str, Any], framework: Framework | None = None) -> Reason | None:
+    """Why a framework, by default the leading one, lists no GPU; None where it lists one or is not installed.
 
     `environment` is as gnet_core.environments has it, and may be of a version that did not look for libraries.
     """
-    if environments.gpus(environment):
+    framework = framework or environments.leading(environment)
+    if environments.gpus(environment, framework):
         return None
-    leading = environments.leading(environment)
-    machine, section = environment["machine"], environments.section(environment, leading)
-    lacks_cuda = section is not None and not section["built_for_cuda"]
-    built = f"this {environments.TITLES[leading]} is built without CUDA"
+    machine, section = environment["machine"], environments.section(environment, framework)
+    lacks_cuda = _WITHOUT_CUDA[framework] if section is not None and not section["built_for_cuda"] else ""
     chain = machine.get("nvidia") or {}
     visible = machine["environment_variables"].get(cuda_libraries.VISIBLE_VARIABLE)
     if not machine["gpus"]:
         error = chain.get("nvml_error")
         silent = f"no NVIDIA driver answers ({error})" if error else "NVIDIA's driver lists no GPU"
-        return Reason(f"{silent}{f', and {built}' if lacks_cuda else ''}", False)
+        return Reason(" and ".join(filter(None, [silent, lacks_cuda])), False)
     if cuda_libraries.is_every_gpu_hidden(visible):
         return Reason(f"{cuda_libraries.VISIBLE_VARIABLE}={visible} hides every GPU", False)
     if section is None:
         return None
     if lacks_cuda:
-        hint = "; the extra gpu in place of cpu brings one with it" if leading == "tensorflow" else ""
-        return Reason(f"{built}{hint}", False)
-    if leading != "tensorflow":
+        return Reason(lacks_cuda, False)
+    if framework != "tensorflow":
         return Reason(str(section.get("why_no_gpus") or "it does not say why"), True)
     return Reason(_fault(chain, visible, len(machine["gpus"])), True)
 
@@ -74,7 +80,7 @@ def _fault(chain: Mapping[str, Any], visible: str | None, gpus: int) -> str:
     first = "0" if visible is None else visible.partition(",")[0].strip()
     if first.isdecimal() and first not in map(str, range(gpus)):
         return f"{cuda_libraries.VISIBLE_VARIABLE}={visible} begins with none of the driver's, which count from 0"
-    named = "" if first.isdecimal() else f", or {cuda_libraries.VISIBLE_VARIABLE}={visible} names none that is there"
+    named = "" if first.isdecimal() else f"; {cuda_libraries.VISIBLE_VARIABLE}={visible} may name none that is there"
     loaded = "all of its CUDA libraries load" if chain.get("libraries") else "its CUDA libraries may be missing"
     return f"{loaded}{named}; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows what TensorFlow itself says"
 

@@ -183,7 +183,7 @@ class Sampler:
 
     @property
     def hangs(self) -> bool:
-        """Whether NVML has not answered: nobody should ask it any more."""
+        """Whether NVML has not answered."""
         return self._thread.is_alive()
 
     def _go_on(self) -> None:

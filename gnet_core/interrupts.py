@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -17,6 +18,13 @@ _ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGX
 """From a terminal or a build server; by the last three batch systems warn of a limit that is about to be reached."""
 
 
+_AGAIN_SECONDS = 0.01
+"""After which a signal is tried again that arrived where nothing can be raised."""
+
+_IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")
+"""The file and the name of what Python calls as a module's lock goes, at the end of each import."""
+
+
 class _Handler:
     """What the signals are handled by, once `install` was called."""
 
@@ -25,7 +33,12 @@ class _Handler:
         self.pending = False
         self._last_seconds = -REPEAT_SECONDS
 
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if _would_be_lost(frame):
+            again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (threading.get_ident(), number))
+            again.daemon = True
+            again.start()
+            return
         now = time.monotonic()
         repeated = now - self._last_seconds < REPEAT_SECONDS
         self._last_seconds = now
@@ -51,6 +64,16 @@ def install() -> None:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handler)
+
+
+def _would_be_lost(frame: FrameType | None) -> bool:
+    """Whether Python would print an exception that is raised there, and go on: in what it calls as an object goes."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "__del__" or (code.co_filename, code.co_name) == _IMPORT_CALLBACK:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _ignore() -> None:

@@ -506,18 +506,21 @@ def _package_versions() -> dict[str, str]:
 
 def _nvidia_gpus() -> list[dict[str, Any]]:
     with nvml.opened() as answers:
-        return (nvml.ask(_describe_gpus) or []) if answers else []  # one that does not answer is none to TensorFlow
+        count = (nvml.ask(pynvml.nvmlDeviceGetCount) or 0) if answers else 0
+        driver = nvml.ask(pynvml.nvmlSystemGetDriverVersion) or UNKNOWN
+        return [_describe_gpu(index, driver) for index in range(count)]
 
 
-def _describe_gpus() -> list[dict[str, Any]]:
-    driver = pynvml.nvmlSystemGetDriverVersion()
-    return [
-        {"name": pynvml.nvmlDeviceGetName(handle), "memory_bytes": _gpu_memory_bytes(handle), "driver": driver}
-        for handle in nvml.handles()
-    ]
+def _describe_gpu(index: int, driver: str) -> dict[str, Any]:
+    """One that does not answer, since it fell off the bus, is told of as well: it may be why a framework sees none.
 
-
-def _gpu_memory_bytes(handle: nvml.Handle) -> int | None:
-    """None for a partitioned GPU, or one that shares the host's memory, which need not tell."""
-    memory = nvml.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
-    return None if memory is None else int(memory.total)
+    A partitioned GPU, or one that shares the host's memory, need not tell its memory.
+    """
+    handle = nvml.ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
+    name = handle and nvml.ask(lambda: pynvml.nvmlDeviceGetName(handle))
+    memory = handle and nvml.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    return {
+        "name": name or "a GPU that does not answer",
+        "memory_bytes": int(memory.total) if memory else None,
+        "driver": driver,
+    }

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,9 +40,20 @@ def driver() -> Driver:
     return told
 
 
+_given_up = threading.Event()
+
+
+def give_up() -> None:
+    """Ask no more questions in this process: one has hung, as of a GPU that fell off the bus, and another would too."""
+    _given_up.set()
+
+
 @contextlib.contextmanager
 def opened() -> Iterator[bool]:
     """Whether there is a driver that answers; NVML stays open until the context ends."""
+    if _given_up.is_set():
+        yield False
+        return
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -54,7 +66,9 @@ def opened() -> Iterator[bool]:
 
 
 def ask(question: Callable[[], Answer]) -> Answer | None:
-    """NVML's answer; None where the driver or the GPU does not tell."""
+    """NVML's answer; None where the driver or the GPU does not tell, or nobody may ask any more (see give_up)."""
+    if _given_up.is_set():
+        return None
     try:
         return question()
     except pynvml.NVMLError:

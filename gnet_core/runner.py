@@ -130,8 +130,11 @@ def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
     """What each interpreter of the sources says of itself, by its name (see Source.environment_name), sources first."""
     found = {source.name: probe(source) for source in sources}
     for source in sources:
+        of_python = {source.python: found[source.name]}
         for framework, python in source.peers.items():
-            found[framework] = probe(dataclasses.replace(source, python=python))
+            if python not in of_python:
+                of_python[python] = probe(dataclasses.replace(source, python=python))
+            found[framework] = of_python[python]
     return found
 
 

@@ -147,7 +147,8 @@ def is_of_framework(pair: str) -> bool:
 
 def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]:
     """The sources that the programs make of the working tree: a name that is no framework's is a source to compare, and
-    a framework's is the interpreter of its rows, which are measured once, from the first source.
+    a framework's is the interpreter of its rows, which are measured once, from the first source. Where TensorFlow's is
+    named, the peers that are not keep to gnet's own.
 
     Raises GnetError for an interpreter of TensorFlow's beside sources, which bring their own.
     """
@@ -157,6 +158,8 @@ def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]
             f"python: 'tensorflow' cannot be named beside {next(iter(compared))!r}, which brings its own TensorFlow"
         )
     peers: dict[Framework, str] = {each: programs[each] for each in PEERS if each in programs}
+    if "tensorflow" in programs:
+        peers = {each: programs.get(each, here.python) for each in PEERS}
     if not compared:
         return [dataclasses.replace(here, python=programs.get("tensorflow", here.python), peers=peers)]
     found = [dataclasses.replace(here, name=name, python=python) for name, python in compared.items()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gnet_core import claims
+from gnet_core import claims, interrupts
 from gnet_core.config import GnetError
 from gnet_core.files import LOCK_FILE
 
@@ -53,6 +53,42 @@ def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
     with claims.claimed(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def signal_at(line, directory):
+    """Claim the directory, with a signal right before the line of claims.py is executed for the first time."""
+
+    def trace(frame, event, _argument):
+        if frame.f_code.co_filename != claims.__file__:
+            return None
+        if event == "line" and frame.f_lineno == line:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        with claims.claimed(directory):
+            pass
+    finally:
+        sys.settrace(None)
+
+
+def test_an_interrupt_while_the_lock_is_made_or_removed_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupts, "_handler", interrupts._Handler())
+    before = signal.signal(signal.SIGINT, interrupts._handler)
+    interrupted = 0
+    try:
+        for line in range(1, len(Path(claims.__file__).read_text().splitlines()) + 1):
+            interrupts._handler._last_seconds = -interrupts.REPEAT_SECONDS
+            try:
+                signal_at(line, tmp_path)
+            except KeyboardInterrupt:
+                interrupted += 1
+            assert list(tmp_path.iterdir()) == [], f"interrupted at line {line}"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert interrupted > 10
 
 
 def test_of_many_that_ask_at_once_one_gets_an_empty_directory(tmp_path):

@@ -7,11 +7,12 @@ import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.frameworks import why_another_gpu, why_unsupported
-from tests.conftest import JAX_SECTION, TENSORFLOW, TORCH_SECTION
+from tests.conftest import JAX_SECTION, MACHINE, TENSORFLOW, TORCH_SECTION
 
 PACKAGES = {"torch": "2.13.0", "jax": "0.10.2", "keras": "3.15.1", "pytest-benchmark": "5.3.1"}
+MACHINE_WITH_GPU = MACHINE | {"packages": PACKAGES, "gpus": [{"name": "A GPU", "memory_bytes": 2**34, "driver": "580"}]}
 HERE: dict[str, Any] = {
-    "machine": {"packages": PACKAGES},
+    "machine": MACHINE_WITH_GPU,
     "tensorflow": TENSORFLOW,
     "torch": TORCH_SECTION,
     "jax": JAX_SECTION,
@@ -55,18 +56,19 @@ def test_what_a_framework_cannot_do_is_said(changes, said):
     ("case", "sections", "said"),
     [
         ({}, {"tensorflow": {"gpus": [GPU]}}, ""),
-        ({}, {}, "TensorFlow sees no gpu:0 (it is built for a CPU alone)"),
+        ({}, {}, "TensorFlow sees no gpu:0: this TensorFlow is built without CUDA"),
         (TORCH, {"torch": {"built_for_cuda": True, "gpus": [GPU]}}, ""),
-        (TORCH, {"torch": {"built_for_cuda": True}}, "PyTorch sees no gpu:0; it sees cpu"),
+        (TORCH, {"torch": {"built_for_cuda": True}}, "PyTorch sees no gpu:0: it does not say why"),
         (
             TORCH,
             {"torch": {"built_for_cuda": True, "why_no_gpus": "the driver is too old"}},
             "gpu:0: the driver is too old",
         ),
-        (TORCH, {}, "PyTorch sees no gpu:0 (it is built for a CPU alone)"),
+        (TORCH, {}, "PyTorch sees no gpu:0: this PyTorch is built without CUDA"),
+        (TORCH, {"torch": {"gpus": [GPU | {"device": "gpu:1"}]}}, "PyTorch sees no gpu:0; it sees cpu, gpu:1"),
         (TORCH, {"torch": None}, "--python torch=INTERPRETER names one that has it (tox environment torch-gpu)"),
         (JAX, {"jax": {"built_for_cuda": True, "gpus": [GPU]}}, ""),
-        (JAX, {}, "JAX sees no gpu:0 (its plugin for CUDA is not installed)"),
+        (JAX, {}, "JAX sees no gpu:0: JAX's plugin for CUDA is not installed"),
         # Whatever TensorFlow sees: a device is a row's own framework's.
         (JAX, {"tensorflow": {"gpus": [GPU]}}, "JAX sees no gpu:0"),
     ],
@@ -121,7 +123,11 @@ def test_an_interpreter_of_a_framework_is_named_with_what_it_lacks():
 
 
 def test_a_revision_from_before_peers_told_of_themselves_is_asked_no_more_than_it_can_tell():
-    before = {"machine": {"packages": PACKAGES}, "tensorflow": TENSORFLOW}
+    before = {
+        "machine": MACHINE
+        | {"packages": PACKAGES, "gpus": [{"name": "A GPU", "memory_bytes": 2**34, "driver": "580"}]},
+        "tensorflow": TENSORFLOW,
+    }
     assert not why_unsupported(StepConfig(**TORCH), before)
     assert not why_unsupported(StepConfig(**JAX), before)
 

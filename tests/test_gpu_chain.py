@@ -1,12 +1,15 @@
 """Why TensorFlow lists no GPU, and what follows from it for the device of a run."""
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
 
-from gnet_core import cuda_libraries, device, gpu_chain, machine, runner, shapes
-from gnet_core.config import GnetError
+from gnet_core import cuda_libraries, device, environments, gpu_chain, machine, runner, shapes
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.sweep import PlannedCase, Source, Suite
+from tests.conftest import JAX_SECTION, TORCH_SECTION
 
 GPU = {"device": "gpu:0", "name": "A GPU", "compute_capability": [9, 0]}
 CARD = {"name": "A GPU", "memory_bytes": 2**34, "driver": "580.95.05"}
@@ -85,7 +88,7 @@ def test_a_driver_of_before_cuda_12_is_told(with_card):
         ("1", "CUDA_VISIBLE_DEVICES=1 begins with none of the driver's, which count from 0"),
         ("7,0", "CUDA_VISIBLE_DEVICES=7,0 begins with none of the driver's"),
         ("9" * 5000, "CUDA_VISIBLE_DEVICES=99"),
-        ("GPU-1", "all of its CUDA libraries load, or CUDA_VISIBLE_DEVICES=GPU-1 names none that is there; TF_CPP"),
+        ("GPU-1", "all of its CUDA libraries load; CUDA_VISIBLE_DEVICES=GPU-1 may name none that is there; TF_CPP"),
         ("0", "all of its CUDA libraries load; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows"),
         (None, "all of its CUDA libraries load; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows"),
     ],
@@ -113,6 +116,44 @@ def test_a_tensorflow_without_cuda_beside_a_gpu_leaves_the_cpu_with_a_note_of_th
     with_card["tensorflow"]["built_for_cuda"] = False
     assert machine.choose_device("auto", with_card) == "cpu"
     assert "the extra gpu in place of cpu brings one with it" in machine.warnings(with_card)[0]
+
+
+@pytest.mark.parametrize(("framework", "section"), [("torch", TORCH_SECTION), ("jax", JAX_SECTION)])
+def test_without_tensorflow_auto_stops_where_a_peer_built_for_cuda_lists_none(with_card, framework, section):
+    title = environments.TITLES[framework]
+    with_card |= {"tensorflow": None, framework: section | {"built_for_cuda": True, "why_no_gpus": "too old a driver"}}
+    with pytest.raises(GnetError) as refused:
+        machine.choose_device("auto", with_card)
+    assert str(refused.value) == f"device: {title} sees no GPU: too old a driver; --device cpu measures the CPU"
+    assert machine.choose_device("cpu", with_card) == "cpu"
+    with_card[framework]["why_no_gpus"] = ""
+    with pytest.raises(GnetError, match=f"{title} sees no GPU: it does not say why; --device cpu measures the CPU"):
+        machine.choose_device("auto", with_card)
+    with_card[framework]["built_for_cuda"] = False
+    assert machine.choose_device("auto", with_card) == "cpu"
+    assert gpu_chain.doubt(with_card).startswith(f"The driver shows 1 GPU(s) but {title} sees none: ")
+    with_card[framework]["built_for_cuda"] = True
+    hide(with_card, "-1")
+    assert machine.choose_device("auto", with_card) == "cpu"
+
+
+def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(with_card):
+    with_card["machine"]["packages"] = {"pytest-benchmark": "5.3.1"}
+    seeing = copy.deepcopy(with_card)
+    seeing["tensorflow"]["gpus"] = [GPU]
+    with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
+    both = {"new": seeing, "old": with_card}
+    sources = {name: Source(name=name, python=f"/{name}/python", checkout=Path("/checkout")) for name in both}
+    assert machine.choose_device("auto", runner.deciding(both)) == "gpu:0"
+    cases = [PlannedCase(config=StepConfig(device="gpu:0"), suites=("throughput",), source=name) for name in both]
+    found = [
+        runner.FoundSuite(suite=Suite(name="throughput", question="?", cases=lambda _: []), module=Path("bench_x.py"))
+    ]
+    states = runner.make_states(cases, found, sources, both)
+    assert [(state.status, state.note) for state in states] == [
+        (None, ""),
+        ("unsupported", f"TensorFlow in /old/python sees no gpu:0: {NOT_LOADED}"),
+    ]
 
 
 def test_where_tensorflow_lists_a_gpu_nothing_is_said(with_card):
@@ -205,7 +246,7 @@ def test_info_tells_why_there_is_no_gpu(gnet, nvml):
     status, out, _ = gnet("info")
     assert status == 0
     assert "NVIDIA driver      580.95.05, can do CUDA 13.0" in out
-    assert "this TensorFlow is built without CUDA; the extra gpu in place of cpu brings one" in out
+    assert "this TensorFlow is built without CUDA (the extra gpu in place of cpu brings one" in out
     told = json.loads(gnet("info", "--json")[1])
     assert told["why_no_gpu"].startswith("this TensorFlow is built without CUDA")
     assert told["machine"]["nvidia"]["driver"] == "580.95.05"

@@ -7,7 +7,8 @@ import time
 import pynvml
 import pytest
 
-from gnet_core import gpu_conditions
+from gnet_core import gpu_conditions, gpu_memory
+from gnet_core import nvml as management
 from gnet_core.conditions import Conditions, Watch
 from gnet_core.gpu_conditions import GpuConditions, Sample, Span, UsualGpu, span, usual
 
@@ -304,8 +305,9 @@ def test_an_interrupt_ends_the_readings():
         assert not is_sampling()
 
 
-def test_a_driver_that_does_not_answer_is_not_asked_again(nvml, monkeypatch):
+def test_a_driver_that_does_not_answer_is_not_asked_again_in_this_run(nvml, monkeypatch):
     monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(management, "_given_up", threading.Event())
     with Watch("gpu:0") as watch:
         begun = watch.begin(WORKER)
         with watch.sampling():
@@ -315,6 +317,12 @@ def test_a_driver_that_does_not_answer_is_not_asked_again(nvml, monkeypatch):
         assert watch.end(begun).gpu == GpuConditions()
         with watch.sampling():
             pass
+    with Watch("gpu:0") as of_the_next_cohort:
+        begun = of_the_next_cohort.begin(WORKER)
+        with of_the_next_cohort.sampling():
+            pass
+        assert of_the_next_cohort.end(begun).gpu == GpuConditions()
+    assert gpu_memory.free_bytes("gpu:0") is None
     assert time.monotonic() - asked < 1
     while is_sampling():  # before the stand-in is unloaded
         time.sleep(0.05)

@@ -146,6 +146,37 @@ def test_a_gpu_of_which_nothing_is_told_is_said_to_be_so(gpu_run):
     assert cases.rows == []
 
 
+SEQUENTIAL = f"Comparisons are sequential where workers did not fit together: those of {EAGER.name}"
+
+
+@pytest.mark.parametrize(
+    ("memory", "told"),
+    [
+        (
+            {"free_bytes": 2**36, "budget_bytes": 2**35, "note": ""},
+            ["Of the 64.0 GiB that were free of its memory 32.0 GiB were planned for workers that are alive together."],
+        ),
+        ({"free_bytes": None, "budget_bytes": 0, "note": "NVML tells nothing"}, ["NVML tells nothing."]),
+        ({"free_bytes": "1", "budget_bytes": True}, []),
+    ],
+)
+def test_what_did_not_fit_into_the_memory_together_is_told_where_it_changed_a_comparison(gpu_run, memory, told):
+    gpu_run.document["gpu_memory"] = memory
+    gpu_run.add(GRAPH, [1.0] * 3, [1.0] * 3, suites=("execution",))
+    gpu_run.add(EAGER, [1.0] * 3, [1.0] * 3, suites=("execution",), sequential=True)
+    assert told_of(gpu_run)[0][1:] == [*told, f"{SEQUENTIAL}."]
+    gpu_run.document["cohorts"][0]["workers"].append(f"{EAGER.name}.r1")
+    gpu_run.write()
+    assert told_of(gpu_run)[0][-1] == (f"{SEQUENTIAL}; crowded out by others and measured again alone: {EAGER.name}.")
+
+
+def test_memory_that_decided_nothing_is_not_told(gpu_run):
+    gpu_run.document["gpu_memory"] = {"free_bytes": 2**36, "budget_bytes": 2**35, "note": ""}
+    for config in (GRAPH, EAGER):
+        gpu_run.add(config, [1.0] * 3, suites=("execution",))
+    assert len(told_of(gpu_run)[0]) == 1
+
+
 def test_a_run_on_a_cpu_says_nothing_of_a_gpu(run_directory):
     run_directory.add(StepConfig(), [1.0] * 3)
     assert told_of(run_directory)[0] == []

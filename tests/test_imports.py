@@ -15,7 +15,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "config": set(),
     "files": {"config"},
-    "claims": {"config", "files"},
+    "claims": {"config", "files", "interrupts"},
     "settings": {"config", "files"},
     "variables": {"settings"},
     "cgroups": {"files"},
@@ -28,7 +28,7 @@ ALLOWED = {
     "nvml": set(),
     "cuda_libraries": set(),
     "environments": {"config"},
-    "gpu_chain": {"cuda_libraries", "environments", "nvml"},
+    "gpu_chain": {"config", "cuda_libraries", "environments", "nvml"},
     "gpu_memory": {"config", "nvml", "sweep"},
     "machine": {"cgroups", "config", "environments", "git", "gpu_chain", "nvml", "settings", "variables"},
     "sweep": {"config"},
@@ -40,7 +40,11 @@ ALLOWED = {
     "layers": {"config", "kit"},
     "fused": {"kit", "layers"},
     "model": {"architecture", "config", "fused", "kit", "layers", "settings"},
-    "frameworks": {"config", "environments"},  # a framework's modules by name, when it is measured or described
+    "frameworks": {
+        "config",
+        "environments",
+        "gpu_chain",
+    },  # a framework's modules by name, when it is measured or described
     "installed": {"children", "config", "environments", "frameworks", "machine"},
     "tensorflow_case": {"config", "data", "device", "flops", "model", "precision_proof", "step"},
     "torch_device": {"allocator", "config", "machine"},

@@ -1,6 +1,7 @@
 """A framework with an interpreter of its own, in runs in which all is real but the frameworks and their steps."""
 
 import json
+import sys
 
 import pytest
 
@@ -115,6 +116,18 @@ def test_an_interpreter_of_tensorflows_that_has_none_is_named(checkout, pythons,
     status, _, err = gnet(checkout, *words, "--out", str(tmp_path / "run"))
     assert status == 2
     assert f"'tensorflow' cannot be measured: TensorFlow is not installed in {pythons['both']}" in err
+
+
+def test_where_tensorflows_interpreter_is_named_the_peers_keep_to_gnets_own(checkout, pythons, tmp_path):
+    run, with_tensorflow = tmp_path / "run", tmp_path / "python"
+    # Whoever starts it tells it, as its own children, to hide TensorFlow.
+    with_tensorflow.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} "$@"\n')
+    with_tensorflow.chmod(0o755)
+    words = [*WORDS, f"--python=tensorflow={with_tensorflow}", f"--python=jax={pythons['jax']}", "--out", str(run)]
+    status, _, err = gnet(checkout, *words, python=pythons["torch"])
+    assert status == 0, err
+    assert statuses(run) == {OURS: "ok", TORCH: "ok", JAX: "ok"}
+    assert list(read(run)["environments"]) == ["", "torch", "jax"]
 
 
 def test_beside_a_revision_the_peers_are_measured_once_from_the_working_tree(checkout, pythons, tmp_path):

@@ -71,6 +71,31 @@ def test_an_error_in_a_deferring_block_is_raised_where_no_signal_arrived():
         raise ValueError("its own")
 
 
+IN_AN_OBJECT_THAT_GOES = """
+class Going:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+Going()
+"""
+IN_AN_IMPORT = """
+import sys
+def trace(frame, event, _):
+    if frame.f_code.co_name == "cb" and "importlib" in frame.f_code.co_filename:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGINT)
+sys.settrace(trace)
+import colorsys
+"""
+
+
+@pytest.mark.parametrize("arrives", [IN_AN_OBJECT_THAT_GOES, IN_AN_IMPORT])
+def test_one_that_arrives_where_nothing_can_be_raised_is_raised_right_after(arrives):
+    program = "import signal, time\nfrom gnet_core import interrupts\ninterrupts.install()\n"
+    program += f"try:\n    exec({arrives!r})\n    time.sleep(20)\nexcept KeyboardInterrupt:\n    print('interrupted')"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=15)
+    assert (answer.stdout, answer.stderr) == ("interrupted\n", "")
+
+
 def test_what_nohup_or_a_shell_ignores_stays_ignored():
     program = "import signal\nfrom gnet_core import interrupts\ninterrupts.install()\n"
     program += "signal.raise_signal(signal.SIGHUP)\nprint('alive')"

@@ -3,7 +3,6 @@
 import copy
 import subprocess
 
-import pynvml
 import pytest
 
 from gnet_core import machine
@@ -150,23 +149,6 @@ def test_a_strangers_quota_that_is_no_number_is_an_error_and_no_figure(environme
     environment["machine"]["cpu_quota_cores"] = quota
     with pytest.raises((TypeError, ValueError)):
         machine.label(environment, "cpu")
-
-
-def test_a_gpu_that_does_not_tell_its_memory_is_told_all_the_same(monkeypatch):
-    def refuse(_handle):
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-
-    for name, answer in {
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlSystemGetDriverVersion": lambda: "1",
-        "nvmlDeviceGetCount": lambda: 1,
-        "nvmlDeviceGetHandleByIndex": lambda index: index,
-        "nvmlDeviceGetName": lambda _handle: "A GPU",
-        "nvmlDeviceGetMemoryInfo": refuse,
-    }.items():
-        monkeypatch.setattr(pynvml, name, answer)
-    assert machine.describe()["gpus"] == [{"name": "A GPU", "memory_bytes": None, "driver": "1"}]
 
 
 def test_a_gpu_of_tensorflow_is_told_with_its_capability_as_nvidia_writes_it(environment):
@@ -373,7 +355,9 @@ def test_without_tensorflow_devices_are_those_of_the_first_peer(environment):
     assert "The driver shows 1 GPU(s) but PyTorch sees none: the driver is too old." in machine.warnings(peers)
     assert dict(machine.as_lines(peers))["PyTorch GPU"] == "none: the driver is too old"
     peers["torch"] = TORCH_SECTION
-    assert "The driver shows 1 GPU(s) but PyTorch sees none: this is a build without CUDA." in machine.warnings(peers)
+    assert "The driver shows 1 GPU(s) but PyTorch sees none: this PyTorch is built without CUDA." in machine.warnings(
+        peers
+    )
 
 
 def test_precisions_are_those_of_the_gpu_that_the_rows_framework_sees(environment):

@@ -5,6 +5,7 @@ import pytest
 
 from gnet_core import machine
 from gnet_core import nvml as management
+from gnet_core.config import GnetError
 
 FIRST, SECOND = "GPU-00000000-0000-4000-8000-000000000000", "GPU-10000000-0000-4000-8000-000000000000"
 
@@ -25,10 +26,25 @@ def test_each_gpu_is_described_by_the_driver(nvml):
     ]
 
 
-@pytest.mark.parametrize("refused", ["nvmlInit", "nvmlDeviceGetCount_v2", "nvmlSystemGetDriverVersion"])
+@pytest.mark.parametrize("refused", ["nvmlInit", "nvmlDeviceGetCount_v2"])
 def test_a_driver_that_does_not_answer_shows_no_gpu(nvml, refused):
     nvml.set(fail=refused)
     assert machine.describe()["gpus"] == []
+
+
+@pytest.mark.parametrize("refused", ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName"])
+def test_a_gpu_that_does_not_answer_is_there_all_the_same(nvml, environment, refused):
+    nvml.set(gpus=2, fail=refused)
+    environment["machine"] |= machine.describe()
+    assert [gpu["name"] for gpu in environment["machine"]["gpus"]] == ["a GPU that does not answer"] * 2
+    environment["tensorflow"]["built_for_cuda"] = True
+    with pytest.raises(GnetError, match="TensorFlow sees no GPU"):
+        machine.choose_device("auto", environment)
+
+
+def test_a_driver_whose_version_is_not_told_shows_its_gpus(nvml):
+    nvml.set(fail="nvmlSystemGetDriverVersion")
+    assert [gpu["driver"] for gpu in machine.describe()["gpus"]] == ["unknown"]
 
 
 def test_a_gpu_whose_memory_is_not_told_is_described_without(nvml):

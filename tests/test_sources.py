@@ -56,7 +56,7 @@ def test_a_frameworks_name_is_no_source_but_the_interpreter_of_its_rows(tmp_path
     (own,) = sources.with_interpreters(here, {"torch": "t", "jax": "j"})
     assert (own.name, own.python, own.peers) == ("", here.python, {"torch": "t", "jax": "j"})
     (own,) = sources.with_interpreters(here, {"tensorflow": "tf", "jax": "j"})
-    assert (own.name, own.python, own.peers) == ("", "tf", {"jax": "j"})
+    assert (own.name, own.python, own.peers) == ("", "tf", {"torch": here.python, "jax": "j"})
     old, new = sources.with_interpreters(here, {"old": "o", "torch": "t", "new": "n"})
     assert (old.name, old.python, old.peers) == ("old", "o", {"torch": "t"})
     assert (new.name, new.python, new.peers) == ("new", "n", {})
