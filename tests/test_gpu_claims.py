@@ -378,8 +378,7 @@ def with_trace(seen, environment):
 
 SLOW_KERNEL = {
     "kernel": "ampere_sgemm_32x32",
-    "tensor_core_eligible": False,
-    "uses_tensor_cores": False,
+    "tensor_cores": "not used",
     "occurrences": 8,
     "seconds": 0.2,
     "occupancy": 0.5,
