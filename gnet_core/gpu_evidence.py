@@ -51,7 +51,7 @@ class Finding(NamedTuple):
     of: str = ""
 
     def __str__(self) -> str:
-        told = "; ".join(filter(None, [self.because, ", ".join(map(str, self.figures))]))
+        told = "; ".join(filter(None, [self.because.removesuffix("."), ", ".join(map(str, self.figures))]))
         return f"{self.of} ({self.verdict}): {told}" if self.of else told
 
     def to_dict(self) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def _turns_told(seen: Seen) -> Finding:
     if seen.run is None or seen.turns.empty:
         return seen.missing("bench") if seen.run is None else Finding("open", because="the run has no turns")
     figures = tuple(
-        Figure(column.removeprefix("gpu_"), _told_share(seen.turns, column), "of turns") for column in _TURN_COLUMNS
+        Figure(column.removeprefix("gpu_").replace("_", " "), _told_share(seen.turns, column), "of turns")
+        for column in _TURN_COLUMNS
     )
     return Finding("confirmed" if all(figure.value == 1 for figure in figures) else "wrong", figures)
 
@@ -181,8 +182,8 @@ def _gpu_disturbs_few_turns(seen: Seen) -> Finding:
     by_gpu = reasons[reasons.str.contains("GPU")]
     figures = (
         Figure("turns", len(reasons), ""),
-        Figure("disturbed by the GPU's state", len(by_gpu) / len(reasons), ""),
-        Figure("disturbed by anything", float((reasons != "").mean()), ""),
+        Figure("disturbed by the GPU's state", len(by_gpu) / len(reasons), "of turns"),
+        Figure("disturbed by anything", float((reasons != "").mean()), "of turns"),
         *_at_the_power_limit(seen.run),
     )
     usual = ", ".join(map(str, by_gpu.value_counts().index[:MOST_NAMED]))
@@ -200,7 +201,8 @@ def _energy_told(seen: Seen) -> Finding:
     if not rows:
         return seen.missing("bench")
     figures = tuple(Figure(row.case, row.images_per_joule, "images/J") for row in rows if row.images_per_joule)
-    return Finding("confirmed" if len(figures) == len(rows) else "wrong", figures)
+    untold = [row.case for row in rows if not row.images_per_joule]
+    return Finding("wrong" if untold else "confirmed", figures, f"not told: {', '.join(untold)}" if untold else "")
 
 
 def _measured(run: Run | None) -> list[Row]:

@@ -140,11 +140,13 @@ def _normalisations_fused(trace: TraceReading) -> Finding:
 
 def _launches_told(seen: Seen) -> Finding:
     """Of any trace: xprof tells launches only where a step's kernels wait for them."""
-    shares = {name: _launch_share(trace) for name, trace in seen.traces.items() if trace.profile.breakdown}
+    shares = {name: _launch_share(trace) for name, trace in seen.traces.items() if _at_work_seconds(trace)}
     figures = tuple(Figure(name, share, "of a step") for name, share in shares.items())
     if any(shares.values()):
         return Finding("confirmed", figures)
-    return Finding("wrong", figures) if figures else _missing_trace(seen, "batch 1")
+    if "batch 1" not in shares:  # where there is most to be seen of it
+        return _missing_trace(seen, "batch 1")._replace(figures=figures)
+    return Finding("wrong", figures)
 
 
 def _single_image_is_launch_bound(seen: Seen) -> Finding:

@@ -557,6 +557,11 @@ def test_launches_are_told_where_any_trace_has_them(seen, with_trace):
     without_any = with_trace("batch 1")
     assert of(seen, claim).verdict == "confirmed"
     assert of(without_any, claim).verdict == "wrong"
+    fewer = {name: each for name, each in without_any.traces.items() if name != "batch 1"}
+    assert of(dataclasses.replace(without_any, traces=fewer), claim).verdict == "open"
+    host_alone = profile(dict(seen.environment), breakdown=[{"kind": "host compute", "seconds": 0.5, "share": 1.0}])
+    untold = dataclasses.replace(seen, traces={"batch 1": TraceReading(profile=host_alone, trace_bytes=MIB)})
+    assert of(untold, claim).evidence == ["xprof tells nothing of the device in its steps"]
     nothing = dataclasses.replace(seen, traces={}, why_not={"profile batch 1": "not begun: no time"})
     assert (of(nothing, claim).verdict, of(nothing, claim).evidence) == ("open", ["not begun: no time"])
 
@@ -714,7 +719,7 @@ def test_a_turn_without_the_gpus_power_is_wrong(seen):
     table.loc[0, "gpu_power_watts"] = None
     found = of(dataclasses.replace(seen, turns=table), "Every turn")
     assert found.verdict == "wrong"
-    assert {figure.name: figure.value for figure in found.findings[0].figures}["power_watts"] == pytest.approx(
+    assert {figure.name: figure.value for figure in found.findings[0].figures}["power watts"] == pytest.approx(
         1 - 1 / len(table)
     )
     assert of(dataclasses.replace(seen, turns=pd.DataFrame()), "Every turn").verdict == "open"
@@ -752,7 +757,8 @@ def test_turns_that_the_gpus_own_state_disturbs_are_wrong_when_they_are_many(see
 def test_a_case_without_its_images_for_each_joule_is_wrong(seen):
     assert seen.run is not None
     seen.run.rows[0].images_per_joule = None
-    assert of(seen, "Every case tells").verdict == "wrong"
+    found = of(seen, "Every case tells")
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", f"not told: {seen.run.rows[0].case}")
 
 
 @pytest.mark.parametrize(("status", "verdict"), [("unsupported", "open"), ("failed", "wrong")])
