@@ -102,11 +102,9 @@ def _require_peers(python: Sequence[str]) -> None:
 
 def _choose_device(asked: str, environment: Mapping[str, Any]) -> str:
     """cpu where that is asked for, else a GPU. Raises GnetError where there is none, and why."""
-    from gnet_core import gpu_chain, machine
+    from gnet_core import machine
 
-    chosen = machine.choose_device(asked, environment)
-    if chosen == "cpu" and asked != "cpu":
-        reason = gpu_chain.why_no_gpu(environment)
-        why = f": {reason.text}" if reason else ""
-        raise GnetError(f"device: {asked!r} is no GPU here{why}; --device cpu rehearses the check")
-    return chosen
+    try:
+        return machine.choose_device("gpu" if asked == "auto" else asked, environment)
+    except GnetError as error:
+        raise GnetError(f"{error}; --device cpu rehearses the check") from None

@@ -35,7 +35,7 @@ from gnet_core import (
 from gnet_core.config import Execution, StepConfig
 from gnet_core.files import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
 from gnet_core.gpu_check_report import CheckReport, Status, Step, write
-from gnet_core.gpu_claims import Seen, TakenMemory, TraceReading, WorkerReading
+from gnet_core.gpu_evidence import PROFILED, SAMPLED, Seen, TakenMemory, TraceReading, WorkerReading
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, PlannedCase, Source, preset_for
 from gnet_core.worker import RunSettings, Worker, WorkerLost
@@ -124,9 +124,9 @@ class Check:
         whole = 60.0 * self._minutes
         write_whole(self._own / "info.json", json.dumps(self._environment, indent=1))
         try:
-            for execution in gpu_claims.SAMPLED:
+            for execution in SAMPLED:
                 self._take(f"worker {execution}", _MOST_SHARE * whole, partial(self._sample_worker, execution))
-            for name in gpu_claims.PROFILED:
+            for name in PROFILED:
                 self._take(f"profile {name}", _MOST_SHARE * whole, partial(self._trace, name))
             self._take("peak", _MOST_SHARE * whole, self._measure_peak)
             self._take("bench", whole, self._bench)
@@ -195,28 +195,35 @@ class Check:
         config = dataclasses.replace(self._config, execution=execution)
         job = Job(case=PlannedCase(config=config, suites=("execution",)), replicate=1)
         make_own_folder(self._own / "raw")
-        with contextlib.ExitStack() as stack:
-            if on_gpu := config.device != "cpu":
-                meter = stack.enter_context(gpu_memory.metered(config.device))
-                stack.enter_context(nvml.opened())
+        on_gpu = config.device != "cpu"
+        with contextlib.ExitStack() as nvidia:
+            meter = nvidia.enter_context(gpu_memory.metered(config.device)) if on_gpu else None
             worker = Worker(job, self._settings(limit), "bench_execution.py", lambda _worker: None)
-            stack.callback(worker.stop)
-            worker.start(lambda _phase: None)
-            gpu = nvml.find(int(config.device.partition(":")[2])) if on_gpu else None
-            sampler = None if gpu is None else gpu_conditions.Sampler(gpu)
-            if sampler is not None:
-                stack.callback(sampler.stop)
-            said = worker.take_turn(0, after_others=False)
-            if on_gpu:
-                meter.look(worker.pids())
-            time.sleep(IDLE_SECONDS)
-            samples = sampler.stop() if sampler else []
-            block, work = gpu_conditions.span(said.get("block")), gpu_conditions.span(said.get("work"))
-            taken = TakenMemory(process_bytes=meter.process_bytes, growth_bytes=meter.growth_bytes) if on_gpu else None
-            told: dict[str, Any] = {"block": block, "work": work, "taken_memory": taken and dataclasses.asdict(taken)}
-            told |= {"raw": worker.raw, "samples": [dataclasses.asdict(sample) for sample in samples]}
-            write_whole(self._own / f"worker-{execution}.json", json.dumps(told, indent=1))
-            worker.finish()
+            try:
+                worker.start(lambda _phase: None)
+                gpu = nvml.find(int(config.device.partition(":")[2])) if on_gpu else None
+                sampler = None if gpu is None else gpu_conditions.Sampler(gpu)
+                try:
+                    said = worker.take_turn(0, after_others=False)
+                    time.sleep(IDLE_SECONDS)
+                finally:
+                    samples = sampler.stop() if sampler else []
+                    hangs = sampler is not None and sampler.hangs
+                    if hangs:
+                        nvidia.pop_all()  # to close it, or to ask it again, would hang the check
+                if meter and not hangs:
+                    meter.look(worker.pids())
+                block, work = gpu_conditions.span(said.get("block")), gpu_conditions.span(said.get("work"))
+                taken = None
+                if meter:
+                    taken = TakenMemory(process_bytes=meter.process_bytes, growth_bytes=meter.growth_bytes)
+                told: dict[str, Any] = {"raw": worker.raw, "block": block, "work": work}
+                told |= {"taken_memory": taken and dataclasses.asdict(taken)}
+                told |= {"samples": [dataclasses.asdict(sample) for sample in samples]}
+                write_whole(self._own / f"worker-{execution}.json", json.dumps(told, indent=1))
+                worker.finish()
+            finally:
+                worker.stop()
         process = raw_files.read(self._own / worker.raw, self._own, config.name, config, self._run)
         self._workers[execution] = WorkerReading(process=process, samples=samples, block=block, work=work, taken=taken)
 
@@ -247,8 +254,8 @@ class Check:
         self._traces[name] = TraceReading(profile=profile, trace_bytes=trace.stat().st_size)
 
     def _traced(self, name: str) -> StepConfig:
-        changes: dict[str, Any] = {"precision": "float32"} if name == "float32" else {"execution": name}
-        return dataclasses.replace(self._config, **changes)
+        changes: dict[str, Any] = {"float32": {"precision": "float32"}, "batch 1": {"batch_size": 1}}
+        return dataclasses.replace(self._config, **changes.get(name, {"execution": name}))
 
     def _bench(self, limit: float) -> None:
         out = self._directory

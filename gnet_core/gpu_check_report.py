@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnet_core.files import GPU_CHECK, write_whole
-from gnet_core.gpu_claims import VERDICTS, Claim
+from gnet_core.gpu_evidence import VERDICTS, Claim
 from gnet_core.tables import Column, Grid, grid, in_style, inert, plain
 
 JSON_FILE, MARKDOWN_FILE = f"{GPU_CHECK}.json", f"{GPU_CHECK}.md"

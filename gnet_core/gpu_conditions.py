@@ -1,9 +1,9 @@
 """What a GPU was like while a worker had its turn: NVML, asked every 50 ms, and what the readings come to.
 
 A thread of the runner asks, from right before the worker gets its turn until it has handed it back, and at no other
-time. What that costs has not been measured on a GPU, and NVML's documentation does not tell. It is at most five calls
-a reading. They take locks of the driver that the worker may want as well, so none of them lists processes: others have
-seen programs wait where that was asked 40 times a second.
+time. What that costs has not been measured on a GPU, and NVML's documentation does not tell; gnet gpu-check does. It is
+at most five calls a reading. They take locks of the driver that the worker may want as well, so none of them lists
+processes: others have seen programs wait where that was asked 40 times a second.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ class Sample:
     """Since the driver was loaded."""
     lowered_seconds: dict[int, float] = dataclasses.field(default_factory=dict)
     """By the bit of a reason, for how long it has lowered the clocks, as far as the driver counts it."""
+    took_seconds: float = 0.0
+    """For NVML to answer all of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -242,14 +244,16 @@ def _read(gpu: nvml.Handle) -> Sample:
     millijoules = fields.get(pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION)
     celsius = nvml.ask(lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU))
     clock_hz = nvml.figure(lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM), 1e6)
+    reasons = nvml.ask(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
     return Sample(
         at_seconds=at_seconds,
         clock_hz=_believable(clock_hz, _CLOCK_HZ),
         power_watts=_believable(None if milliwatts is None else milliwatts * 1e-3, _WATTS),
         temperature_celsius=_believable(celsius, _CELSIUS),
-        reasons=nvml.ask(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)),
+        reasons=reasons,
         joules=None if millijoules is None else millijoules * 1e-3,
         lowered_seconds={bit: fields[field] * 1e-9 for field, bit in _COUNTERS.items() if field in fields},
+        took_seconds=time.monotonic() - at_seconds,
     )
 
 

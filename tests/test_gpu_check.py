@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gnet_core import gpu_check, gpu_check_report, records, runner
+from gnet_core import gpu_check, gpu_check_report, gpu_conditions, raw_files, records, runner
 from gnet_core.files import GPU_CHECK
 from tests.faults import checkout as house
 
@@ -63,7 +63,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("device.py", '"gpus": []', GPU),
         ("sweep.py", "_CHECK_REPLICATES = 3", "_CHECK_REPLICATES = 1"),
         ("sweep.py", "plan=Plan(block_seconds=1.0)", "plan=Plan()"),
-        ("gpu_claims.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
+        ("gpu_evidence.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
+        ("gpu_evidence.py", 'PROFILED = (*SAMPLED, "float32", "batch 1")', 'PROFILED = (*SAMPLED, "float32")'),
         ("gpu_check.py", '_SUITES = ("implementation", "precision", "execution")', '_SUITES = ("precision",)'),
         ("gpu_check.py", "BLOCK_SECONDS = 2.0", "BLOCK_SECONDS = 0.3"),
         ("gpu_check.py", "IDLE_SECONDS = 2.0", "IDLE_SECONDS = 0.3"),
@@ -199,7 +200,8 @@ def gnet(gnet, monkeypatch, environment):
         (["--device", "gpu:3"], "device: 'gpu:3' is not there"),
         (["--python", "old=python3"], "python: 'old=python3' names no framework; use torch=INTERPRETER"),
         (["--out", "tests"], "out: tests has files in it already"),
-        ([], "device: 'auto' is no GPU here: no NVIDIA driver answers"),
+        ([], "device: 'gpu' is not there; TensorFlow sees cpu: no NVIDIA driver answers"),
+        ([], "; --device cpu rehearses the check"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(gnet, tmp_path, words, part):
@@ -215,6 +217,16 @@ def test_an_interpreter_without_tensorflow_is_refused(gnet, environment):
     status, _, err = gnet("gpu-check", "--device", "cpu")
     assert (status, err.count("\n")) == (2, 1)
     assert "has no TensorFlow, which is what is checked" in err
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_told_with_what_is_missing(gnet, environment):
+    environment["machine"]["gpus"] = [{"name": "NVIDIA H100", "memory_bytes": None, "driver": "580"}]
+    environment["tensorflow"]["built_for_cuda"] = True
+    missing = {"name": "libcusolver.so.11", "path": None, "package": "nvidia-cusolver-cu12", "at_start": True}
+    environment["machine"]["nvidia"]["libraries"] = [missing | {"error": "no such file"}]
+    status, _, err = gnet("gpu-check")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "libcusolver.so.11, of the package nvidia-cusolver-cu12, did not load (no such file)" in err
 
 
 @pytest.fixture
@@ -282,6 +294,76 @@ def test_an_interrupted_check_says_so_and_begins_nothing_more(check, tmp_path):
     assert [step.name for step in made.report().steps][-1] == "profile graph"
     assert listed(tmp_path)["complete"] is False
     assert "has not come to its end" in made.report().answer
+
+
+class FakeWorker:
+    """One that works for no time at all, during which `during` is called."""
+
+    raw = "raw/worker.json"
+
+    def __init__(self, during):
+        self._during = during
+        self.ended = ""
+
+    def start(self, _progress):
+        pass
+
+    def take_turn(self, _number, *, after_others):
+        assert not after_others
+        began = time.monotonic()
+        self._during()
+        return {"block": [began, time.monotonic()], "work": [began, time.monotonic()]}
+
+    def pids(self):
+        return {os.getpid()}
+
+    def finish(self):
+        self.ended += "finished "
+
+    def stop(self):
+        self.ended += "stopped"
+
+
+@pytest.fixture
+def sampled(tmp_path, environment, monkeypatch):
+    """What the check keeps of a worker on gpu:0, which calls a function during its turn; the worker too."""
+
+    def sample(during):
+        worker = FakeWorker(during)
+        monkeypatch.setattr(gpu_check, "Worker", lambda *_: worker)
+        monkeypatch.setattr(gpu_check, "IDLE_SECONDS", 0.1)
+        monkeypatch.setattr(raw_files, "read", lambda *_: None)
+        (tmp_path / GPU_CHECK).mkdir()
+        check = gpu_check.Check(
+            checkout=ROOT,
+            environment=environment,
+            device="gpu:0",
+            directory=tmp_path,
+            minutes=10,
+            deadline=time.monotonic() + 600,
+            created="2026-01-02T03:04:05+00:00",
+        )
+        check._sample_worker("graph", 60.0)
+        return json.loads((tmp_path / GPU_CHECK / "worker-graph.json").read_text()), worker
+
+    return sample
+
+
+def test_a_workers_memory_is_read_while_it_is_alive_and_by_its_process(sampled, nvml):
+    told, worker = sampled(lambda: nvml.set(pids=f"{os.getpid()}:{3 * 2**30}", used=4 * 2**30))
+    assert told["taken_memory"]["process_bytes"] == 3 * 2**30
+    assert told["taken_memory"]["growth_bytes"] > 0
+    assert {sample["power_watts"] for sample in told["samples"]} == {412.345}
+    assert all(sample["took_seconds"] > 0 for sample in told["samples"])
+    assert worker.ended == "finished stopped"
+
+
+def test_a_driver_that_answers_no_more_costs_its_figures_and_not_the_worker(sampled, nvml, monkeypatch):
+    monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.2)
+    told, worker = sampled(lambda: nvml.set(slow=30))
+    nvml.set(slow=None)
+    assert told["taken_memory"] == {"process_bytes": 0, "growth_bytes": 0}
+    assert worker.ended == "finished stopped"
 
 
 def run_child(tmp_path: Path, program: str, limit: float) -> tuple[int, bool]:

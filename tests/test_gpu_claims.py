@@ -8,10 +8,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gnet_core import gpu_claims, profile_document, records, turns
+from gnet_core import command_buffers, environments, gpu_claims, profile_document, records, turns
 from gnet_core.config import StepConfig
-from gnet_core.gpu_claims import Claim, Seen, TakenMemory, TraceReading, WorkerReading
 from gnet_core.gpu_conditions import Sample, Span
+from gnet_core.gpu_evidence import (
+    SAMPLED,
+    Claim,
+    Figure,
+    Finding,
+    Seen,
+    TakenMemory,
+    TraceReading,
+    WorkerReading,
+)
 from gnet_core.raw_files import RawProcess
 from tests import traces
 from tests.conftest import RunDirectory, raw_document
@@ -104,11 +113,48 @@ def profile(environment: dict[str, Any], **changes: Any) -> profile_document.Pro
     return profile_document.read(traces.document(environment, **whole | changes))
 
 
+LAYERS = [
+    {"operation": "_FusedBatchNormEx", "occurrences": 36, "self_seconds": 0.1, "share": 0.5},
+    {"operation": "FusedBatchNormV3", "occurrences": 64, "self_seconds": 0.1, "share": 0.5},
+]
+SLOW_KERNEL = {
+    "kernel": "ampere_sgemm_32x32",
+    "tensor_cores": "not used",
+    "occurrences": 8,
+    "seconds": 0.2,
+    "occupancy": 0.5,
+    "share": 1.0,
+}
+
+
+def profiles(environment: dict[str, Any]) -> dict[str, profile_document.Profile]:
+    found: dict[str, profile_document.Profile] = {name: profile(environment) for name in SAMPLED}
+    found["xla"] = dataclasses.replace(found["xla"], warnings=[command_buffers.NOTE])
+    found["float32"] = profile(environment, operations=LAYERS, kernels=[SLOW_KERNEL])
+    launching = [
+        {"kind": "device compute", "seconds": 0.05, "share": 0.1},
+        {"kind": "kernel launch", "seconds": 0.05, "share": 0.1},
+    ]
+    return found | {"batch 1": profile(environment, breakdown=launching)}
+
+
+def gpu_turn(_number: int) -> dict[str, Any]:
+    """What a turn tells of a GPU as it should be."""
+    told: dict[str, Any] = {"samples": 40, "sm_clock_hz": 1980e6, "sm_clock_change": 0.01, "power_watts": 400.0}
+    told |= {"power_limit_watts": 700.0, "temperature_celsius": 55.0, "power_cap_share": 0.0, "energy_joules": 800.0}
+    told |= {"other_processes": 0, "throttle_reasons": ""}
+    return {f"gpu_{name}": value for name, value in told.items()}
+
+
 @pytest.fixture
 def directory(run_directory: RunDirectory) -> RunDirectory:
     """A run in which all is as it should be."""
     run_directory.document |= {"device": GPU, "suites": SUITES, "peaks": [{"float32": {"flop_per_second": 1e15}}]}
     fill(run_directory)
+    run_directory.document["gpu_memory"] = {"free_bytes": 80 * 2**30, "budget_bytes": 56 * 2**30, "note": ""}
+    for case in run_directory.document["cases"]:
+        case["gpu_memory"] = {"bytes": 8 * 2**30, "origin": "told"}
+    run_directory.write()
     return run_directory
 
 
@@ -120,29 +166,26 @@ def fill(directory: RunDirectory, **seconds: float) -> None:
         (KERAS, ("implementation",), 0.12),
     ):
         name = "keras" if config.layers == "keras" else config.precision
-        directory.add(config, *processes(seconds.get(name, usual)), suites=suites)
+        directory.add(config, *processes(seconds.get(name, usual)), suites=suites, gpu=gpu_turn)
 
 
 @pytest.fixture
 def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
     """All that a check can see, and all of it as promised."""
     run = records.load_run(directory.path)
-    table = turns.read_turns(directory.path, run.identity)
-    for column in ("gpu_sm_clock_hz", "gpu_power_watts", "gpu_temperature_celsius", "gpu_energy_joules"):
-        table[column] = "1"
-    for row in run.rows:
-        row.images_per_joule = 10.0
     peers = records.load_run(directory.path)
     for case, framework in zip(peers.configs, ("tensorflow", "torch", "torch", "jax"), strict=True):
         peers.configs[case] = dataclasses.replace(peers.configs[case], framework=framework)  # type: ignore[arg-type]
+    section = {"gpus": [{"device": GPU, "name": NAME}], "built_for_cuda": True}
+    peers.document["environments"] |= {name: {**environment, name: section} for name in environments.PEERS}
     return Seen(
         device=GPU,
         environment=environment,
-        workers={execution: worker() for execution in gpu_claims.SAMPLED},
-        traces={name: TraceReading(profile=profile(environment), trace_bytes=5 * MIB) for name in gpu_claims.PROFILED},
+        workers={execution: worker() for execution in SAMPLED},
+        traces={name: TraceReading(profile=each, trace_bytes=5 * MIB) for name, each in profiles(environment).items()},
         peak_flop_per_second=1e15,
         run=run,
-        turns=table,
+        turns=turns.read_turns(directory.path, run.identity),
         frameworks=peers,
         why_not={},
     )
@@ -186,7 +229,20 @@ STEPS = {
     "NVML tells why": "worker graph",
     "Clocks have settled": "worker graph",
     "XLA's first call": "worker xla",
+    "NVML counts by process": "worker eager",
+    "2 times the allocator's peak": "worker xla",
+    "Power is that of the moment": "worker graph",
+    "A reading of NVML": "worker graph",
     "No step in bfloat16": "peak",
+    "A step of a single image": "profile batch 1",
+    "XLA's command buffers": "profile xla",
+    "float32 runs on no tensor cores": "profile float32",
+    "Nothing converts layouts": "profile xla",
+    "Batch normalisations are fused": "profile float32",
+    "No process has more memory": "bench",
+    "In 90% of the turns": "bench",
+    "NVML tells who else": "bench",
+    "The GPU is seen by": "frameworks",
     "A trace of a few steps": "profile eager",
     "A trace holds": "profile graph",
     "A trace tells": "profile eager",
@@ -217,7 +273,7 @@ def test_what_a_step_did_not_leave_is_open_for_the_steps_reason(seen, claim, ste
 
 def test_every_claim_but_those_of_the_devices_rests_on_a_step(seen):
     told = [claim.claim for claim in gpu_claims.judge(seen)]
-    assert len(told) == len(STEPS) + 3
+    assert len(told) == len(STEPS) + 3 + 1  # any trace will do for launches
 
 
 # --- the devices
@@ -349,6 +405,46 @@ def test_a_clock_that_rises_late_is_wrong(seen, seconds, verdict):
     assert found.findings[-1].figures[0].value == pytest.approx(0 if verdict == "confirmed" else 1200 / 1980 - 1)
 
 
+def test_when_a_clock_was_last_away_tells_how_much_of_a_block_it_spoils(seen):
+    late = [dataclasses.replace(each, clock_hz=1200e6) if each.at_seconds < 101.0 else each for each in samples()]
+    figures = of(with_worker(seen, samples=late), "Clocks have settled").findings[-1].figures
+    assert {figure.name: figure.value for figure in figures}["last away from its median after"] == pytest.approx(0.95)
+
+
+def test_memory_that_is_not_counted_by_process_is_wrong_and_told_by_the_device(seen):
+    found = of(with_worker(seen, taken=TakenMemory(process_bytes=0, growth_bytes=5 * 2**30)), "NVML counts by process")
+    assert (found.verdict, found.findings[-1].figures[-1].value) == ("wrong", 5.0)
+    assert of(with_worker(seen, taken=None), "NVML counts by process").verdict == "open"
+
+
+@pytest.mark.parametrize(("gibibytes", "verdict"), [(7, "confirmed"), (8, "wrong")])
+def test_more_than_the_reserve_is_wrong(seen, gibibytes, verdict):
+    """Of 3 GiB in use at most, 7 are reserved."""
+    taken = TakenMemory(process_bytes=gibibytes * 2**30, growth_bytes=0)
+    found = of(with_worker(seen, taken=taken), "2 times the allocator's peak")
+    assert (found.verdict, found.findings[-1].figures[0].value) == (verdict, 7.0)
+    assert of(with_worker(seen, taken=None), "2 times the allocator's peak").verdict == "open"
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.3, "confirmed"), (0.9, "wrong")])
+def test_power_that_falls_late_is_a_mean_over_time(seen, seconds, verdict):
+    late = [
+        dataclasses.replace(each, power_watts=400.0) if 106.0 <= each.at_seconds < 106.0 + seconds else each
+        for each in samples()
+    ]
+    found = of(with_worker(seen, samples=late), "Power is that of the moment")
+    assert found.verdict == verdict
+    assert found.findings[-1].figures[0].value == pytest.approx(seconds, abs=0.06)
+    constant = with_worker(seen, samples=samples(power_watts=70.0))
+    assert of(constant, "Power is that of the moment").verdict == "open"
+
+
+def test_a_slow_reading_is_wrong(seen):
+    found = of(with_worker(seen, samples=samples(took_seconds=0.006)), "A reading of NVML")
+    assert found.verdict == "wrong"
+    assert found.findings[-1].figures[0].value == pytest.approx(6.0)
+
+
 def test_a_compilation_of_minutes_is_wrong(seen):
     phases = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 130.0, "warmup": 1.0}
     assert of(with_info(seen, phase_seconds=phases), "XLA's first call").verdict == "wrong"
@@ -376,17 +472,6 @@ def with_trace(seen, environment):
     return change
 
 
-SLOW_KERNEL = {
-    "kernel": "ampere_sgemm_32x32",
-    "tensor_core_eligible": False,
-    "uses_tensor_cores": False,
-    "occurrences": 8,
-    "seconds": 0.2,
-    "occupancy": 0.5,
-    "share": 1.0,
-}
-
-
 @pytest.mark.parametrize(
     ("claim", "changes", "verdict"),
     [
@@ -403,6 +488,7 @@ SLOW_KERNEL = {
         ("The times of operations", {"device_time": DEVICE_TIME | {"operations_seconds": 0.0}}, "open"),
         ("The times of operations", {"device_time": DEVICE_TIME | {"kernels_seconds": 0.1}}, "wrong"),
         ("A graph and XLA tell", {"parts": []}, "wrong"),
+        ("Nothing converts layouts", {"kernels": []}, "open"),
     ],
 )
 def test_a_trace_that_is_not_as_promised(with_trace, claim, changes, verdict):
@@ -418,6 +504,92 @@ def test_transposes_are_counted_by_step(with_trace):
     found = of(with_trace(operations=operations(22)), claim)
     assert (found.verdict, found.findings[0].figures[0].value) == ("wrong", 11)
     assert of(with_trace(operations=[], note="no table"), claim).verdict == "open"
+
+
+def test_every_kernel_whose_name_does_not_tell_is_named_with_its_share(with_trace):
+    known = SLOW_KERNEL | {"seconds": 0.1, "share": 0.5}
+    unknown = known | {"kernel": "gemm_fusion_dot_12", "tensor_cores": "unknown"}
+    finding = of(with_trace("xla", kernels=[known, unknown]), "Kernels' names").findings[2]
+    assert (finding.of, finding.verdict, finding.because) == ("xla", "wrong", "gemm_fusion_dot_12 50.0%")
+    assert [(figure.name, figure.value) for figure in finding.figures] == [
+        *(("used", 0.0), ("not used", 0.5), ("unknown", 0.5), ("unknown names", 1)),
+    ]
+
+
+@pytest.mark.parametrize(("kernels", "verdict"), [([], "open"), ([SLOW_KERNEL | {"tensor_cores": "used"}], "wrong")])
+def test_float32_on_tensor_cores_is_wrong(with_trace, kernels, verdict):
+    assert of(with_trace(kernels=kernels), "float32 runs on no tensor cores").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "void tensorflow::functor::SwapDimension1And2InTensor3UsingTiles<unsigned int, 1024, 1024, 2, false>(…)",
+        "void tensorflow::functor::ShuffleInTensor3Simple<float, 2, 1, 0, false>(int, float const*)",
+        "void cudnn::ops::nchwToNhwcKernel<float, float, float, false, true>(cudnn::ops::nchw2nhwc_params_t<float>)",
+        "input_transpose_fusion_3",
+        "wrapped_transpose",
+    ],
+)
+def test_a_kernel_that_converts_layouts_is_named(with_trace, kernel):
+    converting = SLOW_KERNEL | {"kernel": kernel, "occurrences": 232}
+    found = of(with_trace("graph", kernels=[converting]), "Nothing converts layouts")
+    assert found.verdict == "wrong"
+    assert [figure.value for figure in found.findings[0].figures] == [1.0, 116]
+    assert found.findings[0].because.startswith(kernel[:80])
+
+
+@pytest.mark.parametrize("kernel", ["transpose_readwrite_alignment_kernel", "loop_add_fusion", "ampere_sgemm_32x32_nt"])
+def test_other_kernels_convert_none(with_trace, kernel):
+    changed = with_trace("graph", kernels=[SLOW_KERNEL | {"kernel": kernel}])
+    assert of(changed, "Nothing converts layouts").verdict == "confirmed"
+
+
+def test_normalisations_that_are_not_fused_are_wrong(with_trace):
+    claim = "Batch normalisations are fused"
+    found = of(with_trace(operations=LAYERS[1:]), claim)
+    assert (found.verdict, [figure.value for figure in found.findings[0].figures]) == ("wrong", [0, 32])
+    assert of(with_trace(operations=[], note="no table"), claim).verdict == "open"
+
+
+def test_launches_are_told_where_any_trace_has_them(seen, with_trace):
+    claim = "xprof tells the time of launching"
+    without_any = with_trace("batch 1")
+    assert of(seen, claim).verdict == "confirmed"
+    assert of(without_any, claim).verdict == "wrong"
+    fewer = {name: each for name, each in without_any.traces.items() if name != "batch 1"}
+    assert of(dataclasses.replace(without_any, traces=fewer), claim).verdict == "open"
+    host_alone = profile(dict(seen.environment), breakdown=[{"kind": "host compute", "seconds": 0.5, "share": 1.0}])
+    untold = dataclasses.replace(seen, traces={"batch 1": TraceReading(profile=host_alone, trace_bytes=MIB)})
+    assert of(untold, claim).evidence == ["xprof tells nothing of the device in its steps"]
+    nothing = dataclasses.replace(seen, traces={}, why_not={"profile batch 1": "not begun: no time"})
+    assert (of(nothing, claim).verdict, of(nothing, claim).evidence) == ("open", ["not begun: no time"])
+
+
+def test_a_step_of_one_image_in_which_the_gpu_idles_is_launch_bound(seen, with_trace):
+    claim = "A step of a single image"
+    finding = of(seen, claim).findings[0]
+    assert finding.because.startswith("Launch-bound: the GPU is at work for 50 ms of a step of 500 ms (10%)")
+    assert {figure.name: figure.value for figure in finding.figures}["batch 1: at work"] == pytest.approx(0.1)
+    busy = with_trace("batch 1", breakdown=[{"kind": "device compute", "seconds": 0.4, "share": 0.8}])
+    assert of(busy, claim).verdict == "wrong"
+    untold = of(with_trace("batch 1", breakdown=[]), claim)
+    assert (untold.verdict, untold.findings[0].because) == ("open", "xprof tells nothing of the device in its steps")
+
+
+def test_command_buffers_that_are_on_or_hide_kernels_are_wrong(seen, with_trace):
+    claim = "XLA's command buffers"
+    figures = {figure.name: figure.value for figure in of(seen, claim).findings[0].figures}
+    assert figures["kernels a step"] == 4
+    assert figures["a step without them ÷ with them"] == pytest.approx(0.5 / 1.5)
+    on = of(with_trace("xla"), claim)
+    assert (on.verdict, on.findings[0].because) == ("wrong", "they were not switched off")
+    off = with_trace("xla", device_time=DEVICE_TIME | {"unnamed_kernels_seconds": 0.1}).traces["xla"]
+    hidden = dataclasses.replace(off, profile=dataclasses.replace(off.profile, warnings=[command_buffers.NOTE]))
+    found = of(dataclasses.replace(seen, traces={**seen.traces, "xla": hidden}), claim)
+    assert (found.verdict, found.findings[0].figures[-1].value) == ("wrong", 0.5)
+    untold = dataclasses.replace(hidden, profile=dataclasses.replace(hidden.profile, device_time=None))
+    assert of(dataclasses.replace(seen, traces={**seen.traces, "xla": untold}), claim).verdict == "open"
 
 
 # --- the run
@@ -480,6 +652,32 @@ def test_a_worker_in_two_cohorts_was_crowded_out(seen, directory):
     assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", f"{stem} crowded out")
 
 
+def changed(seen: Seen, directory: RunDirectory) -> Seen:
+    """The run as the directory has it now."""
+    directory.write()
+    run = records.load_run(directory.path)
+    return dataclasses.replace(seen, run=run, turns=turns.read_turns(directory.path, run.identity))
+
+
+def test_what_the_largest_cohort_was_planned_with_is_told_as_a_share_of_what_is_free(seen, directory):
+    figures = of(seen, "Every case of the run").findings[0].figures
+    assert {figure.name: figure.value for figure in figures}["planned of what is free"] == pytest.approx(4 * 8 / 80)
+    directory.document["gpu_memory"]["free_bytes"] = None
+    names = [figure.name for figure in of(changed(seen, directory), "Every case of the run").findings[0].figures]
+    assert "planned of what is free" not in names
+
+
+def test_a_process_that_has_more_in_use_than_was_planned_is_wrong(seen, directory):
+    claim = "No process has more memory"
+    directory.document["cases"][0]["gpu_memory"] = {"bytes": 2**29, "origin": "process"}
+    found = of(changed(seen, directory), claim)
+    assert [finding.verdict for finding in found.findings] == ["wrong", "confirmed", "confirmed", "confirmed"]
+    assert found.evidence[0] == (f"{USUAL.name} (wrong): known by: process; planned 0.5 GiB, in use at most 1 GiB")
+    for case in directory.document["cases"]:
+        del case["gpu_memory"]
+    assert of(changed(seen, directory), claim).evidence == ["no case of the run has a size"]
+
+
 def test_a_run_that_was_cut_short_leaves_open_whether_all_fits(seen, directory):
     directory.document["complete"] = False
     directory.write()
@@ -518,11 +716,33 @@ def test_losses_that_nothing_can_be_compared_with_are_open(with_run):
 
 def test_a_turn_without_the_gpus_power_is_wrong(seen):
     table = seen.turns.copy()
-    table.loc[0, "gpu_power_watts"] = ""
+    table.loc[0, "gpu_power_watts"] = None
     found = of(dataclasses.replace(seen, turns=table), "Every turn")
     assert found.verdict == "wrong"
-    assert found.findings[0].figures[1].value == pytest.approx(1 - 1 / len(table))
+    assert {figure.name: figure.value for figure in found.findings[0].figures}["power watts"] == pytest.approx(
+        1 - 1 / len(table)
+    )
     assert of(dataclasses.replace(seen, turns=pd.DataFrame()), "Every turn").verdict == "open"
+
+
+def test_clocks_that_have_not_settled_in_many_turns_are_wrong(seen: Seen) -> None:
+    def with_summary(**changes: Any) -> Seen:
+        assert seen.run is not None
+        gpu = None if seen.run.gpu is None or not changes else dataclasses.replace(seen.run.gpu, **changes)
+        return dataclasses.replace(seen, run=dataclasses.replace(seen.run, gpu=gpu))
+
+    claim = "In 90% of the turns"
+    assert of(with_summary(unsettled_turns=3, settling_turns=20), claim).verdict == "wrong"
+    assert of(with_summary(unsettled_turns=2, settling_turns=20), claim).verdict == "confirmed"
+    assert of(with_summary(settling_turns=0), claim).verdict == "open"
+    assert of(with_summary(), claim).evidence == ["the GPU was read during no turn"]
+
+
+def test_strangers_that_are_not_told_in_a_turn_are_wrong(seen):
+    table = seen.turns.copy()
+    table["gpu_other_processes"] = ""
+    assert of(dataclasses.replace(seen, turns=table), "NVML tells who else").verdict == "wrong"
+    assert of(dataclasses.replace(seen, turns=pd.DataFrame()), "NVML tells who else").verdict == "open"
 
 
 def test_turns_that_the_gpus_own_state_disturbs_are_wrong_when_they_are_many(seen):
@@ -537,7 +757,8 @@ def test_turns_that_the_gpus_own_state_disturbs_are_wrong_when_they_are_many(see
 def test_a_case_without_its_images_for_each_joule_is_wrong(seen):
     assert seen.run is not None
     seen.run.rows[0].images_per_joule = None
-    assert of(seen, "Every case tells").verdict == "wrong"
+    found = of(seen, "Every case tells")
+    assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", f"not told: {seen.run.rows[0].case}")
 
 
 @pytest.mark.parametrize(("status", "verdict"), [("unsupported", "open"), ("failed", "wrong")])
@@ -548,6 +769,21 @@ def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_wh
     found = of(seen, "PyTorch and JAX")
     assert found.verdict == verdict
     assert "jax: why" in found.evidence[-1]
+
+
+@pytest.mark.parametrize(
+    ("section", "verdict", "because"),
+    [
+        ({"gpus": [], "why_no_gpus": "the driver is too old"}, "wrong", "the driver is too old"),
+        (None, "open", "not installed"),
+        ({"error": "ImportError: libcudnn"}, "open", "ImportError: libcudnn"),
+    ],
+)
+def test_a_peer_that_sees_no_gpu_says_why(seen, section, verdict, because):
+    assert seen.frameworks is not None
+    seen.frameworks.document["environments"]["jax"]["jax"] = section
+    finding = of(seen, "The GPU is seen by").findings[-1]
+    assert (finding.of, finding.verdict, finding.because) == ("jax", verdict, because)
 
 
 def test_what_cannot_be_judged_costs_its_own_claim_alone(seen):
@@ -565,5 +801,5 @@ def test_a_claim_is_plain_data(seen):
 
 
 def test_a_figure_that_is_no_number_is_null_in_json():
-    found = gpu_claims.Finding("wrong", (gpu_claims.Figure("deviation", float("inf"), ""),))
+    found = Finding("wrong", (Figure("deviation", float("inf"), ""),))
     assert found.to_dict()["figures"][0]["value"] is None

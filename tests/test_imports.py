@@ -146,13 +146,16 @@ ALLOWED = {
         *("config", "csv_text", "documents", "files", "html", "machine", "profile", "profile_view", "records"),
         *("shapes", "tables"),
     },
-    "gpu_claims": {
-        *("comparisons", "config", "device_time", "equal_work", "gpu_conditions", "gpu_summary", "profile_document"),
-        *("raw_files", "records", "verdicts"),
+    "gpu_evidence": {"config", "gpu_conditions", "profile_document", "raw_files", "records"},
+    "gpu_worker_claims": {"gpu_conditions", "gpu_evidence", "gpu_memory", "gpu_summary"},
+    "gpu_trace_claims": {"command_buffers", "device_time", "gpu_evidence", "step_breakdown", "tensor_cores"},
+    "gpu_run_claims": {
+        *("comparisons", "config", "environments", "equal_work", "gpu_evidence", "gpu_summary", "records", "verdicts"),
     },
-    "gpu_check_report": {"files", "gpu_claims", "tables"},
+    "gpu_claims": {"gpu_evidence", "gpu_run_claims", "gpu_trace_claims", "gpu_worker_claims"},
+    "gpu_check_report": {"files", "gpu_evidence", "tables"},
     "gpu_check": {
-        *("children", "config", "files", "gpu_check_report", "gpu_claims", "gpu_conditions"),
+        *("children", "config", "files", "gpu_check_report", "gpu_claims", "gpu_conditions", "gpu_evidence"),
         *("gpu_memory", "machine", "nvml", "profile_document", "raw_files", "records", "schedule", "sweep", "turns"),
         "worker",
     },
