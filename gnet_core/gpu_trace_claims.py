@@ -7,7 +7,7 @@ import statistics
 
 from gnet_core import command_buffers, device_time, tensor_cores
 from gnet_core.gpu_evidence import SAMPLED, Claims, Figure, Finding, Seen, TraceReading, of_traces
-from gnet_core.step_breakdown import AT_WORK, launch_bound, launching
+from gnet_core.step_breakdown import AT_WORK, launch_bound
 
 KERNEL_TIME_TOLERANCE = 0.10
 """Between the time of operations and that of kernels, which are two readings of the same trace."""
@@ -138,17 +138,6 @@ def _normalisations_fused(trace: TraceReading) -> Finding:
     return Finding("confirmed" if figures[0].value else "wrong", figures)
 
 
-def _launches_told(seen: Seen) -> Finding:
-    """Of any trace: xprof tells launches only where a step's kernels wait for them."""
-    shares = {name: _launch_share(trace) for name, trace in seen.traces.items() if _at_work_seconds(trace)}
-    figures = tuple(Figure(name, share, "of a step") for name, share in shares.items())
-    if any(shares.values()):
-        return Finding("confirmed", figures)
-    if "batch 1" not in shares:  # where there is most to be seen of it
-        return _missing_trace(seen, "batch 1")._replace(figures=figures)
-    return Finding("wrong", figures)
-
-
 def _single_image_is_launch_bound(seen: Seen) -> Finding:
     """The figures are of every trace, since the line between idling and being at work was drawn without a GPU."""
     at_work = {name: _at_work_seconds(trace) for name, trace in seen.traces.items()}
@@ -160,13 +149,8 @@ def _single_image_is_launch_bound(seen: Seen) -> Finding:
     if not at_work.get("batch 1"):
         return _missing_trace(seen, "batch 1")._replace(figures=figures)
     single = seen.traces["batch 1"]
-    share, seconds, step = _launch_share(single), at_work["batch 1"], single.profile.untraced_seconds
-    bound = launch_bound(share, seconds, step)
-    return Finding("confirmed" if bound else "wrong", figures, bound or launching(share, seconds, step))
-
-
-def _launch_share(trace: TraceReading) -> float:
-    return sum(each.share for each in trace.profile.breakdown if each.kind == "kernel launch")
+    bound = launch_bound(at_work["batch 1"], single.profile.untraced_seconds)
+    return Finding("confirmed" if bound else "wrong", figures, bound)
 
 
 def _at_work_seconds(trace: TraceReading) -> float:
@@ -223,7 +207,6 @@ CLAIMS: Claims = (
     ("A trace holds the GPU's kernels", of_traces(_holds_kernels)),
     ("A trace tells the peak of the GPU's memory", of_traces(_memory_traced)),
     ("xprof recognises the steps and what the GPU computes in them", of_traces(_steps_recognised)),
-    ("xprof tells the time of launching kernels", _launches_told),
     ("A step of a single image is launch-bound", _single_image_is_launch_bound),
     ("XLA's command buffers are off in a traced step", _command_buffers_off),
     (
