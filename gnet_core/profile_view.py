@@ -191,7 +191,7 @@ def _tensor_core_shares(kernels: list[Kernel]) -> str:
     return ", ".join(f"{use} {share:.0%}" for use, share in shares.items() if share)
 
 
-def _shortened(name: str, most: int = 60) -> str:
+def _shortened(name: str, most: int = 52) -> str:
     """A kernel's name without its arguments, cut where templates make it endless."""
     name = name.removeprefix("void ").partition("(")[0]
     return name if len(name) <= most else f"{name[: most - 1]}…"
