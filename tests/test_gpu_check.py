@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -359,9 +360,24 @@ def test_a_workers_memory_is_read_while_it_is_alive_and_by_its_process(sampled, 
 
 
 def test_a_driver_that_answers_no_more_costs_its_figures_and_not_the_worker(sampled, nvml, monkeypatch):
-    monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.2)
-    told, worker = sampled(lambda: nvml.set(slow=30))
-    nvml.set(slow=None)
+    answers = threading.Event()
+
+    def hangs(_gpu):
+        answers.wait()
+        return gpu_conditions.Sample(at_seconds=time.monotonic())
+
+    def during():
+        nvml.set(pids=f"{os.getpid()}:{3 * 2**30}")  # which must not be asked for any more
+        monkeypatch.setattr(gpu_conditions, "_read", hangs)
+
+    monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.1)
+    try:
+        told, worker = sampled(during)
+    finally:
+        answers.set()
+        for thread in threading.enumerate():
+            if thread.name == "GPU samples":
+                thread.join()
     assert told["taken_memory"] == {"process_bytes": 0, "growth_bytes": 0}
     assert worker.ended == "finished stopped"
 
