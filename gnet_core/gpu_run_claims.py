@@ -158,6 +158,8 @@ def _strangers_told(seen: Seen) -> Finding:
     if seen.run is None or seen.turns.empty:
         return seen.missing("bench") if seen.run is None else Finding("open", because="the run has no turns")
     share = _told_share(seen.turns, "gpu_other_processes")
+    if not share:
+        return Finding("open", because="no worker is seen among the GPU's processes, as in a container")
     return Finding("confirmed" if share == 1 else "wrong", (Figure("told", share, "of turns"),))
 
 

@@ -53,7 +53,8 @@ def _memory_counted_by_process(worker: WorkerReading) -> Finding:
         return Finding("open", because=_NO_MEMORY)
     if worker.taken and worker.taken.process_bytes:
         return Finding("confirmed", _memory_figures(worker))
-    return Finding("wrong", _memory_figures(worker), "what the whole device's grew by counts in its place")
+    because = "as in a container; what the whole device's grew by counts in its place"
+    return Finding("open", _memory_figures(worker), because)
 
 
 def _reserve_covers(worker: WorkerReading) -> Finding:
