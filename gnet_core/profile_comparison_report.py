@@ -18,8 +18,8 @@ NO_VERDICT = (
     "not which is faster: gnet bench measures that, and gnet compare gives a verdict."
 )
 SUMMED = (
-    "The time of operations is summed over threads, so it may exceed the step's; what runs beside something else may "
-    "grow without making the step longer."
+    "The time of operations is summed over threads (on a GPU over streams), so it may exceed the step's; what runs "
+    "beside something else may grow without making the step longer."
 )
 SHARED_OUT = (
     "Every figure is a part's or an operation's share of its own trace's time inside operations, times that side's "
