@@ -91,13 +91,10 @@ def find(number: int) -> Handle | None:
 
     On a partitioned GPU (MIG) clocks and power are of more than the worker's part, so there it is None as well.
     """
-    found = ask(handles)
-    if found is None or any(map(_is_partitioned, found)):
+    if any(map(_is_partitioned, ask(handles) or [])):
         return None
-    positions = _positions(found)
-    if number >= len(positions) or len(positions[number]) != 1:
-        return None
-    return positions[number][0]
+    found = candidates(number)
+    return found[0] if len(found) == 1 else None
 
 
 def candidates(number: int) -> list[Handle]:
