@@ -103,7 +103,8 @@ def candidates(number: int) -> list[Handle]:
     Of partitioned GPUs (MIG) CUDA sees one instance, the first of those that are visible, and beside it no whole GPU
     (NVIDIA Multi-Instance GPU User Guide, "CUDA Device Enumeration").
     """
-    devices = [list(filter(None, map(_as_cuda_sees_it, position))) for position in _positions(ask(handles) or [])]
+    positions = _positions(ask(handles) or [])
+    devices = [[each for each in map(_as_cuda_sees_it, found) if each is not None] for found in positions]
     instances = [position for position in devices if any(map(_is_instance, position))]
     if instances:
         return instances[0] if number == 0 else []
