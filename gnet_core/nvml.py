@@ -91,13 +91,10 @@ def find(number: int) -> Handle | None:
 
     On a partitioned GPU (MIG) clocks and power are of more than the worker's part, so there it is None as well.
     """
-    found = ask(handles)
-    if found is None or any(map(_is_partitioned, found)):
+    if any(map(_is_partitioned, ask(handles) or [])):
         return None
-    positions = _positions(found)
-    if number >= len(positions) or len(positions[number]) != 1:
-        return None
-    return positions[number][0]
+    found = candidates(number)
+    return found[0] if len(found) == 1 else None
 
 
 def candidates(number: int) -> list[Handle]:
@@ -106,7 +103,8 @@ def candidates(number: int) -> list[Handle]:
     Of partitioned GPUs (MIG) CUDA sees one instance, the first of those that are visible, and beside it no whole GPU
     (NVIDIA Multi-Instance GPU User Guide, "CUDA Device Enumeration").
     """
-    devices = [list(filter(None, map(_as_cuda_sees_it, position))) for position in _positions(ask(handles) or [])]
+    positions = _positions(ask(handles) or [])
+    devices = [[each for each in map(_as_cuda_sees_it, found) if each is not None] for found in positions]
     instances = [position for position in devices if any(map(_is_instance, position))]
     if instances:
         return instances[0] if number == 0 else []

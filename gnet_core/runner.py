@@ -384,10 +384,8 @@ class Runner:
 
     def _sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
         """Bytes that each case takes, without those that cannot run, and what all that are alive may take."""
-        on_gpu = any(case.config.device != "cpu" for case in cases)
-        return self._gpu_sizes(cases, progress) if on_gpu else self._estimated_sizes(cases)
-
-    def _estimated_sizes(self, cases: list[PlannedCase]) -> tuple[dict[PlannedCase, int], int]:
+        if any(case.config.device != "cpu" for case in cases):
+            return self._gpu_sizes(cases, progress)
         return {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
