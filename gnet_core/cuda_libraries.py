@@ -119,12 +119,13 @@ def is_built_for_cuda() -> bool:
 
 
 def is_every_gpu_hidden(visible: str | None) -> bool:
-    """Whether that value of CUDA_VISIBLE_DEVICES hides all GPUs on purpose: it is empty, or -1 comes first.
+    """Whether that value of CUDA_VISIBLE_DEVICES hides all GPUs on purpose: it is empty, -1 comes first, or it is what
+    Slurm sets for a job that asked for none.
 
     CUDA takes no more than what stands before the first entry that names no GPU (CUDA C++ Programming Guide, "CUDA
     Environment Variables").
     """
-    return visible is not None and visible.partition(",")[0].strip() in ("", "-1")
+    return visible is not None and visible.partition(",")[0].strip() in ("", "-1", "NoDevFiles")
 
 
 def _tensorflow_folder() -> Path | None:

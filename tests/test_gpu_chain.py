@@ -104,7 +104,7 @@ def test_a_gpu_that_an_older_version_told_of_is_not_left_aside_either(with_card)
     assert refusal_of_auto(with_card).startswith("its CUDA libraries may be missing; TF_CPP_MIN_LOG_LEVEL=0")
 
 
-@pytest.mark.parametrize("visible", ["", "-1", "-1,0", " "])
+@pytest.mark.parametrize("visible", ["", "-1", "-1,0", " ", "NoDevFiles"])
 def test_gpus_that_are_hidden_on_purpose_leave_the_cpu_with_a_note(with_card, visible):
     hide(with_card, visible)
     assert machine.choose_device("auto", with_card) == "cpu"
