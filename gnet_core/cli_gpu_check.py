@@ -25,13 +25,12 @@ from gnet_core.command_line import (
     require_device_form,
 )
 from gnet_core.config import GnetError
+from gnet_core.environments import PEERS
 
 MOST_MINUTES = 60
 
 _USED = 0.98
 """Of the minutes, what the steps may take; the rest is for Python to start and the list to be written."""
-
-_PEERS = ("torch", "jax")
 
 
 @click.command("gpu-check")
@@ -96,7 +95,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
 
 def _require_peers(python: Sequence[str]) -> None:
     for peer in python:
-        if peer.partition("=")[0] not in _PEERS:
+        if peer.partition("=")[0] not in PEERS:
             raise GnetError(f"python: {peer!r:.200} names no framework; use torch=INTERPRETER or jax=INTERPRETER")
 
 

@@ -107,7 +107,7 @@ def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Map
 
 
 def _told(gpu: Mapping[str, Any]) -> str:
-    return f"{gpu['name']} (capability {gpu['compute_capability']})"
+    return f"{gpu['name']} (capability {environments.capability(gpu)})"
 
 
 _OF_A_MODEL = ("name", "compute_capability")

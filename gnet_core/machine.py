@@ -171,7 +171,7 @@ def precision_support(
         return support
     gpu = environments.gpu(environment, device, framework)
     capability = tuple((gpu or {}).get("compute_capability") or (0, 0))
-    shown = ".".join(map(str, capability)) if gpu and gpu.get("compute_capability") else "unknown"
+    shown = environments.capability(gpu or {})
     ampere, volta = capability >= (8, 0), capability >= (7, 0)
     support["tf32"] = Support(ampere, ampere, f"compute capability {shown}, TF32 needs 8.0")
     support["mixed_bfloat16"] = Support(ampere, ampere, f"compute capability {shown}, bfloat16 needs 8.0")
