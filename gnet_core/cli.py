@@ -28,6 +28,7 @@ from gnet_core.command_line import (
     FINE,
     INTERRUPTED,
     UNEXPECTED,
+    Number,
     Whole,
     as_json_option,
     checkout_or_none,
@@ -39,10 +40,14 @@ from gnet_core.command_line import (
     now,
     out_option,
     print_json,
+    require_case_name,
     require_device_form,
+    require_utf8,
     seed_option,
+    takes,
 )
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.request import InfoRequest, ProfileRequest
 
 
 def main() -> None:
@@ -152,7 +157,8 @@ commands.add_command(report)
 
 @commands.command()
 @as_json_option
-def info(as_json: bool) -> int:
+@takes(InfoRequest)
+def info(request: InfoRequest) -> int:
     """Tell the devices, the frameworks, why they see no GPU, what each precision should do here, and warnings."""
     from tabulate import tabulate
 
@@ -162,7 +168,7 @@ def info(as_json: bool) -> int:
     devices = ["cpu", *(str(gpu["device"]) for gpu in environments.gpus(environment))]
     support = {name: machine.precision_support(environment, name) for name in devices}
     warnings = machine.warnings(environment)
-    if as_json:
+    if request.as_json:
         precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
         reason = gpu_chain.why_no_gpu(environment)
         told = {"why_no_gpu": reason.text if reason else "", "precisions": precisions, "warnings": warnings}
@@ -184,43 +190,42 @@ def info(as_json: bool) -> int:
 @commands.command()
 @click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
 @click.option("--precision", default="float32", show_default=True, metavar="NAME")
+@click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="Of a step.")
 @layers_option
 @click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
 @click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
+@click.option("--classes", type=Whole("classes"), help="Labels there are; else as many as the data has.")
+@click.option("--widths", default="published", show_default=True, metavar="published|paper", help="Table of filters.")
+@click.option("--aux-weight", type=Number("aux_weight"), default=0.3, show_default=True, help="0: no auxiliary loss.")
+@click.option("--dropout/--no-dropout", default=True, show_default=True)
+@click.option("--bn-momentum", type=Number("bn_momentum"), default=0.9, show_default=True)
+@click.option("--learning-rate", type=Number("learning_rate"), default=1e-3, show_default=True, help="Adam's.")
+@click.option("--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss.")
+@click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @click.option("--steps", type=Whole("steps"), default=5, show_default=True, help="Whole steps to trace, at most 10.")
 @device_option
 @seed_option
 @out_option("<date-time>-profile-<device>")
 @as_json_option
-def profile(
-    execution: str,
-    precision: str,
-    layers: str,
-    batch_size: int,
-    image_size: int,
-    steps: int,
-    device: str,
-    seed: int,
-    out: Path | None,
-    as_json: bool,
-) -> int:
+@takes(ProfileRequest)
+def profile(request: ProfileRequest) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
     from gnet_core.claims import claimed_empty
+    from gnet_core.datasets import absolute, open_data
     from gnet_core.files import require_empty
     from gnet_core.profile import require_steps
 
-    config = make_config(
-        execution=execution,
-        precision=precision,
-        layers=layers,
-        batch_size=batch_size,
-        image_size=image_size,
-        seed=seed,
-    )
-    require_steps(steps)
-    require_device_form(device)
-    if out is not None:
-        require_empty(out)
+    # What can be told at once is told before any data is opened, and before TensorFlow is asked about its devices.
+    data = absolute(request.data)
+    require_utf8("data", data)
+    config = request.config(device="cpu", data=data, classes=StepConfig.classes)
+    require_case_name(config.name)
+    require_steps(request.steps)
+    require_device_form(request.device)
+    if request.out is not None:
+        require_empty(request.out)
+    if data != "synthetic":
+        config = request.config(device="cpu", data=data, classes=open_data(data).classes)
     from gnet_core import command_buffers
 
     if config.execution == "xla":  # whatever the device will be: on a CPU there are none
@@ -229,13 +234,13 @@ def profile(
     from gnet_core import machine, profile_report
 
     environment = devices.environment(checkout_or_none())
-    config = dataclasses.replace(config, device=choose_device(device, environment))
+    config = dataclasses.replace(config, device=choose_device(request.device, environment))
     machine.require_precision(config.precision, config.device, environment)
-    out = out or default_directory("profile", config.device)
+    out = request.out or default_directory("profile", config.device)
     with claimed_empty(out):
-        _trace(config, environment, out, steps)
+        _trace(config, environment, out, request.steps)
         document = profile_report.write(out)
-    print_profile(document, out, as_json=as_json)
+    print_profile(document, out, as_json=request.as_json)
     return FINE
 
 

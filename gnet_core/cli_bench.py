@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,14 @@ from gnet_core.command_line import (
     layers_option,
     now,
     out_option,
+    require_case_name,
     require_device_form,
+    require_utf8,
     seed_option,
+    takes,
 )
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.request import BenchRequest, command_line
 
 if TYPE_CHECKING:
     from gnet_core.runner import Runner
@@ -80,17 +84,8 @@ MEMORY_SHARE = 0.7
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the interrupted run in this directory.")
 @fail_on_option("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
 @as_json_option
-@click.pass_context
-def bench(
-    context: click.Context,
-    /,
-    *,
-    out: Path | None,
-    resume: Path | None,
-    fail_on: tuple[str, ...],
-    as_json: bool,
-    **asked: Any,
-) -> int:
+@takes(BenchRequest)
+def bench(request: BenchRequest) -> int:
     """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks;
     none named: what the preset has) and write a run directory.
     """
@@ -98,27 +93,30 @@ def bench(
     from gnet_core.files import require_empty
     from gnet_core.sources import is_of_framework
 
+    out, resume = request.out, request.resume
     if resume is not None and out is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
     if out is not None:
         require_empty(out)
+    measured = request
     with contextlib.ExitStack() as stack:
         previous = None
         if resume is not None:
             previous = _claim_previous(resume, stack)
-            options = resuming.require_options(resume / "run.json", previous)
-            _refuse_what_differs(context, asked, options, resume)
-            resuming.require_sources_named(options, asked, resume)
-            asked = {**options, "memory": previous["memory_bytes"]}
-        sources_compared = [pair for pair in asked["python"] if not is_of_framework(pair)]
-        gates.require_sources(fail_on, compared=bool(asked["against"]) or len(sources_compared) > 1)
-        plan = _Plan(asked, stack)
+            recorded = resuming.require_options(resume / "run.json", previous)
+            _refuse_what_differs(request, recorded, resume)
+            resuming.require_sources_named(recorded, request, resume)
+            measured = dataclasses.replace(recorded, memory=previous["memory_bytes"])
+        sources_compared = [pair for pair in measured.python if not is_of_framework(pair)]
+        gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)
+        plan = _Plan(measured, stack)
         directory = resume or out or default_directory("", plan.device)
-        _require_utf8("out", directory.resolve())
+        require_utf8("out", directory.resolve())
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
         runner, settings = plan.runner(directory, previous)
-        return _run_and_report(runner, settings, plan.profiled, fail_on, as_json=as_json)
+        to_resume = BenchRequest(resume=directory, python=measured.python, against=measured.against)
+        return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 
 
 def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
@@ -136,24 +134,23 @@ def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> dict[str, A
 class _Plan:
     """What was asked, turned into cases, sources and settings. Raises GnetError for what cannot be done."""
 
-    def __init__(self, asked: Mapping[str, Any], stack: contextlib.ExitStack) -> None:
+    def __init__(self, asked: BenchRequest, stack: contextlib.ExitStack) -> None:
         from gnet_core import runner, sources, sweep
 
         self._asked = asked
         # What can be told at once is told before TensorFlow is asked about its devices.
-        sweep.preset_for(asked["preset"], "cpu")
+        sweep.preset_for(asked.preset, "cpu")
         code = stack.enter_context(sources.code_folder())
         self._here = sources.working_tree(runner.find_checkout(Path.cwd()), code / "here")
-        self._found = runner.choose_suites(runner.discover(self._here.checkout), asked["suites"], asked["preset"])
-        self._data = _Data.of(asked["data"])
-        self._options = {**asked, "data": self._data.name}
+        self._found = runner.choose_suites(runner.discover(self._here.checkout), asked.suites, asked.preset)
+        self._data = _Data.of(asked.data)
         StepConfig(
             data=self._data.name,
-            seed=asked["seed"],
-            image_size=asked["image_size"] or StepConfig().image_size,
-            layers=asked["layers"],
+            seed=asked.seed,
+            image_size=asked.image_size or StepConfig().image_size,
+            layers=asked.layers,
         )
-        require_device_form(asked["device"])
+        require_device_form(asked.device)
         self._sources = self._find_sources(code)
         self._environments = runner.probe_all(
             [source for name, source in self._sources.items() if name != sources.AGAIN]
@@ -161,21 +158,21 @@ class _Plan:
         if sources.AGAIN in self._sources:
             self._environments[sources.AGAIN] = next(iter(self._environments.values()))
         self.environment = runner.deciding(self._environments)
-        self.device = choose_device(asked["device"], self.environment)
-        self._preset: Preset = sweep.preset_for(asked["preset"], self.device)
+        self.device = choose_device(asked.device, self.environment)
+        self._preset: Preset = sweep.preset_for(asked.preset, self.device)
         template = StepConfig(
             device=self.device,
-            image_size=asked["image_size"] or self._preset.image_size,
-            layers=asked["layers"],
+            image_size=asked.image_size or self._preset.image_size,
+            layers=asked.layers,
             data=self._data.name,
-            seed=asked["seed"],
+            seed=asked.seed,
             classes=self._data.classes,
         )
         axes: tuple[Axis, ...] = sweep.AXES
-        chosen = {axis: tuple(asked[axis]) for axis in axes if asked[axis]}
+        chosen = {axis: values for axis in axes if (values := getattr(asked, axis))}
         self._sweep: Sweep = sweep.Sweep(preset=self._preset, template=template, chosen=chosen)
         self._planned = self._plan_cases()
-        self.profiled = self._sweep.cases()[0] if asked["profile"] else None
+        self.profiled = self._sweep.cases()[0] if asked.profile else None
 
     def runner(self, directory: Path, previous: dict[str, Any] | None) -> tuple[Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
@@ -188,14 +185,15 @@ class _Plan:
         asked = self._asked
         code = {name: digests(source) for name, source in self._sources.items() if name != AGAIN}
         states = make_states(self._planned, self._found, self._sources, self._environments, self._data.train_images)
-        replicates = asked["replicates"] or self._preset.replicates
+        replicates = asked.replicates or self._preset.replicates
         if replicates * len(states) > MAX_RAW_FILES:
             raise GnetError(
                 f"replicates: {replicates!r:.30} processes of each of {len(states)} cases are more than the "
                 f"{MAX_RAW_FILES} that a report reads; use at most {MAX_RAW_FILES // len(states)}"
             )
         if previous is None:
-            document: dict[str, Any] = {"run": uuid.uuid4().hex, "created": now(), "options": self._options}
+            document: dict[str, Any] = {"run": uuid.uuid4().hex, "created": now()}
+            document["options"] = dataclasses.replace(asked, data=self._data.name).to_dict()
         else:
             if previous.get("data_fingerprint") != self._data.fingerprint:
                 raise GnetError(
@@ -209,10 +207,10 @@ class _Plan:
             directory=directory.resolve(),
             plan=self._preset.plan,
             replicates=replicates,
-            memory_bytes=asked["memory"] or int(MEMORY_SHARE * machine.available_memory_bytes()),
-            seed=asked["seed"],
+            memory_bytes=asked.memory or int(MEMORY_SHARE * machine.available_memory_bytes()),
+            seed=asked.seed,
             run=document["run"],
-            worker_bytes=asked.get("worker_memory"),  # which runs of earlier versions were not asked for
+            worker_bytes=asked.worker_memory,
             with_peaks=self._preset.with_peaks,
             sources=self._sources,
             # Beside an older revision the working tree, which knows how to.
@@ -220,9 +218,9 @@ class _Plan:
             environments=self._environments,
         )
         document |= {
-            "preset": asked["preset"],
+            "preset": asked.preset,
             "device": self.device,
-            "seed": asked["seed"],
+            "seed": asked.seed,
             "replicates": replicates,
             "plan": dataclasses.asdict(settings.plan),
             "memory_bytes": settings.memory_bytes,
@@ -242,18 +240,19 @@ class _Plan:
         from gnet_core import runner, sources
 
         asked = self._asked
-        for name in ("python", "against"):
-            _require_utf8(name, asked[name] or "")
-        named = sources.with_interpreters(self._here, sources.interpreters(asked["python"]))
+        for pair in asked.python:
+            require_utf8("python", pair)
+        require_utf8("against", asked.against or "")
+        named = sources.with_interpreters(self._here, sources.interpreters(asked.python))
         found = {source.name: source for source in named}
-        if asked["against"] is not None:
+        if asked.against is not None:
             if named[0].name:
-                raise GnetError(f"against: {asked['against']!r} cannot be named beside --python; compare one thing")
-            old = sources.revision(asked["against"], runner.find_checkout(Path.cwd()), code / "revision")
+                raise GnetError(f"against: {asked.against!r} cannot be named beside --python; compare one thing")
+            old = sources.revision(asked.against, runner.find_checkout(Path.cwd()), code / "revision")
             # Peers are measured from the working tree alone: a revision from before they were told of knows none.
             old = dataclasses.replace(old, python=named[0].python)
             found = {old.name: old, sources.HERE: dataclasses.replace(named[0], name=sources.HERE)}
-        if asked["aa"]:
+        if asked.aa:
             first = next(iter(found.values()))
             found[sources.AGAIN] = dataclasses.replace(first, name=sources.AGAIN)
         return found
@@ -264,7 +263,7 @@ class _Plan:
 
         sources = [source for name, source in self._sources.items() if name != AGAIN]
         planned = sweep.plan_cases([item.suite for item in self._found], self._sweep, sources)
-        if self._asked["aa"]:
+        if self._asked.aa:
             usual = self._sweep.cases()[0]
             able = [case for case in planned if not runner.why_not(case, self._sources, self._environments)] or planned
             twin = next((case for case in able if case.config == usual), able[0])
@@ -285,27 +284,13 @@ class _Plan:
         return described
 
 
-def _require_utf8(field: str, value: object) -> None:
-    """Raise GnetError for text that a run's files, which are UTF-8, cannot hold."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        raise GnetError(
-            f"{field}: {str(value)!r} is not UTF-8, in which a run's files are written; rename it"
-        ) from None
-
-
 def _require_room_for_names(directory: Path, cases: list[str]) -> None:
     """Raise GnetError where a case's files could not have their names, before anything is measured."""
     from gnet_core.files import PARTIAL_PREFIX
-    from gnet_core.shapes import CASE_NAME
 
     longest = max(cases, key=len)
     for case in cases:
-        if not CASE_NAME.fullmatch(case):
-            raise GnetError(
-                f"case: {case!r:.300} is no name for a file, it is too long or odd; give the data a short name"
-            )
+        require_case_name(case)
     attempt = Path(f"{longest}.r{10**4}.json")
     try:
         with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=directory) as folder:
@@ -317,23 +302,23 @@ def _require_room_for_names(directory: Path, cases: list[str]) -> None:
         ) from error
 
 
-def _refuse_what_differs(
-    context: click.Context, asked: Mapping[str, Any], before: Mapping[str, Any], directory: Path
-) -> None:
+def _refuse_what_differs(asked: BenchRequest, before: BenchRequest, directory: Path) -> None:
     """Raise GnetError for an option that was given and is not what the run was started with."""
-    for name, value in asked.items():
+    from gnet_core.datasets import absolute
+
+    context = click.get_current_context()
+    for name in asked.to_dict():
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
-        given = list(value) if isinstance(value, tuple) else value
-        was = before.get(name)
-        if given != (list(was) if isinstance(was, tuple) else was):
+        value, was = getattr(asked, name), getattr(before, name)
+        if (absolute(value) if name == "data" else value) != was:
             # Sources have to be named where there are any (see resuming.require_sources_named).
             then = "name just that" if was and name in ("python", "against") else "leave it out"
             raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; {then}")
 
 
 def _run_and_report(
-    runner: Runner, settings: RunSettings, profiled: StepConfig | None, fail_on: tuple[str, ...], *, as_json: bool
+    runner: Runner, settings: RunSettings, profiled: StepConfig | None, asked: BenchRequest, to_resume: BenchRequest
 ) -> int:
     # The report's modules too are imported before the run: their files may change while it goes on.
     from gnet_core import gates, records, report  # noqa: F401
@@ -347,13 +332,13 @@ def _run_and_report(
         except GnetError as error:  # what was finished before is told all the same
             complete, stopped = False, str(error)
     result = records.load_run(settings.directory)
-    failed = gates.failed_in(result, fail_on if complete else ())
-    status = tell_run(result, failed, write_documents(result), as_json=as_json)
+    failed = gates.failed_in(result, asked.fail_on if complete else ())
+    status = tell_run(result, failed, write_documents(result), as_json=asked.as_json)
     if stopped:
         complain(stopped)
         return BAD_USAGE
     if not complete:
-        complain(f"interrupted; what was finished is in {settings.directory}, and --resume goes on with it")
+        complain(f"interrupted; what was finished is in {settings.directory}; go on by: {command_line(to_resume)}")
         return INTERRUPTED
     return status
 
@@ -404,7 +389,7 @@ class _Data:
         from gnet_core.datasets import absolute, fingerprint, open_data
 
         data = open_data(name)
-        _require_utf8("data", absolute(name))
+        require_utf8("data", absolute(name))
         return cls(
             name=absolute(name), classes=data.classes, train_images=len(data.train), fingerprint=fingerprint(data)
         )

@@ -26,6 +26,7 @@ from gnet_core.command_line import (
 )
 from gnet_core.config import GnetError
 from gnet_core.environments import PEERS
+from gnet_core.request import ReportRequest, command_line
 
 MOST_MINUTES = 60
 
@@ -53,7 +54,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     if minutes > MOST_MINUTES:
         raise GnetError(f"minutes: {minutes:.30g} are too many; use at most {MOST_MINUTES}, or gnet bench for more")
     require_device_form(device)
-    _require_peers(python)
+    peers = _peers(python)
     if out is not None:
         require_empty(out)
         if found := sorted(out.glob(f"{GPU_CHECK}*")):  # which does not count for the run
@@ -79,13 +80,14 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
             minutes=minutes,
             deadline=deadline,
             created=now(),
-            peers=python,
+            peers=peers,
             progress=complain,
         )
         complete = check.run()
         report = check.report()
     print_json(gpu_check_report.to_json(report)) if as_json else print(gpu_check_report.to_terminal(report))
-    read = f"; gnet report reads {directory}" if (directory / "run.json").exists() else ""
+    to_read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
+    read = to_read if (directory / "run.json").exists() else ""
     complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read}")
     if not complete:
         complain(f"interrupted; what was finished is in {directory}")
@@ -93,10 +95,17 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     return GATE_FAILED if report.wrong else FINE
 
 
-def _require_peers(python: Sequence[str]) -> None:
+def _peers(python: Sequence[str]) -> list[str]:
+    """The NAME=INTERPRETER pairs with absolute paths, since the steps are taken in another directory.
+
+    Raises GnetError for one that names no framework or no program.
+    """
+    from gnet_core.sources import interpreters
+
     for peer in python:
         if peer.partition("=")[0] not in PEERS:
             raise GnetError(f"python: {peer!r:.200} names no framework; use torch=INTERPRETER or jax=INTERPRETER")
+    return [f"{name}={program}" for name, program in interpreters(python).items()]
 
 
 def _choose_device(asked: str, environment: Mapping[str, Any]) -> str:

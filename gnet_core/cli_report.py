@@ -20,8 +20,10 @@ from gnet_core.command_line import (
     complain,
     fail_on_option,
     print_json,
+    takes,
 )
 from gnet_core.config import GnetError
+from gnet_core.request import ReportRequest
 
 if TYPE_CHECKING:
     from gnet_core.records import Run
@@ -41,7 +43,8 @@ class Unwritten(NamedTuple):
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @fail_on_option("Exit with 1 where one fails; slower and unresolved are about sources that were compared.")
 @as_json_option
-def report(run_dir: Path, fail_on: tuple[str, ...], as_json: bool) -> int:
+@takes(ReportRequest)
+def report(request: ReportRequest) -> int:
     """Build the report of RUN_DIR anew from its raw files.
 
     Documents of before are left as they were where raw files are missing by now, where RUN_DIR may only be read and
@@ -49,13 +52,14 @@ def report(run_dir: Path, fail_on: tuple[str, ...], as_json: bool) -> int:
     """
     from gnet_core import gates, records
 
+    run_dir, fail_on = request.run_dir, request.fail_on
     if records.is_profile(run_dir):
         if fail_on:
             raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {run_dir} holds a profile")
-        return _report_profile(run_dir, as_json=as_json)
+        return _report_profile(run_dir, as_json=request.as_json)
     run = records.load_run(run_dir)
     failed = gates.failed_in(run, fail_on)  # refuses what cannot fail before anything is written
-    return tell_run(run, failed, _rewrite_documents(run), as_json=as_json)
+    return tell_run(run, failed, _rewrite_documents(run), as_json=request.as_json)
 
 
 def write_documents(run: Run) -> Unwritten | None:

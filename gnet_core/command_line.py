@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
+from gnet_core.request import Request
 
 FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
 """What a command ends with. 70 is what sysexits.h calls an internal software error."""
 
 GATES = ("slower", "missing", "unresolved", "failed", "not-finite", "other-work")
 """What --fail-on takes; gnet_core.gates says what each of them is."""
+
+
+Asked = TypeVar("Asked", bound=Request)
+
+
+def takes(kind: type[Asked]) -> Callable[[Callable[[Asked], int]], Callable[..., int]]:
+    """Make a command of a function that takes a request: what click has parsed becomes one of this kind."""
+
+    def decorate(run: Callable[[Asked], int]) -> Callable[..., int]:
+        @functools.wraps(run)
+        def command(**parsed: Any) -> int:
+            return run(kind(**parsed))
+
+        return command
+
+    return decorate
 
 
 class Choices(click.ParamType[tuple[str, ...]]):
@@ -59,6 +77,25 @@ class Whole(click.ParamType[Any]):
             number = text
         require_whole(self._field, number, self._least)
         return int(number)
+
+
+class Number(click.ParamType[float]):
+    """A number; a whole one stays whole, since a case's name tells 0 from 0.0."""
+
+    name = "number"
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
+        if isinstance(value, int | float):
+            return value
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+        raise GnetError(f"{self._field}: {value!r:.200} will not do; use a number")
 
 
 EXECUTION_LIST = Choices("execution", EXECUTIONS)
@@ -105,6 +142,24 @@ def complain(message: str) -> None:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def require_utf8(field: str, value: object) -> None:
+    """Raise GnetError for text that the files of a run or a profile, which are UTF-8, cannot hold."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise GnetError(
+            f"{field}: {str(value)!r} is not UTF-8, in which a run's files are written; rename it"
+        ) from None
+
+
+def require_case_name(case: str) -> None:
+    """Raise GnetError where files could not be named after the case."""
+    from gnet_core.shapes import CASE_NAME
+
+    if not CASE_NAME.fullmatch(case):
+        raise GnetError(f"case: {case!r:.300} is no name for a file, it is too long or odd; give the data a short name")
 
 
 def require_device_form(asked: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +13,8 @@ from gnet_core.comparisons import within
 from gnet_core.config import FRAMEWORKS
 from gnet_core.environments import TITLES
 from gnet_core.gpu_summary import SETTLED, GpuSummary, Spread
-from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run
+from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
+from gnet_core.request import command_line
 from gnet_core.tables import Column, Grid, grid, number
 from gnet_core.turns import TURNS_FILE
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER, Comparison
@@ -90,15 +90,6 @@ def files(run: Run) -> list[tuple[str, str]]:
     return [(name, told) for name, told in FILES if name in written or (run.directory / name).exists()]
 
 
-_OPTIONS = (
-    *("preset", "device", "replicates", "execution", "precision", "batch_size", "image_size", "data", "seed"),
-    *("memory", "python", "against"),
-)
-"""Of gnet bench, in the order of its --help; those that take a value, and those that are only there or not."""
-
-_FLAGS = ("profile", "aa")
-
-
 class Standing(NamedTuple):
     """Whether a run's figures may be quoted."""
 
@@ -134,23 +125,7 @@ def asked_line(run: Run) -> str:
 
 def command(run: Run) -> str:
     """What measures all of the run again."""
-    options: Mapping[str, Any] = {"preset": run.document["preset"], "device": run.document["device"]}
-    options = {**options, **run.document["options"]}
-    words = ["gnet", "bench", *_texts(options.get("suites"))]
-    for name in _OPTIONS:
-        values = _texts(options.get(name))
-        if values and name != "python":
-            values = [",".join(values)]
-        for value in values:
-            words += [f"--{name.replace('_', '-')}", value]
-    return shlex.join(words + [f"--{name}" for name in _FLAGS if options.get(name) is True])
-
-
-def _texts(value: Any) -> list[str]:
-    """An option's values; None is one that was not given."""
-    if isinstance(value, list | tuple):
-        return [str(each) for each in value]
-    return [] if value is None else [str(value)]
+    return command_line(requested(run.document))
 
 
 def commands(run: Run) -> Grid:
@@ -399,6 +374,6 @@ def unmeasured(run: Run) -> list[tuple[str, str]]:
     told += run.unmeasured
     if note := run.document.get("profile_note"):
         told.append(("a trace", note))
-    elif run.document["options"].get("profile") is True and not run.document["complete"] and not run.profiles:
+    elif requested(run.document).profile and not run.document["complete"] and not run.profiles:
         told.append(("a trace", "the run was interrupted before it was taken"))
     return told

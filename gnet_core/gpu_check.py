@@ -36,6 +36,7 @@ from gnet_core.config import Execution, StepConfig
 from gnet_core.files import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
 from gnet_core.gpu_check_report import CheckReport, Status, Step, write
 from gnet_core.gpu_evidence import PROFILED, SAMPLED, Seen, TakenMemory, TraceReading, WorkerReading
+from gnet_core.request import BenchRequest, PeaksRequest, ProfileRequest, ReportRequest, Request, program_words
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, PlannedCase, Source, preset_for
 from gnet_core.worker import RunSettings, Worker, WorkerLost
@@ -245,10 +246,7 @@ class Check:
         """A profile in a directory of its own, which later joins the traces of the run."""
         config = self._traced(name)
         out = self._own / "traces" / config.name
-        words = ["--execution", config.execution, "--precision", config.precision, "--steps", str(TRACED_STEPS)]
-        words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
-        words += ["--device", config.device, "--out", str(out)]
-        self._python(f"profile {name}", ["gnet_core", "profile", *words], limit)
+        self._python(f"profile {name}", ProfileRequest.of(config, steps=TRACED_STEPS, out=out), limit)
         profile = profile_document.read(json.loads(read_text(out / PROFILE_FILE)))
         (trace,) = (out / "traces").glob("plugins/profile/*/*.xplane.pb")
         self._traces[name] = TraceReading(profile=profile, trace_bytes=trace.stat().st_size)
@@ -260,21 +258,26 @@ class Check:
     def _bench(self, limit: float) -> None:
         out = self._directory
         try:
-            words = [*_SUITES, *self._worker_memory(), "--out", str(out)]
-            self._measure("bench", words, limit * (1 - _REPORT_SHARE))
+            request = dataclasses.replace(self._bench_request(out), suites=_SUITES, worker_memory=self._worker_memory())
+            self._python("bench", request, limit * (1 - _REPORT_SHARE), kept=(0, 3))
         finally:
             if (out / "run.json").exists():
                 self._join_traces()
                 self._measured = records.load_run(out)
 
-    def _worker_memory(self) -> list[str]:
-        """What each worker of the run takes of a GPU, so that none has to be probed: for twice the peak of one in half
-        the precision, which is that of float32, the allocator has taken about as much of the driver.
+    def _bench_request(self, out: Path) -> BenchRequest:
+        return BenchRequest(preset=_PRESET, device=self._config.device, out=out)
+
+    def _worker_memory(self) -> int | None:
+        """What each worker of the run takes of a GPU, in bytes, so that none has to be probed; None on a CPU.
+
+        For twice the peak of one in half the precision, which is that of float32, the allocator has taken about as much
+        of the driver.
         """
         peaks = [worker.process.info["peak_memory_bytes"] for worker in self._workers.values() if worker.taken]
         if not peaks:
-            return []
-        return ["--worker-memory", str(gpu_memory.ALLOCATOR_FACTOR * max(peaks) + gpu_memory.CONTEXT_BYTES)]
+            return None
+        return int(gpu_memory.ALLOCATOR_FACTOR * max(peaks) + gpu_memory.CONTEXT_BYTES)
 
     def _join_traces(self) -> None:
         """Make the profiles part of the run, as gnet bench --profile leaves one, and its report tell of them."""
@@ -285,16 +288,22 @@ class Check:
             (self._own / "traces").rmdir()
         with contextlib.suppress(StepError):  # the run is whole without, and gnet report can be called at any time
             left = max(_LEAST_SECONDS, self._deadline - time.monotonic())
-            self._python("report", ["gnet_core", "report", str(self._directory)], left, kept=(0, 3))
+            self._python("report", ReportRequest(run_dir=self._directory), left, kept=(0, 3))
 
     def _measure_frameworks(self, limit: float) -> None:
         packages = self._environment["machine"]["packages"]
         if not self._peers and not {"torch", "jax"} & set(packages):
             raise StepError("not begun", "neither PyTorch nor JAX is installed, and --python named none")
         out = self._own / "frameworks"
-        words = ["frameworks", "--precision", self._config.precision, "--replicates", "1", "--out", str(out)]
         try:
-            self._measure("frameworks", [*words, *(word for peer in self._peers for word in ("--python", peer))], limit)
+            request = dataclasses.replace(
+                self._bench_request(out),
+                suites=("frameworks",),
+                precision=(self._config.precision,),
+                replicates=1,
+                python=tuple(self._peers),
+            )
+            self._python("frameworks", request, limit, kept=(0, 3))
         finally:
             if (out / "run.json").exists():
                 self._frameworks = records.load_run(out)
@@ -302,28 +311,22 @@ class Check:
     def _measure_peak(self, limit: float) -> None:
         """What the device does at best in the precision of the workers."""
         precision = self._config.precision
-        words = ["gnet_core.peaks", "--device", self._config.device, "--precision", precision]
-        self._python("peak", words, limit)
+        self._python("peak", PeaksRequest(device=self._config.device, precision=(precision,)), limit)
         found = children.document(read_text(self._log("peak")))
         self._peak = records.peak_flop_per_second({"peaks": [found]}).get(precision)
 
-    def _measure(self, name: str, words: Sequence[str], limit: float) -> None:
-        words = ["gnet_core", "bench", *words, "--preset", _PRESET, "--device", self._config.device]
-        self._python(name, words, limit, kept=(0, 3))
-
-    def _python(self, name: str, words: Sequence[str], limit: float, kept: Sequence[int] = (0,)) -> None:
-        """Run `python -m words` as a child, asked to end when little of its time is left. What it prints goes into
+    def _python(self, name: str, request: Request, limit: float, kept: Sequence[int] = (0,)) -> None:
+        """Run a command as a child, asked to end when little of its time is left. What it prints goes into
         gpu-check/. Raises StepError with its last words for a status that is not `kept`.
         """
         with self._log(name).open("wb") as log:
-            status, in_time = _run_child(
-                [self._source.python, "-m", *words], self._source.checkout, log.fileno(), limit
-            )
+            command = [self._source.python, "-m", *program_words(request)]
+            status, in_time = _run_child(command, self._source.checkout, log.fileno(), limit)
         if not in_time:
             raise StepError("cut short", f"it had not ended when {limit:.0f} s were nearly over")
         if status not in kept:
             said = children.last_words(read_text(self._log(name)))
-            raise StepError("failed", f"{' '.join(words[:2])} ended with status {status}, saying: {said:.300}")
+            raise StepError("failed", f"{' '.join(request.program)} ended with status {status}, saying: {said:.300}")
 
     def _log(self, name: str) -> Path:
         return self._own / f"{name.replace(' ', '-')}.log"

@@ -359,13 +359,18 @@ def _dtype(precision: Precision) -> DType:
 
 @click.command(help="Measure what a device can do at best in TensorFlow and print one JSON document.")
 @click.option("--device", default="cpu", metavar="cpu|gpu:N", show_default=True, help="Where to measure.")
-@click.option("--precision", "precisions", default="float32", show_default=True, help=f"Of {', '.join(PRECISIONS)}.")
+@click.option(
+    "--precision",
+    default="float32",
+    callback=lambda _context, _option, precisions: tuple(precisions.split(",")),
+    show_default=True,
+    help=f"Of {', '.join(PRECISIONS)}.",
+)
 @click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of calls, each precision.")
-def command(device: str, precisions: str, seconds: float) -> None:
-    names = precisions.split(",")
-    for name in names:  # before the first is measured
+def command(device: str, precision: tuple[str, ...], seconds: float) -> None:
+    for name in precision:  # before the first is measured
         require_choice("precision", name, PRECISIONS)
-    peaks = {name: measure(cast(Precision, name), device, seconds).to_dict() for name in names}
+    peaks = {name: measure(cast(Precision, name), device, seconds).to_dict() for name in precision}
     click.echo(json.dumps(peaks, indent=1, allow_nan=False))
 
 

@@ -127,7 +127,8 @@ def paragraphs(told: ProfileView, style: str = "pipe") -> list[str]:
     parts = [f"{code(told.case)}: **{protect(told.answer)}**" if in_markdown else f"{told.case}: {plain(told.answer)}"]
     for heading, each in told.grids:
         parts += [f"**{protect(heading)}**" if in_markdown else f"{heading}:", in_style(each, style)]
-    return [*parts, "\n".join(f"- {protect(note)}" for note in told.notes)]
+    parts.append("\n".join(f"- {protect(note)}" for note in told.notes))
+    return [*parts, f"What traces it again: {(code if in_markdown else plain)(told.command)}"]
 
 
 def _environment_grid(environment: dict[str, Any]) -> Grid:

@@ -18,6 +18,7 @@ from gnet_core.profile_document import (
     Profile,
     read,
 )
+from gnet_core.request import ProfileRequest, command_line
 from gnet_core.step_breakdown import AT_WORK, at_work, input_bound, launch_bound
 from gnet_core.tables import Column, Grid, grid, milliseconds, percent
 
@@ -35,6 +36,8 @@ class ProfileView:
     """What is said of one profile, as plain text, tables and pictures."""
 
     case: str
+    command: str
+    """What takes such a trace again."""
     answer: str
     """Where the time goes, in a sentence or two; what the step is bound by comes first."""
     launch_bound: str
@@ -51,6 +54,7 @@ def view(document: Any) -> ProfileView:
     profile = read(document)
     return ProfileView(
         case=profile.name,
+        command=command_line(ProfileRequest.of(profile.config, steps=profile.steps)),
         answer=" ".join(part for part in (_launch_bound(profile), _answer(profile)) if part),
         launch_bound=_launch_bound(profile),
         grids=[(heading, each) for heading, each in _grids(profile) if each.rows],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import shlex
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from gnet_core.files import PROFILE_FILE
 from gnet_core.gpu_summary import GpuSummary
 from gnet_core.map_sizes import single_value_norms
 from gnet_core.raw_files import RawProcess, Trajectory
+from gnet_core.request import BenchRequest, command_line
 from gnet_core.turns import TURNS_FILE, read_turns, without_turns
 
 AA_SUITE = "aa"
@@ -214,6 +214,7 @@ def read_run_document(directory: Path) -> dict[str, Any]:
     path = directory / "run.json"
     document = _read_document(path, directory)
     shapes.require_run(path, document)
+    BenchRequest.from_dict(f"{path}: options", document["options"])
     return document
 
 
@@ -281,7 +282,7 @@ class _Reader:
             note=case["note"],
             source=case["source"],
             run=identity(self._document),
-            command=_command(config, case["suites"][0], self._document),
+            command=command_line(_requested_of_case(case, config, self._document)),
         )
         if row.status == "ok":
             measured = dataclasses.replace(row)
@@ -339,7 +340,7 @@ class _Reader:
             except GnetError as error:
                 unread.append((path.parent.name, str(error)))
         document = self._document
-        traced = document["options"].get("profile") is True and document["complete"]
+        traced = requested(document).profile and document["complete"]
         if traced and not document.get("profile_note") and not found and not unread:
             where = self._directory / "traces"
             unread.append(("a trace", f"it is not there any more; no folder in {where} holds a {PROFILE_FILE}"))
@@ -537,21 +538,32 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
     row.note = "; ".join(notes)
 
 
-def _command(config: StepConfig, suite: str, document: dict[str, Any]) -> str:
-    again = suite == AA_SUITE  # which no module declares: an option adds it to another
-    declared = "throughput" if config.framework == "tensorflow" else "frameworks"
-    words = ["gnet", "bench", declared if again else suite, "--preset", document["preset"]]
-    words += ["--device", config.device, "--execution", config.execution, "--precision", config.precision]
-    words += ["--batch-size", str(config.batch_size), "--image-size", str(config.image_size)]
-    words += ["--data", config.data, "--seed", str(config.seed)]
-    if config.layers != StepConfig.layers:
-        words += ["--layers", config.layers]
-    if document["replicates"] != 1:
-        words += ["--replicates", str(document["replicates"])]
-    options = document["options"]
-    interpreters = options.get("python")
-    for interpreter in interpreters if isinstance(interpreters, list) else ():
-        words += ["--python", str(interpreter)]
-    if options.get("against"):
-        words += ["--against", str(options["against"])]
-    return shlex.join([*words, "--aa"] if again else words)
+def requested(document: Mapping[str, Any]) -> BenchRequest:
+    """What measures all of a run again, from a run.json that read_run_document has passed.
+
+    Earlier versions did not record every option; the preset and the device stand beside them as well.
+    """
+    known = {name: document[name] for name in ("preset", "device")}
+    return BenchRequest.from_dict("run.json: options", {**known, **document["options"]})
+
+
+def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Mapping[str, Any]) -> BenchRequest:
+    """What measures a case of the run again, beside whatever its suite compares it with."""
+    of_again = AA_SUITE in case["suites"]  # which no module declares: an option adds it to a case of another
+    twins = (each for each in document["cases"] if each["config"] == case["config"] and AA_SUITE not in each["suites"])
+    suite = next((each["suites"][0] for each in twins), "throughput") if of_again else case["suites"][0]
+    return dataclasses.replace(
+        requested(document),
+        suites=(suite,),
+        device=config.device,
+        replicates=document["replicates"],
+        execution=(config.execution,),
+        precision=(config.precision,),
+        batch_size=(config.batch_size,),
+        layers=config.layers,
+        image_size=config.image_size,
+        data=config.data,
+        seed=config.seed,
+        profile=False,
+        aa=of_again,
+    )

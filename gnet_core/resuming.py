@@ -21,6 +21,7 @@ from gnet_core.config import (
     require_whole,
 )
 from gnet_core.machine import differences
+from gnet_core.request import BenchRequest, words
 from gnet_core.runner import CaseState, PlannedCohort, Standing
 from gnet_core.schedule import Job
 from gnet_core.shapes import require_fields
@@ -30,25 +31,8 @@ from gnet_core.turns import TURNS_FILE, read_turns, without_turns
 
 MAX_FILES_NAMED = 5
 
-_TEXT_OR_NONE = (str, type(None))
-_WHOLE_OR_NONE = (int, type(None))
-_LIST_OR_NONE = (list, type(None))
-_OPTIONS: Mapping[str, type | tuple[type, ...]] = {
-    "suites": list,
-    "preset": str,
-    "device": str,
-    "layers": str,
-    "replicates": _WHOLE_OR_NONE,
-    "image_size": _WHOLE_OR_NONE,
-    "data": str,
-    "seed": int,
-    "profile": bool,
-    "aa": bool,
-    "python": list,
-    "against": _TEXT_OR_NONE,
-    **dict.fromkeys(("execution", "precision", "batch_size"), _LIST_OR_NONE),
-}
-"""What a run that is gone on with was asked for."""
+_NOT_NEEDED = ("memory", "worker_memory")
+"""Options that a run can be gone on with without: of the one run.json has the outcome, the other is a newer one."""
 
 _REPLICATE = re.compile(r"[1-9][0-9]{0,4}")
 """The number of a process of a case, of which a run has at most shapes.MAX_RAW_FILES."""
@@ -57,46 +41,44 @@ _SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
 
 
-def require_options(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a run was started with, in a run.json that shapes.require_run has passed.
+def require_options(path: Path, document: Mapping[str, Any]) -> BenchRequest:
+    """What a run was started with, from a run.json that shapes.require_run has passed.
 
     Raises GnetError naming the file for what no command line could give.
     """
     options, where = document["options"], f"{path}: options"
-    require_fields(where, options, _OPTIONS)
+    require_fields(where, options, {name: object for name in BenchRequest().to_dict() if name not in _NOT_NEEDED})
+    request = BenchRequest.from_dict(where, options)
     try:
-        require_choice("preset", options["preset"], PRESETS)
-        require_choice("layers", options["layers"], LAYERS)
-        for name, choices in (("execution", EXECUTIONS), ("precision", PRECISIONS)):
-            for value in options[name] or ():
-                require_choice(name, value, choices)
-        for value in options["batch_size"] or ():
-            require_whole("batch_size", value, least=1)
-        for name in ("replicates", "image_size"):
-            if options[name] is not None:
-                require_whole(name, options[name], least=1)
-        if options.get("worker_memory") is not None:
-            require_whole("worker_memory", options["worker_memory"], least=1)
-        StepConfig(data=options["data"], seed=options["seed"])
+        require_choice("preset", request.preset, PRESETS)
+        require_choice("layers", request.layers, LAYERS)
+        for execution in request.execution or ():
+            require_choice("execution", execution, EXECUTIONS)
+        for precision in request.precision or ():
+            require_choice("precision", precision, PRECISIONS)
+        for batch_size in request.batch_size or ():
+            require_whole("batch_size", batch_size, least=1)
+        for name in ("replicates", "image_size", "worker_memory"):
+            if (value := getattr(request, name)) is not None:
+                require_whole(name, value, least=1)
+        StepConfig(data=request.data, seed=request.seed)
         require_whole("memory_bytes", document["memory_bytes"], least=1)
     except (GnetError, TypeError) as error:
         raise GnetError(f"{where}: {error!s:.300}") from error
-    return dict(options)
+    return request
 
 
-def require_sources_named(options: Mapping[str, Any], asked: Mapping[str, Any], directory: Path) -> None:
+def require_sources_named(recorded: BenchRequest, asked: BenchRequest, directory: Path) -> None:
     """Raise GnetError unless the interpreters and the revision of a run are named again on the command line.
 
     A program or a revision whose code would run is never taken from a file, which may be a stranger's.
     """
-    pairs = " ".join(f"--python {shlex.quote(pair)}" for pair in options["python"])
-    if options["python"] and not asked["python"]:
-        raise GnetError(f"resume: {directory} was measured with other interpreters; name them again: {pairs}")
-    if options["against"] and not asked["against"]:
-        raise GnetError(
-            f"resume: {directory} was measured against a revision; name it again: "
-            f"--against {shlex.quote(options['against'])}"
-        )
+    if recorded.python and not asked.python:
+        again = shlex.join(words(BenchRequest(python=recorded.python)))
+        raise GnetError(f"resume: {directory} was measured with other interpreters; name them again: {again}")
+    if recorded.against and not asked.against:
+        again = shlex.join(words(BenchRequest(against=recorded.against)))
+        raise GnetError(f"resume: {directory} was measured against a revision; name it again: {again}")
 
 
 def require_same_code(directory: Path, before: Any, now: Mapping[str, Mapping[str, str]]) -> None:

@@ -31,6 +31,7 @@ from gnet_core.files import (
 from gnet_core.frameworks import why_another_gpu, why_unsupported
 from gnet_core.git import commit
 from gnet_core.machine import precision_support, require_precision
+from gnet_core.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.sweep import PlannedCase, Source, Suite, comparisons
 from gnet_core.turns import write_turns
@@ -110,7 +111,7 @@ def probe(source: Source) -> dict[str, Any]:
     the interpreter.
     """
     python = source.python
-    command = [python, "-m", "gnet_core", "info", "--json"]
+    command = [python, "-m", *program_words(InfoRequest(as_json=True))]
     try:
         answer = children.ask(command, cwd=source.checkout, limit_seconds=PROBE_LIMIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -508,14 +509,12 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
 
     The folder has that name only once all of it is there.
     """
-    words = ["--execution", config.execution, "--precision", config.precision, "--batch-size", str(config.batch_size)]
-    words += ["--image-size", str(config.image_size), "--device", config.device, "--seed", str(config.seed)]
-    words += ["--layers", config.layers]
     traces = settings.directory / "traces"
     partial = settings.directory / f"{PARTIAL_PREFIX}{secrets.token_hex(8)}"
     try:
+        request = ProfileRequest.of(config, out=partial, as_json=True)
         make_own_folder(traces)
-        _said, why_not = _ask(["gnet_core", "profile", *words, "--out", str(partial), "--json"], settings)
+        _said, why_not = _ask(request, settings)
         if not why_not:
             shutil.rmtree(traces / config.name, ignore_errors=True)  # what is left of one that was whole
             partial.replace(traces / config.name)
@@ -528,7 +527,7 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
 
 def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict[str, Any]:
     """By precision, what the device does at best (see gnet_core.peaks), or {"error": why that is not known}."""
-    said, why_not = _ask(["gnet_core.peaks", "--device", device, "--precision", ",".join(precisions)], settings)
+    said, why_not = _ask(PeaksRequest(device=device, precision=tuple(precisions)), settings)
     if why_not:
         return {"error": why_not}
     try:
@@ -538,15 +537,15 @@ def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict
     return found if isinstance(found, dict) else {"error": f"it said {said[:80]!r}"}
 
 
-def _ask(words: list[str], settings: RunSettings) -> tuple[str, str]:
-    """What `python -m words` prints, and why it failed, else ""."""
+def _ask(request: Request, settings: RunSettings) -> tuple[str, str]:
+    """What a command prints as a child, and why it failed, else ""."""
     source, limit = settings.own_source, settings.plan.limit_seconds
     try:
-        answer = children.ask([source.python, "-m", *words], cwd=source.checkout, limit_seconds=limit)
+        answer = children.ask([source.python, "-m", *program_words(request)], cwd=source.checkout, limit_seconds=limit)
     except subprocess.TimeoutExpired:
-        return "", f"{words[0]} had not finished after {limit:g} s"
+        return "", f"{' '.join(request.program)} had not finished after {limit:g} s"
     except OSError as error:
-        return "", f"{words[0]} could not be started ({error})"
+        return "", f"{' '.join(request.program)} could not be started ({error})"
     if answer.returncode != 0:
         return "", children.last_words(answer.stderr)
     return answer.stdout, ""

@@ -34,11 +34,6 @@ RUN_FIELDS: Fields = {
     "cases": list,
 }
 _OPTIONAL_RUN_FIELDS: Fields = {"run": str, "peaks": list, "profile_note": str, "gpu_memory": dict}
-_OPTION_ITEMS: Fields = {
-    **dict.fromkeys(("suites", "python", "execution", "precision"), str),
-    "batch_size": int,
-}
-"""Of options that are lists, what their items are."""
 _SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
 _COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
 _CASE_FIELDS: Fields = {
@@ -115,22 +110,21 @@ def require_fields(where: str, document: Any, fields: Fields) -> None:
     for field, kind in fields.items():
         if field not in document:
             raise GnetError(f"{where}: field {field!r} is missing; is it a run.json of another program?")
-        if not isinstance(document[field], kind):
-            kinds = (kind,) if isinstance(kind, type) else kind
+        kinds = (kind,) if isinstance(kind, type) else kind
+        is_flag = isinstance(document[field], bool)  # which is a whole number to Python
+        if not isinstance(document[field], kinds) or (is_flag and not {bool, object} & set(kinds)):
             wanted = " or ".join(_KINDS[each] for each in kinds)
             raise GnetError(f"{where}: field {field!r} is {document[field]!r:.60}; it has to be {wanted}")
 
 
 def require_run(path: Path, document: dict[str, Any]) -> None:
-    """Raise GnetError unless a run.json of this version is whole. Its cases' configurations are not looked at."""
+    """Raise GnetError unless a run.json of this version is whole. Neither its cases' configurations nor its options are
+    looked at.
+    """
     require_fields(str(path), document, RUN_FIELDS)
     require_fields(
         str(path), document, {name: _OPTIONAL_RUN_FIELDS[name] for name in _OPTIONAL_RUN_FIELDS if name in document}
     )
-    for option, kind in _OPTION_ITEMS.items():
-        given = document["options"].get(option)
-        for value in given if isinstance(given, list) else ():
-            require_fields(f"{path}: options", {option: value}, {option: kind})
     if sum(len(case["raw"]) for case in document["cases"] if _has_list(case, "raw")) > MAX_RAW_FILES:
         raise GnetError(f"{path}: its cases name more than {MAX_RAW_FILES} raw files; no run has as many")
     for suite in document["suites"]:

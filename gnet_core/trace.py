@@ -67,7 +67,9 @@ def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
     """Build the case's step on its device, warm it up and capture `steps` of it. Raises what capture raises."""
     require_steps(steps)
     tensorflow_device = device.prepare(config)
-    images, labels = next(endless_batches(config, tensorflow_device))
+    batch = next(endless_batches(config, tensorflow_device))
+    with tf.device(tensorflow_device):  # tf.data leaves its batches with the host
+        images, labels = map(tf.identity, batch)
     step = make_train_step(build_model(config), config)
     for _ in range(_WARMUP_STEPS):
         step(images, labels)

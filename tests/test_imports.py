@@ -32,6 +32,7 @@ ALLOWED = {
     "gpu_memory": {"config", "nvml", "sweep"},
     "machine": {"cgroups", "config", "environments", "git", "gpu_chain", "nvml", "settings", "variables"},
     "sweep": {"config"},
+    "request": {"config", "shapes"},
     "markdown": set(),
     "allocator": set(),
     "synthetic": {"config"},
@@ -80,10 +81,11 @@ ALLOWED = {
     "cohort": {"conditions", "config", "gpu_conditions", "schedule", "sweep", "worker"},
     "runner": {
         *("children", "cohort", "config", "environments", "files", "frameworks", "git", "gpu_memory", "interrupts"),
-        *("machine", "schedule", "sweep", "turns", "worker"),
+        *("machine", "request", "schedule", "sweep", "turns", "worker"),
     },
     "resuming": {
-        *("config", "gpu_memory", "machine", "raw_files", "runner", "schedule", "shapes", "sources", "sweep", "turns"),
+        *("config", "gpu_memory", "machine", "raw_files", "request", "runner", "schedule", "shapes", "sources"),
+        *("sweep", "turns"),
     },
     "run_files": {"config", "files"},
     "csv_text": set(),
@@ -91,9 +93,8 @@ ALLOWED = {
     "turns": {"config", "csv_text", "files", "run_files"},
     "raw_files": {"config", "run_files", "shapes", "stats"},
     "records": {
-        *("config", "environments", "equal_work", "files", "gpu_summary", "map_sizes", "raw_files", "run_files"),
-        *("shapes", "stats"),
-        "turns",
+        *("config", "environments", "equal_work", "files", "gpu_summary", "map_sizes", "raw_files", "request"),
+        *("run_files", "shapes", "stats", "turns"),
     },
     "verdicts": {"config", "stats"},
     "gates": {"comparisons", "config", "records", "verdicts"},
@@ -110,7 +111,8 @@ ALLOWED = {
     "profile_document": {"config", "network_parts", "shapes", "tensor_cores"},
     "device_time": {"profile_document", "tables"},
     "profile_view": {
-        *("device_time", "drawing", "network_parts", "profile_document", "step_breakdown", "tables", "tensor_cores"),
+        *("device_time", "drawing", "network_parts", "profile_document", "request", "step_breakdown", "tables"),
+        "tensor_cores",
     },
     "profile_comparison": {
         *("config", "files", "machine", "profile_document", "records", "run_files", "shapes", "tables"),
@@ -127,7 +129,7 @@ ALLOWED = {
     "checks": {"comparisons", "records"},
     "facts": {
         *("answers", "checks", "comparisons", "config", "environments", "gpu_summary", "machine", "records"),
-        *("tables", "turns", "verdicts"),
+        *("request", "tables", "turns", "verdicts"),
     },
     "findings": {"answers", "profile_view", "records", "sections", "tables", "verdicts"},
     "page": {
@@ -156,10 +158,10 @@ ALLOWED = {
     "gpu_check_report": {"files", "gpu_evidence", "tables"},
     "gpu_check": {
         *("children", "config", "files", "gpu_check_report", "gpu_claims", "gpu_conditions", "gpu_evidence"),
-        *("gpu_memory", "machine", "nvml", "profile_document", "raw_files", "records", "schedule", "sweep", "turns"),
-        "worker",
+        *("gpu_memory", "machine", "nvml", "profile_document", "raw_files", "records", "request", "schedule", "sweep"),
+        *("turns", "worker"),
     },
-    "command_line": {"config", "gpu_chain", "machine", "runner"},
+    "command_line": {"config", "gpu_chain", "machine", "request", "runner", "shapes"},
     "cli_bench": {"*"},
     "cli_compare": {"*"},
     "cli_gpu_check": {"*"},
@@ -194,6 +196,7 @@ WITHOUT_TENSORFLOW = [
     "gnet_core.raw_files",
     "gnet_core.records",
     "gnet_core.report",
+    "gnet_core.request",
     "gnet_core.resuming",
     "gnet_core.runner",
     "gnet_core.schedule",

@@ -148,7 +148,7 @@ def test_the_answer_comes_before_the_evidence(page):
         "Environment",
         "What was not measured, and why",
         "Raw files",
-        "gnet bench --preset full --device auto --replicates 3 --seed 0 --aa",
+        "gnet bench --preset full --replicates 3 --aa",
         "How to read the tables",
     ]
     places = [page.text.index(part) for part in parts]
@@ -247,14 +247,18 @@ def test_the_same_rows_make_the_same_page(run_directory):
 @pytest.mark.parametrize(
     ("options", "command"),
     [
-        ({}, "gnet bench --preset quick --device cpu"),
+        ({}, "gnet bench --device cpu"),
         (
             {"suites": ["execution"], "preset": "full", "device": "auto", "execution": ["graph", "xla"], "seed": 0},
-            "gnet bench execution --preset full --device auto --execution graph,xla --seed 0",
+            "gnet bench execution --preset full --execution graph,xla",
         ),
         (
-            {"python": ["old=/a b/python", "new=python"], "profile": True, "aa": "no", "memory": None},
-            "gnet bench --preset quick --device cpu --python 'old=/a b/python' --python new=python --profile",
+            {"python": ["old=/a b/python", "new=python"], "profile": True, "aa": False, "memory": None},
+            "gnet bench --device cpu --profile --python 'old=/a b/python' --python new=python",
+        ),
+        (
+            {"worker_memory": 2**30, "memory": 2**33, "image_size": 96, "data": "/my pictures"},
+            f"gnet bench --device cpu --image-size 96 --data '/my pictures' --memory {2**33} --worker-memory {2**30}",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from gnet_core import records, shapes
+from gnet_core import facts, records, shapes
 from gnet_core.config import GnetError, StepConfig
 
 CONFIG = StepConfig(batch_size=8)
@@ -418,8 +418,8 @@ def test_a_profile_that_cannot_be_read_costs_the_run_nothing_else(run_directory)
 def test_the_command_measures_the_case_again(run_directory):
     run_directory.add(StepConfig(execution="xla", batch_size=4, seed=3), [1.0])
     assert only_row(run_directory).command == (
-        "gnet bench throughput --preset quick --device cpu --execution xla --precision float32 --batch-size 4 "
-        "--image-size 224 --data synthetic --seed 3"
+        "gnet bench throughput --device cpu --replicates 1 --execution xla --precision float32 --batch-size 4 "
+        "--image-size 224 --seed 3"
     )
 
 
@@ -427,15 +427,42 @@ def test_the_command_repeats_the_processes_and_quotes_a_path(run_directory):
     run_directory.document["replicates"] = 5
     run_directory.add(StepConfig(data="/my pictures"), [1.0])
     assert "--data '/my pictures'" in only_row(run_directory).command
-    assert only_row(run_directory).command.endswith("--replicates 5")
+    assert " --replicates 5 " in only_row(run_directory).command
+
+
+def test_the_command_measures_the_layers_that_were_measured(run_directory):
+    run_directory.document["options"] |= {"layers": "keras"}
+    run_directory.add(StepConfig(layers="keras"), [1.0])
+    run = records.load_run(run_directory.path)
+    assert " --layers keras" in run.rows[0].command
+    assert facts.command(run) == "gnet bench --device cpu --layers keras"
+
+
+def test_the_command_keeps_to_the_memory_and_to_the_single_process_that_were_asked_for(run_directory):
+    run_directory.document |= {"preset": "full"}
+    run_directory.document["options"] |= {"preset": "full", "memory": 2**33, "worker_memory": 2**32}
+    run_directory.add(StepConfig(), [1.0])
+    command = only_row(run_directory).command
+    assert f" --memory {2**33} --worker-memory {2**32}" in command
+    assert " --preset full " in command
+    assert " --replicates 1 " in command
+
+
+def test_the_command_of_identical_code_names_a_suite_that_has_the_case(run_directory):
+    forward = StepConfig(part="forward")
+    run_directory.add(forward, [1.0], suites=("parts",))
+    run_directory.add(forward, [1.0], suites=("aa",), source="again")
+    commands = [row.command for row in records.load_run(run_directory.path).rows]
+    assert [command.split()[2] for command in commands] == ["parts", "parts"]
+    assert [command.endswith(" --aa") for command in commands] == [False, True]
 
 
 def test_the_command_names_what_was_compared(run_directory):
     run_directory.document["options"] |= {"python": ["old=/opt/old", "new=/opt/new"], "aa": True}
     run_directory.add(StepConfig(), [1.0], suites=("aa",), source="again")
     command = only_row(run_directory).command
-    assert command.startswith("gnet bench throughput --preset quick")
-    assert command.endswith("--seed 0 --python old=/opt/old --python new=/opt/new --aa")
+    assert command.startswith("gnet bench throughput --device cpu")
+    assert command.endswith(" --aa --python old=/opt/old --python new=/opt/new")
 
 
 def test_turns_of_another_run_are_not_of_this_one(run_directory):

@@ -2,13 +2,13 @@
 
 import copy
 import dataclasses
-import json
 from typing import Any
 
 import pytest
 
 from gnet_core import resuming
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.request import BenchRequest
 from gnet_core.runner import CaseState
 from gnet_core.sweep import PlannedCase
 
@@ -157,7 +157,8 @@ def options_with(**changes):
 
 
 def test_options_are_taken_as_they_are(tmp_path):
-    assert resuming.require_options(tmp_path / "run.json", options_with()) == OPTIONS
+    recorded = resuming.require_options(tmp_path / "run.json", options_with()).to_dict()
+    assert recorded == {**OPTIONS, "memory": None, "worker_memory": None}  # which older runs were not asked for
 
 
 WRONG: list[Any] = [None, True, -1, 0, 2**70, 1.5, "", "nonsense", [], [None], ["nonsense"], [[]], {}, {"a": 1}]
@@ -168,7 +169,7 @@ def test_options_that_no_command_line_could_give_are_refused_by_name(tmp_path, n
     said = []
     for value in WRONG:
         try:
-            json.dumps(resuming.require_options(tmp_path / "run.json", options_with(**{name: value})))
+            resuming.require_options(tmp_path / "run.json", options_with(**{name: value}))
         except GnetError as error:
             said.append(str(error))
     assert len(said) >= 6
@@ -176,15 +177,15 @@ def test_options_that_no_command_line_could_give_are_refused_by_name(tmp_path, n
 
 
 def test_interpreters_and_revisions_come_from_the_command_line_and_never_from_a_file(tmp_path):
-    nothing = {"python": (), "against": None}
+    nothing = BenchRequest()
     with pytest.raises(GnetError, match="name them again: --python old=/bin/sh --python new=x"):
-        resuming.require_sources_named({**OPTIONS, "python": ["old=/bin/sh", "new=x"]}, nothing, tmp_path)
+        resuming.require_sources_named(BenchRequest(python=("old=/bin/sh", "new=x")), nothing, tmp_path)
     with pytest.raises(GnetError, match="name them again: --python 'old=x; reboot'"):
-        resuming.require_sources_named({**OPTIONS, "python": ["old=x; reboot"]}, nothing, tmp_path)
+        resuming.require_sources_named(BenchRequest(python=("old=x; reboot",)), nothing, tmp_path)
     with pytest.raises(GnetError, match="name it again: --against main"):
-        resuming.require_sources_named({**OPTIONS, "against": "main"}, nothing, tmp_path)
-    resuming.require_sources_named(OPTIONS, nothing, tmp_path)
-    resuming.require_sources_named({**OPTIONS, "python": ["a=b"]}, {"python": ("a=b",), "against": None}, tmp_path)
+        resuming.require_sources_named(BenchRequest(against="main"), nothing, tmp_path)
+    resuming.require_sources_named(nothing, nothing, tmp_path)
+    resuming.require_sources_named(BenchRequest(python=("a=b",)), BenchRequest(python=("a=b",)), tmp_path)
 
 
 def test_code_that_changed_is_named_by_file_and_source(tmp_path):

@@ -20,6 +20,7 @@ from gnet_core.cohort import expected_seconds
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RAW_FORMAT_VERSION
 from gnet_core.protocol import Channel
+from gnet_core.request import PeaksRequest
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, PlannedCase, Source
 from gnet_core.worker import RunSettings, Worker
@@ -546,7 +547,7 @@ def test_a_helper_that_cannot_be_started_costs_its_own_answer_alone(checkout, mo
 
     monkeypatch.setattr(children, "ask", no_more_processes)
     settings = settings_for(checkout)
-    assert runner._ask(["gnet_core.peaks"], settings)[1].startswith("gnet_core.peaks could not be started")
+    assert runner._ask(PeaksRequest(), settings)[1].startswith("gnet_core.peaks could not be started")
     assert "could not be started" in runner.profile_case(StepConfig(), settings)
 
 

@@ -15,6 +15,7 @@ from gnet_core import settings as case_settings
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.image_headers import HeaderError, picture_size
 from gnet_core.protocol import Channel, ChannelClosed
+from gnet_core.request import BenchRequest
 from gnet_core.worker import reason
 from tests.conftest import RunDirectory
 
@@ -89,12 +90,13 @@ def test_a_run_with_any_spoiled_file_is_told_or_refused(tmp_path, whole_run, man
 
 
 def test_options_of_a_run_may_be_anything(tmp_path, many, faults):
-    names = some.sampled_from(sorted(resuming._OPTIONS))
+    recorded = BenchRequest().to_dict()
+    names = some.sampled_from(sorted(recorded))
 
     @many
     @given(some.dictionaries(names, JSON), JSON)
     def check(changes, memory):
-        options = dict.fromkeys(resuming._OPTIONS) | changes
+        options = recorded | changes
         faults.count("mutated files")
         try:
             resuming.require_options(tmp_path / "run.json", {"options": options, "memory_bytes": memory})
