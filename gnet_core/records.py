@@ -548,7 +548,7 @@ def requested(document: Mapping[str, Any]) -> BenchRequest:
 
 
 def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Mapping[str, Any]) -> BenchRequest:
-    """What measures a case of the run again, beside whatever its suite compares it with."""
+    """What measures a case of the run again."""
     of_again = AA_SUITE in case["suites"]  # which no module declares: an option adds it to a case of another
     twins = (each for each in document["cases"] if each["config"] == case["config"] and AA_SUITE not in each["suites"])
     suite = next((each["suites"][0] for each in twins), "throughput") if of_again else case["suites"][0]

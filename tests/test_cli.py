@@ -1,7 +1,9 @@
 """The command line as a user meets it: bad input in one clear line, and each command once for real."""
 
 import copy
+import dataclasses
 import datetime
+import html
 import json
 import os
 import signal
@@ -13,8 +15,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from gnet_core import children, cli, command_buffers, command_line, machine, runner, sources
-from gnet_core.config import GnetError
+from gnet_core import children, cli, command_buffers, command_line, machine, request, runner, sources
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.sweep import Source
 from tests.pictures import write_folder, write_image
 
@@ -78,6 +80,16 @@ def refused(answer, *parts):
         (["profile", "--steps", "0"], ["steps: 0"]),
         (["profile", "--steps", "11"], ["steps: 11"]),
         (["profile", "--precision", "float64"], ["precision: 'float64'"]),
+        (["profile", "--part", "half"], ["part: 'half' is unknown", "train, gradients, forward"]),
+        (["profile", "--widths", "wide"], ["widths: 'wide' is unknown"]),
+        (["profile", "--layers", "torch"], ["layers: 'torch' is unknown"]),
+        (["profile", "--data", "nowhere"], ["data: 'nowhere'"]),
+        (["profile", "--data", "a" * 250], ["case: ", "give the data a short name"]),
+        (["profile", "--classes", "1"], ["classes: 1 will not do"]),
+        (["profile", "--aux-weight", "much"], ["aux_weight: 'much' will not do; use a number"]),
+        (["profile", "--aux-weight", "-1"], ["aux_weight: -1 will not do; use a number of at least 0"]),
+        (["profile", "--bn-momentum", "1"], ["bn_momentum: 1 will not do; use a number below 1"]),
+        (["profile", "--learning-rate", "nan"], ["learning_rate: nan will not do"]),
         (["train", "--data", "nowhere"], ["data: 'nowhere'"]),
         (["train", "--data", "synthetic"], ["data: 'synthetic' has nothing to learn"]),
         (["train", "--epochs", "0"], ["epochs: 0"]),
@@ -118,8 +130,6 @@ def test_a_refused_run_leaves_nothing_behind(gnet, tmp_path):
 
 
 def test_report_makes_the_files_anew_from_the_raw_ones(gnet, run_directory):
-    from gnet_core.config import StepConfig
-
     run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
     status, out, _ = gnet("report", run_directory.path)
     assert status == 0
@@ -232,8 +242,6 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
 
 
 def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environment):
-    from gnet_core.config import StepConfig
-
     run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
     source = Source(checkout=ROOT)
     run_directory.document |= {"run": "0" * 32, "data_fingerprint": "", "code": {"": sources.digests(source)}}
@@ -274,7 +282,6 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
 
 def test_a_run_that_goes_on_is_refused_by_the_number_of_its_process(gnet, run_directory):
     from gnet_core.claims import claimed
-    from gnet_core.config import StepConfig
 
     run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
     with claimed(run_directory.path):
@@ -326,10 +333,19 @@ def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
 
 def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path):
     out = tmp_path / "profile"
-    words = ("--execution", "eager", "--batch-size", 2, "--image-size", 67, "--steps", 1, "--device", "cpu")
-    answer = run_gnet("profile", *words, "--out", out, "--json")
+    pictures = write_folder(tmp_path / "my  pictures", images=5)
+    config = StepConfig(
+        execution="eager", part="gradients", layers="keras", batch_size=2, image_size=67, classes=5, data=str(pictures)
+    )
+    config = dataclasses.replace(config, aux_weight=0, dropout=False, seed=3)
+    asked = request.ProfileRequest.of(config, steps=1, out=out, as_json=True)
+    answer = run_gnet("profile", *request.words(asked))
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
+    assert document["config"] == config.to_dict()
+    again = request.command_line(dataclasses.replace(asked, out=None, as_json=False))
+    for name in ("report.md", "report.html"):
+        assert again in html.unescape((out / name).read_text())
     assert sum(row["share"] for row in document["operations"]) == pytest.approx(1)
     assert len(document["trace"]["traced_step_seconds"]) == 1
     assert list(out.glob("traces/plugins/profile/*/*.xplane.pb"))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gnet_core import gpu_check, gpu_check_report, gpu_conditions, raw_files, records, runner
+from gnet_core import cli_gpu_check, gpu_check, gpu_check_report, gpu_conditions, raw_files, records, runner
 from gnet_core.files import GPU_CHECK
 from tests.faults import checkout as house
 
@@ -200,6 +200,7 @@ def gnet(gnet, monkeypatch, environment):
         (["--device", "tpu"], "device: 'tpu' is unknown"),
         (["--device", "gpu:3"], "device: 'gpu:3' is not there"),
         (["--python", "old=python3"], "python: 'old=python3' names no framework; use torch=INTERPRETER"),
+        (["--python", "jax=/nowhere/python"], "python: '/nowhere/python' of jax is no program"),
         (["--out", "tests"], "out: tests has files in it already"),
         ([], "device: 'gpu' is not there; TensorFlow sees cpu: no NVIDIA driver answers"),
         ([], "; --device cpu rehearses the check"),
@@ -211,6 +212,13 @@ def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(gnet, tmp_path
     assert err.count("\n") == 1
     assert part in err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interpreter_of_a_peer_is_found_from_wherever_the_check_is_started(tmp_path, monkeypatch):
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert cli_gpu_check._peers(["torch=./python"]) == [f"torch={tmp_path}/python"]
 
 
 def test_an_interpreter_without_tensorflow_is_refused(gnet, environment):

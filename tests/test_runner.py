@@ -20,7 +20,7 @@ from gnet_core.cohort import expected_seconds
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RAW_FORMAT_VERSION
 from gnet_core.protocol import Channel
-from gnet_core.request import PeaksRequest
+from gnet_core.request import PeaksRequest, ProfileRequest
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, PlannedCase, Source
 from gnet_core.worker import RunSettings, Worker
@@ -509,8 +509,8 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
     config = StepConfig()
     taken = []
 
-    def profile(words, _settings):
-        out = Path(words[words.index("--out") + 1])
+    def profile(request, _settings):
+        out = request.out
         out.mkdir()
         (out / "profile.json").write_text("{}")
         taken.append(out)
@@ -539,6 +539,24 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
     standing = resuming.standing_of(settings.directory, previous, states, 1)
     assert runner.Runner(states, (), settings, previous, standing).run(ignore, config)
     assert [path.name for path in (traces / config.name).iterdir()] == ["profile.json"]
+
+
+def test_the_case_that_is_traced_is_the_whole_case(checkout, monkeypatch):
+    asked = []
+
+    def ask(request, _settings):
+        asked.append(request)
+        return "", "no"
+
+    monkeypatch.setattr(runner, "_ask", ask)
+    config = StepConfig(data="digits", classes=10, layers="keras", seed=7, aux_weight=0, widths="paper", part="forward")
+    assert runner.profile_case(config, settings_for(checkout)) == "no"
+    (request,) = asked
+    assert request == ProfileRequest.of(config, out=request.out, as_json=True)
+    assert request.config(device=request.device, data=request.data, classes=47) == config
+    assert "framework: 'torch' cannot be traced" in runner.profile_case(
+        StepConfig(framework="torch"), settings_for(checkout)
+    )
 
 
 def test_a_helper_that_cannot_be_started_costs_its_own_answer_alone(checkout, monkeypatch):

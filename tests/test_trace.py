@@ -209,6 +209,23 @@ def test_flags_that_are_there_already_stay_in_force() -> None:
     assert not command_buffers.are_off({})
 
 
+def test_the_batch_of_a_data_set_that_is_traced_lies_on_the_device() -> None:
+    placed = """
+import tensorflow as tf
+from pathlib import Path
+from gnet_core import device, trace
+from gnet_core.config import StepConfig
+cpu, two = tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+device.prepare = lambda _config: "/CPU:1"
+trace.build_model = trace.make_train_step = lambda *_: lambda *_: None
+trace.capture = lambda _step, images, labels, *_: print(images.device, labels.device)
+trace.trace_case(StepConfig(data="digits", classes=10, batch_size=2, image_size=67), Path(), 1)
+"""
+    answer = subprocess.run([sys.executable, "-c", placed], capture_output=True, text=True, check=True)
+    assert answer.stdout.count("CPU:1") == 2
+
+
 @pytest.mark.parametrize(
     ("device", "off", "told"), [("gpu:0", True, True), ("gpu:0", False, False), ("cpu", True, False)]
 )
