@@ -211,7 +211,7 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
-    out = tmp_path / "run"
+    out = tmp_path / "a run"
     words = ["bench", "throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32"]
     words += ["--batch-size", "2", "--image-size", "67", "--device", "cpu", "--out", str(out)]
     with subprocess.Popen(
@@ -228,9 +228,10 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
         while "build" not in said and process.poll() is None:  # until the first worker is at work
             said += process.stderr.read(1)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the run was interrupted" in output
+    assert complaint.splitlines()[-1].endswith(f"; go on by: gnet bench --resume '{out}'")
     assert "interrupted before it was measured" in (out / "report.md").read_text()
     assert not [each for each in psutil.process_iter(["cmdline"]) if str(out) in " ".join(each.info["cmdline"] or ())]
     other = run_gnet("bench", "--resume", out, "--batch-size", 4)
@@ -241,7 +242,7 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
     assert [row["status"] for row in json.loads(answer.stdout)["rows"]] == ["ok"]
 
 
-def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environment):
+def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environment, tmp_path):
     run_directory.add(StepConfig(batch_size=8), [2.0, 2.0])
     source = Source(checkout=ROOT)
     run_directory.document |= {"run": "0" * 32, "data_fingerprint": "", "code": {"": sources.digests(source)}}
@@ -268,6 +269,12 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     run_directory.document["environments"] = {"": copy.deepcopy(environment)}
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "resume: the run has other cases than this version")
+    pictures = write_folder(tmp_path / "pictures")
+    run_directory.document["options"] |= {"data": str(pictures), "batch_size": [8]}
+    run_directory.write()
+    again = gnet("bench", "--resume", run_directory.path, "--data", os.path.relpath(pictures))
+    refused(again, f"data '{pictures}' is not what")
+    run_directory.document["options"] |= {"data": "synthetic", "batch_size": None}
     for name, value in {"python": ["old=/bin/false", "new=/bin/false"], "against": "main"}.items():
         run_directory.document["options"][name] = value
         run_directory.write()
