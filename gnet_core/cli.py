@@ -190,15 +190,17 @@ def info(request: InfoRequest) -> int:
 @commands.command()
 @click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
 @click.option("--precision", default="float32", show_default=True, metavar="NAME")
-@click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="Of a step.")
+@click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="How much of it.")
 @layers_option
 @click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
 @click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
 @click.option("--classes", type=Whole("classes"), help="Labels there are; else as many as the data has.")
 @click.option("--widths", default="published", show_default=True, metavar="published|paper", help="Table of filters.")
 @click.option("--aux-weight", type=Number("aux_weight"), default=0.3, show_default=True, help="0: no auxiliary loss.")
-@click.option("--dropout/--no-dropout", default=True, show_default=True)
-@click.option("--bn-momentum", type=Number("bn_momentum"), default=0.9, show_default=True)
+@click.option("--dropout/--no-dropout", default=True, show_default=True, help="Without it every dropout rate is 0.")
+@click.option(
+    "--bn-momentum", type=Number("bn_momentum"), default=0.9, show_default=True, help="Of batch normalisation."
+)
 @click.option("--learning-rate", type=Number("learning_rate"), default=1e-3, show_default=True, help="Adam's.")
 @click.option("--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss.")
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")

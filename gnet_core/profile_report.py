@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from gnet_core.config import GnetError
 from gnet_core.files import PROFILE_FILE
 from gnet_core.profile_view import ProfileView, view
 from gnet_core.records import load_profile
+from gnet_core.request import quoted
 from gnet_core.tables import Column, Grid, code, grid, in_style, inert, plain
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
@@ -146,4 +146,4 @@ def _machine(document: dict[str, Any]) -> str:
 
 def tensorboard_line(directory: Path) -> str:
     """The command that shows the trace."""
-    return f"tensorboard --logdir {shlex.quote(str(directory / 'traces'))}"
+    return f"tensorboard --logdir {quoted(str(directory / 'traces'))}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from gnet_core.config import (
     require_whole,
 )
 from gnet_core.machine import differences
-from gnet_core.request import BenchRequest, words
+from gnet_core.request import BenchRequest, quoted, words
 from gnet_core.runner import CaseState, PlannedCohort, Standing
 from gnet_core.schedule import Job
 from gnet_core.shapes import require_fields
@@ -74,10 +73,10 @@ def require_sources_named(recorded: BenchRequest, asked: BenchRequest, directory
     A program or a revision whose code would run is never taken from a file, which may be a stranger's.
     """
     if recorded.python and not asked.python:
-        again = shlex.join(words(BenchRequest(python=recorded.python)))
+        again = " ".join(map(quoted, words(BenchRequest(python=recorded.python))))
         raise GnetError(f"resume: {directory} was measured with other interpreters; name them again: {again}")
     if recorded.against and not asked.against:
-        again = shlex.join(words(BenchRequest(against=recorded.against)))
+        again = " ".join(map(quoted, words(BenchRequest(against=recorded.against))))
         raise GnetError(f"resume: {directory} was measured against a revision; name it again: {again}")
 
 

@@ -146,7 +146,7 @@ ALLOWED = {
     },
     "profile_report": {
         *("config", "csv_text", "documents", "files", "html", "machine", "profile", "profile_view", "records"),
-        *("shapes", "tables"),
+        *("request", "shapes", "tables"),
     },
     "gpu_evidence": {"config", "gpu_conditions", "profile_document", "raw_files", "records"},
     "gpu_worker_claims": {"gpu_conditions", "gpu_evidence", "gpu_memory", "gpu_summary"},
