@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnet_core import gpu_memory, raw_files
+from gnet_core import gpu_memory, migrations, raw_files
 from gnet_core.config import (
     EXECUTIONS,
     LAYERS,
@@ -40,6 +40,7 @@ _OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "layers": str,
     "replicates": _WHOLE_OR_NONE,
     "image_size": _WHOLE_OR_NONE,
+    "worker_memory": _WHOLE_OR_NONE,
     "data": str,
     "seed": int,
     "profile": bool,
@@ -62,7 +63,7 @@ def require_options(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises GnetError naming the file for what no command line could give.
     """
-    options, where = document["options"], f"{path}: options"
+    options, where = {**migrations.NOT_ASKED, **document["options"]}, f"{path}: options"
     require_fields(where, options, _OPTIONS)
     try:
         require_choice("preset", options["preset"], PRESETS)
@@ -72,16 +73,14 @@ def require_options(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
                 require_choice(name, value, choices)
         for value in options["batch_size"] or ():
             require_whole("batch_size", value, least=1)
-        for name in ("replicates", "image_size"):
+        for name in ("replicates", "image_size", "worker_memory"):
             if options[name] is not None:
                 require_whole(name, options[name], least=1)
-        if options.get("worker_memory") is not None:
-            require_whole("worker_memory", options["worker_memory"], least=1)
         StepConfig(data=options["data"], seed=options["seed"])
         require_whole("memory_bytes", document["memory_bytes"], least=1)
     except (GnetError, TypeError) as error:
         raise GnetError(f"{where}: {error!s:.300}") from error
-    return dict(options)
+    return options
 
 
 def require_sources_named(options: Mapping[str, Any], asked: Mapping[str, Any], directory: Path) -> None:
@@ -141,8 +140,9 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
         other = sorted(by_name.keys() ^ recorded.keys())
         raise GnetError(f"resume: the run has other cases than this version would measure, such as {other[0]}")
     for name, state in by_name.items():
-        if recorded[name]["config"] != state.case.config.to_dict():
-            raise GnetError(f"resume: case {name} was measured with another configuration; start anew")
+        if others := state.case.config.differences(migrations.read_config(recorded[name]["config"])):
+            told = "; ".join(f"{field} {there!r} and not {asked!r}" for field, (asked, there) in others.items())
+            raise GnetError(f"resume: case {name} was measured with another configuration ({told:.300}); start anew")
     cohorts = tuple(
         PlannedCohort(
             jobs=tuple(_job_of(stem, by_name) for stem in cohort["workers"]),

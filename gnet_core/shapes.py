@@ -33,7 +33,13 @@ RUN_FIELDS: Fields = {
     "cohorts": list,
     "cases": list,
 }
-_OPTIONAL_RUN_FIELDS: Fields = {"run": str, "peaks": list, "profile_note": str, "gpu_memory": dict}
+_OPTIONAL_RUN_FIELDS: Fields = {
+    "run": str,
+    "peaks": list,
+    "profile_note": str,
+    "gpu_memory": dict,
+    "data_fingerprint": str,
+}
 _OPTION_ITEMS: Fields = {
     **dict.fromkeys(("suites", "python", "execution", "precision"), str),
     "batch_size": int,
