@@ -1,7 +1,7 @@
 """What files of older versions mean: whatever is read that holds a configuration comes by here.
 
 A field that is added to StepConfig needs nothing here where its default is what was measured before it was there, and a
-line in BEFORE where that is another value. What a new format version of run.json changes, `current_run` does to those of
+line in BEFORE where that is another value. What a format version changes in run.json, `current_run` changes in those of
 the versions before.
 """
 

@@ -21,7 +21,7 @@ from gnet_core.config import (
     require_whole,
 )
 from gnet_core.machine import differences
-from gnet_core.runner import CaseState, PlannedCohort, Standing
+from gnet_core.runner import SETTLED, CaseState, PlannedCohort, Standing
 from gnet_core.schedule import Job
 from gnet_core.shapes import require_fields
 from gnet_core.sources import changed_files
@@ -53,9 +53,6 @@ _OPTIONS: Mapping[str, type | tuple[type, ...]] = {
 
 _REPLICATE = re.compile(r"[1-9][0-9]{0,4}")
 """The number of a process of a case, of which a run has at most shapes.MAX_RAW_FILES."""
-
-_SETTLED = ("oom", "unsupported")
-"""Statuses that measuring again would not change."""
 
 
 def require_options(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +172,7 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
     planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})
     lost: list[PlannedCase] = []
     for case, state in standing.states.items():
-        if cohorts and state.status not in _SETTLED and standing.smaller_batch_out_of_memory(case) is None:
+        if cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:
             wanted = max(replicates, planned[case])
             lost += [case] * (wanted - to_come[case] - len(state.raw))
     kept = {
@@ -190,7 +187,7 @@ def _restored(
 ) -> tuple[CaseState, str]:
     """The state of a case with what stands of it, and the note that it had."""
     raw = [name for name in before["raw"] if name in finished and _can_be_read(directory, name, state, run)]
-    status = before["status"] if before["status"] in _SETTLED else "ok" if raw else state.status
+    status = before["status"] if before["status"] in SETTLED else "ok" if raw else state.status
     note = before["note"] if status is not None else state.note
     return dataclasses.replace(state, raw=raw, status=status, note=""), note
 

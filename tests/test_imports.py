@@ -77,7 +77,21 @@ ALLOWED = {
     },
     "schedule": {"config", "sweep"},
     "sources": {"config", "environments", "git", "sweep"},
-    "worker": {"children", "files", "interrupts", "machine", "protocol", "schedule", "sweep", "timing"},
+    "worker": {
+        *(
+            "children",
+            "config",
+            "files",
+            "interrupts",
+            "machine",
+            "migrations",
+            "protocol",
+            "schedule",
+            "shapes",
+            "sweep",
+        ),
+        "timing",
+    },
     "cohort": {"conditions", "config", "gpu_conditions", "schedule", "sweep", "worker"},
     "runner": {
         *("children", "cohort", "config", "environments", "files", "frameworks", "git", "gpu_memory", "interrupts"),

@@ -930,9 +930,11 @@ def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path
         runner.probe(Source(python=str(python), checkout=tmp_path))
 
 
-def test_every_worker_is_started_with_its_whole_configuration(checkout):
+def test_every_worker_is_told_what_is_not_the_default(checkout):
     settings = settings_for(checkout)
     (state,) = states_for("fine")
     worker = Worker(Job(case=state.case, replicate=1), settings, state.module, lambda _worker: None)
     (given,) = [word for word in worker.command(9) if word.startswith("--gnet-case=")]
-    assert StepConfig.from_dict(json.loads(given.partition("=")[2])) == state.case.config
+    told = json.loads(given.partition("=")[2])
+    assert told == {"batch_size": 1, "image_size": 96}
+    assert StepConfig.from_dict(told) == state.case.config
