@@ -78,24 +78,13 @@ ALLOWED = {
     "schedule": {"config", "sweep"},
     "sources": {"config", "environments", "git", "sweep"},
     "worker": {
-        *(
-            "children",
-            "config",
-            "files",
-            "interrupts",
-            "machine",
-            "migrations",
-            "protocol",
-            "schedule",
-            "shapes",
-            "sweep",
-        ),
-        "timing",
+        *("children", "config", "files", "interrupts", "machine", "migrations", "protocol", "schedule", "shapes"),
+        *("sweep", "timing"),
     },
     "cohort": {"conditions", "config", "gpu_conditions", "schedule", "sweep", "worker"},
     "runner": {
         *("children", "cohort", "config", "environments", "files", "frameworks", "git", "gpu_memory", "interrupts"),
-        *("machine", "schedule", "sweep", "turns", "worker"),
+        *("machine", "migrations", "schedule", "sweep", "turns", "worker"),
     },
     "resuming": {
         *("config", "gpu_memory", "machine", "migrations", "raw_files", "runner", "schedule", "shapes", "sources"),

@@ -47,6 +47,8 @@ BEHAVIOURS = [
     "starts alone only",
     "takes turns alone only",
     "finds no device beside others",
+    "measures otherwise",
+    "measures what nobody knows",
 ]
 
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -176,8 +178,10 @@ def bench(benchmark, case, turns, rounds, run):
     benchmark.pedantic(lambda: sum(range(10000)), setup=take_turn, teardown=hand_back, rounds=rounds)
     if not over:
         turns.wait_for_the_end()
+    other = {{"measures otherwise": {{"dropout": False}}, "measures what nobody knows": {{"zeta": 1}}}}
     benchmark.extra_info.update(
-        format_version={RAW_FORMAT_VERSION}, run=run, case=case.name, config=case.to_dict(), block_steps=1,
+        format_version={RAW_FORMAT_VERSION}, run=run, case=case.name, block_steps=1,
+        config=case.to_dict() | other.get(behaviour, {{}}),
         single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
         timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
@@ -263,6 +267,8 @@ def processes_of(checkout):
 
 
 LOSSES = [
+    ("measures otherwise", "unsupported", "void: dropout False was measured, where True was asked"),
+    ("measures what nobody knows", "unsupported", "void: config: unknown field 'zeta'"),
     ("raises", "failed", "one two"),
     ("runs out of memory", "oom", "ResourceExhaustedError: too large"),
     ("dies", "failed", "SIGKILL"),
