@@ -422,8 +422,6 @@ def _other_configs(base: Run, new: Run, cases: dict[str, Comparison]) -> list[st
     """A case's name leaves out its seed and classes, and of a data set's path all but the last part."""
     told: dict[str, list[str]] = {}
     for case in cases:
-        sides = [run.configs[case].to_dict() for run in (base, new)]
-        for field, was in sides[0].items():
-            if was != sides[1][field]:
-                told.setdefault(f"{field}: {was!r} → {sides[1][field]!r}", []).append(case)
+        for field, (was, now) in base.configs[case].differences(new.configs[case]).items():
+            told.setdefault(f"{field}: {was!r} → {now!r}", []).append(case)
     return [f"{what} ({len(cases)} case{'s' if len(cases) > 1 else ''})" for what, cases in told.items()]

@@ -152,16 +152,16 @@ class StepConfig:
         """
         parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}", slug(self.data)]
         parts.append(self.device.replace(":", ""))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in _OUTSIDE_NAME or value == field.default:
-                continue
-            parts.append(f"{field.name}={value}")
+        parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in _OUTSIDE_NAME]
         return "-".join(parts)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StepConfig:
-        """Read a recorded configuration back. Raises GnetError for a field or value this version does not know."""
+        """The configuration with these values, in which a field that is left out has its default.
+
+        Files are read by gnet_core.migrations instead: what they leave out may mean another value. Raises GnetError for
+        a field or value this version does not know.
+        """
         if not isinstance(values, Mapping):
             raise GnetError(f"config: {values!r:.200} is no configuration; use an object of fields and values")
         known = {field.name for field in dataclasses.fields(cls)}
@@ -172,6 +172,16 @@ class StepConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def overrides(self) -> dict[str, Any]:
+        """The fields that do not have their defaults, with their values: enough for `from_dict`."""
+        return {field: value for field, (value, _) in self.differences(type(self)()).items()}
+
+    def differences(self, other: StepConfig) -> dict[str, tuple[Any, Any]]:
+        """The fields that differ from another configuration's, each with its value here and there."""
+        names = [field.name for field in dataclasses.fields(self)]
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return {name: (here, there) for name, (here, there) in pairs.items() if here != there}
 
 
 _OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}

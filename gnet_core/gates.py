@@ -44,8 +44,16 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
         for row in run.rows
         if (wanted := comparisons.wanted_base(run, suite, row)) and wanted not in run.row_of_config
     ]
+    # What one source measures and another cannot has nothing to be compared with either.
+    beside_unsupported = [
+        row.case
+        for suite in of_sources
+        for row in run.rows
+        if row.status == "ok" and (base := comparisons.base_row(run, suite, row)) and base.status == "unsupported"
+    ]
     nothing = [NOTHING] if of_sources and not judged else []
-    return _failed(gates, run, judged, [*unfinished, *without_base] or nothing, _otherwise(run, run, compared))
+    missing = [*unfinished, *without_base, *beside_unsupported] or nothing
+    return _failed(gates, run, judged, missing, _otherwise(run, run, compared))
 
 
 def failed_between(base: Run, new: Run, found: Between, gates: Sequence[str]) -> dict[str, list[str]]:

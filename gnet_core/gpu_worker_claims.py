@@ -198,8 +198,8 @@ def _below_peak(seen: Seen) -> Finding | list[Finding]:
         return seen.missing("peak")
 
     def share(worker: WorkerReading) -> Finding:
-        info = worker.process.info
-        flop_per_second = info["flop_per_image"] * info["config"]["batch_size"] / _step_seconds(worker)
+        process = worker.process
+        flop_per_second = process.info["flop_per_image"] * process.config.batch_size / _step_seconds(worker)
         figures = (Figure("TFLOP/s", flop_per_second / 1e12, ""), Figure("MFU", flop_per_second / peak, ""))
         return Finding("confirmed" if flop_per_second <= peak else "wrong", figures)
 

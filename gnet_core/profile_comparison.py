@@ -158,9 +158,8 @@ def _directed(each: PartTime) -> str:
 
 
 def _other_configs(base: Profile, new: Profile) -> list[str]:
-    fields = zip(base.config.to_dict().items(), new.config.to_dict().items(), strict=True)
     return [
         f"{field}: {was!r} → {now!r}"
-        for (field, was), (_, now) in fields
-        if was != now and field not in ("execution", "precision")
+        for field, (was, now) in base.config.differences(new.config).items()
+        if field not in ("execution", "precision")
     ]

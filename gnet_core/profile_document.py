@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from gnet_core import tensor_cores
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.migrations import read_config
 from gnet_core.network_parts import DIRECTIONS, PARTS
 from gnet_core.shapes import CASE_NAME
 
@@ -190,7 +191,7 @@ def read(document: Any) -> Profile:
 
 def _config(document: Mapping[str, Any]) -> StepConfig:
     try:
-        config = StepConfig.from_dict(_of_type(document, "config", dict))
+        config = read_config(_of_type(document, "config", dict))
     except TypeError as error:
         raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
     if not CASE_NAME.fullmatch(config.name):

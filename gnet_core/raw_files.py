@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gnet_core import shapes, stats
+from gnet_core import migrations, shapes, stats
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.run_files import MAX_RAW_BYTES
 
@@ -21,6 +21,8 @@ class RawProcess:
 
     block_seconds: list[float]
     """NaN where the sample is void."""
+    config: StepConfig
+    """Of the case that it measured."""
     info: dict[str, Any]
     """What timing.Timer told, as shapes.require_raw has found it."""
     digest: str
@@ -72,12 +74,13 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
     kept = [math.nan if index in voided else seconds for index, seconds in enumerate(blocks[: info["timed_blocks"]])]
     if all(map(math.isnan, kept)):
         raise VoidError(f"{path}: the step was traced anew in every timed block, so its samples are void")
-    return RawProcess(block_seconds=kept, info=info, digest=digest)
+    return RawProcess(block_seconds=kept, config=config, info=info, digest=digest)
 
 
 def _require_belonging(path: Path, info: dict[str, Any], case: str, config: StepConfig, run: str) -> None:
     shapes.require_version(path, info["format_version"])
-    if info["config"] != config.to_dict():
-        raise GnetError(f"{path}: config is not that of {case}; the file belongs to another case or run")
+    if others := config.differences(migrations.read_config(info["config"])):
+        told = "; ".join(f"{field} {asked!r} and not {there!r}" for field, (asked, there) in others.items())
+        raise GnetError(f"{path}: config is not that of {case}, which has {told:.300}; the file is another's")
     if info["run"] != run:
         raise GnetError(f"{path}: run is {info['run']!r:.60}, but this one is {run:.60}; the file is another's")

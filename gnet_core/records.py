@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core import gpu_summary, raw_files, run_files, shapes, stats
+from gnet_core import gpu_summary, migrations, raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.environments import versions
 from gnet_core.equal_work import judge_trajectories
@@ -152,7 +152,7 @@ class Run:
     @functools.cached_property
     def identity(self) -> str:
         """What tells it from every other run."""
-        return identity(self.document)
+        return str(self.document["run"])
 
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
@@ -179,7 +179,7 @@ def load_run(directory: Path) -> Run:
             if case["status"] is None:
                 unmeasured.append((case["case"], case["note"] or "the run ended before it"))
             else:
-                configs[case["case"]] = StepConfig.from_dict(case["config"])
+                configs[case["case"]] = migrations.read_config(case["config"])
                 rows.append(reader.row(case, configs[case["case"]]))
         except (TypeError, GnetError) as error:
             raise GnetError(f"{path}: case {case['case']!r} cannot be read: {error!s:.300}") from error
@@ -204,15 +204,10 @@ def load_run(directory: Path) -> Run:
     )
 
 
-def identity(document: Mapping[str, Any]) -> str:
-    """What tells the run of a run.json from every other; one of format version 3 has nothing but the time it began."""
-    return str(document.get("run", document["created"]))
-
-
 def read_run_document(directory: Path) -> dict[str, Any]:
     """run.json of a run of gnet bench. Raises GnetError naming it and the field that is missing or wrong."""
     path = directory / "run.json"
-    document = _read_document(path, directory)
+    document = migrations.current_run(_read_document(path, directory))
     shapes.require_run(path, document)
     BenchRequest.from_dict(f"{path}: options", document["options"])
     return document
@@ -231,7 +226,7 @@ def load_profile(directory: Path) -> dict[str, Any]:
     shapes.require_fields(str(path), document, _PROFILE_FIELDS)
     shapes.require_environment(path, document["environment"], document["device"])
     try:
-        StepConfig.from_dict(document["config"])
+        migrations.read_config(document["config"])
         run_files.require_inside(directory / document["trace"]["xplane"], directory)
     except (KeyError, TypeError, GnetError) as error:
         raise GnetError(f"{path}: it describes no profile: {error}") from error
@@ -281,7 +276,7 @@ class _Reader:
             status=case["status"],
             note=case["note"],
             source=case["source"],
-            run=identity(self._document),
+            run=self._document["run"],
             command=command_line(_requested_of_case(case, config, self._document)),
         )
         if row.status == "ok":
@@ -310,7 +305,7 @@ class _Reader:
     def add_turns(self, rows: list[Row]) -> None:
         """What the machine was like during the turns of each case; a run without turns.csv says nothing of it."""
         path = self._directory / TURNS_FILE
-        turns = read_turns(self._directory, identity(self._document))
+        turns = read_turns(self._directory, self._document["run"])
         if missing := without_turns(self._case_of_worker, turns):
             why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
             self.unread.append(f"{path}: {why}")
@@ -336,12 +331,12 @@ class _Reader:
             paths, unread = [], [("traces", str(error))]
         for path in paths:
             try:
-                found.append(shapes.read_json(path, self._directory, strict=True)[0])
+                document, _digest = shapes.read_json(path, self._directory, strict=True)
+                found.append(migrations.current_profile(document))
             except GnetError as error:
                 unread.append((path.parent.name, str(error)))
-        document = self._document
-        traced = requested(document).profile and document["complete"]
-        if traced and not document.get("profile_note") and not found and not unread:
+        run = self._document
+        if requested(run).profile and run["complete"] and not run.get("profile_note") and not found and not unread:
             where = self._directory / "traces"
             unread.append(("a trace", f"it is not there any more; no folder in {where} holds a {PROFILE_FILE}"))
         unmeasured += unread
@@ -363,7 +358,7 @@ class _Reader:
             raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
         if name in self._names:
             raise GnetError(f"{run}: {name} is named twice; each process has its own")
-        process = raw_files.read(path, self._directory, case, config, identity(self._document))
+        process = raw_files.read(path, self._directory, case, config, self._document["run"])
         # The same samples twice would look like two processes that agree wonderfully.
         if process.digest in self._seen:
             raise GnetError(f"{path}: it is a copy of {self._seen[process.digest]}; each process has its own")
@@ -507,7 +502,7 @@ def _add_phases(row: Row, processes: list[RawProcess]) -> None:
     row.import_seconds, row.build_seconds, row.warmup_seconds = mean("import"), mean("build"), mean("warmup")
     row.first_step_seconds = mean("build") + mean("trace") + mean("first_call")
     if row.execution != "eager":  # which neither traces nor compiles
-        if processes[0].info["config"]["framework"] != "torch":  # whose compilation is its tracing as well
+        if processes[0].config.framework != "torch":  # whose compilation is its tracing as well
             row.trace_seconds = mean("trace")
         row.compile_seconds = max(0.0, mean("first_call") - row.step_seconds)
 

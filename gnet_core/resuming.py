@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnet_core import gpu_memory, raw_files
+from gnet_core import gpu_memory, migrations, raw_files
 from gnet_core.config import (
     EXECUTIONS,
     LAYERS,
@@ -21,7 +21,7 @@ from gnet_core.config import (
 )
 from gnet_core.machine import differences
 from gnet_core.request import BenchRequest, quoted, words
-from gnet_core.runner import CaseState, PlannedCohort, Standing
+from gnet_core.runner import SETTLED, CaseState, PlannedCohort, Standing
 from gnet_core.schedule import Job
 from gnet_core.shapes import require_fields
 from gnet_core.sources import changed_files
@@ -30,14 +30,9 @@ from gnet_core.turns import TURNS_FILE, read_turns, without_turns
 
 MAX_FILES_NAMED = 5
 
-_NOT_NEEDED = ("memory", "worker_memory")
-"""Options that a run can be gone on with without: of the one run.json has the outcome, the other is a newer one."""
 
 _REPLICATE = re.compile(r"[1-9][0-9]{0,4}")
 """The number of a process of a case, of which a run has at most shapes.MAX_RAW_FILES."""
-
-_SETTLED = ("oom", "unsupported")
-"""Statuses that measuring again would not change."""
 
 
 def require_options(path: Path, document: Mapping[str, Any]) -> BenchRequest:
@@ -46,7 +41,7 @@ def require_options(path: Path, document: Mapping[str, Any]) -> BenchRequest:
     Raises GnetError naming the file for what no command line could give.
     """
     options, where = document["options"], f"{path}: options"
-    require_fields(where, options, {name: object for name in BenchRequest().to_dict() if name not in _NOT_NEEDED})
+    require_fields(where, options, {"preset": str, "device": str})  # which have defaults that no run was started with
     request = BenchRequest.from_dict(where, options)
     try:
         require_choice("preset", request.preset, PRESETS)
@@ -122,8 +117,9 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
         other = sorted(by_name.keys() ^ recorded.keys())
         raise GnetError(f"resume: the run has other cases than this version would measure, such as {other[0]}")
     for name, state in by_name.items():
-        if recorded[name]["config"] != state.case.config.to_dict():
-            raise GnetError(f"resume: case {name} was measured with another configuration; start anew")
+        if others := state.case.config.differences(migrations.read_config(recorded[name]["config"])):
+            told = "; ".join(f"{field} {there!r} and not {asked!r}" for field, (asked, there) in others.items())
+            raise GnetError(f"resume: case {name} was measured with another configuration ({told:.300}); start anew")
     cohorts = tuple(
         PlannedCohort(
             jobs=tuple(_job_of(stem, by_name) for stem in cohort["workers"]),
@@ -156,7 +152,7 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
     planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})
     lost: list[PlannedCase] = []
     for case, state in standing.states.items():
-        if cohorts and state.status not in _SETTLED and standing.smaller_batch_out_of_memory(case) is None:
+        if cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:
             wanted = max(replicates, planned[case])
             lost += [case] * (wanted - to_come[case] - len(state.raw))
     kept = {
@@ -171,7 +167,7 @@ def _restored(
 ) -> tuple[CaseState, str]:
     """The state of a case with what stands of it, and the note that it had."""
     raw = [name for name in before["raw"] if name in finished and _can_be_read(directory, name, state, run)]
-    status = before["status"] if before["status"] in _SETTLED else "ok" if raw else state.status
+    status = before["status"] if before["status"] in SETTLED else "ok" if raw else state.status
     note = before["note"] if status is not None else state.note
     return dataclasses.replace(state, raw=raw, status=status, note=""), note
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnet_core import children, gpu_memory, interrupts
+from gnet_core import children, gpu_memory, interrupts, migrations
 from gnet_core.cohort import Cohort, Outcome, Progress
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.environments import has_framework, section
@@ -38,6 +38,9 @@ from gnet_core.turns import write_turns
 from gnet_core.worker import RunSettings, Worker, WorkerLost
 
 PROBE_LIMIT_SECONDS = 180
+SETTLED = ("oom", "unsupported")
+"""Statuses that measuring again would not change."""
+
 MOST_LOST = 2
 """Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
 
@@ -127,6 +130,26 @@ def probe(source: Source) -> dict[str, Any]:
     return environment
 
 
+_TELLS_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(json.dumps(StepConfig().to_dict()))"
+
+
+def fields_known(checkout: Path) -> dict[str, Any]:
+    """The fields of StepConfig in the code of a checkout, which may be older or newer than this, with their defaults.
+
+    Raises GnetError for code that has none.
+    """
+    command = [sys.executable, "-c", _TELLS_DEFAULTS]
+    try:
+        answer = children.ask(command, cwd=checkout, limit_seconds=PROBE_LIMIT_SECONDS)
+        found = children.document(answer.stdout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GnetError(f"checkout: {checkout} could not be asked what a case is there ({error})") from error
+    except ValueError:
+        said = children.last_words(answer.stderr)
+        raise GnetError(f"checkout: {checkout} could not tell what a case is there; it said: {said}") from None
+    return dict(found)
+
+
 def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
     """What each interpreter of the sources says of itself, by its name (see Source.environment_name), sources first."""
     found = {source.name: probe(source) for source in sources}
@@ -152,7 +175,8 @@ def make_states(
     most_images: float = math.inf,
 ) -> list[CaseState]:
     """A state for each case. One that cannot be run is `unsupported` from the start: a framework that its interpreter
-    has not, a precision that its device cannot do, or a batch of more than `most_images`, the images that there are.
+    has not, a precision that its device cannot do, a batch of more than `most_images`, the images that there are, or
+    what the code of its source does not know.
     `environments` has what each interpreter of the sources said (see `probe_all`). Raises GnetError where nothing else
     is left.
     """
@@ -172,6 +196,12 @@ def make_states(
             raise GnetError(f"framework: {config.framework!r} cannot be measured: {why}")
         require_precision(config.precision, config.device, environment)
         raise GnetError(f"batch_size: {config.batch_size} is too large; {states[0].note}, so use at most {most_images}")
+    checkouts = {source.checkout for source in sources.values()}
+    known = {each: fields_known(each) for each in checkouts} if len(checkouts) > 1 else {}  # one is of this code
+    for state in states:
+        checkout = sources[state.case.source].checkout
+        if checkout in known and (reason := why_not_in_code(state.case.config, known[checkout])):
+            state.status, state.note = "unsupported", reason
     return states
 
 
@@ -191,6 +221,21 @@ def why_not(
         or ("" if support.supported else support.reason)
         or ("" if config.batch_size <= most_images else f"the data has only {most_images} images to train on")
     )
+
+
+def why_not_in_code(config: StepConfig, known: Mapping[str, Any]) -> str:
+    """Why code with these fields and defaults (see `fields_known`) would not measure the case by what a worker is told
+    of it; empty where it would.
+    """
+    asked = config.overrides()
+    if unknown := [field for field in asked if field not in known]:
+        return f"this revision has no {unknown[0]}, of which {asked[unknown[0]]!r} was asked"
+    try:
+        others = migrations.read_config({**known, **asked}).differences(config)
+    except GnetError as error:  # it has a field that this version does not know
+        return str(error)
+    told = [f"{field} {theirs!r}, where {ours!r} was asked" for field, (theirs, ours) in others.items()]
+    return f"this revision measures {'; '.join(told)}" if told else ""
 
 
 def _of_another(source: Source, config: StepConfig) -> str:
@@ -230,12 +275,12 @@ class Standing:
     """What a worker of a case takes of the GPU, as far as that is known; a case on a CPU has none."""
 
     def still_wanted(self, job: Job) -> bool:
-        """Not when the case was lost MOST_LOST times and never measured, nor when it or a smaller batch of it was out
-        of memory.
+        """Not when the case was lost MOST_LOST times and never measured or would be again, nor when a smaller batch of
+        it was out of memory.
         """
         state = self.states[job.case]
         too_large = self.smaller_batch_out_of_memory(job.case)
-        tried_enough = state.status == "oom" or len(state.lost) >= MOST_LOST
+        tried_enough = state.status in SETTLED or len(state.lost) >= MOST_LOST
         return too_large is None and (state.status in (None, "ok") or not tried_enough)
 
     def smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:

@@ -21,6 +21,7 @@ from gnet_core.claims import claimed
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets import DataSet
 from gnet_core.files import open_regular, read_text, write_whole, written_whole
+from gnet_core.migrations import read_config
 
 SESSION_FILE = "train.json"
 STATE_FILE = "state.npz"
@@ -78,6 +79,8 @@ class Session:
     class_names: tuple[str, ...]
     train_images: int
     test_images: int
+    unrecorded: frozenset[str] = frozenset()
+    """Fields of the configuration that train.json, which an older version wrote, does not have."""
 
     @classmethod
     def of(cls, config: StepConfig, dataset: DataSet) -> Session:
@@ -95,13 +98,14 @@ class Session:
         path = directory / SESSION_FILE
         try:
             document = _strict_json(read_text(path))
-            data_set = document["data_set"]
+            data_set, config = document["data_set"], read_config(document["config"])
             session = cls(
-                config=StepConfig.from_dict(document["config"]),
+                config=config,
                 data=_of_type(data_set["data"], str),
                 class_names=tuple(_of_type(name, str) for name in _of_type(data_set["class_names"], list)),
                 train_images=_of_type(data_set["train_images"], int),
                 test_images=_of_type(data_set["test_images"], int),
+                unrecorded=frozenset(config.to_dict().keys() - document["config"].keys()),
             )
         except FileNotFoundError:
             raise GnetError(
@@ -127,12 +131,11 @@ class Session:
 
     def require_same(self, other: Session, directory: Path) -> None:
         """Raise GnetError naming the first field in which the session asked for differs from the one in a directory."""
-        there = other.config.to_dict() | other._document()["data_set"]
-        for field, value in (self.config.to_dict() | self._document()["data_set"]).items():
-            if there[field] != value:
-                raise GnetError(
-                    f"{field}: {value!r:.200} differs from the session in {str(directory)!r}; use {there[field]!r:.200}"
-                )
+        data_set, there = self._data_set(), other._data_set()
+        others = self.config.differences(other.config)
+        others |= {field: (value, there[field]) for field, value in data_set.items() if value != there[field]}
+        for field, (value, use) in others.items():
+            raise GnetError(f"{field}: {value!r:.200} differs from the session in {str(directory)!r}; use {use!r:.200}")
 
     def digest(self, values: Sequence[Array], history: str) -> str:
         """SHA-256 of the session, its variables and its history, which are of use only together."""
@@ -144,13 +147,17 @@ class Session:
         return digest.hexdigest()
 
     def _document(self) -> dict[str, Any]:
-        data_set = {
+        """What train.json tells of the session."""
+        config = {field: value for field, value in self.config.to_dict().items() if field not in self.unrecorded}
+        return {"config": config, "data_set": self._data_set()}
+
+    def _data_set(self) -> dict[str, Any]:
+        return {
             "data": self.data,
             "class_names": list(self.class_names),
             "train_images": self.train_images,
             "test_images": self.test_images,
         }
-        return {"config": self.config.to_dict(), "data_set": data_set}
 
 
 def recorded_config(directory: Path) -> StepConfig:

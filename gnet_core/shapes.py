@@ -33,7 +33,13 @@ RUN_FIELDS: Fields = {
     "cohorts": list,
     "cases": list,
 }
-_OPTIONAL_RUN_FIELDS: Fields = {"run": str, "peaks": list, "profile_note": str, "gpu_memory": dict}
+_OPTIONAL_RUN_FIELDS: Fields = {
+    "run": str,
+    "peaks": list,
+    "profile_note": str,
+    "gpu_memory": dict,
+    "data_fingerprint": str,
+}
 _SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
 _COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
 _CASE_FIELDS: Fields = {

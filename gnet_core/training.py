@@ -55,7 +55,9 @@ def train(config: StepConfig, dataset: DataSet, out: Path, epochs: int, *, resum
     session = Session.of(config, dataset)
     with claimed(out) if resume else _new_session(out), _out_of_memory_named(config):
         if resume:
-            session.require_same(Session.read(out), out)
+            recorded = Session.read(out)
+            session.require_same(recorded, out)
+            session = recorded  # equal, and signed as the version signed that began it
             _require_own_files(out)
         require_learnable(config)
         check_labels(dataset, config.classes)

@@ -18,9 +18,11 @@ from typing import Any
 
 import psutil
 
-from gnet_core import children, interrupts
+from gnet_core import children, interrupts, shapes
+from gnet_core.config import GnetError
 from gnet_core.files import PARTIAL_PREFIX, read_text
 from gnet_core.machine import differences
+from gnet_core.migrations import read_config
 from gnet_core.protocol import Channel, ChannelClosed
 from gnet_core.schedule import Job
 from gnet_core.sweep import Plan, Source
@@ -172,7 +174,8 @@ class Worker:
             *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
             *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
-            f"--gnet-case={json.dumps(self.job.case.config.to_dict())}",
+            # No more than that: a revision from before a field was there refuses it.
+            f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
             f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",
             f"--gnet-run={self._run}",
             f"--gnet-channel={descriptor}",
@@ -306,7 +309,7 @@ class Worker:
             return log.read().decode(errors="replace")
 
     def _collect(self) -> None:
-        """Give the raw file its name once it is whole and of the environment that the run began with."""
+        """Give the raw file its name once it is whole, of the case and of the environment that the run began with."""
         try:
             document = json.loads(read_text(self._partial))
             benchmarks, environment = document["benchmarks"], document["machine_info"]["gnet"]
@@ -314,11 +317,28 @@ class Worker:
             raise WorkerLost("failed", f"the worker left no raw file that can be read ({error})") from None
         if len(benchmarks) != 1:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
+        if other := self._measured_otherwise(benchmarks[0]):
+            raise WorkerLost("unsupported", f"void: {other}")
         probed = _told_of_both(self._environment, environment)
         if changed := differences(probed, _with_commit_of(probed, environment)):
             told = "; ".join(map(str, changed))
             raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)
+
+    def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
+        """What was measured where that is not what was asked, as another revision may by its own defaults, or what it
+        says of it cannot be read; empty where it is.
+        """
+        info, asked = benchmark["extra_info"], self.job.case.config
+        try:
+            shapes.require_version(Path(self.raw), info["format_version"])
+            others = read_config(info["config"]).differences(asked)
+        except GnetError as error:
+            return str(error)
+        except KeyError as error:
+            return f"{self.raw}: field {error} is missing"
+        told = [f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in others.items()]
+        return "; ".join(told)
 
 
 def _told_of_both(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -202,7 +202,7 @@ class RunDirectory:
         self.document: dict[str, Any] = {
             "format_version": RUN_FORMAT_VERSION,
             "created": CREATED,
-            "options": {"suites": [], "python": [], "against": None, "aa": False},
+            "options": {"suites": [], "layers": "fused", "python": [], "against": None, "aa": False},
             "preset": "quick",
             "device": "cpu",
             "seed": 0,

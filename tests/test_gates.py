@@ -92,6 +92,13 @@ def test_a_case_without_a_row_or_without_its_base_is_missing(sources):
     assert failed(sources, "missing") == {"missing": [f"{LARGER.name}@main", f"{LARGER.name}@here"]}
 
 
+def test_a_case_that_the_other_source_does_not_support_is_missing(sources):
+    sources.add(CONFIG, *processes(1.0), source="here")
+    sources.add(LARGER, status="unsupported", note="this revision has no zeta", source="main")
+    sources.add(LARGER, *processes(2.0), source="here")
+    assert failed(sources, "missing", "failed") == {"missing": [f"{LARGER.name}@here"]}
+
+
 def test_sources_without_any_comparison_are_missing(run_directory):
     run_directory.document["suites"].append({"name": "sources", "question": "?", "varies": "source", "base": "main"})
     run_directory.write()

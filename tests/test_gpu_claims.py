@@ -76,7 +76,7 @@ def worker(**info: Any) -> WorkerReading:
     document = raw_document(BFLOAT16, [3.0], **{"low_precision_share": 0.9998, "peak_memory_bytes": 3 * 2**30} | info)
     (benchmark,) = document["benchmarks"]
     return WorkerReading(
-        process=RawProcess(block_seconds=[3.0], info=benchmark["extra_info"], digest=""),
+        process=RawProcess(block_seconds=[3.0], config=BFLOAT16, info=benchmark["extra_info"], digest=""),
         samples=samples(),
         block=Span(100.0, 103.0),
         work=Span(100.0, 106.0),

@@ -263,6 +263,6 @@ def test_the_same_rows_make_the_same_page(run_directory):
     ],
 )
 def test_the_command_that_repeats_a_run_is_that_of_its_options(run_directory, options, command):
-    run_directory.document["options"] = options
+    run_directory.document["options"] = {"layers": "fused", **options}
     run_directory.add(StepConfig(), [1.0])
     assert facts.command(records.load_run(run_directory.path)) == command

@@ -48,6 +48,8 @@ BEHAVIOURS = [
     "starts alone only",
     "takes turns alone only",
     "finds no device beside others",
+    "measures otherwise",
+    "measures what nobody knows",
 ]
 
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -177,8 +179,10 @@ def bench(benchmark, case, turns, rounds, run):
     benchmark.pedantic(lambda: sum(range(10000)), setup=take_turn, teardown=hand_back, rounds=rounds)
     if not over:
         turns.wait_for_the_end()
+    other = {{"measures otherwise": {{"dropout": False}}, "measures what nobody knows": {{"zeta": 1}}}}
     benchmark.extra_info.update(
-        format_version={RAW_FORMAT_VERSION}, run=run, case=case.name, config=case.to_dict(), block_steps=1,
+        format_version={RAW_FORMAT_VERSION}, run=run, case=case.name, block_steps=1,
+        config=case.to_dict() | other.get(behaviour, {{}}),
         single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
         timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
@@ -264,6 +268,8 @@ def processes_of(checkout):
 
 
 LOSSES = [
+    ("measures otherwise", "unsupported", "void: dropout False was measured, where True was asked"),
+    ("measures what nobody knows", "unsupported", "void: config: unknown field 'zeta'"),
     ("raises", "failed", "one two"),
     ("runs out of memory", "oom", "ResourceExhaustedError: too large"),
     ("dies", "failed", "SIGKILL"),
@@ -949,9 +955,11 @@ def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path
         runner.probe(Source(python=str(python), checkout=tmp_path))
 
 
-def test_every_worker_is_started_with_its_whole_configuration(checkout):
+def test_every_worker_is_told_what_is_not_the_default(checkout):
     settings = settings_for(checkout)
     (state,) = states_for("fine")
     worker = Worker(Job(case=state.case, replicate=1), settings, state.module, lambda _worker: None)
     (given,) = [word for word in worker.command(9) if word.startswith("--gnet-case=")]
-    assert StepConfig.from_dict(json.loads(given.partition("=")[2])) == state.case.config
+    told = json.loads(given.partition("=")[2])
+    assert told == {"batch_size": 1, "image_size": 96}
+    assert StepConfig.from_dict(told) == state.case.config

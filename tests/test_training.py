@@ -241,6 +241,24 @@ def test_one_epoch_and_one_resumed_equal_two(
 
 
 @pytest.mark.usefixtures("tiny")
+def test_a_session_of_a_version_without_a_field_is_gone_on_with(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its train.json lacks the field, and its state is signed with that."""
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=3)
+    of = Session.of
+    with monkeypatch.context() as older:
+        older.setattr(
+            Session, "of", lambda *given: dataclasses.replace(of(*given), unrecorded=frozenset({"framework"}))
+        )
+        train(CONFIG, bright, tmp_path / "older", epochs=1)
+    assert "framework" not in json.loads((tmp_path / "older" / "train.json").read_text())["config"]
+    for epochs in (2, 3):  # the second goes on from what the first wrote
+        records = train(CONFIG, bright, tmp_path / "older", epochs=epochs, resume=True)
+    assert without_times(records) == without_times(whole)
+
+
+@pytest.mark.usefixtures("tiny")
 def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
