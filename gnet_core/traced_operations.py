@@ -119,7 +119,8 @@ def _device_operations(trace: Trace) -> _DeviceOperations:
     table = pd.DataFrame(values, columns=["name", "operation", "self_seconds"])
     grouped = table.groupby(["name", "operation"], as_index=False)
     table = grouped.agg(occurrences=("self_seconds", "size"), self_seconds=("self_seconds", "sum"))
-    named = any(name != kind for name, kind, _ in values)
+    # Of an eager step the copies between host and device have names all the same.
+    named = launched_seconds < sum(seconds for name, kind, seconds in values if name != kind)
     return _DeviceOperations(
         table, _LAUNCHES_NOTE if launched_seconds else _KERNELS_NOTE, named, launched_seconds, cut=False
     )

@@ -323,13 +323,15 @@ def test_a_kernel_without_an_operation_belongs_to_the_eager_one_that_launched_it
         Launch("pad", 50, eager="Conv2D"),
         Launch("mul", 100, eager="Mul"),
         Launch("nobody's", 70),
+        Launch("MemcpyD2H", 10, "edge_7_loss:_Recv"),
     )
     table = gpu_operations(*launches)
     assert table[["name", "operation", "occurrences"]].to_dict("records") == [
         {"name": "Conv2D", "operation": "Conv2D", "occurrences": 6},
         {"name": "Mul", "operation": "Mul", "occurrences": 3},
+        {"name": "edge_7_loss", "operation": "_Recv", "occurrences": 3},
     ]
-    assert table["self_seconds"].tolist() == pytest.approx([1350e-6, 300e-6])
+    assert table["self_seconds"].tolist() == pytest.approx([1350e-6, 300e-6, 30e-6])
     assert table.attrs["launched_seconds"] == pytest.approx(1650e-6)
     assert table.attrs["unplaced"] == traced_operations.NO_NAMES
     assert "launched" in table.attrs["note"]
