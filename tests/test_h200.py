@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnet_core import gpu_tables, tensor_cores, traced_operations
+from gnet_core import gpu_tables, profile_document, records, tensor_cores, traced_operations
 from gnet_core.device_time import reconciled
 from gnet_core.profile_document import DeviceTime
 from tests.traces import kernel_stats
 
+REPORTS = Path(__file__).parents[1] / "reports"
 STORED = json.loads((Path(__file__).parent / "h200.json").read_text(encoding="utf-8"))
 KERNELS: dict[str, list[tuple[str, int, float]]] = STORED["kernels"]
 """By trace the names of kernels (cut off where nothing more tells), launches and microseconds, over three steps."""
@@ -99,3 +101,28 @@ def test_the_times_of_an_eager_step_agree_once_its_launches_are_read():
     assert reconciled(after, 3, 29.9e-3) == [
         "The time of kernels and of operations and of device compute agrees within 3%: 29.7 ms a step."
     ]
+
+
+def test_what_was_brought_home_can_be_read(gnet):
+    run = records.load_run(REPORTS / "h200-precision")
+    assert run.unread == []
+    assert {row.status for row in run.rows} == {"ok"}
+    for path in (REPORTS / "h200-check" / "gpu-check" / "traces").iterdir():
+        profile = profile_document.read(json.loads((path / "profile.json").read_text(encoding="utf-8")))
+        assert profile.kernels
+        assert profile.operations
+    status, out, err = gnet("report", str(REPORTS / "h200-check"))
+    assert status == 0
+    assert "**wrong: Nothing converts layouts in mixed" in out
+    assert "ended before its run of gnet bench" in err
+    status, out, _ = gnet("report", "--json", str(REPORTS / "h200-check"))
+    assert (status, len(json.loads(out)["claims"])) == (0, 43)
+    status, _, err = gnet("report", "--fail-on", "slower", str(REPORTS / "h200-check"))
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_no_path_of_the_machine_is_in_it():
+    texts = [path.read_text(encoding="utf-8") for path in REPORTS.glob("h200-*/**/*.*") if path.is_file()]
+    assert len(texts) > 40
+    own = re.compile("/(tmp|opt|home|root)/")
+    assert not [found[0] for found in map(own.search, texts) if found]
