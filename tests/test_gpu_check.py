@@ -19,7 +19,7 @@ import pytest
 
 from gnet_core import gpu_check, gpu_check_report, gpu_conditions, raw_files, records, runner
 from gnet_core.files import GPU_CHECK
-from gnet_core.gpu_evidence import PROFILED, SAMPLED
+from gnet_core.gpu_evidence import PROFILED, SAMPLED, Claim, Finding
 from gnet_core.worker import WorkerLost
 from tests.faults import checkout as house
 
@@ -315,6 +315,20 @@ def test_the_verdicts_come_before_what_is_rare_and_xla_has_the_longest_limit(che
     assert set(steps) >= {f"profile {name}" for name in PROFILED} | {f"worker {name}" for name in SAMPLED}
     assert len(steps) == len(set(steps))
     assert limits["xla"] > 200 > 130 > limits["graph"] == pytest.approx(limits["eager"], abs=1)
+
+
+def test_open_claims_that_nothing_contradicts_are_told_apart():
+    told = [
+        Claim(claim="a", findings=(Finding("confirmed"), Finding("open"))),
+        Claim(claim="b", findings=(Finding("open"),)),
+        Claim(claim="c", findings=(Finding("confirmed"), Finding("wrong"))),
+    ]
+    report = gpu_check_report.CheckReport(
+        created="", device="gpu:0", machine="", minutes=7, complete=True, steps=(), claims=told
+    )
+    assert (
+        report.answer == "Of 3 claims 0 are confirmed, 1 wrong and 2 open, of which 1 are confirmed as far as was seen."
+    )
 
 
 class FakeWorker:
