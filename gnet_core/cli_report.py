@@ -23,10 +23,13 @@ from gnet_core.command_line import (
     takes,
 )
 from gnet_core.config import GnetError
+from gnet_core.files import GPU_CHECK, MAX_TEXT_BYTES
 from gnet_core.request import ReportRequest
 
 if TYPE_CHECKING:
     from gnet_core.records import Run
+
+_CHECK = f"{GPU_CHECK}.md"
 
 _ONLY_READABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -53,6 +56,12 @@ def report(request: ReportRequest) -> int:
     from gnet_core import gates, records
 
     run_dir, fail_on = request.run_dir, request.fail_on
+    if not (run_dir / "run.json").exists() and (run_dir / _CHECK).exists():
+        if fail_on:
+            raise GnetError(
+                f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and the check in {run_dir} left none"
+            )
+        return _report_check(run_dir, as_json=request.as_json)
     if records.is_profile(run_dir):
         if fail_on:
             raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {run_dir} holds a profile")
@@ -119,6 +128,21 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
         return FINE
     complain(f"{directory}: its documents were not written: {unwritten.why}")
     return unwritten.status
+
+
+def _report_check(directory: Path, *, as_json: bool) -> int:
+    """Print the list of a check of a GPU that ended before its run began."""
+    from gnet_core import run_files
+    from gnet_core.shapes import read_json
+    from gnet_core.tables import plain
+
+    if as_json:
+        print_json(read_json(directory / f"{GPU_CHECK}.json", directory)[0])
+    else:
+        text = run_files.read_bytes(directory / _CHECK, directory, MAX_TEXT_BYTES).decode(errors="replace")
+        print("\n".join(map(plain, text.splitlines())))
+    complain(f"{directory}: a check that ended before its run of gnet bench; this is its list as it stood")
+    return FINE
 
 
 def _rewrite_documents(run: Run) -> Unwritten | None:

@@ -13,7 +13,7 @@ import subprocess
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from gnet_core import (
     records,
     turns,
 )
-from gnet_core.config import Execution, StepConfig
+from gnet_core.config import Execution, Precision, StepConfig
 from gnet_core.files import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
 from gnet_core.gpu_check_report import CheckReport, Status, Step, write
 from gnet_core.gpu_evidence import PROFILED, SAMPLED, Seen, TakenMemory, TraceReading, WorkerReading
@@ -53,10 +53,12 @@ TRACED_STEPS = 3
 """Few enough for a trace of 16 MiB."""
 
 _PRESET = "check"
-_SUITES = ("implementation", "precision", "execution")
-
 _MOST_SHARE = 0.2
-"""Of the whole time, what one worker or one trace may take: XLA compiles for a minute, and what hangs must end."""
+"""Of the whole time, what one worker or one trace may take, since what hangs must end. A graph's worker took 46 s on an
+H200, its trace 32 s."""
+
+_XLA_SHARE = 0.35
+"""The same of XLA, which had not compiled the step there after 84 s."""
 
 _LEAST_SECONDS = 20.0
 """With less than this left nothing is begun: a process with TensorFlow has hardly started by then."""
@@ -65,7 +67,7 @@ _ENDING_SHARE, _MOST_ENDING_SECONDS = 0.2, 60.0
 """Of the time of a step that is cut short, what it is given to write down what it has."""
 
 _REPORT_SHARE = 0.05
-"""Of the time of the run, what its report is given to be written anew with the traces."""
+"""Of the time of a run, what is kept for the report that is written anew with the traces when all is done."""
 
 
 class StepError(Exception):
@@ -114,6 +116,7 @@ class Check:
         self._traces: dict[str, TraceReading] = {}
         self._peak: float | None = None
         self._measured: records.Run | None = None
+        self._executions: records.Run | None = None
         self._frameworks: records.Run | None = None
         self._complete = False
 
@@ -125,18 +128,32 @@ class Check:
         whole = 60.0 * self._minutes
         write_whole(self._own / "info.json", json.dumps(self._environment, indent=1))
         try:
-            for execution in SAMPLED:
-                self._take(f"worker {execution}", _MOST_SHARE * whole, partial(self._sample_worker, execution))
-            for name in PROFILED:
-                self._take(f"profile {name}", _MOST_SHARE * whole, partial(self._trace, name))
-            self._take("peak", _MOST_SHARE * whole, self._measure_peak)
-            self._take("bench", whole, self._bench)
-            self._take("frameworks", whole, self._measure_frameworks)
+            for name, most_share, step in self._planned():
+                self._take(name, most_share * whole, step)
             self._complete = True
         except KeyboardInterrupt:
             pass
+        if self._measured:
+            self._join_traces()
         self._write()
         return self._complete
+
+    def _planned(self) -> Iterator[tuple[str, float, Callable[[float], None]]]:
+        """What is done, with the most of the whole time that it may take, and the rarest last.
+
+        Of ten minutes the three precisions take six, of three processes each that are ready after 36 s on an H200. XLA
+        then has what is left.
+        """
+        workers = [(f"worker {each}", _share_of(each), partial(self._sample_worker, each)) for each in SAMPLED]
+        traces = [(f"profile {each}", _share_of(each), partial(self._trace, each)) for each in PROFILED]
+        yield workers[0]
+        yield traces[0]
+        yield "bench", 1.0, self._bench
+        yield from reversed(workers[1:])  # XLA before eager execution
+        yield "peak", _MOST_SHARE, self._measure_peak
+        yield from traces[1:]
+        yield "bench execution", 1.0, self._measure_executions
+        yield "frameworks", 1.0, self._measure_frameworks
 
     def report(self) -> CheckReport:
         """The list as it stands."""
@@ -148,6 +165,7 @@ class Check:
             traces=self._traces,
             peak_flop_per_second=self._peak,
             run=self._measured,
+            executions=self._executions,
             turns=_turns_of(self._measured),
             frameworks=self._frameworks,
             why_not=why_not,
@@ -201,7 +219,7 @@ class Check:
             meter = nvidia.enter_context(gpu_memory.metered(config.device)) if on_gpu else None
             worker = Worker(job, self._settings(limit), "bench_execution.py", lambda _worker: None)
             try:
-                worker.start(lambda _phase: None)
+                self._start(worker)
                 gpu = nvml.find(int(config.device.partition(":")[2])) if on_gpu else None
                 sampler = None if gpu is None else gpu_conditions.Sampler(gpu)
                 try:
@@ -227,6 +245,14 @@ class Check:
                 worker.stop()
         process = raw_files.read(self._own / worker.raw, self._own, config.name, config, self._run)
         self._workers[execution] = WorkerReading(process=process, samples=samples, block=block, work=work, taken=taken)
+
+    def _start(self, worker: Worker) -> None:
+        """Raises StepError that tells in which phase the worker was lost."""
+        phases = ["start"]
+        try:
+            worker.start(phases.append)
+        except WorkerLost as error:
+            raise StepError("failed", f"{error}, in the phase {phases[-1]}") from error
 
     def _settings(self, limit: float) -> RunSettings:
         return RunSettings(
@@ -258,26 +284,32 @@ class Check:
     def _bench(self, limit: float) -> None:
         out = self._directory
         try:
-            request = dataclasses.replace(self._bench_request(out), suites=_SUITES, worker_memory=self._worker_memory())
-            self._python("bench", request, limit * (1 - _REPORT_SHARE), kept=(0, 3))
+            request = self._bench_request(out, suites=("precision",), worker_memory=self._worker_memory())
+            self._measure("bench", request, limit)
         finally:
             if (out / "run.json").exists():
-                self._join_traces()
                 self._measured = records.load_run(out)
 
-    def _bench_request(self, out: Path) -> BenchRequest:
-        return BenchRequest(preset=_PRESET, device=self._config.device, out=out)
+    def _bench_request(self, out: Path, **asked: Any) -> BenchRequest:
+        return BenchRequest(preset=_PRESET, device=self._config.device, out=out, **asked)
+
+    def _measure_executions(self, limit: float) -> None:
+        out = self._own / "execution"
+        suites = ("implementation", "execution")
+        try:
+            request = self._bench_request(out, suites=suites, worker_memory=self._worker_memory())
+            self._measure("bench execution", request, limit)
+        finally:
+            if (out / "run.json").exists():
+                self._executions = records.load_run(out)
 
     def _worker_memory(self) -> int | None:
-        """What each worker of the run takes of a GPU, in bytes, so that none has to be probed; None on a CPU.
+        """What each worker of a run takes of a GPU at most, in bytes, so that none has to be probed; None on a CPU.
 
-        For twice the peak of one in half the precision, which is that of float32, the allocator has taken about as much
-        of the driver.
+        It is what is reserved for twice the peak of one in half the precision, which is about that of float32.
         """
         peaks = [worker.process.info["peak_memory_bytes"] for worker in self._workers.values() if worker.taken]
-        if not peaks:
-            return None
-        return int(gpu_memory.ALLOCATOR_FACTOR * max(peaks) + gpu_memory.CONTEXT_BYTES)
+        return gpu_memory.reserve(2 * max(peaks)) if peaks else None
 
     def _join_traces(self) -> None:
         """Make the profiles part of the run, as gnet bench --profile leaves one, and its report tell of them."""
@@ -295,15 +327,13 @@ class Check:
         if not self._peers and not {"torch", "jax"} & set(packages):
             raise StepError("not begun", "neither PyTorch nor JAX is installed, and --python named none")
         out = self._own / "frameworks"
+        # float32 as well, without whose losses no other precision's may be quoted.
+        precisions: tuple[Precision, ...] = ("float32", self._config.precision)
         try:
-            request = dataclasses.replace(
-                self._bench_request(out),
-                suites=("frameworks",),
-                precision=(self._config.precision,),
-                replicates=1,
-                python=tuple(self._peers),
+            request = self._bench_request(
+                out, suites=("frameworks",), precision=precisions, replicates=1, python=tuple(self._peers)
             )
-            self._python("frameworks", request, limit, kept=(0, 3))
+            self._measure("frameworks", request, limit)
         finally:
             if (out / "run.json").exists():
                 self._frameworks = records.load_run(out)
@@ -314,6 +344,9 @@ class Check:
         self._python("peak", PeaksRequest(device=self._config.device, precision=(precision,)), limit)
         found = children.document(read_text(self._log("peak")))
         self._peak = records.peak_flop_per_second({"peaks": [found]}).get(precision)
+
+    def _measure(self, name: str, request: BenchRequest, limit: float) -> None:
+        self._python(name, request, limit * (1 - _REPORT_SHARE), kept=(0, 3))
 
     def _python(self, name: str, request: Request, limit: float, kept: Sequence[int] = (0,)) -> None:
         """Run a command as a child, asked to end when little of its time is left. What it prints goes into
@@ -330,6 +363,10 @@ class Check:
 
     def _log(self, name: str) -> Path:
         return self._own / f"{name.replace(' ', '-')}.log"
+
+
+def _share_of(name: str) -> float:
+    return _XLA_SHARE if name == "xla" else _MOST_SHARE
 
 
 def _run_child(command: Sequence[str], cwd: Path, log: int, limit: float) -> tuple[int, bool]:

@@ -56,9 +56,15 @@ class CheckReport:
         """What came out, in a sentence."""
         counts = {verdict: sum(claim.verdict == verdict for claim in self.claims) for verdict in VERDICTS}
         told = f"Of {len(self.claims)} claims {counts['confirmed']} are confirmed, {counts['wrong']} wrong"
+        # One that a worker or trace leaves open may be confirmed by the others.
+        partly = sum(
+            claim.verdict == "open" and any(finding.verdict == "confirmed" for finding in claim.findings)
+            for claim in self.claims
+        )
+        seen = f", of which {partly} are confirmed as far as was seen" if partly else ""
         rehearsed = " This was a rehearsal on a CPU, which says nothing of a GPU." if self.device == "cpu" else ""
         ended = "" if self.complete else " The check has not come to its end."
-        return f"{told} and {counts['open']} open.{rehearsed}{ended}"
+        return f"{told} and {counts['open']} open{seen}.{rehearsed}{ended}"
 
 
 def to_json(report: CheckReport) -> dict[str, Any]:

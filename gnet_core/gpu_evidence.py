@@ -157,6 +157,9 @@ class Seen:
     peak_flop_per_second: float | None
     """Of the device in mixed_bfloat16."""
     run: Run | None
+    """Of the precisions."""
+    executions: Run | None
+    """Of the implementations and executions."""
     turns: pd.DataFrame
     """Of the run (see turns.read_turns); empty where there is none."""
     frameworks: Run | None

@@ -70,22 +70,24 @@ def _size_holds(row: Row, size: dict[str, Any]) -> Finding:
 
 
 def _tf32_off(seen: Seen) -> list[Finding]:
-    return _of_comparisons(seen, "precision", "tf32", confirmed=("FASTER",))
+    return _of_comparisons(seen.run, seen.missing("bench"), "precision", "tf32", confirmed=("FASTER",))
 
 
 def _bfloat16_pays(seen: Seen) -> list[Finding]:
-    return _of_comparisons(seen, "precision", "mixed_bfloat16", confirmed=("FASTER",))
+    return _of_comparisons(seen.run, seen.missing("bench"), "precision", "mixed_bfloat16", confirmed=("FASTER",))
 
 
 def _fused_no_slower(seen: Seen) -> list[Finding]:
-    return _of_comparisons(seen, "implementation", "", confirmed=("FASTER", "SAME"))
+    missing = seen.missing("bench execution")
+    return _of_comparisons(seen.executions, missing, "implementation", "", confirmed=("FASTER", "SAME"))
 
 
-def _of_comparisons(seen: Seen, suite: str, precision: str, confirmed: tuple[str, ...]) -> list[Finding]:
-    """The comparisons of a suite, of one precision or of all."""
-    run = seen.run
+def _of_comparisons(
+    run: Run | None, missing: Finding, suite: str, precision: str, confirmed: tuple[str, ...]
+) -> list[Finding]:
+    """The comparisons of a suite, of one precision or of all; `missing` where there are none."""
     if run is None:
-        return [seen.missing("bench")]
+        return [missing]
     found = [
         _of_comparison(comparison, confirmed)._replace(of=case)
         for family in comparisons.within(run)
@@ -93,7 +95,7 @@ def _of_comparisons(seen: Seen, suite: str, precision: str, confirmed: tuple[str
         for case, comparison in family.comparisons.items()
         if precision in ("", run.configs[case].precision)
     ]
-    return found or [Finding("open", because=seen.why_not.get("bench", "there is nothing to compare"))]
+    return found or [missing]
 
 
 def _of_comparison(comparison: Comparison, confirmed: tuple[str, ...]) -> Finding:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gnet_core.gpu_conditions import SAMPLE_SECONDS, Sample
 from gnet_core.gpu_evidence import Claims, Figure, Finding, Seen, WorkerReading, of_workers
-from gnet_core.gpu_memory import ALLOCATOR_FACTOR, CONTEXT_BYTES
+from gnet_core.gpu_memory import CONTEXT_BYTES, reserve
 from gnet_core.gpu_summary import SETTLED
 
 LEAST_LOW_PRECISION_SHARE = 0.95
@@ -58,7 +58,7 @@ def _memory_counted_by_process(worker: WorkerReading) -> Finding:
 
 
 def _reserve_covers(worker: WorkerReading) -> Finding:
-    reserved = ALLOCATOR_FACTOR * worker.process.info["peak_memory_bytes"] + CONTEXT_BYTES
+    reserved = reserve(worker.process.info["peak_memory_bytes"])
     figures = (Figure("with the reserve", reserved / 2**30, "GiB"), *_memory_figures(worker))
     if not (taken := _taken_bytes(worker)):
         return Finding("open", figures, _NO_MEMORY)
@@ -222,8 +222,8 @@ CLAIMS: Claims = (
     ("What NVML says a worker takes is no less than the peak of its allocator", of_workers(_memory_covered)),
     ("NVML counts by process what a worker takes", of_workers(_memory_counted_by_process)),
     (
-        f"{ALLOCATOR_FACTOR} times the allocator's peak and {CONTEXT_BYTES / 2**30:g} GiB are no less than what NVML "
-        "says a worker takes",
+        f"Twice the power of two that holds the allocator's peak and {CONTEXT_BYTES / 2**30:g} GiB are no less than "
+        "what NVML says a worker takes",
         of_workers(_reserve_covers),
     ),
     ("Power, clock and temperature are told during a block", of_workers(_conditions_told)),

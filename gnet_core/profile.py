@@ -92,6 +92,8 @@ class _Operations(NamedTuple):
     told: dict[str, Any]
     """Operations by type and by part of the network; `note` says what their times are, or why there are none."""
     seconds: float
+    launched_seconds: float
+    """Of it, what only the launches of kernels gave to operations."""
     cut: bool
     """Whether xprof left out the shorter ones."""
 
@@ -105,11 +107,12 @@ def _operations(trace: Trace, missing: list[NotTold], *, on_gpu: bool) -> _Opera
     found = _attempt("time by operation and by part of the network", read, missing, "")
     if found is None:
         note = f"There is no table of operations: {missing[-1].why}."
-        return _Operations({"operations": [], "parts": [], "note": note}, 0.0, cut=False)
+        return _Operations({"operations": [], "parts": [], "note": note}, 0.0, 0.0, cut=False)
     singles, told = found
     if why := singles.attrs["unplaced"]:
         missing.append(NotTold("time by part of the network", why))
-    return _Operations(told, float(singles["self_seconds"].sum()), cut=bool(singles.attrs["cut"]))
+    seconds, launched_seconds = float(singles["self_seconds"].sum()), float(singles.attrs["launched_seconds"])
+    return _Operations(told, seconds, launched_seconds, cut=bool(singles.attrs["cut"]))
 
 
 class _Kernels(NamedTuple):
@@ -139,7 +142,7 @@ def _device_time(operations: _Operations, kernels: _Kernels) -> dict[str, Any]:
     return {
         "operations_seconds": operations.seconds,
         "kernels_seconds": sum(kernel["seconds"] for kernel in kernels.listed),
-        "unnamed_kernels_seconds": kernels.unnamed_seconds,
+        "unnamed_kernels_seconds": max(0.0, kernels.unnamed_seconds - operations.launched_seconds),
         "operations_cut": operations.cut,
         "kernels_cut": kernels.cut,
     }

@@ -41,6 +41,8 @@ _SIGNS: tuple[tuple[Use, str], ...] = (
         "not used",
         r"(?<![a-z0-9])(bn_(fw|bw)_|batchnorm_(fw|bw)|pooling_(fw|bw)_|nchwtonhwc|nhwctonchw|im2col|softmax_(fw|bw)_)",
     ),
+    # What cuDNN does around a convolution in float32 or 16 bits: fill up channels, turn filters round, scale, begin.
+    ("not used", r"nhwcaddpadding|flip_filter|scalepackedtensor|init_device_workspace|dgrad2d_alg1_1<float"),
     # TensorFlow's own kernels contain no matrix instruction: functors, Eigen, those MLIR generates, CUB's primitives.
     ("not used", r"tensorflow::|eigen::|stream_executor::|_gpu_dt_\w+_kernel$|redzone_checker|(?<![a-z])cub::"),
     ("not used", r"^(memcpy|memset)"),

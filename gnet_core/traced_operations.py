@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -27,14 +28,20 @@ _EAGER_EVENT = "EagerLocalExecute: "
 def single_operations(trace: Trace, *, on_gpu: bool) -> pd.DataFrame:
     """A row for every named operation of the step, longest first: name, operation (its type), occurrences,
     self_seconds, share (0..1, summing to 1). `attrs` hold a "note" that says what the times are, "unplaced", why the
-    names tell no part of the network, else "", and "cut", whether xprof left out the shorter operations.
+    names tell no part of the network, else "", "cut", whether xprof left out the shorter operations, and
+    "launched_seconds", the time that only the launches of a GPU's kernels gave to operations.
 
-    A GPU's operations come from xprof's framework_op_stats, and are never the host's, which only waits for them. A
-    CPU's come from the trace's events, since there framework_op_stats leaves out all but 500 operations, counts a
-    memory allocation as one more occurrence, and knows nothing of eager execution or of what XLA compiled. Raises
-    NoAnswerError for a trace that holds no time per operation, and GnetError for more events than xprof keeps.
+    They come from the trace's events, since xprof's framework_op_stats leaves out all but 500 operations, counts a
+    memory allocation as one more occurrence, and knows nothing of eager execution. It is asked for what XLA compiled
+    for a GPU, whose kernels it finds in the module. A GPU's operations are never the host's, which only waits for
+    them. Raises NoAnswerError for a trace that holds no time per operation, and GnetError for more events than xprof
+    keeps.
     """
-    table, note, named = _device_operations(trace) if on_gpu else _host_operations(trace)
+    launched_seconds, cut = 0.0, False
+    if on_gpu:
+        table, note, named, launched_seconds, cut = _device_operations(trace)
+    else:
+        table, note, named = _host_operations(trace)
     if table.empty:
         raise NoAnswerError(
             "the trace tells of no operation that ran on the GPU"
@@ -46,7 +53,8 @@ def single_operations(trace: Trace, *, on_gpu: bool) -> pd.DataFrame:
     table.attrs = {
         "note": note,
         "unplaced": NO_NAMES if not named else "" if placed else NO_PARTS,
-        "cut": on_gpu and len(table) >= MOST_DEVICE_OPERATIONS,
+        "cut": cut,
+        "launched_seconds": launched_seconds,
     }
     return table
 
@@ -75,16 +83,84 @@ def _with_share(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("share", ascending=False, ignore_index=True, kind="stable")
 
 
-def _device_operations(trace: Trace) -> tuple[pd.DataFrame, str, bool]:
-    """Name, type, count and self time of what ran on accelerators, a note on the times, and whether the names are
-    names: an operation that ran eagerly is called by its type.
-    """
+class _DeviceOperations(NamedTuple):
+    """What ran on accelerators."""
+
+    table: pd.DataFrame
+    """Name, operation, occurrences (of kernels) and self_seconds."""
+    note: str
+    named: bool
+    """Whether the names are names: an operation that ran eagerly is called by its type."""
+    launched_seconds: float
+    cut: bool
+
+
+_KERNELS_NOTE = "Self time of the device's kernels."
+_LAUNCHES_NOTE = "Self time of the device's kernels, each counted to the eager operation that launched it."
+
+
+def _device_operations(trace: Trace) -> _DeviceOperations:
+    try:
+        events = trace.events()
+    except NoAnswerError:
+        return _listed_operations(trace)
+    on_device = [event for event in events if event["device"].startswith(_GPU) and "correlation_id" in event["args"]]
+    if len(events) >= MOST_EVENTS or not on_device or any("hlo_op" in event["args"] for event in on_device):
+        return _listed_operations(trace)
+    launched = _launched_by(events)
+    values, launched_seconds = [], 0.0
+    for event in on_device:
+        name, _colon, kind = event["args"].get("tf_op", "").rpartition(":")
+        if not name and (kind := launched.get(event["args"]["correlation_id"], "")):
+            name = kind
+            launched_seconds += event["dur"] / 1e6
+        if name:
+            values.append((name, kind, event["dur"] / 1e6))
+    table = pd.DataFrame(values, columns=["name", "operation", "self_seconds"])
+    grouped = table.groupby(["name", "operation"], as_index=False)
+    table = grouped.agg(occurrences=("self_seconds", "size"), self_seconds=("self_seconds", "sum"))
+    # Of an eager step the copies between host and device have names all the same.
+    named = launched_seconds < sum(seconds for name, kind, seconds in values if name != kind)
+    return _DeviceOperations(
+        table, _LAUNCHES_NOTE if launched_seconds else _KERNELS_NOTE, named, launched_seconds, cut=False
+    )
+
+
+_GPU = "/device:GPU"
+
+
+def _listed_operations(trace: Trace) -> _DeviceOperations:
+    """As xprof's framework_op_stats lists them, which knows XLA's modules."""
     _with_idle, without_idle = trace.tool("framework_op_stats")
     found = [row for row in rows(without_idle) if row["host_or_device"] == "Device"]
     values = [(row["operation"], row["type"], int(row["occurrences"]), row["total_self_time"] / 1e6) for row in found]
-    named = any(name != kind for name, kind, *_ in values)
     table = pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"])
-    return table, "Self time of the device's kernels.", named
+    named = any(name != kind for name, kind, *_ in values)
+    return _DeviceOperations(table, _KERNELS_NOTE, named, 0.0, cut=len(table) >= MOST_DEVICE_OPERATIONS)
+
+
+def _launched_by(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """By the number that a launch and what it launched have in common, the type of the eager operation around it.
+
+    The profiler writes on an eager step's kernels no operation. Both are on the same thread of the host; of operations
+    within each other it is the innermost one.
+    """
+    threads: dict[int, list[Mapping[str, Any]]] = {}
+    for event in events:
+        is_launch = "correlation_id" in event["args"]
+        if not event["device"].startswith(_GPU) and (is_launch or event["name"].startswith(_EAGER_EVENT)):
+            threads.setdefault(event["tid"], []).append(event)
+    found = {}
+    for thread in threads.values():
+        around: list[Mapping[str, Any]] = []
+        for event in sorted(thread, key=lambda event: (event["ts"], -event["dur"])):
+            while around and around[-1]["ts"] + around[-1]["dur"] < event["ts"]:
+                around.pop()
+            if "correlation_id" not in event["args"]:
+                around.append(event)
+            elif around:
+                found[event["args"]["correlation_id"]] = around[-1]["name"].removeprefix(_EAGER_EVENT)
+    return found
 
 
 def _host_operations(trace: Trace) -> tuple[pd.DataFrame, str, bool]:

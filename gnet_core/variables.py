@@ -31,9 +31,11 @@ NAMES = (*_WHERE_CODE_IS_FOUND, "LD_PRELOAD", "NPROC", "PYTHONOPTIMIZE", "PYTHON
 MEANINGLESS = (
     *("TF_CPP_MIN_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL", "JAX_LOGGING_LEVEL", "NCCL_DEBUG"),
     *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),  # scikit-learn sets them, where a data set is its
-    "PYTHONHASHSEED",  # the same in every worker; runs of earlier versions recorded it
+    *("NVIDIA_REQUIRE_CUDA", "NVIDIA_PRODUCT_NAME", "TORCH_CUDA_ARCH_LIST"),
+    "PYTHONHASHSEED",  # the same in every worker
 )
-"""In what two runs may differ and be alike: what is printed, how a process may fork, the order of sets."""
+"""In what two runs may differ and be alike: what is printed, how a process may fork, which drivers a container's image
+asks for, which GPUs PyTorch's extensions are built for, the order of sets. Runs of earlier versions recorded some."""
 
 _DESCRIBING = ("CUDA_VERSION", "CUDA_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NCCL_VERSION")
 _DESCRIBING_PREFIXES = ("GNET_", "NVIDIA_", "CUDNN_VERSION", "OPENBLAS_")  # NumPy's library, outside every clock

@@ -36,7 +36,7 @@ class Trace:
             raise NoAnswerError(f"xprof's {name} says {said[:40]!r}, which is no JSON") from error
 
     def events(self) -> list[dict[str, Any]]:
-        """What xprof's trace_viewer shows: name, tid, ts and dur in microseconds, and args, all of them text.
+        """What xprof's trace_viewer shows: name, device, tid, ts and dur in microseconds, and args, all of them text.
 
         They are taken as xprof hands them to its own JSON writer, which takes longer than all else here together.
         Raises NoAnswerError where xprof gives none.
@@ -59,6 +59,7 @@ class Trace:
         return [
             {
                 "name": event.name,
+                "device": trace.devices[event.device_id].name,
                 "tid": event.resource_id,
                 "ts": event.timestamp_ps / 1e6,
                 "dur": event.duration_ps / 1e6,

@@ -19,6 +19,8 @@ import pytest
 
 from gnet_core import cli_gpu_check, gpu_check, gpu_check_report, gpu_conditions, raw_files, records, runner
 from gnet_core.files import GPU_CHECK
+from gnet_core.gpu_evidence import PROFILED, SAMPLED, Claim, Finding
+from gnet_core.worker import WorkerLost
 from tests.faults import checkout as house
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +68,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sweep.py", "plan=Plan(block_seconds=1.0)", "plan=Plan()"),
         ("gpu_evidence.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
         ("gpu_evidence.py", 'PROFILED = (*SAMPLED, "float32", "batch 1")', 'PROFILED = (*SAMPLED, "float32")'),
-        ("gpu_check.py", '_SUITES = ("implementation", "precision", "execution")', '_SUITES = ("precision",)'),
+        ("gpu_check.py", '("implementation", "execution")', '("implementation",)'),
         ("gpu_check.py", "BLOCK_SECONDS = 2.0", "BLOCK_SECONDS = 0.3"),
         ("gpu_check.py", "IDLE_SECONDS = 2.0", "IDLE_SECONDS = 0.3"),
     ):
@@ -243,7 +245,14 @@ def check(tmp_path, environment, monkeypatch):
     """A check on a CPU of which no step does anything unless a test says so."""
 
     def make(seconds: float = 600.0, **steps: Any) -> gpu_check.Check:
-        for name in ("_sample_worker", "_trace", "_measure_peak", "_bench", "_measure_frameworks"):
+        for name in (
+            "_sample_worker",
+            "_trace",
+            "_measure_peak",
+            "_bench",
+            "_measure_executions",
+            "_measure_frameworks",
+        ):
             monkeypatch.setattr(gpu_check.Check, name, steps.get(name, lambda _self, *_: None))
         (tmp_path / GPU_CHECK).mkdir()
         return gpu_check.Check(
@@ -287,7 +296,7 @@ def test_a_step_is_given_its_share_and_never_more_than_is_left(check, seconds, m
     made = check(
         seconds=seconds,
         _sample_worker=lambda _self, _execution, limit: limits.append(limit),
-        _bench=lambda _self, limit: limits.append(limit),
+        _measure_frameworks=lambda _self, limit: limits.append(limit),
     )
     made.run()
     assert limits[0] == pytest.approx(most, abs=10)
@@ -303,6 +312,31 @@ def test_an_interrupted_check_says_so_and_begins_nothing_more(check, tmp_path):
     assert [step.name for step in made.report().steps][-1] == "profile graph"
     assert listed(tmp_path)["complete"] is False
     assert "has not come to its end" in made.report().answer
+
+
+def test_the_verdicts_come_before_what_is_rare_and_xla_has_the_longest_limit(check):
+    limits: dict[str, float] = {}
+    made = check(_sample_worker=lambda _self, execution, limit: limits.setdefault(execution, limit))
+    made.run()
+    steps = [step.name for step in made.report().steps]
+    assert steps[:4] == ["worker graph", "profile graph", "bench", "worker xla"]
+    assert set(steps) >= {f"profile {name}" for name in PROFILED} | {f"worker {name}" for name in SAMPLED}
+    assert len(steps) == len(set(steps))
+    assert limits["xla"] > 200 > 130 > limits["graph"] == pytest.approx(limits["eager"], abs=1)
+
+
+def test_open_claims_that_nothing_contradicts_are_told_apart():
+    told = [
+        Claim(claim="a", findings=(Finding("confirmed"), Finding("open"))),
+        Claim(claim="b", findings=(Finding("open"),)),
+        Claim(claim="c", findings=(Finding("confirmed"), Finding("wrong"))),
+    ]
+    report = gpu_check_report.CheckReport(
+        created="", device="gpu:0", machine="", minutes=7, complete=True, steps=(), claims=told
+    )
+    assert (
+        report.answer == "Of 3 claims 0 are confirmed, 1 wrong and 2 open, of which 1 are confirmed as far as was seen."
+    )
 
 
 class FakeWorker:
@@ -365,6 +399,17 @@ def test_a_workers_memory_is_read_while_it_is_alive_and_by_its_process(sampled, 
     assert {sample["power_watts"] for sample in told["samples"]} == {412.345}
     assert all(sample["took_seconds"] > 0 for sample in told["samples"])
     assert worker.ended == "finished stopped"
+
+
+def test_a_worker_that_is_lost_is_told_of_with_its_phase(sampled, monkeypatch):
+    def lost(_worker, progress):
+        progress("import")
+        progress("first_call")
+        raise WorkerLost("timeout", "not finished after 84 s")
+
+    monkeypatch.setattr(FakeWorker, "start", lost)
+    with pytest.raises(gpu_check.StepError, match="not finished after 84 s, in the phase first_call"):
+        sampled(lambda: None)
 
 
 def test_a_driver_that_answers_no_more_costs_its_figures_and_not_the_worker(sampled, nvml, monkeypatch):

@@ -182,6 +182,7 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
         traces={name: TraceReading(profile=each, trace_bytes=5 * MIB) for name, each in profiles(environment).items()},
         peak_flop_per_second=1e15,
         run=run,
+        executions=run,
         turns=turns.read_turns(directory.path, run.identity),
         frameworks=peers,
         why_not={},
@@ -201,9 +202,11 @@ def without(seen: Seen, step: str) -> Seen:
         "profile": {"traces": {key: value for key, value in seen.traces.items() if key != name}},
         "peak": {"peak_flop_per_second": None},
         "bench": {"run": None, "turns": pd.DataFrame()},
+        "bench execution": {"executions": None},
         "frameworks": {"frameworks": None},
     }
-    return dataclasses.replace(seen, **changes[kind] | {"why_not": {step: "failed: it died"}})
+    found = changes.get(step) or changes[kind]
+    return dataclasses.replace(seen, **found | {"why_not": {step: "failed: it died"}})
 
 
 def test_where_all_is_as_promised_every_claim_is_confirmed(seen):
@@ -227,7 +230,7 @@ STEPS = {
     "Clocks have settled": "worker graph",
     "XLA's first call": "worker xla",
     "NVML counts by process": "worker eager",
-    "2 times the allocator's peak": "worker xla",
+    "Twice the power of two": "worker xla",
     "Power is that of the moment": "worker graph",
     "A reading of NVML": "worker graph",
     "No step in bfloat16": "peak",
@@ -252,7 +255,7 @@ STEPS = {
     "Every case of the run": "bench",
     "TF32 is off": "bench",
     "mixed_bfloat16 is faster": "bench",
-    "The fused layers": "bench",
+    "The fused layers": "bench execution",
     "Losses are": "bench",
     "Every turn": "bench",
     "At most 10% of the turns": "bench",
@@ -414,13 +417,13 @@ def test_memory_that_is_not_counted_by_process_is_open_and_told_by_the_device(se
     assert of(with_worker(seen, taken=None), "NVML counts by process").verdict == "open"
 
 
-@pytest.mark.parametrize(("gibibytes", "verdict"), [(7, "confirmed"), (8, "wrong")])
+@pytest.mark.parametrize(("gibibytes", "verdict"), [(9, "confirmed"), (10, "wrong")])
 def test_more_than_the_reserve_is_wrong(seen, gibibytes, verdict):
-    """Of 3 GiB in use at most, 7 are reserved."""
+    """Of 3 GiB in use at most, 9 are reserved: a region more than the 4 that hold it, and one for CUDA."""
     taken = TakenMemory(process_bytes=gibibytes * 2**30, growth_bytes=0)
-    found = of(with_worker(seen, taken=taken), "2 times the allocator's peak")
-    assert (found.verdict, found.findings[-1].figures[0].value) == (verdict, 7.0)
-    assert of(with_worker(seen, taken=None), "2 times the allocator's peak").verdict == "open"
+    found = of(with_worker(seen, taken=taken), "Twice the power of two")
+    assert (found.verdict, found.findings[-1].figures[0].value) == (verdict, 9.0)
+    assert of(with_worker(seen, taken=None), "Twice the power of two").verdict == "open"
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.3, "confirmed"), (0.9, "wrong")])
@@ -437,9 +440,9 @@ def test_power_that_falls_late_is_a_mean_over_time(seen, seconds, verdict):
 
 
 def test_a_slow_reading_is_wrong(seen):
-    found = of(with_worker(seen, samples=samples(took_seconds=0.006)), "A reading of NVML")
+    found = of(with_worker(seen, samples=samples(took_seconds=0.011)), "A reading of NVML")
     assert found.verdict == "wrong"
-    assert found.findings[-1].figures[0].value == pytest.approx(6.0)
+    assert found.findings[-1].figures[0].value == pytest.approx(11.0)
 
 
 def test_a_compilation_of_minutes_is_wrong(seen):
@@ -586,7 +589,8 @@ def with_run(seen, environment, tmp_path):
         directory = RunDirectory(tmp_path / "other", environment)
         directory.document |= {"device": GPU, "suites": SUITES}
         make(directory)
-        changed: Seen = dataclasses.replace(seen, run=records.load_run(directory.path))
+        run = records.load_run(directory.path)
+        changed: Seen = dataclasses.replace(seen, run=run, executions=run)
         return changed
 
     return change

@@ -252,7 +252,12 @@ def test_a_gpus_operations_are_those_of_its_kernels(gpu_operations: Callable[...
         {"name": "adam/mul", "operation": "Mul", "occurrences": 3},
     ]
     assert table["self_seconds"].tolist() == pytest.approx([1200e-6, 300e-6])
-    assert table.attrs == {"note": "Self time of the device's kernels.", "unplaced": "", "cut": False}
+    assert table.attrs == {
+        "note": "Self time of the device's kernels.",
+        "unplaced": "",
+        "cut": False,
+        "launched_seconds": 0.0,
+    }
     parts = traced_operations.by_part(table)
     assert list(parts["part"]) == ["stem", "optimizer"]
 
@@ -298,12 +303,38 @@ def test_an_xla_step_whose_module_is_missing_has_kernels_without_operations(
     assert unnamed == pytest.approx(3 * 100e-6)
 
 
-def test_xprof_cuts_a_gpus_table_and_that_is_noticed(gpu_operations: Callable[..., pd.DataFrame]) -> None:
+def test_xprof_cuts_a_gpus_table_and_that_is_noticed(
+    gpu_operations: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
     many = [Launch("mul", 10, f"stem_7x7/mul_{number}:Mul") for number in range(600)]
+    assert len(gpu_operations(*many, steps=1)) == 600
+    monkeypatch.setattr(traced_operations, "MOST_EVENTS", 100)
     cut = gpu_operations(*many, steps=1)
     assert len(cut) == traced_operations.MOST_DEVICE_OPERATIONS
     assert cut.attrs["cut"]
     assert not gpu_operations(*many[:498], steps=1).attrs["cut"]
+
+
+def test_a_kernel_without_an_operation_belongs_to_the_eager_one_that_launched_it(
+    gpu_operations: Callable[..., pd.DataFrame],
+) -> None:
+    launches = (
+        Launch("xmma", 400, eager="Conv2D"),
+        Launch("pad", 50, eager="Conv2D"),
+        Launch("mul", 100, eager="Mul"),
+        Launch("nobody's", 70),
+        Launch("MemcpyD2H", 10, "edge_7_loss:_Recv"),
+    )
+    table = gpu_operations(*launches)
+    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+        {"name": "Conv2D", "operation": "Conv2D", "occurrences": 6},
+        {"name": "Mul", "operation": "Mul", "occurrences": 3},
+        {"name": "edge_7_loss", "operation": "_Recv", "occurrences": 3},
+    ]
+    assert table["self_seconds"].tolist() == pytest.approx([1350e-6, 300e-6, 30e-6])
+    assert table.attrs["launched_seconds"] == pytest.approx(1650e-6)
+    assert table.attrs["unplaced"] == traced_operations.NO_NAMES
+    assert "launched" in table.attrs["note"]
 
 
 def test_operations_that_ran_eagerly_on_a_gpu_have_no_part(gpu_operations: Callable[..., pd.DataFrame]) -> None:

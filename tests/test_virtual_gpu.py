@@ -99,8 +99,10 @@ def test_the_default_layers_cost_no_kernels_but_their_own(precision, fused_norma
     assert step.kinds["Cast"] <= step.traced["Cast"]
     assert precision not in ("float32", "tf32") or step.kinds.total() <= MOST_NODES
 
-    # The gradient of a bias that normalisation takes away again is none.
-    assert step.kinds["BiasAddGrad"] < step.kinds["BiasAdd"] / 2
+    # The gradient of a bias that normalisation takes away again is none. In 16 bits the 11 other convolutions sum
+    # theirs up in float32, and what is left are the five dense layers.
+    sixteen_bits = precision.startswith("mixed_")
+    assert step.traced["BiasAddGrad"] == step.kinds["BiasAddGrad"] == (5 if sixteen_bits else 16)
     assert step.kinds["ZerosLike"] == 0
 
     # Fused with their ReLU are those with shared statistics, two of the three on each block's input. One with its own

@@ -80,6 +80,8 @@ class Launch:
     instruction: str = ""
     """Of a module that XLA compiled, in place of an operation."""
     is_copy: bool = False
+    eager: str = ""
+    """The type of the eager operation in which the host launched it, of which the kernel tells nothing."""
 
     @property
     def annotation(self) -> dict[str, int | str]:
@@ -125,6 +127,8 @@ def gpu_trace(
             host.event(python, "train", now, length, step_num=number, _r=1)
         for each in launches:
             correlation += 1
+            if each.eager:
+                host.event(python, f"EagerLocalExecute: {each.eager}", now, gap * 0.9)
             host.event(python, "cuLaunchKernel", now, gap * 0.8, correlation_id=correlation)
             told = each.annotation | {"correlation_id": correlation}
             told |= {"memcpy_details": _COPY_DETAILS} if each.is_copy else {"kernel_details": _KERNEL_DETAILS}
