@@ -9,7 +9,8 @@ from typing import NamedTuple
 from gnet_core.comparisons import break_even_steps, machine_spread
 from gnet_core.records import AA_SUITE, Row, Run
 from gnet_core.sections import Section
-from gnet_core.tables import milliseconds, percent, ratio, ratio_interval, speed_interval
+from gnet_core.tables import ratio, ratio_interval, speed_interval
+from gnet_core.text import milliseconds, percent
 from gnet_core.verdicts import POWER, Comparison
 
 GOOD_ENOUGH = 0.95

@@ -213,9 +213,9 @@ def info(request: InfoRequest) -> int:
 def profile(request: ProfileRequest) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
     from gnet_core.claims import claimed_empty
+    from gnet_core.config import require_steps
     from gnet_core.datasets import absolute, open_data
     from gnet_core.files import require_empty
-    from gnet_core.profile import require_steps
 
     # What can be told at once is told before any data is opened, and before TensorFlow is asked about its devices.
     data = absolute(request.data)

@@ -115,8 +115,8 @@ def _refuse_what_asks_for_verdicts() -> None:
 
 
 def _load(directory: Path) -> Run:
-    from gnet_core import records
+    from gnet_core import profile_document, records
 
-    if records.is_profile(directory):
+    if profile_document.is_profile(directory):
         raise GnetError(f"{directory}: it holds a profile; name two directories of gnet bench, or ask for --profiles")
     return records.load_run(directory)

@@ -53,7 +53,7 @@ def report(request: ReportRequest) -> int:
     Documents of before are left as they were where raw files are missing by now, where RUN_DIR may only be read and
     while another process writes into it; what can be read is printed all the same.
     """
-    from gnet_core import gates, records
+    from gnet_core import gates, profile_document, records
 
     run_dir, fail_on = request.run_dir, request.fail_on
     if not (run_dir / "run.json").exists() and (run_dir / _CHECK).exists():
@@ -62,7 +62,7 @@ def report(request: ReportRequest) -> int:
                 f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and the check in {run_dir} left none"
             )
         return _report_check(run_dir, as_json=request.as_json)
-    if records.is_profile(run_dir):
+    if profile_document.is_profile(run_dir):
         if fail_on:
             raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {run_dir} holds a profile")
         return _report_profile(run_dir, as_json=request.as_json)
@@ -101,7 +101,7 @@ def tell_run(run: Run, failed_gates: dict[str, list[str]], unwritten: Unwritten 
 
 def tell_gates(failed: dict[str, list[str]]) -> None:
     """Print the gates that failed, a line each with their cases."""
-    from gnet_core.tables import plain
+    from gnet_core.text import plain
 
     for gate, cases in failed.items():
         print(f"\nGate failed: {gate}: {plain(', '.join(cases))}")
@@ -133,8 +133,8 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
 def _report_check(directory: Path, *, as_json: bool) -> int:
     """Print the list of a check of a GPU that ended before its run began."""
     from gnet_core import run_files
-    from gnet_core.shapes import read_json
-    from gnet_core.tables import plain
+    from gnet_core.json_documents import read_json
+    from gnet_core.text import plain
 
     if as_json:
         print_json(read_json(directory / f"{GPU_CHECK}.json", directory)[0])

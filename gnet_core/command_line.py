@@ -156,7 +156,7 @@ def require_utf8(field: str, value: object) -> None:
 
 def require_case_name(case: str) -> None:
     """Raise GnetError where files could not be named after the case."""
-    from gnet_core.shapes import CASE_NAME
+    from gnet_core.json_documents import CASE_NAME
 
     if not CASE_NAME.fullmatch(case):
         raise GnetError(f"case: {case!r:.300} is no name for a file, it is too long or odd; give the data a short name")

@@ -24,7 +24,8 @@ from gnet_core.facts import HOW_TO_READ_RATIOS, machine_line, reservations
 from gnet_core.forest import distinct, forest
 from gnet_core.gates import failed_between
 from gnet_core.records import Run
-from gnet_core.tables import Column, Grid, grid, in_style, inert, number, percent, plain, ratio, ratio_interval
+from gnet_core.tables import Column, Grid, grid, in_style, ratio, ratio_interval
+from gnet_core.text import inert, number, percent, plain
 from gnet_core.verdicts import Comparison
 
 ONE_AFTER_THE_OTHER = (

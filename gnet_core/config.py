@@ -35,6 +35,9 @@ MAX_BATCH_SIZE = 2**20
 MAX_CLASSES = 2**16
 """Labels travel as uint16."""
 
+MAX_TRACED_STEPS = 10
+"""xprof recognises no more steps in one trace."""
+
 _DEVICE = re.compile(r"cpu|gpu:[0-9]{1,4}")
 
 
@@ -203,6 +206,13 @@ def require_whole(field: str, value: object, least: int, why: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         because = f" ({why})" if why else ""
         raise GnetError(f"{field}: {value!r:.200} will not do; use a whole number of at least {least}{because}")
+
+
+def require_steps(steps: int) -> None:
+    """Raise GnetError for a number of steps that a trace cannot have."""
+    require_whole("steps", steps, least=1)
+    if steps > MAX_TRACED_STEPS:
+        raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MAX_TRACED_STEPS} in a trace")
 
 
 def _require_at_most(field: str, value: int, most: int, why: str) -> None:

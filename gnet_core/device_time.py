@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gnet_core.profile_document import DeviceTime
-from gnet_core.tables import milliseconds
+from gnet_core.text import milliseconds
 
 MOST_GAP = 0.03
 """Of the larger of two times, what they may differ by."""

@@ -15,7 +15,8 @@ from gnet_core.environments import TITLES
 from gnet_core.gpu_summary import SETTLED, GpuSummary, Spread
 from gnet_core.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
 from gnet_core.request import command_line
-from gnet_core.tables import Column, Grid, grid, number
+from gnet_core.tables import Column, Grid, grid
+from gnet_core.text import number
 from gnet_core.turns import TURNS_FILE
 from gnet_core.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER, Comparison
 

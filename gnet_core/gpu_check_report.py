@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from gnet_core.files import GPU_CHECK, write_whole
 from gnet_core.gpu_evidence import VERDICTS, Claim
-from gnet_core.tables import Column, Grid, grid, in_style, inert, plain
+from gnet_core.tables import Column, Grid, grid, in_style
+from gnet_core.text import inert, plain
 
 JSON_FILE, MARKDOWN_FILE = f"{GPU_CHECK}.json", f"{GPU_CHECK}.md"
 

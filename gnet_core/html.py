@@ -7,7 +7,7 @@ import importlib.resources
 from typing import TYPE_CHECKING, Any
 
 from gnet_core.drawing import Picture
-from gnet_core.tables import plain
+from gnet_core.text import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,7 +14,8 @@ from gnet_core.drawing import COLOURS, INK, Picture, beside, described, draw, he
 from gnet_core.forest import LOOKS, MOST_LINES, WIDEST, distinct, forest, ratio_told, verdict_told, wrapped
 from gnet_core.records import AA_SUITE, Row
 from gnet_core.sections import Section
-from gnet_core.tables import milliseconds, ratio, speed_interval
+from gnet_core.tables import ratio, speed_interval
+from gnet_core.text import milliseconds
 from gnet_core.verdicts import Comparison
 
 MOST_SERIES = 10

@@ -9,26 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 
 from gnet_core import gpu_tables, tensor_cores
-from gnet_core.config import GnetError, require_whole
 from gnet_core.step_breakdown import AT_WORK, breakdown, step_seconds, step_table
-from gnet_core.tables import plain
+from gnet_core.text import plain
 from gnet_core.traced_operations import by_part, by_type, single_operations
 from gnet_core.xprof_tools import NoAnswerError, Trace, open_trace
-
-MOST_STEPS = 10
-"""xprof recognises no more steps in one trace."""
 
 _ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a document that is not in xprof's shape raises where it is read."""
 
 Table = TypeVar("Table")
-
-
-def require_steps(steps: int) -> None:
-    """Raise GnetError for a number of steps that a trace cannot have."""
-    require_whole("steps", steps, least=1)
-    if steps > MOST_STEPS:
-        raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MOST_STEPS} in a trace")
 
 
 class NotTold(NamedTuple):

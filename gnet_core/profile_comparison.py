@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gnet_core import machine, records, run_files, shapes
+from gnet_core import json_documents, machine, profile_document, run_files
 from gnet_core.config import GnetError
 from gnet_core.files import PROFILE_FILE
 from gnet_core.profile_document import PartTime, Profile, read
-from gnet_core.tables import plain
+from gnet_core.text import plain
 
 NO_SECONDS = 5e-7
 """Differences below it are shown as none: the shortest kernel takes a microsecond."""
@@ -80,7 +80,7 @@ def load(directory: Path) -> tuple[Profile, Path]:
 
     Raises GnetError for a directory that holds none, several, or one without operations or without their parts.
     """
-    if records.is_profile(directory):
+    if profile_document.is_profile(directory):
         found = [directory / PROFILE_FILE]
     else:
         found = run_files.trace_files(directory, PROFILE_FILE)
@@ -88,7 +88,7 @@ def load(directory: Path) -> tuple[Profile, Path]:
         told = "holds no profile" if not found else f"holds {len(found)} profiles"
         raise GnetError(f"{directory}: it {told}; name a directory of gnet profile, or of gnet bench with one trace")
     try:
-        profile = read(shapes.read_json(found[0], directory, strict=True)[0])
+        profile = read(json_documents.read_json(found[0], directory, strict=True)[0])
     except GnetError as error:
         raise GnetError(f"{found[0].parent}: {error}") from error
     if not profile.operations:

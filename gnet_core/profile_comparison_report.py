@@ -11,7 +11,8 @@ from gnet_core import documents, html
 from gnet_core.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.network_parts import PARTS
 from gnet_core.profile_comparison import NO_SECONDS, Change, ProfileComparison
-from gnet_core.tables import Column, Grid, grid, in_style, inert, milliseconds, plain
+from gnet_core.tables import Column, Grid, grid, in_style
+from gnet_core.text import inert, milliseconds, plain
 
 NO_VERDICT = (
     "These times were taken under the profiler, in one process each, one after the other. They tell where time went, "

@@ -7,19 +7,29 @@ import math
 import re
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from gnet_core import tensor_cores
+from gnet_core import json_documents, machine, run_files, tensor_cores
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.json_documents import CASE_NAME
 from gnet_core.migrations import read_config
 from gnet_core.network_parts import DIRECTIONS, PARTS
-from gnet_core.shapes import CASE_NAME
 
 MOST_ROWS = 100_000
 """Of a table; no step has as many operations."""
 
 MOST_TOLD = 50
 """Of rows that a report shows all of: kinds of time, what is not available, warnings."""
+
+_RUN_FIELDS: json_documents.Fields = {
+    "created": str,
+    "device": str,
+    "config": dict,
+    "environment": dict,
+    "trace": dict,
+}
+"""Of the run.json beside a profile."""
 
 Record = TypeVar("Record")
 
@@ -290,3 +300,23 @@ def _of_type(document: Mapping[str, Any], field: str, wanted: type[Record]) -> R
     if not isinstance(found, wanted):
         raise GnetError(f"profile.json: field '{field}' is {found!r:.60}; it has to be a {wanted.__name__}")
     return found
+
+
+def is_profile(directory: Path) -> bool:
+    """Whether gnet profile wrote it. Raises GnetError where no run.json can be read."""
+    document, _digest = json_documents.read_json(directory / "run.json", directory)
+    return document.get("kind") == "profile"
+
+
+def load_profile(directory: Path) -> dict[str, Any]:
+    """What gnet profile wrote into run.json. Raises GnetError naming it for a field that is missing or wrong."""
+    path = directory / "run.json"
+    document = json_documents.read_versioned(path, directory)
+    json_documents.require_fields(str(path), document, _RUN_FIELDS)
+    machine.require_environment(path, document["environment"], document["device"])
+    try:
+        read_config(document["config"])
+        run_files.require_inside(directory / document["trace"]["xplane"], directory)
+    except (KeyError, TypeError, GnetError) as error:
+        raise GnetError(f"{path}: it describes no profile: {error}") from error
+    return document

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core import csv_text, documents, html, machine, profile, shapes
+from gnet_core import csv_text, documents, html, json_documents, machine, profile
 from gnet_core.config import GnetError
 from gnet_core.files import PROFILE_FILE
+from gnet_core.profile_document import load_profile
 from gnet_core.profile_view import ProfileView, view
-from gnet_core.records import load_profile
 from gnet_core.request import quoted
-from gnet_core.tables import Column, Grid, code, grid, in_style, inert, plain
+from gnet_core.tables import Column, Grid, grid, in_style
+from gnet_core.text import code, inert, plain
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
@@ -66,7 +67,7 @@ def write_documents(document: dict[str, Any], directory: Path) -> None:
 def _tells_operations(directory: Path) -> bool:
     """Whether the profile.json that is there does."""
     try:
-        document, _digest = shapes.read_json(directory / PROFILE_FILE, directory)
+        document, _digest = json_documents.read_json(directory / PROFILE_FILE, directory)
     except GnetError:
         return False
     return bool(document.get("operations"))

@@ -20,7 +20,8 @@ from gnet_core.profile_document import (
 )
 from gnet_core.request import ProfileRequest, command_line
 from gnet_core.step_breakdown import AT_WORK, at_work, input_bound, launch_bound
-from gnet_core.tables import Column, Grid, grid, milliseconds, percent
+from gnet_core.tables import Column, Grid, grid
+from gnet_core.text import milliseconds, percent
 
 MOST_OPERATIONS = 12
 MOST_KERNELS = 15

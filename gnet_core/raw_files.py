@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gnet_core import migrations, shapes, stats
+from gnet_core import json_documents, migrations, shapes, stats
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.run_files import MAX_RAW_BYTES
 
@@ -60,7 +60,7 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
 
     Raises GnetError naming file and field for what cannot be read or is of another format, case or run, and VoidError.
     """
-    document, digest = shapes.read_json(path, directory, limit=MAX_RAW_BYTES)
+    document, digest = json_documents.read_json(path, directory, limit=MAX_RAW_BYTES)
     try:
         (benchmark,) = document["benchmarks"]
         info, blocks = benchmark["extra_info"], benchmark["stats"]["data"]
@@ -78,7 +78,7 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
 
 
 def _require_belonging(path: Path, info: dict[str, Any], case: str, config: StepConfig, run: str) -> None:
-    shapes.require_version(path, info["format_version"])
+    json_documents.require_version(path, info["format_version"])
     if others := config.differences(migrations.read_config(info["config"])):
         told = "; ".join(f"{field} {asked!r} and not {there!r}" for field, (asked, there) in others.items())
         raise GnetError(f"{path}: config is not that of {case}, which has {told:.300}; the file is another's")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core import gpu_summary, migrations, raw_files, run_files, shapes, stats
+from gnet_core import gpu_summary, json_documents, migrations, raw_files, run_files, shapes, stats
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.environments import versions
 from gnet_core.equal_work import judge_trajectories
@@ -28,8 +28,6 @@ AA_SUITE = "aa"
 
 LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND = 1.0, 1e30
 """That anything in a file can be believed to have done."""
-
-_PROFILE_FIELDS: shapes.Fields = {"created": str, "device": str, "config": dict, "environment": dict, "trace": dict}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -207,35 +205,9 @@ def load_run(directory: Path) -> Run:
 def read_run_document(directory: Path) -> dict[str, Any]:
     """run.json of a run of gnet bench. Raises GnetError naming it and the field that is missing or wrong."""
     path = directory / "run.json"
-    document = migrations.current_run(_read_document(path, directory))
+    document = migrations.current_run(json_documents.read_versioned(path, directory))
     shapes.require_run(path, document)
     BenchRequest.from_dict(f"{path}: options", document["options"])
-    return document
-
-
-def is_profile(directory: Path) -> bool:
-    """Whether gnet profile wrote it. Raises GnetError where no run.json can be read."""
-    document, _digest = shapes.read_json(directory / "run.json", directory)
-    return document.get("kind") == "profile"
-
-
-def load_profile(directory: Path) -> dict[str, Any]:
-    """What gnet profile wrote into run.json. Raises GnetError naming it for a field that is missing or wrong."""
-    path = directory / "run.json"
-    document = _read_document(path, directory)
-    shapes.require_fields(str(path), document, _PROFILE_FIELDS)
-    shapes.require_environment(path, document["environment"], document["device"])
-    try:
-        migrations.read_config(document["config"])
-        run_files.require_inside(directory / document["trace"]["xplane"], directory)
-    except (KeyError, TypeError, GnetError) as error:
-        raise GnetError(f"{path}: it describes no profile: {error}") from error
-    return document
-
-
-def _read_document(path: Path, directory: Path) -> dict[str, Any]:
-    document, _digest = shapes.read_json(path, directory, strict=True)
-    shapes.require_version(path, document.get("format_version"))
     return document
 
 
@@ -331,7 +303,7 @@ class _Reader:
             paths, unread = [], [("traces", str(error))]
         for path in paths:
             try:
-                document, _digest = shapes.read_json(path, self._directory, strict=True)
+                document, _digest = json_documents.read_json(path, self._directory, strict=True)
                 found.append(migrations.current_profile(document))
             except GnetError as error:
                 unread.append((path.parent.name, str(error)))

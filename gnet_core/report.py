@@ -25,7 +25,8 @@ from gnet_core.profile_report import paragraphs, tensorboard_line
 from gnet_core.profile_view import ProfileView, view
 from gnet_core.records import Row, Run
 from gnet_core.sections import Section, sections
-from gnet_core.tables import code, in_style, inert, pairs_table, plain, short_grid, suite_grid
+from gnet_core.tables import in_style, pairs_table, short_grid, suite_grid
+from gnet_core.text import code, inert, plain
 
 HTML_FILE = "report.html"
 

@@ -126,7 +126,7 @@ class BenchRequest(Request):
         Raises GnetError that begins with `where` for a value whose type no command line gives. Whether there is such a
         preset, device or data set is not looked at.
         """
-        from gnet_core.shapes import require_fields  # too much to import for `gnet --help`
+        from gnet_core.json_documents import require_fields  # too much to import for `gnet --help`
 
         found: dict[str, Any] = {}
         for name, hint in _recorded_fields().items():

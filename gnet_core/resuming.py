@@ -19,11 +19,11 @@ from gnet_core.config import (
     require_choice,
     require_whole,
 )
+from gnet_core.json_documents import require_fields
 from gnet_core.machine import differences
 from gnet_core.request import BenchRequest, quoted, words
 from gnet_core.runner import SETTLED, CaseState, PlannedCohort, Standing
 from gnet_core.schedule import Job
-from gnet_core.shapes import require_fields
 from gnet_core.sources import changed_files
 from gnet_core.sweep import PRESETS, PlannedCase
 from gnet_core.turns import TURNS_FILE, read_turns, without_turns

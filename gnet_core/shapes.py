@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from gnet_core import machine, run_files
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import MAX_TEXT_BYTES, READABLE_FORMAT_VERSIONS
-
-Fields = Mapping[str, type | tuple[type, ...]]
+from gnet_core.json_documents import CASE_NAME, MOST_WHOLE, Fields, require_fields
+from gnet_core.machine import require_environment
 
 RUN_FIELDS: Fields = {
     "created": str,
@@ -51,24 +46,8 @@ _CASE_FIELDS: Fields = {
     "note": str,
     "raw": list,
 }
-CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
-"""Of StepConfig's name and a source's. It goes into tables and commands, so it may not be anything else."""
-
-_KINDS = {
-    str: "text",
-    dict: "an object",
-    list: "a list",
-    bool: "true or false",
-    int: "a whole number",
-    NoneType: "null",
-    object: "anything",
-}
-
 LEAST_SECONDS, MOST_SECONDS = 1e-6, 1e6
 """Of what a clock can have shown for a block or a step."""
-
-MOST_WHOLE = 2**63
-"""A whole number beyond is none that was measured, and too large to calculate with."""
 
 MAX_RAW_FILES = 10_000
 """Of a run. The largest so far has some 300."""
@@ -77,50 +56,6 @@ MOST_STEPS = 10**6
 """Of a block."""
 
 PHASES = ("import", "build", "trace", "first_call", "warmup")
-
-
-def read_json(
-    path: Path, directory: Path, *, strict: bool = False, limit: int = MAX_TEXT_BYTES
-) -> tuple[dict[str, Any], str]:
-    """The JSON object in a file of `directory` that has at most `limit` bytes, and a digest of the file.
-
-    Raises GnetError naming the file; `strict` also refuses NaN and endless numbers.
-    """
-    hooks: dict[str, Any] = {}
-    if strict:
-        hooks = {"parse_constant": _refuse_number, "parse_float": _finite_float, "parse_int": _whole_number}
-    data = run_files.read_bytes(path, directory, limit)
-    try:
-        text = data.decode("utf-8")
-        document = json.loads(text, **hooks)
-        if "\\ud" in text.casefold():
-            json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no character
-    except (ValueError, RecursionError) as error:
-        raise GnetError(f"{path}: it cannot be read as JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise GnetError(f"{path}: it holds no JSON object")
-    return document, hashlib.sha256(data).hexdigest()
-
-
-def require_version(path: Path, version: Any) -> None:
-    """Raise GnetError unless a file's format_version is one that is read."""
-    if version not in READABLE_FORMAT_VERSIONS or isinstance(version, bool | float):
-        read = " and ".join(map(str, READABLE_FORMAT_VERSIONS))
-        raise GnetError(f"{path}: format_version is {version!r:.60}; this version of gnet reads {read}")
-
-
-def require_fields(where: str, document: Any, fields: Fields) -> None:
-    """Raise GnetError beginning with `where` for a field that is missing or of another type."""
-    if not isinstance(document, dict):
-        raise GnetError(f"{where}: {document!r:.60} is no object")
-    for field, kind in fields.items():
-        if field not in document:
-            raise GnetError(f"{where}: field {field!r} is missing; is it a run.json of another program?")
-        kinds = (kind,) if isinstance(kind, type) else kind
-        is_flag = isinstance(document[field], bool)  # which is a whole number to Python
-        if not isinstance(document[field], kinds) or (is_flag and not {bool, object} & set(kinds)):
-            wanted = " or ".join(_KINDS[each] for each in kinds)
-            raise GnetError(f"{where}: field {field!r} is {document[field]!r:.60}; it has to be {wanted}")
 
 
 def require_run(path: Path, document: dict[str, Any]) -> None:
@@ -142,18 +77,6 @@ def require_run(path: Path, document: dict[str, Any]) -> None:
         _require_case(path, case)
     for environment in (document["environment"], *document["environments"].values()):
         require_environment(path, environment, document["device"])
-
-
-def require_environment(path: Path, environment: Any, device: str) -> None:
-    """Raise GnetError unless all that is told of an environment can be told of this one."""
-    try:
-        machine.label(environment, device)
-        machine.as_lines(environment)
-        machine.warnings(environment)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GnetError(
-            f"{path}: field 'environment' misses or mistakes {error}; gnet info --json tells a whole one"
-        ) from error
 
 
 def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
@@ -257,17 +180,3 @@ def _require_number(
         limits = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
         number = "a whole number" if whole else "a number"
         raise GnetError(f"{path}: {name} is {value!r:.60}; it has to be {number}{'' if least < 0 else f', {limits}'}")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse_number(text)
-
-
-def _whole_number(text: str) -> int:
-    value = int(text) if len(text) <= 20 else MOST_WHOLE
-    return value if abs(value) < MOST_WHOLE else int(_refuse_number(f"{text:.20}"))
-
-
-def _refuse_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")

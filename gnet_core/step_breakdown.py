@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gnet_core.tables import milliseconds
+from gnet_core.text import milliseconds
 from gnet_core.xprof_tools import Trace, rows
 
 KINDS = {

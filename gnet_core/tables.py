@@ -8,13 +8,10 @@ from typing import Generic, TypeVar
 
 from tabulate import tabulate
 
-from gnet_core.markdown import escape
 from gnet_core.records import Row
 from gnet_core.sections import Section
+from gnet_core.text import inert, milliseconds, number, percent, plain
 from gnet_core.verdicts import Comparison
-
-MOST_CHARACTERS = 600
-"""Of a text from a run; what is longer is no sentence."""
 
 NARROW = 0.05
 """An interval of a ratio that is narrower than this share of it deserves a third digit."""
@@ -33,25 +30,6 @@ class Column(Generic[Item]):
 
 _TURNS = Column[Row]("± turns", lambda row: number(row.turn_spread, "{:.1%}"))
 _MEMORY = Column[Row]("peak GiB", lambda row: number(row.peak_memory_bytes and row.peak_memory_bytes / 2**30, "{:.2f}"))
-
-
-def plain(text: object) -> str:
-    """Text from a run in one line without control characters, cut where it is endless."""
-    whole = str(text)
-    start = whole[: 10 * MOST_CHARACTERS]  # of megabytes the rest need not be looked at
-    line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
-    ends = len(start) == len(whole) and len(line) <= MOST_CHARACTERS
-    return line if ends else f"{line[:MOST_CHARACTERS]}…"
-
-
-def inert(text: object) -> str:
-    """The same for Markdown: nothing in it is markup."""
-    return escape(plain(text))
-
-
-def code(text: object) -> str:
-    """The same as Markdown's code, also inside a table."""
-    return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,15 +211,6 @@ def _ratio_shape(found: Comparison) -> str:
     return "{:.3f}" if narrow else "{:.2f}"
 
 
-def percent(value: float | None) -> str:
-    """A fraction as a percentage that can be read: 2.3%, 45%, or × for what is more than a doubling."""
-    if value is None:
-        return ""
-    if value >= 10:
-        return f"{1 + value:.3g}×"
-    return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
-
-
 def _disturbed(row: Row) -> str:
     """Of how many turns, where there were any."""
     return f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else ""
@@ -252,18 +221,6 @@ def speed_interval(row: Row) -> str:
     if row.images_per_second_ci_low is None or row.images_per_second_ci_high is None:
         return ""
     return f"{row.images_per_second_ci_low:.1f}–{row.images_per_second_ci_high:.1f}"
-
-
-def number(value: float | None, shape: str) -> str:
-    """A figure in a shape of str.format; empty where it was not measured."""
-    return "" if value is None else shape.format(value)
-
-
-def milliseconds(seconds: float | None) -> str:
-    """Three significant digits, or all of whole milliseconds, and none beyond a tenth of a microsecond."""
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{round(seconds * 1000, 4):.3g}"
 
 
 def pairs_table(lines: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:

@@ -15,11 +15,10 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core import command_buffers, device
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import GnetError, StepConfig, require_steps
 from gnet_core.data import endless_batches
 from gnet_core.device import synchronise
 from gnet_core.model import build_model
-from gnet_core.profile import require_steps
 from gnet_core.step import Tensor, TrainStep, make_train_step
 
 if TYPE_CHECKING:

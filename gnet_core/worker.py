@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from gnet_core import children, interrupts, shapes
+from gnet_core import children, interrupts, json_documents
 from gnet_core.config import GnetError
 from gnet_core.files import PARTIAL_PREFIX, read_text
 from gnet_core.machine import differences
@@ -331,7 +331,7 @@ class Worker:
         """
         info, asked = benchmark["extra_info"], self.job.case.config
         try:
-            shapes.require_version(Path(self.raw), info["format_version"])
+            json_documents.require_version(Path(self.raw), info["format_version"])
             others = read_config(info["config"]).differences(asked)
         except GnetError as error:
             return str(error)

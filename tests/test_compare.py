@@ -15,7 +15,7 @@ import pytest
 
 from gnet_core import compare_report, facts, records
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.markdown import escape
+from gnet_core.text import escape
 from tests.conftest import TORCH_SECTION, RunDirectory
 from tests.svg import outside_references
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gnet_core import cuda_libraries, device, environments, gpu_chain, machine, runner, shapes
+from gnet_core import cuda_libraries, device, environments, gpu_chain, machine, runner
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.sweep import PlannedCase, Source, Suite
 from tests.conftest import JAX_SECTION, TORCH_SECTION
@@ -219,9 +219,9 @@ def test_where_libraries_are_is_no_difference_between_machines(environment):
 def test_a_chain_in_a_strangers_file_that_cannot_be_told_is_refused_by_its_field(with_card, nvidia):
     with_card["machine"]["nvidia"] = nvidia
     with pytest.raises(GnetError, match=r"run\.json: field 'environment' misses or mistakes"):
-        shapes.require_environment(Path("run.json"), with_card, "cpu")
+        machine.require_environment(Path("run.json"), with_card, "cpu")
     with_card["tensorflow"]["gpus"] = [GPU]
-    shapes.require_environment(Path("run.json"), with_card, "cpu")  # nothing of it is told then
+    machine.require_environment(Path("run.json"), with_card, "cpu")  # nothing of it is told then
 
 
 def test_the_driver_tells_its_version_and_cudas(nvml):

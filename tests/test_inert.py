@@ -8,7 +8,7 @@ import pytest
 
 from gnet_core import csv_text, documents, profile_report, records, report
 from gnet_core.config import StepConfig
-from gnet_core.markdown import escape
+from gnet_core.text import escape
 from gnet_core.turns import TURNS_FILE, read_turns, write_turns
 from tests.stored import HOSTILE, processes
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gnet_core import profile
+from gnet_core import config, profile
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.network_parts import OTHER, PARTS, SUMS
 from gnet_core.step_breakdown import AT_WORK, REST
@@ -313,7 +313,7 @@ def test_an_empty_file_is_no_trace(tmp_path: Path, on_gpu: bool) -> None:
 @pytest.mark.parametrize("steps", [0, 11, 2.5, True])
 def test_a_number_of_steps_that_a_trace_cannot_have_is_refused(steps: Any) -> None:
     with pytest.raises(GnetError, match=r"^steps: "):
-        profile.require_steps(steps)
+        config.require_steps(steps)
 
 
 def test_tensorboard_answers_and_lists_the_run(log_dir: Path) -> None:

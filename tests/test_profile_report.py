@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from gnet_core import profile, profile_report, profile_view, tables
+from gnet_core import profile, profile_report, profile_view, text
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import RUN_FORMAT_VERSION
 from tests.traces import document
@@ -52,7 +52,7 @@ def test_times_are_of_one_step_and_forward_and_backward_stand_apart(environment)
     ],
 )
 def test_milliseconds_have_three_digits_and_none_beyond_a_tenth_of_a_microsecond(seconds, told):
-    assert tables.milliseconds(seconds) == told
+    assert text.milliseconds(seconds) == told
 
 
 def test_types_of_operation_are_cut_and_the_rest_is_one_line(environment):

@@ -159,7 +159,7 @@ def test_a_shell_reads_the_line_for_people_as_the_words_of_the_request(odd: str)
 
 @pytest.mark.parametrize("odd", [*ODD, "".join(ODD), "\u202egnp.exe", "\x1b[2J", "\udcff"])
 def test_the_line_for_people_is_not_changed_where_text_is_made_harmless(odd: str) -> None:
-    from gnet_core.tables import code, plain
+    from gnet_core.text import code, plain
 
     line = command_line(BenchRequest(data=f"x{odd}y"))
     assert plain(line) == line

@@ -1,0 +1,59 @@
+"""Text and numbers made fit for a table, a terminal and Markdown: text from a run is harmless in all of them."""
+
+from __future__ import annotations
+
+import re
+
+MOST_CHARACTERS = 600
+"""Of a text from a run; what is longer is no sentence."""
+
+
+def plain(text: object) -> str:
+    """Text from a run in one line without control characters, cut where it is endless."""
+    whole = str(text)
+    start = whole[: 10 * MOST_CHARACTERS]  # of megabytes the rest need not be looked at
+    line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
+    ends = len(start) == len(whole) and len(line) <= MOST_CHARACTERS
+    return line if ends else f"{line[:MOST_CHARACTERS]}…"
+
+
+def inert(text: object) -> str:
+    """The same for Markdown: nothing in it is markup."""
+    return escape(plain(text))
+
+
+def code(text: object) -> str:
+    """The same as Markdown's code, also inside a table."""
+    return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
+
+
+def escape(text: str) -> str:
+    """Text from a run as inert Markdown: no table cell ends early, no tag, link, line or terminal's command begins."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    for character in "\\|<>[]`*_":
+        text = text.replace(character, f"\\{character}")
+    # A code host makes links of addresses that nobody marked as such, and of mail addresses also behind a backslash.
+    text = re.sub(r"(?i)(www)\.", r"\1\\.", text.replace("://", ":\\//"))
+    text = re.sub(r"@+", r"`\g<0>`", text)
+    return " ".join(text.split())
+
+
+def number(value: float | None, shape: str) -> str:
+    """A figure in a shape of str.format; empty where it was not measured."""
+    return "" if value is None else shape.format(value)
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage that can be read: 2.3%, 45%, or × for what is more than a doubling."""
+    if value is None:
+        return ""
+    if value >= 10:
+        return f"{1 + value:.3g}×"
+    return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Three significant digits, or all of whole milliseconds, and none beyond a tenth of a microsecond."""
+    if seconds is None:
+        return ""
+    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{round(seconds * 1000, 4):.3g}"
