@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from gnet_core.config import StepConfig
-from gnet_core.sweep import Suite, Sweep
-from gnet_core.timing import Timer
+from gnet_core.plan.suites import Suite, Sweep
+from gnet_core.run.timer import Timer
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from gnet_core import installed
 from gnet_core.config import StepConfig
-from gnet_core.environments import leading
-from gnet_core.frameworks import why_unsupported
-from gnet_core.machine import choose_device, precision_support
-from gnet_core.protocol import Channel
-from gnet_core.sweep import PRESETS, Plan, Sweep, preset_for
-from gnet_core.timing import Timer, Turns, worker_environment
+from gnet_core.frameworks import installed
+from gnet_core.frameworks.base import why_unsupported
+from gnet_core.machine.capabilities import leading
+from gnet_core.machine.environment import choose_device, precision_support
+from gnet_core.plan.suites import PRESETS, Plan, Sweep, preset_for
+from gnet_core.run.protocol import Channel
+from gnet_core.run.timer import Timer, Turns, worker_environment
 
 _CHECKOUT = Path(__file__).parents[1]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gnet_core.config import StepConfig
-from gnet_core.sweep import Plan
-from gnet_core.timing import Blocks, Timer
+from gnet_core.plan.suites import Plan
+from gnet_core.run.timer import Blocks, Timer
 
 STEP_SECONDS = 0.010
 TURNS = 30
@@ -29,7 +29,7 @@ def step() -> None:
 
 
 def bench_overhead(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    from gnet_core import device
+    from gnet_core.frameworks.tf import device
 
     device.prepare(case)
 
@@ -52,11 +52,11 @@ def bench_overhead(benchmark: Any, case: StepConfig, timer: Timer) -> None:
 
 
 def main() -> None:
-    from gnet_core.cohort import Cohort
-    from gnet_core.runner import probe
-    from gnet_core.schedule import Job
-    from gnet_core.sweep import PlannedCase, Source
-    from gnet_core.worker import RunSettings
+    from gnet_core.plan.schedule import Job
+    from gnet_core.plan.suites import PlannedCase, Source
+    from gnet_core.run.cohort import Cohort
+    from gnet_core.run.runner import probe
+    from gnet_core.run.worker import RunSettings
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "raw").mkdir()

@@ -1,14 +1,15 @@
 """GNET: how fast GoogleNet_2's TensorFlow train step runs here, and where its time goes.
 
 The public names load on first use, so that `import gnet_core` does not import TensorFlow. Before anything else the
-package sees to it that a case is what it says, whatever the environment asks for (see gnet_core.settings), and that
-TensorFlow will find NVIDIA's libraries (see gnet_core.cuda_libraries).
+package sees to it that a case is what it says, whatever the environment asks for (see gnet_core.system.settings), and
+that TensorFlow will find NVIDIA's libraries (see gnet_core.machine.cuda_libraries).
 """
 
 import importlib
 from typing import Any
 
-from gnet_core import cuda_libraries, settings
+from gnet_core.machine import cuda_libraries
+from gnet_core.system import settings
 
 settings.hold_process()
 cuda_libraries.load_before_tensorflow()
@@ -16,14 +17,14 @@ cuda_libraries.load_before_tensorflow()
 _HOME = {
     "GnetError": "config",
     "StepConfig": "config",
-    "GoogleNet_2": "model",
-    "build_model": "model",
-    "classifier_layer": "architecture",
-    "inception_layer": "architecture",
-    "make_test_step": "step",
-    "make_train_step": "step",
-    "load_run": "records",
-    "train": "training",
+    "GoogleNet_2": "frameworks.tf.model",
+    "build_model": "frameworks.tf.model",
+    "classifier_layer": "networks.googlenet",
+    "inception_layer": "networks.googlenet",
+    "make_test_step": "frameworks.tf.step",
+    "make_train_step": "frameworks.tf.step",
+    "load_run": "results.records",
+    "train": "training.training",
 }
 
 __all__ = list(_HOME)

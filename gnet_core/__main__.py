@@ -1,5 +1,5 @@
 """`python -m gnet_core` is `gnet`."""
 
-from gnet_core.cli import main
+from gnet_core.cli.main import main
 
 main()

@@ -76,7 +76,8 @@ class StepConfig:
 
     framework: Framework = "tensorflow"
     """What computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX, by jax.jit,
-    which is xla. Both are peers to compare with, of which gnet_core.frameworks tells what they can be measured in."""
+    which is xla. Both are peers to compare with, of which gnet_core.frameworks.base tells what they can be measured
+    in."""
 
     batch_size: int = 32
     """Images a step."""
@@ -162,8 +163,8 @@ class StepConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> StepConfig:
         """The configuration with these values, in which a field that is left out has its default.
 
-        Files are read by gnet_core.migrations instead: what they leave out may mean another value. Raises GnetError for
-        a field or value this version does not know.
+        Files are read by gnet_core.files.migrations instead: what they leave out may mean another value. Raises
+        GnetError for a field or value this version does not know.
         """
         if not isinstance(values, Mapping):
             raise GnetError(f"config: {values!r:.200} is no configuration; use an object of fields and values")

@@ -15,11 +15,11 @@ import pandas as pd
 import pynvml
 import pytest
 
-from gnet_core import cli
+from gnet_core.cli import main
 from gnet_core.config import StepConfig
-from gnet_core.files import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
-from gnet_core.sweep import case_name
-from gnet_core.turns import TURNS_FILE
+from gnet_core.files.whole import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
+from gnet_core.plan.suites import case_name
+from gnet_core.results.turns import TURNS_FILE
 from tests import stand_ins
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -289,7 +289,7 @@ def gnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def call(*words: object) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["gnet", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return ended.value.code, said.out, said.err
 

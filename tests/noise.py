@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from gnet_core import stats
-from gnet_core.verdicts import DEFAULT_MARGIN, Comparison, Pair, judge
+from gnet_core.stats import ratio
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, Comparison, Pair, judge
 
 Layout = Literal["cohort", "pairs", "sequential", "runs"]
 """cohort: all processes take turns; pairs: one cohort after the other, each of one process a case; sequential: each
@@ -127,7 +127,7 @@ def pairs(logs: Array, layout: Layout) -> Iterator[Pair]:
     """One pair a trial."""
     for trial in logs.tolist():
         base, variant = (
-            tuple(stats.Process(_cohort(layout, case, i), tuple(turns)) for i, turns in enumerate(side))
+            tuple(ratio.Process(_cohort(layout, case, i), tuple(turns)) for i, turns in enumerate(side))
             for case, side in enumerate(trial)
         )
         yield Pair(base="base", variant="variant", base_processes=base, variant_processes=variant)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from gnet_core.drawing import Picture
+from gnet_core.report.drawing import Picture
 
 _TEXT = "{http://www.w3.org/2000/svg}text"
 

@@ -19,8 +19,8 @@ def trace_tiny_network(execution: Any, log_dir: Path, steps: int) -> Path:
     import keras
     import tensorflow as tf
 
-    from gnet_core.step import make_train_step
-    from gnet_core.trace import capture
+    from gnet_core.frameworks.tf.step import make_train_step
+    from gnet_core.frameworks.tf.trace import capture
 
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, name="stem_7x7")(inputs)

@@ -15,14 +15,14 @@ from typing import Any
 
 import psutil
 
-from gnet_core import turns
+from gnet_core.results import turns
 
 ROOT = Path(__file__).parents[2]
 
 DEVICE = '''
 """A device that no framework is asked about."""
 
-from gnet_core import machine
+from gnet_core.machine import environment as machine
 
 
 def environment(checkout=None):
@@ -41,7 +41,7 @@ CASE = '''
 
 import time
 
-from gnet_core import machine
+from gnet_core.machine import environment as machine
 
 
 class Case:
@@ -125,7 +125,7 @@ import os
 import sys
 from pathlib import Path
 
-from gnet_core import nvml
+from gnet_core.machine import nvml
 
 
 class Case(CpuCase):
@@ -204,12 +204,13 @@ def make_checkout(folder: Path, device: str = DEVICE, case: str = CASE) -> Path:
         else:
             folder.mkdir(exist_ok=True)
             shutil.copy2(source, folder / name)
-    (folder / "gnet_core" / "device.py").write_text(device)
-    for framework in ("tensorflow", "torch", "jax"):
-        (folder / "gnet_core" / f"{framework}_case.py").write_text(case)
-    for framework in ("torch", "jax"):
-        (folder / "gnet_core" / f"{framework}_device.py").write_text(PEER_DEVICE.format(framework=framework))
-    sweep = folder / "gnet_core" / "sweep.py"
+    frameworks = folder / "gnet_core" / "frameworks"
+    (frameworks / "tf" / "device.py").write_text(device)
+    for module in ("tf/case", "pytorch", "keras_jax"):
+        (frameworks / f"{module}.py").write_text(case)
+    for framework, module in (("torch", "pytorch_device"), ("jax", "jax_device")):
+        (frameworks / f"{module}.py").write_text(PEER_DEVICE.format(framework=framework))
+    sweep = folder / "gnet_core" / "plan" / "suites.py"
     text = sweep.read_text()
     quick = text.replace("turns: int = 3", f"turns: int = {TURNS}").replace(
         "block_seconds: float = 0.5", "block_seconds: float = 0.02"

@@ -14,14 +14,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gnet_core import claims, cohort, files, interrupts, records, resuming, runner, schedule, turns
 from gnet_core.config import StepConfig
-from gnet_core.files import write_whole
-from gnet_core.sweep import Plan, PlannedCase, Source, Suite
-from gnet_core.worker import RunSettings, WorkerCrowded, WorkerLost
+from gnet_core.files import whole
+from gnet_core.files.whole import write_whole
+from gnet_core.plan import schedule
+from gnet_core.plan.suites import Plan, PlannedCase, Source, Suite
+from gnet_core.results import records, turns
+from gnet_core.run import cohort, resuming, runner
+from gnet_core.run.worker import RunSettings, WorkerCrowded, WorkerLost
+from gnet_core.system import claims, interrupts
 from tests.conftest import MACHINE, TENSORFLOW, raw_document
 
-INTERRUPTED = {module.__file__ for module in (claims, cohort, files, runner, schedule, turns)}
+INTERRUPTED = {module.__file__ for module in (claims, cohort, whole, runner, schedule, turns)}
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
 TURNS, REPLICATES = 3, 2
 
@@ -106,7 +110,7 @@ def paper_workers(monkeypatch):
 def traced(config: StepConfig, settings: RunSettings) -> str:
     folder = settings.directory / "traces" / config.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / files.PROFILE_FILE).write_text("{}")
+    (folder / whole.PROFILE_FILE).write_text("{}")
     return ""
 
 

@@ -243,8 +243,8 @@ def test_variables_that_are_meant_for_others_change_nothing(tmp_path, checkout, 
 
 
 CHANGES = {
-    "a sleep": lambda folder: slow_down(folder / "gnet_core" / "timing.py"),
-    "nonsense": lambda folder: (folder / "gnet_core" / "worker.py").write_text("not Python"),
+    "a sleep": lambda folder: slow_down(folder / "gnet_core" / "run" / "timer.py"),
+    "nonsense": lambda folder: (folder / "gnet_core" / "run" / "worker.py").write_text("not Python"),
     "a benchmark gone": lambda folder: (folder / "benchmarks" / "bench_execution.py").unlink(),
     "another conftest": lambda folder: (folder / "benchmarks" / "conftest.py").write_text("raise SystemExit(7)"),
     "no pyproject": lambda folder: (folder / "pyproject.toml").unlink(),

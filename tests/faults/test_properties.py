@@ -10,13 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from gnet_core import cgroups, csv_text, git, records, report, resuming
-from gnet_core import settings as case_settings
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.image_headers import HeaderError, picture_size
-from gnet_core.protocol import Channel, ChannelClosed
-from gnet_core.request import BenchRequest
-from gnet_core.worker import reason
+from gnet_core.datasets.image_headers import HeaderError, picture_size
+from gnet_core.files import csv_text
+from gnet_core.plan.request import BenchRequest
+from gnet_core.report import run as report
+from gnet_core.results import records
+from gnet_core.run import resuming
+from gnet_core.run.protocol import Channel, ChannelClosed
+from gnet_core.run.worker import reason
+from gnet_core.system import cgroups, git
+from gnet_core.system import settings as case_settings
 from tests.conftest import RunDirectory
 
 TEXT = some.text(max_size=200)

@@ -8,20 +8,16 @@ from typing import Any
 
 import pytest
 
-from gnet_core import (
-    compare_report,
-    gates,
-    profile_comparison,
-    profile_comparison_report,
-    records,
-    report,
-    resuming,
-    shapes,
-)
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import PROFILE_FILE
-from gnet_core.runner import CaseState
-from gnet_core.sweep import PlannedCase
+from gnet_core.files.whole import PROFILE_FILE
+from gnet_core.plan.suites import PlannedCase
+from gnet_core.profile import comparison as profile_comparison
+from gnet_core.report import comparison
+from gnet_core.report import profile_comparison as profile_comparison_report
+from gnet_core.report import run as report
+from gnet_core.results import gates, records, run_document
+from gnet_core.run import resuming
+from gnet_core.run.runner import CaseState
 from tests.conftest import Faults
 from tests.stored import TRACED, processes, store_profile
 
@@ -75,9 +71,9 @@ def tell(directory: Path, other: records.Run | None = None) -> None:
     gates.failed_in(run, ("missing", "failed", "not-finite", "other-work"))
     if other is not None:
         for base, new in ((run, other), (other, run)):
-            compared = compare_report.compare(base, new, 0.02, across_machines=True, require_common=False)
-            json.dumps(compare_report.to_json(compared, {}), allow_nan=False)
-            compare_report.to_markdown(compared, {}).encode()
+            compared = comparison.compare(base, new, 0.02, across_machines=True, require_common=False)
+            json.dumps(comparison.to_json(compared, {}), allow_nan=False)
+            comparison.to_markdown(compared, {}).encode()
 
 
 @pytest.fixture
@@ -162,7 +158,7 @@ def test_an_option_whose_items_are_of_another_kind_is_refused_by_its_name(stored
 
 
 def test_a_run_that_names_raw_files_without_end_is_refused(stored):
-    stored.document["cases"][0]["raw"] = [f"raw/{number}.json" for number in range(shapes.MAX_RAW_FILES + 1)]
+    stored.document["cases"][0]["raw"] = [f"raw/{number}.json" for number in range(run_document.MAX_RAW_FILES + 1)]
     stored.write()
     with pytest.raises(GnetError, match="more than 10000 raw files"):
         records.load_run(stored.path)

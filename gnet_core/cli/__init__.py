@@ -1,0 +1,1 @@
+"""The commands. Everything may be imported here; nothing imports this."""

@@ -1,0 +1,352 @@
+"""The command `gnet`: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gnet_core.cli.bench import bench
+from gnet_core.cli.compare import compare
+from gnet_core.cli.gpu_check import gpu_check
+from gnet_core.cli.options import (
+    BAD_USAGE,
+    FINE,
+    INTERRUPTED,
+    UNEXPECTED,
+    Number,
+    Whole,
+    as_json_option,
+    checkout_or_none,
+    choose_device,
+    complain,
+    default_directory,
+    device_option,
+    layers_option,
+    now,
+    out_option,
+    print_json,
+    require_case_name,
+    require_device_form,
+    require_utf8,
+    seed_option,
+    takes,
+)
+from gnet_core.cli.report import print_profile, report
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.plan.request import InfoRequest, ProfileRequest
+from gnet_core.system import interrupts, streams
+
+
+def main() -> None:
+    """Run the command line and exit with what the help of `gnet` lists."""
+    try:
+        status = _status_of(_run)
+        if lost := streams.flush():
+            complain(f"output: {lost.strerror}, so not all of it was printed")
+            # A terminal that was closed has sent SIGHUP, and takes no output any more.
+            status = INTERRUPTED if status == INTERRUPTED else BAD_USAGE
+    except KeyboardInterrupt:  # a second one, while the first was told
+        status = INTERRUPTED
+    if sys.flags.inspect:  # PYTHONINSPECT in the environment: Python would ask for commands, and end with 1 or 0
+        os._exit(status)
+    sys.exit(status)
+
+
+def _run() -> Any:
+    streams.install()
+    interrupts.install()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; Matplotlib refuses to load where this names no backend
+    for name in [name for name in os.environ if name.startswith("TQDM_") and name != "TQDM_DISABLE"]:
+        del os.environ[name]  # settings of other programs' bars; one that ours cannot be drawn with would end a run
+    return commands.main(standalone_mode=False)
+
+
+def _status_of(command: Callable[[], Any]) -> int:
+    """What the command returns, or what stands for how it ended, which is told in one line."""
+    try:
+        return command() or FINE
+    except click.ClickException as error:
+        return _refused(error.format_message())
+    except GnetError as error:
+        return _refused(str(error))
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # which click takes for the end of what a user types
+            return _unexpected(error.__cause__)
+        complain("interrupted")
+        return INTERRUPTED
+    except BaseException as error:  # also what a library raises in order to exit
+        outside = _of_the_machine(error)
+        return _refused(outside) if outside else _unexpected(error)
+
+
+def _refused(why: str) -> int:
+    complain(why)
+    return BAD_USAGE
+
+
+def _of_the_machine(error: BaseException) -> str:
+    """What is wrong with the machine or the installation and not with gnet; empty where it is none of that."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("gnet_core"):
+        return f"{error.name}: it is not installed here; pip install -e '.[cpu]' (or '.[gpu]') in the checkout"
+    if isinstance(error, ImportError) and not str(error.name).startswith("gnet_core"):
+        return f"{error!s:.300}: an installed package cannot be loaded; install it anew, or look into PYTHONPATH"
+    # Errors of writing to a file that is open do not name it; others without a name are of sockets and the like.
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_THE_DISK):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    return ""
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+TRACEBACK_VARIABLE = "GNET_TRACEBACK"
+"""In the environment it makes the traceback of an unexpected error go to stderr."""
+
+
+def _unexpected(error: BaseException) -> int:
+    """Say in one line that there is a fault in gnet, and where its traceback is."""
+    if isinstance(error, MemoryError):
+        complain("out of memory; end other programs, or ask for smaller batches or images")
+        return UNEXPECTED
+    told = "".join(traceback.format_exception(error))
+    line = f"unexpected {type(error).__name__}: {error!s:.300}; please report it"
+    if not os.environ.get(TRACEBACK_VARIABLE):
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", prefix="gnet-traceback-", suffix=".txt", encoding="utf-8", errors="backslashreplace", delete=False
+            ) as file:
+                file.write(told)
+            complain(f"{line} with {file.name}")
+            return UNEXPECTED
+        except OSError:  # there is no room for it but on the terminal
+            pass
+    complain(line)
+    print(told, end="", file=sys.stderr)
+    return UNEXPECTED
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 fine; 1 a gate of --fail-on failed, or a claim of gpu-check is wrong; 2 bad usage or input, "
+    "or no room to write; 3 cases failed or cannot be read; 70 an unexpected error, which is a fault in gnet "
+    "(GNET_TRACEBACK=1 prints all of it); 130 interrupted.",
+)
+@click.version_option(package_name="gnet")
+def commands() -> None:
+    """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
+
+
+commands.add_command(bench)
+commands.add_command(compare)
+commands.add_command(gpu_check)
+commands.add_command(report)
+
+
+@commands.command()
+@as_json_option
+@takes(InfoRequest)
+def info(request: InfoRequest) -> int:
+    """Tell the devices, the frameworks, why they see no GPU, what each precision should do here, and warnings."""
+    from tabulate import tabulate
+
+    from gnet_core.frameworks import installed
+    from gnet_core.machine import capabilities, gpu_chain
+    from gnet_core.machine import environment as machine
+
+    environment = installed.environment()
+    devices = ["cpu", *(str(gpu["device"]) for gpu in capabilities.gpus(environment))]
+    support = {name: machine.precision_support(environment, name) for name in devices}
+    warnings = machine.warnings(environment)
+    if request.as_json:
+        precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
+        reason = gpu_chain.why_no_gpu(environment)
+        told = {"why_no_gpu": reason.text if reason else "", "precisions": precisions, "warnings": warnings}
+        print_json(environment | told)
+        return FINE
+    lines = [*machine.as_lines(environment), *gpu_chain.as_lines(environment)]
+    print(tabulate(lines, tablefmt="plain", disable_numparse=True))
+    rows = [
+        (name, precision, "yes" if said.supported else "no", "yes" if said.pays else "no", said.reason)
+        for name, precisions in support.items()
+        for precision, said in precisions.items()
+    ]
+    print("\n" + tabulate(rows, headers=("device", "precision", "runs", "should pay", "because")))
+    for warning in warnings:
+        print(f"\nNote: {warning}")
+    return FINE
+
+
+@commands.command()
+@click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
+@click.option("--precision", default="float32", show_default=True, metavar="NAME")
+@click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="How much of it.")
+@layers_option
+@click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
+@click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
+@click.option("--classes", type=Whole("classes"), help="Labels there are; else as many as the data has.")
+@click.option("--widths", default="published", show_default=True, metavar="published|paper", help="Table of filters.")
+@click.option("--aux-weight", type=Number("aux_weight"), default=0.3, show_default=True, help="0: no auxiliary loss.")
+@click.option("--dropout/--no-dropout", default=True, show_default=True, help="Without it every dropout rate is 0.")
+@click.option(
+    "--bn-momentum", type=Number("bn_momentum"), default=0.9, show_default=True, help="Of batch normalisation."
+)
+@click.option("--learning-rate", type=Number("learning_rate"), default=1e-3, show_default=True, help="Adam's.")
+@click.option("--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss.")
+@click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
+@click.option("--steps", type=Whole("steps"), default=5, show_default=True, help="Whole steps to trace, at most 10.")
+@device_option
+@seed_option
+@out_option("<date-time>-profile-<device>")
+@as_json_option
+@takes(ProfileRequest)
+def profile(request: ProfileRequest) -> int:
+    """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
+    from gnet_core.config import require_steps
+    from gnet_core.datasets.catalog import absolute, open_data
+    from gnet_core.files.whole import require_empty
+    from gnet_core.system.claims import claimed_empty
+
+    # What can be told at once is told before any data is opened, and before TensorFlow is asked about its devices.
+    data = absolute(request.data)
+    require_utf8("data", data)
+    config = request.config(device="cpu", data=data, classes=StepConfig.classes)
+    require_case_name(config.name)
+    require_steps(request.steps)
+    require_device_form(request.device)
+    if request.out is not None:
+        require_empty(request.out)
+    if data != "synthetic":
+        config = request.config(device="cpu", data=data, classes=open_data(data).classes)
+    from gnet_core.frameworks.tf import command_buffers
+
+    if config.execution == "xla":  # whatever the device will be: on a CPU there are none
+        command_buffers.switch_off(os.environ)
+    from gnet_core.frameworks.tf import device as devices
+    from gnet_core.machine import environment as machine
+    from gnet_core.report import profile_report
+
+    environment = devices.environment(checkout_or_none())
+    config = dataclasses.replace(config, device=choose_device(request.device, environment))
+    machine.require_precision(config.precision, config.device, environment)
+    out = request.out or default_directory("profile", config.device)
+    with claimed_empty(out):
+        _trace(config, environment, out, request.steps)
+        document = profile_report.write(out)
+    print_profile(document, out, as_json=request.as_json)
+    return FINE
+
+
+def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: int) -> None:
+    """Write a trace and the run.json that tells of it; neither where something goes wrong or is interrupted."""
+    from gnet_core.files.whole import RUN_FORMAT_VERSION, write_whole
+    from gnet_core.frameworks.tf import trace
+
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, out / "traces", ignore_errors=True)
+        document = {
+            "format_version": RUN_FORMAT_VERSION,
+            "kind": "profile",
+            "run": uuid.uuid4().hex,
+            "created": now(),
+            "device": config.device,
+            "config": config.to_dict(),
+            "environment": environment,
+            "trace": trace.trace_case(config, out / "traces", steps).to_dict(out),
+        }
+        write_whole(out / "run.json", json.dumps(document, indent=1))
+        undo.pop_all()
+
+
+@commands.command()
+@click.option(
+    "--data", default="digits", show_default=True, metavar="NAME_OR_PATH", help="digits, fashion-mnist or a folder."
+)
+@click.option("--epochs", type=Whole("epochs"), default=10, show_default=True)
+@click.option("--batch-size", type=Whole("batch_size"), default=32, show_default=True)
+@click.option("--image-size", type=Whole("image_size"), help="Pixels a side; else what suits the data.")
+@click.option("--precision", default="float32", show_default=True, metavar="NAME")
+@click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
+@layers_option
+@click.option(
+    "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: watch training collapse."
+)
+@device_option
+@seed_option
+@out_option("<date-time>-train-<data>")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the session in this directory.")
+@as_json_option
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    *,
+    epochs: int,
+    device: str,
+    out: Path | None,
+    resume: Path | None,
+    as_json: bool,
+    **asked: Any,
+) -> int:
+    """Train and test for some epochs; write history, curves and the best weights."""
+    from gnet_core.config import slug
+    from gnet_core.datasets.catalog import absolute, open_data
+    from gnet_core.files.whole import require_empty
+    from gnet_core.networks.map_sizes import require_learnable
+    from gnet_core.training import session
+
+    if out is not None and resume is not None:
+        raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
+    require_device_form(device)
+    asked["data"] = absolute(asked["data"])
+    if resume is not None:
+        # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
+        explicit = {name for name in asked if context.get_parameter_source(name) is click.ParameterSource.COMMANDLINE}
+        config = dataclasses.replace(session.recorded_config(resume), **{name: asked[name] for name in explicit})
+        dataset = open_data(config.data)
+    else:
+        dataset = open_data(asked["data"])
+        asked["image_size"] = asked["image_size"] or dataset.default_image_size
+        config = make_config(**asked, classes=dataset.classes)
+    if out is not None:
+        require_empty(out)
+    require_learnable(config)
+    for note in dataset.notes:
+        complain(f"note: {note}")
+    from gnet_core.frameworks.tf import device as devices
+    from gnet_core.machine import environment as machine
+    from gnet_core.training import training
+
+    environment = devices.environment()
+    asked_device = config.device if resume is not None and device == "auto" else device
+    config = dataclasses.replace(config, device=choose_device(asked_device, environment))
+    machine.require_precision(config.precision, config.device, environment)
+    directory = resume or out or default_directory("train", slug(config.data))
+    history = training.train(config, dataset, directory, epochs, resume=resume is not None)
+    best = session.best(history)
+    if as_json:
+        print_json({"directory": str(directory), "epochs": [dataclasses.asdict(record) for record in history]})
+    else:
+        from tabulate import tabulate
+
+        rows = [dataclasses.asdict(record) for record in history]
+        click.echo(tabulate(rows, headers="keys", floatfmt=".4g"))
+        click.echo(f"\nBest test accuracy {best.test_accuracy:.2%} in epoch {best.epoch}. Written to {directory}")
+    return FINE
+
+
+def make_config(**values: Any) -> StepConfig:
+    """A StepConfig of what the command line gave; its constructor refuses what is no choice."""
+    return StepConfig(**values)

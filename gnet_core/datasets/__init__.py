@@ -1,0 +1,1 @@
+"""Data sets opened and checked without TensorFlow, and the synthetic batch."""

@@ -1,0 +1,369 @@
+"""Data sets, opened and checked without TensorFlow: digits, Fashion-MNIST, folders of images, DTD's own folders."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gnet_core.config import MAX_CLASSES, GnetError, bad_data
+from gnet_core.datasets.idx_files import holds_idx, read_idx_split
+from gnet_core.datasets.image_files import ImageFile, content_keys, look_at
+from gnet_core.files.whole import read_bytes
+
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts the four files."""
+
+FASHION_MNIST_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+TINY_IMAGE_SIZE = 72
+"""Pixels a side for pictures of 8 or 28 pixels: enlarging them further costs time and adds no detail."""
+
+PHOTO_IMAGE_SIZE = 224
+"""Pixels a side, as the published run had it."""
+
+_TEST_SHARE = 0.2
+_MAX_COMPARED_ARRAY_BYTES = 2**28
+_SPLIT_SEED = 0  # not StepConfig.seed: runs with different seeds are compared, so they must share their test images
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of either training or testing, with their labels."""
+
+    images: npt.NDArray[np.uint8] | tuple[str, ...]
+    """An array (n, height, width) of grey or (n, height, width, 3) of RGB levels 0..255; or n paths of image files."""
+
+    labels: npt.NDArray[np.uint16]
+    """(n,), each the position of a class in DataSet.class_names."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A named data set, opened and checked, its image files not yet decoded."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+    default_image_size: int
+    """Pixels a side that a training session uses when it is not asked for others."""
+    notes: tuple[str, ...] = ()
+    """What a user should know before trusting a test accuracy, a sentence each."""
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+
+def open_data(name_or_path: str) -> DataSet:
+    """Open and check a data set, without TensorFlow: `digits`, `fashion-mnist`, or the path of a folder.
+
+    A folder is one of
+    - the four IDX files of (Fashion-)MNIST, plain or .gz;
+    - DTD's `images/<class>/<file>` with `labels/train1.txt`: split 1, or split N of 1 to 10 as `PATH:N`. The lists
+      trainN.txt and testN.txt are used and valN.txt is left alone, as in the published run;
+    - `<class>/<file>`: of each class a fixed 80 % trains and 20 % tests. Hidden files, and files beside the class
+      folders, are ignored.
+    Images are JPEG, PNG, GIF or BMP (in full colour or grey: TensorFlow takes a BMP palette's numbers for grey levels),
+    regular files of at most 256 MiB and 67 million pixels.
+
+    A list of DTD's that names a file twice, also under two spellings, or a file of another class is refused. Images
+    whose content is the same in train and test, which many data sets have, are told of in DataSet.notes.
+
+    Raises GnetError naming the file or folder that is missing, damaged, empty or not what it should be.
+    """
+    if name_or_path == "digits":
+        return _open_digits()
+    if name_or_path == "fashion-mnist":
+        if not holds_idx(FASHION_MNIST_FOLDER):
+            raise GnetError(
+                f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; install Debian's package "
+                "dataset-fashion-mnist, or give the folder that holds the four IDX files"
+            )
+        return _open_idx(name_or_path, FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
+    if name_or_path == "synthetic":
+        raise GnetError("data: 'synthetic' has nothing to learn; use digits, fashion-mnist, or the path of a folder")
+    numbered = re.fullmatch(r"(.+):([1-9]|10)", name_or_path)
+    if numbered and _is_dtd(Path(numbered[1])):
+        return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
+    if not _exists(name_or_path):
+        raise GnetError(
+            f"data: {name_or_path!r} is unknown; use digits, fashion-mnist, or the path of an existing folder"
+        )
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        raise bad_data(folder, "is a file; use the path of a folder")
+    if holds_idx(folder):
+        return _open_idx(name_or_path, folder)
+    if _is_dtd(folder):
+        return _open_dtd(name_or_path, folder, 1)
+    return _open_folder(name_or_path, folder)
+
+
+def absolute(name_or_path: str) -> str:
+    """The same data set for a process in another directory: a path made absolute, a name left alone."""
+    path, colon, split = name_or_path.rpartition(":")
+    if colon and _is_dtd(Path(path)):
+        return f"{Path(path).resolve()}:{split}"
+    is_name = name_or_path in ("synthetic", "digits", "fashion-mnist")
+    return name_or_path if is_name or not _exists(name_or_path) else str(Path(name_or_path).resolve())
+
+
+def fingerprint(data: DataSet) -> str:
+    """A digest of the classes, labels and images of a data set; of an image file its path, size and last change.
+
+    Raises GnetError for an image file that is gone.
+    """
+    digest = hashlib.sha256(ascii(data.class_names).encode())
+    for split in (data.train, data.test):
+        digest.update(split.labels.tobytes())
+        if not isinstance(split.images, tuple):
+            digest.update(split.images.tobytes())
+            continue
+        for path in split.images:
+            try:
+                status = Path(path).stat()
+            except OSError as error:
+                raise bad_data(path, f"cannot be read: {error.strerror}") from None
+            digest.update(ascii((path, status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def check_labels(data: DataSet, classes: int) -> None:
+    """Raise GnetError unless every label of the data set is below `classes`."""
+    highest = max(int(data.train.labels.max()), int(data.test.labels.max()))
+    if highest >= classes:
+        raise GnetError(
+            f"classes: {classes} is too few; data {data.name} has labels up to {highest}, so use at least {highest + 1}"
+        )
+
+
+def _open_digits() -> DataSet:
+    """scikit-learn's 1,797 handwritten digits of 8×8 pixels, levels 0..16 spread over 0..255."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    train, test = _split_each_class(images, digits.target.astype(np.uint16))
+    return DataSet("digits", tuple(map(str, digits.target_names)), train, test, TINY_IMAGE_SIZE)
+
+
+def _open_idx(name: str, folder: Path, class_names: tuple[str, ...] = ()) -> DataSet:
+    """The four IDX files of a folder; without names its classes are called 0 to the highest label."""
+    train, test = (
+        Split(images, labels.astype(np.uint16))
+        for images, labels in (read_idx_split(folder, part) for part in ("train", "t10k"))
+    )
+    highest = max(int(train.labels.max()), int(test.labels.max()))
+    if not 0 < highest < (len(class_names) or highest + 1):
+        wanted = f"0 to {len(class_names) - 1}" if class_names else "two classes or more"
+        raise bad_data(folder, f"has labels up to {highest}; it needs those of {wanted}")
+    class_names = class_names or tuple(map(str, range(highest + 1)))
+    notes = _notes(class_names, train, test, _array_keys(train.images), _array_keys(test.images))
+    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, notes)
+
+
+def _array_keys(images: npt.NDArray[np.uint8] | tuple[str, ...]) -> list[Hashable]:
+    """One key an image, equal for equal pictures; none of an array that takes too long to compare."""
+    if isinstance(images, tuple) or images.nbytes > _MAX_COMPARED_ARRAY_BYTES:
+        return []
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+
+
+def _notes(
+    class_names: tuple[str, ...],
+    train: Split,
+    test: Split,
+    train_keys: Sequence[Hashable],
+    test_keys: Sequence[Hashable],
+) -> tuple[str, ...]:
+    """What is odd about labels and splits, though many published data sets have it. Keys are equal for equal images."""
+    notes = []
+    trained = {key: index for index, key in reversed(list(enumerate(train_keys)))}
+    shared = [index for index, key in enumerate(test_keys) if key in trained]
+    if shared:
+        test_name, train_name = _image_name(test, shared[0]), _image_name(train, trained[test_keys[shared[0]]])
+        notes.append(
+            f"{len(shared)} of {len(test)} test images are training images as well, such as {test_name}, "
+            f"the same as {train_name}; the test accuracy is too good by what was learnt by heart"
+        )
+    labels_of: dict[Hashable, set[int]] = {}
+    for key, label in itertools.chain(
+        zip(train_keys, train.labels, strict=False), zip(test_keys, test.labels, strict=False)
+    ):
+        labels_of.setdefault(key, set()).add(int(label))
+    torn = sum(len(labels) > 1 for labels in labels_of.values())
+    if torn:
+        notes.append(f"images that stand under two classes or more: {torn}; at most one class can be right")
+    untrained = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
+    if untrained:
+        first = class_names[untrained[0]]
+        notes.append(f"classes with test images but none to train with: {len(untrained)}, {first!r} the first")
+    return tuple(notes)
+
+
+def _image_name(split: Split, index: int) -> str:
+    return repr(split.images[index]) if isinstance(split.images, tuple) else f"number {index}"
+
+
+def _open_folder(name: str, folder: Path) -> DataSet:
+    """`<class>/<file>`, split within each class."""
+    class_names = _class_names(folder)
+    files: list[ImageFile] = []
+    labels: list[int] = []
+    for label, class_name in enumerate(class_names):
+        paths = _visible(folder / class_name)
+        if len(paths) < 2:
+            raise bad_data(
+                folder / class_name, f"has {len(paths)} images; a class needs 2, one to train and one to test"
+            )
+        files += map(look_at, paths)
+        labels += [label] * len(paths)
+    train, test = _split_each_class(tuple(file.path for file in files), np.array(labels, np.uint16))
+    keys = dict(zip((file.path for file in files), content_keys(files), strict=True))
+    notes = _notes(class_names, train, test, *([keys[path] for path in split.images] for split in (train, test)))
+    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
+
+
+def _is_dtd(folder: Path) -> bool:
+    return _is_file(folder / "labels" / "train1.txt") and (folder / "images").is_dir()
+
+
+def _open_dtd(name: str, folder: Path, number: int) -> DataSet:
+    class_names = _class_names(folder / "images")
+    first_lines: dict[tuple[int, int], str] = {}
+    (train, train_files), (test, test_files) = (
+        _read_list(folder, f"{part}{number}.txt", class_names, first_lines) for part in ("train", "test")
+    )
+    keys = content_keys([*train_files, *test_files])
+    notes = _notes(class_names, train, test, keys[: len(train)], keys[len(train) :])
+    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
+
+
+def _read_list(
+    folder: Path, list_name: str, class_names: tuple[str, ...], first_lines: dict[tuple[int, int], str]
+) -> tuple[Split, list[ImageFile]]:
+    """The images that a list of lines such as `banded/banded_0002.jpg` names.
+
+    `first_lines` has the line of each file that a list named so far, and is added to.
+    """
+    list_path = folder / "labels" / list_name
+    label_of = {class_name: label for label, class_name in enumerate(class_names)}
+    try:
+        text = read_bytes(list_path).decode(errors="replace")
+    except OSError as error:
+        raise bad_data(list_path, f"cannot be read: {error.strerror}") from None
+    files: list[ImageFile] = []
+    labels: list[int] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not (entry := line.strip()):
+            continue
+        where = f"line {number}: {entry!r:.200}"
+        class_name = entry.partition("/")[0]
+        if class_name not in label_of:
+            raise bad_data(
+                list_path, f"line {number}: {class_name!r:.200} is no class; images has no folder of that name"
+            )
+        if not os.path.lexists(folder / "images" / entry):
+            raise bad_data(list_path, f"{where} is not in images")
+        _require_own_class(list_path, where, folder / "images", entry)
+        file = look_at(folder / "images" / entry)
+        if file.identity in first_lines:
+            raise bad_data(list_path, f"{where} is the same file as {first_lines[file.identity]}; remove one of them")
+        first_lines[file.identity] = f"{entry!r:.200} in line {number} of {list_name}"
+        files.append(file)
+        labels.append(label_of[class_name])
+    if not files:
+        raise bad_data(list_path, "lists no images")
+    return Split(tuple(file.path for file in files), np.array(labels, np.uint16)), files
+
+
+def _require_own_class(list_path: Path, where: str, images: Path, entry: str) -> None:
+    """Raise GnetError unless a file stands in the folder of the class that its line begins with."""
+    class_name, _, file_name = entry.partition("/")
+    if "/" in file_name or file_name in ("", ".", ".."):
+        raise bad_data(list_path, f"{where} is not of the form class/file, so its class cannot be told")
+    if (images / class_name).is_symlink():
+        raise bad_data(list_path, f"{where} is of a class whose folder is a link; put the folder itself there")
+    if (images / entry).is_symlink():
+        home = Path(os.path.relpath((images / entry).resolve(), images.resolve())).parts[0]
+        if home not in (class_name, os.pardir):
+            raise bad_data(list_path, f"{where} is a link to an image of {home!r}, which is another class")
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    """The sub-folders, sorted. Raises GnetError where two are one, or would be one to a careless eye."""
+    names: list[str] = []
+    alike: dict[Hashable, str] = {}
+    for entry in _visible(folder):
+        try:
+            status = entry.stat()
+        except OSError as error:
+            raise bad_data(entry, f"cannot be read: {error.strerror}; a link there has to lead to a folder") from None
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        plain = unicodedata.normalize("NFKC", entry.name).casefold().strip()
+        for key, how in (
+            (plain, "are told apart by case, spaces or Unicode form alone"),
+            ((status.st_dev, status.st_ino), "are one folder, to which a link leads"),
+        ):
+            if key in alike:
+                raise bad_data(folder, f"has classes {alike[key]!r} and {entry.name!r} that {how}; keep one of them")
+            alike[key] = entry.name
+        names.append(entry.name)
+    if len(names) < 2:
+        found = f"only the class folder {names[0]!r}" if names else "no class folders"
+        raise bad_data(folder, f"has {found}; it needs at least 2, each holding the images of one class")
+    if len(names) > MAX_CLASSES:
+        raise bad_data(folder, f"has {len(names)} class folders; labels travel as uint16, so at most {MAX_CLASSES}")
+    return tuple(names)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, sorted by name, without hidden files."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise bad_data(folder, f"cannot be read: {error.strerror}") from None
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises for a text too long to be a name
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a text too long to be a name
+
+
+def _split_each_class(
+    images: npt.NDArray[np.uint8] | tuple[str, ...], labels: npt.NDArray[np.uint16]
+) -> tuple[Split, Split]:
+    """Train and test: a fixed random fifth of each class, at least one image, tests."""
+    random = np.random.RandomState(_SPLIT_SEED)  # NumPy promises this generator's numbers for all versions
+    tests = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        tests[members[: max(1, round(_TEST_SHARE * len(members)))]] = True
+
+    def where(chosen: npt.NDArray[np.bool_]) -> Split:
+        if isinstance(images, tuple):
+            return Split(tuple(itertools.compress(images, chosen)), labels[chosen])
+        return Split(images[chosen], labels[chosen])
+
+    return where(~tests), where(tests)

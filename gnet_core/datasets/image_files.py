@@ -1,0 +1,87 @@
+"""Files of pictures, looked at before any is decoded: their kind, size and which of them hold the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gnet_core.config import bad_data
+from gnet_core.datasets.image_headers import HeaderError, picture_size
+from gnet_core.files.whole import open_regular, read_bytes
+
+MAX_IMAGE_BYTES = 2**28
+"""Of one image file."""
+
+MAX_PICTURE_PIXELS = 2**26
+"""Of one picture, such as 8,192 × 8,192: it takes 0.8 GB as float32, and several are decoded at a time."""
+
+MAX_FRAMES_PIXELS = 2**28
+"""Of all frames of an animation, a byte each."""
+
+_END_BYTES = 4096
+_MAX_COMPARED_BYTES = 2**28
+
+
+class ImageFile(NamedTuple):
+    """What is known of an image file that was not decoded."""
+
+    path: str
+    identity: tuple[int, int]
+    """Device and inode: the same for each link to a file and each spelling of its path."""
+    size_bytes: int
+    ends: bytes
+    """A digest of how the file begins and ends."""
+
+
+def look_at(path: Path) -> ImageFile:
+    """Look at an image file's kind, size and header; decoding it would take too long to do for each of a data set.
+
+    Raises GnetError for what is no regular file or no image, for a damaged header and for one that is too large.
+    """
+    if path.is_dir():
+        raise bad_data(path, "is a folder; images stand directly in the folder of their class")
+    try:
+        with open_regular(path, MAX_IMAGE_BYTES) as file:
+            status = os.fstat(file.fileno())
+            size = picture_size(file)
+            file.seek(0)
+            digest = hashlib.blake2b(file.read(_END_BYTES), digest_size=16)
+            file.seek(max(0, status.st_size - _END_BYTES))
+            digest.update(file.read(_END_BYTES))
+    except HeaderError as error:
+        raise bad_data(path, str(error)) from None
+    except OSError as error:
+        raise bad_data(path, f"cannot be read: {error.strerror}") from None
+    if not 0 < size.width * size.height <= MAX_PICTURE_PIXELS:
+        limit = f"a picture has 1 to {MAX_PICTURE_PIXELS}"
+        raise bad_data(path, f"is to be {size.width} x {size.height} pixels; {limit}, so replace or remove it")
+    if size.frames_pixels > MAX_FRAMES_PIXELS:
+        limit = f"at most {MAX_FRAMES_PIXELS} are unpacked"
+        raise bad_data(path, f"has frames of {size.frames_pixels} pixels; {limit}, so keep its first frame alone")
+    return ImageFile(str(path), (status.st_dev, status.st_ino), status.st_size, digest.digest())
+
+
+def content_keys(files: Sequence[ImageFile]) -> list[Hashable]:
+    """One key a file, equal for files that hold the same bytes.
+
+    Files of equal length, beginning and end are read whole to be sure, until 256 MiB were read; then these decide.
+    """
+    keys: list[Hashable] = [(file.size_bytes, file.ends) for file in files]
+    times = Counter(keys)
+    left_bytes = _MAX_COMPARED_BYTES
+    for index, file in enumerate(files):
+        if times[keys[index]] > 1 and file.size_bytes <= left_bytes and file.size_bytes > 2 * _END_BYTES:
+            left_bytes -= file.size_bytes
+            keys[index] = (file.size_bytes, file.ends, _content_digest(file))
+    return keys
+
+
+def _content_digest(file: ImageFile) -> bytes:
+    try:
+        return hashlib.sha256(read_bytes(Path(file.path), MAX_IMAGE_BYTES)).digest()
+    except OSError as error:
+        raise bad_data(file.path, f"cannot be read: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Files of any directory: bounded ones in, whole ones out, strict JSON, CSV, format versions."""

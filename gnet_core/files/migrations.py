@@ -1,0 +1,59 @@
+"""What files of older versions mean: whatever is read that holds a configuration comes by here.
+
+A field that is added to StepConfig needs nothing here where its default is what was measured before it was there, and a
+line in BEFORE where that is another value. What a format version changes in run.json, `current_run` changes in those of
+the versions before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.files.whole import RUN_FORMAT_VERSION
+
+BEFORE: Mapping[str, Any] = {"layers": "keras"}
+"""By field of StepConfig, what was measured before it was there, where that is not its default."""
+
+
+def read_config(values: Any) -> StepConfig:
+    """A recorded configuration: a field that it lacks has the value that was measured before the field was there.
+
+    Raises GnetError for a field or value that this version does not know.
+    """
+    return StepConfig.from_dict({**BEFORE, **values} if isinstance(values, Mapping) else values)
+
+
+def current_profile(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile.json as this version would have written it, as far as its configuration goes."""
+    current = dict(document)
+    if isinstance(current.get("config"), Mapping):
+        current["config"] = {**StepConfig().to_dict(), **BEFORE, **current["config"]}
+    return current
+
+
+def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A run.json of a format version that is read, as this version would have written it.
+
+    Format version 3 knew a run by the time of its start alone, which its raw files have in that place. No more is
+    looked at than what changes, so the rest may be anything.
+    """
+    # Before data had fingerprints nothing was recorded of it, as nothing is of synthetic data.
+    since = {"run": document.get("created"), "data_fingerprint": ""}
+    current = {**since, **document, "format_version": RUN_FORMAT_VERSION}
+    if isinstance(current.get("options"), dict):
+        current["options"] = {"layers": BEFORE["layers"], **current["options"]}
+    if isinstance(current.get("cases"), list):
+        current["cases"] = [_named(case) for case in current["cases"]]
+    return current
+
+
+def _named(case: Any) -> Any:
+    """A case of run.json under the name that it has now: what is not the default is told in it."""
+    try:
+        name, at, source = case["case"].partition("@")
+        then, now = StepConfig.from_dict(case["config"]).name, read_config(case["config"]).name
+    except (GnetError, AttributeError, KeyError, TypeError):
+        return case  # whoever reads it says why it is none
+    return {**case, "case": f"{now}{at}{source}"} if name == then else case

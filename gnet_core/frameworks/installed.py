@@ -1,0 +1,56 @@
+"""Which frameworks this interpreter has, and what each says of itself.
+
+PyTorch and JAX are each asked in a process of their own: what one framework loads, CUDA's libraries before all, is not
+what another would find.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from gnet_core.config import Framework
+from gnet_core.frameworks import base
+from gnet_core.machine import environment as machine
+from gnet_core.machine.capabilities import PEERS
+from gnet_core.system import children
+
+LIMIT_SECONDS = 120
+
+
+def environment(checkout: Path | None = None) -> dict[str, Any]:
+    """The machine and every framework, as gnet_core.machine.capabilities has it; `checkout` adds its commit.
+
+    A peer that cannot be asked says why in "error". Raises GnetError for a variable that would end TensorFlow.
+    """
+    tensorflow = base.describe("tensorflow") if _is_installed("tensorflow") else None
+    peers: dict[str, Any] = {each: _ask(each) if _is_installed(each) else None for each in PEERS}
+    return {"machine": machine.describe(checkout), "tensorflow": tensorflow, **peers}
+
+
+def _is_installed(framework: Framework) -> bool:
+    return importlib.util.find_spec(framework) is not None
+
+
+def _ask(framework: Framework) -> dict[str, Any]:
+    command = [sys.executable, "-m", __name__, framework]
+    try:
+        answer = children.ask(command, cwd=Path(__file__).parents[2], limit_seconds=LIMIT_SECONDS)
+        described: dict[str, Any] = children.document(answer.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"it had not told of itself after {LIMIT_SECONDS} s"}
+    except OSError as error:
+        return {"error": f"no process could be started to ask it ({error.strerror or error})"}
+    except ValueError:
+        said = children.last_words(answer.stderr)
+        ended = f"the process that asked it ended with status {answer.returncode}, saying nothing"
+        return {"error": ended if said == "nothing" else f"{said:.300}"}
+    return described
+
+
+if __name__ == "__main__":
+    print(json.dumps(base.describe(sys.argv[1])))  # type: ignore[arg-type]

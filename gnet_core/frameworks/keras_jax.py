@@ -1,0 +1,136 @@
+"""A case in JAX, by Keras' JAX backend: the same Keras layers, and a step compiled by jax.jit."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported
+
+import jax
+import keras
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.datasets import synthetic
+from gnet_core.frameworks import flops, jax_device
+from gnet_core.frameworks.keras_layers import LayerKit
+from gnet_core.networks.googlenet import Architecture
+from gnet_core.system import settings
+
+settings.require_keras_backend("jax")
+
+
+class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
+    """Dropout that can be switched off without a compiled step being compiled anew."""
+
+    def build(self, input_shape: Any) -> None:
+        self.switch = self.add_weight(shape=(), initializer="ones", trainable=False, name="switch")
+        super().build(input_shape)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        dropped = super().call(inputs, training=training)
+        return inputs + self.switch.value.astype(inputs.dtype) * (dropped - inputs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JaxKit(LayerKit):
+    """Makes Keras layers, as the one that it extends."""
+
+    def dropout(self, x: Any, rate: float, name: str) -> Any:
+        return self.layer(SwitchedDropout, name, rate)(x)
+
+
+def make_network(config: StepConfig) -> Any:
+    """GoogleNet_2 as a Keras model with the outputs that the case needs, its weights drawn from the case's seed."""
+    random.seed(config.seed)  # which Keras draws its seeds from; its own set_random_seed imports TensorFlow
+    inputs = keras.Input((config.image_size, config.image_size, 3), name="images")
+    kit = JaxKit.of(config)
+    outputs = Architecture.of(config).outputs(inputs, kit, classifiers=config.trains_classifiers)
+    return keras.Model(inputs, list(outputs))
+
+
+class Case:
+    """See gnet_core.frameworks.base.Case. execution: xla, which is what jax.jit compiles with."""
+
+    def __init__(self, config: StepConfig) -> None:
+        self._device = jax_device.prepare(config)
+        self._config = config
+        self.network = make_network(config)
+        self.optimizer = keras.optimizers.Adam(config.learning_rate)
+        self.optimizer.build(self.network.trainable_variables)
+        images, labels = synthetic.batch(config)
+        self._batch = jax.device_put((images, labels.astype("int32")), self._device)
+        self._switches = [i for i, v in enumerate(self.network.non_trainable_variables) if v.name == "switch"]
+        self.state = self._values()
+        self.steps = self.trace_count = 0
+        self._step = jax.jit(self._train, donate_argnums=0)
+        self._lowered: Any = None
+        self._compiled: Any = None
+
+    def _values(self) -> Any:
+        optimized, network = self.optimizer.variables, self.network
+        parts = (network.trainable_variables, network.non_trainable_variables, optimized)
+        return tuple([variable.value for variable in variables] for variables in parts)
+
+    def take_weights(self, weights: Mapping[str, list[Any]]) -> None:
+        """Take the weights of a network like this one, arrays by layer name as its layers' get_weights gives them."""
+        for name, arrays in weights.items():
+            self.network.get_layer(name).set_weights(arrays)
+        self.state = self._values()
+
+    def logits(self) -> list[Any]:
+        """The outputs for its batch in inference mode."""
+        outputs: list[Any] = self.network(self._batch[0], training=False)
+        return outputs
+
+    def _loss(self, trained: Any, others: Any, images: Any, labels: Any) -> Any:
+        (main, *aux), others = self.network.stateless_call(trained, others, images, training=True)
+        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        loss = crossentropy(labels, main)
+        if self._config.trains_classifiers:
+            loss += self._config.aux_weight * sum(crossentropy(labels, each) for each in aux)
+        return loss, others
+
+    def _train(self, state: Any, images: Any, labels: Any) -> Any:
+        self.trace_count += 1  # Python runs only while tracing
+        trained, others, optimizing = state
+        gradient = jax.value_and_grad(self._loss, has_aux=True)
+        (loss, others), gradients = gradient(trained, others, images, labels)
+        trained, optimizing = self.optimizer.stateless_apply(optimizing, gradients, trained)
+        return (trained, others, optimizing), loss
+
+    def trace(self) -> None:
+        self._lowered = self._step.lower(self.state, *self._batch)
+
+    def run(self, steps: int) -> Any:
+        if self._compiled is None:
+            self._compiled = self._lowered.compile()
+        for _ in range(steps):
+            self.state, loss = self._compiled(self.state, *self._batch)
+            self.steps += 1
+        loss.block_until_ready()
+        return loss
+
+    def set_dropout(self, active: bool) -> None:
+        trained, others, optimizing = self.state
+        for index in self._switches:
+            others[index] = jax.device_put(float(active), self._device).astype("float32")
+        self.state = trained, others, optimizing
+
+    def applied_steps(self) -> int:
+        return self.steps
+
+    def skipped_steps(self) -> int:
+        return 0
+
+    def peak_memory(self) -> tuple[int, str]:
+        return jax_device.peak_memory(self._device)
+
+    def flop_per_image(self) -> int:
+        return flops.train_step_flop_per_image(self.network, self._config)
+
+    def low_precision_share(self) -> float:
+        raise GnetError("precision: nothing tells in what precision JAX's kernels multiply")

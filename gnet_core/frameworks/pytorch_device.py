@@ -1,0 +1,86 @@
+"""The device of a case, seen from PyTorch: choose it, wait for it, ask for its memory, and tell what there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from typing import Any
+
+import torch
+
+from gnet_core.config import Precision, StepConfig
+from gnet_core.frameworks import allocator
+from gnet_core.machine import environment
+
+
+def prepare(config: StepConfig) -> torch.device:
+    """Make the case's device PyTorch's current one, and let it multiply float32 as the case's precision says."""
+    device = torch.device(config.device.replace("gpu", "cuda"))
+    if device.type == "cpu":
+        allocator.keep_freed_memory()
+        return device
+    torch.cuda.set_device(device)  # else the first GPU gets a context as well, which takes its memory
+    set_tf32(config.precision)
+    torch.backends.cudnn.benchmark = True
+    return device
+
+
+def set_tf32(precision: Precision) -> None:
+    """Let a GPU multiply float32 as TF32 for tf32 and for nothing else; of convolutions it is PyTorch's default.
+
+    By these flags and not by `fp32_precision`, which is to replace them: a flag of the one kind cannot be read any more
+    once it was set by the other, and torch.compile of PyTorch 2.13 still reads both.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def synchronise(device: torch.device) -> None:
+    """Return when the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> tuple[int, str]:
+    """Bytes at their highest so far in this process, and where the figure comes from."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device), "peak of PyTorch's GPU allocator"
+    return environment.peak_resident_memory()
+
+
+def describe() -> dict[str, Any]:
+    """PyTorch as it is here: version, build, threads, each GPU that it sees or why it sees none, and what torch.compile
+    finds to compile with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
+    """
+    gpus, why_none = _gpus()
+    return {
+        "version": torch.__version__,
+        "built_for_cuda": torch.version.cuda is not None,
+        "cuda": torch.version.cuda,
+        "cudnn": _cudnn_version(),
+        "gpus": gpus,
+        "why_no_gpus": why_none,
+        "threads": torch.get_num_threads(),
+        "triton": importlib.util.find_spec("triton") is not None,
+        # Where each looks: triton.runtime.build for a kernel's launcher, torch._inductor.cpp_builder for a CPU's code.
+        "c_compiler": shutil.which("gcc") or shutil.which("clang"),
+        "cpp_compiler": shutil.which("clang++" if sys.platform == "darwin" else "g++"),
+    }
+
+
+def _cudnn_version() -> str | None:
+    """9.8.0 of 90800, as cudnn.h puts it together from version 9 on."""
+    number = torch.backends.cudnn.version() if torch.version.cuda else None
+    return None if number is None else f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+
+
+def _gpus() -> tuple[list[dict[str, Any]], str]:
+    """Those that PyTorch can use, and why there are none where NVIDIA's driver has some."""
+    try:
+        found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    except RuntimeError as error:  # such as a driver that is too old
+        return [], str(error).partition("\n")[0][:300]
+    return [
+        {"device": f"gpu:{index}", "name": each.name, "compute_capability": [each.major, each.minor]}
+        for index, each in enumerate(found)
+    ], ""

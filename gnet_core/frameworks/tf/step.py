@@ -1,0 +1,193 @@
+"""The train step and the test step: the only home of @tf.function and of jit_compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gnet_core.config import Execution, StepConfig
+from gnet_core.frameworks.tf import device, fused
+from gnet_core.frameworks.tf.model import GoogleNet_2
+
+Tensor = Any
+"""A tf.Tensor; TensorFlow ships no types."""
+
+
+class StepResult(NamedTuple):
+    """What a step leaves on the device: float32 scalars. The last two are running means since `reset_metrics`."""
+
+    loss: Tensor
+    mean_loss: Tensor
+    accuracy: Tensor
+
+
+class ResultAndGradients(NamedTuple):
+    """What the body of a step without an optimizer hands out, since gradients that nobody takes are not computed."""
+
+    result: StepResult
+    gradients: list[Tensor]
+    """float32, one a trained variable."""
+
+
+Body = Callable[[Tensor, Tensor], StepResult | ResultAndGradients]
+
+
+class Step:
+    """A callable step: images float32 (batch, size, size, 3) and labels uint16 (batch,) → StepResult.
+
+    It never waits for the device. Use make_train_step and make_test_step to build one.
+    """
+
+    def __init__(self, body: Body, config: StepConfig, metrics: list[Any]) -> None:
+        device.set_tf32(config.precision)
+        self.execution: Execution = config.execution
+        self.metrics = metrics
+        self.trace_count = 0
+        """How often the body was traced; stays 0 in eager execution, which traces nothing."""
+        self.function: Body = body
+        if config.execution != "eager":
+
+            def counted(images: Tensor, labels: Tensor) -> StepResult | ResultAndGradients:
+                self.trace_count += 1  # Python runs only while tracing
+                return body(images, labels)
+
+            # No step has Python control flow over tensors for AutoGraph to convert, which it would take time to see.
+            self.function = tf.function(counted, jit_compile=config.execution == "xla", autograph=False)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
+        returned = self.function(images, labels)
+        return returned.result if isinstance(returned, ResultAndGradients) else returned
+
+    def trace(self, images: Tensor, labels: Tensor) -> None:
+        """Trace for these shapes without running, where the execution traces at all. XLA compiles at the first call."""
+        if isinstance(self.function, tf.types.experimental.PolymorphicFunction):
+            self.function.get_concrete_function(images, labels)
+
+    def reset_metrics(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()
+
+
+class TrainStep(Step):
+    """A step in training mode, with the optimizer that updates the weights; `optimizer` is None where none does."""
+
+    def __init__(self, body: Body, config: StepConfig, metrics: list[Any], optimizer: Any) -> None:
+        super().__init__(body, config, metrics)
+        self.optimizer = optimizer
+        self.calls = 0
+
+    def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
+        self.calls += 1
+        return super().__call__(images, labels)
+
+    def applied_steps(self) -> int:
+        """Updates of the weights by this optimizer, restored ones included; 0 without one. Waits for the device."""
+        if self.optimizer is None:
+            return 0
+        return int(getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations.numpy())
+
+    def skipped_steps(self) -> int:
+        """Steps whose gradients were not finite, so that loss scaling left the weights alone. Waits for the device.
+
+        Counted from the optimizer's own steps, so of a restored one only differences mean anything; 0 without one.
+        """
+        return 0 if self.optimizer is None else self.calls - self.applied_steps()
+
+
+def make_optimizer(config: StepConfig) -> Any:
+    """Adam, wrapped in loss scaling for float16, whose gradients would otherwise fall below its smallest number."""
+    kind = fused.Adam if config.layers == "fused" else keras.optimizers.Adam
+    adam = kind(config.learning_rate)
+    return keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
+
+
+def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
+    """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
+
+    Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
+    """
+    objective = _make_objective(config)
+    metrics = _make_metrics()
+    outputs_of = _make_forward_pass(model, config)
+    # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
+    trained = model if config.trains_classifiers else model.inception_model
+    variables = trained.trainable_variables
+    optimizer = make_optimizer(config)
+
+    def forward(images: Tensor, labels: Tensor) -> StepResult:
+        labels = tf.cast(labels, tf.int32)
+        outputs = outputs_of(images, training=True)
+        return _update_metrics(metrics, objective(labels, outputs), labels, outputs[0])
+
+    def forward_and_backward(images: Tensor, labels: Tensor) -> ResultAndGradients:
+        labels = tf.cast(labels, tf.int32)
+        with tf.GradientTape() as tape:
+            outputs = outputs_of(images, training=True)
+            loss = objective(labels, outputs)
+            scaled_loss = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled_loss, variables)
+        return ResultAndGradients(_update_metrics(metrics, loss, labels, outputs[0]), gradients)
+
+    def train(images: Tensor, labels: Tensor) -> StepResult:
+        result, gradients = forward_and_backward(images, labels)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return result
+
+    if config.part == "train":
+        optimizer.build(variables)  # inside the step it would cost a second trace
+        return TrainStep(train, config, metrics, optimizer)
+    body: Body = forward if config.part == "forward" else forward_and_backward
+    return TrainStep(body, config, metrics, optimizer=None)
+
+
+def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
+    """The step that judges `model` in inference mode with the same loss, changing nothing but its metrics."""
+    objective = _make_objective(config)
+    metrics = _make_metrics()
+    outputs_of = _make_forward_pass(model, config)
+
+    def test_step(images: Tensor, labels: Tensor) -> StepResult:
+        labels = tf.cast(labels, tf.int32)
+        outputs = outputs_of(images, training=False)
+        return _update_metrics(metrics, objective(labels, outputs), labels, outputs[0])
+
+    return Step(test_step, config, metrics)
+
+
+def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., Sequence[Tensor]]:
+    """The outputs that the case needs: (main, class_1, class_2), or (main,) where nothing comes of the classifiers.
+
+    The published run computed its idle classifiers, whose moving statistics moved.
+    """
+    if config.trains_classifiers or config.as_published:
+        return model
+    return lambda images, training: (model.main_output(images, training),)
+
+
+def _make_objective(config: StepConfig) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
+
+    def objective(labels: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        with tf.name_scope("loss"):  # so that a profile can tell it apart
+            loss = crossentropy(labels, outputs[0])
+            if config.trains_classifiers:
+                _, class_1, class_2 = outputs
+                loss += config.aux_weight * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
+            return loss
+
+    return objective
+
+
+def _make_metrics() -> list[Any]:
+    return [keras.metrics.Mean(name="loss"), keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+
+def _update_metrics(metrics: list[Any], loss: Tensor, labels: Tensor, logits: Tensor) -> StepResult:
+    mean_loss, accuracy = metrics
+    with tf.name_scope("metrics"):  # so that a profile can tell them apart
+        mean_loss.update_state(loss)
+        accuracy.update_state(labels, logits)
+        return StepResult(loss, mean_loss.result(), accuracy.result())

@@ -1,0 +1,159 @@
+"""A few train steps under TensorFlow's profiler, written where TensorBoard's Profile page looks for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+from gnet_core.config import GnetError, StepConfig, require_steps
+from gnet_core.frameworks.tf import command_buffers, device
+from gnet_core.frameworks.tf.device import synchronise
+from gnet_core.frameworks.tf.input_pipeline import endless_batches
+from gnet_core.frameworks.tf.model import build_model
+from gnet_core.frameworks.tf.step import Tensor, TrainStep, make_train_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Mark = Callable[[], AbstractContextManager[Any]]
+"""Makes what a step runs inside of. A profiler's Trace starts when it is made, not when it is entered."""
+
+_WARMUP_STEPS = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TraceSummary:
+    """Where a trace lies and what taking it cost. The steps under the profiler are no measurement of the step."""
+
+    xplane: Path
+    """log_dir/plugins/profile/<run>/<host>.xplane.pb."""
+
+    traced_step_seconds: tuple[float, ...]
+    """Wall time of each step under the profiler, the device finished."""
+
+    untraced_step_seconds: tuple[float, ...]
+    """The same for as many steps right before, without the profiler."""
+
+    warnings: tuple[str, ...] = ()
+    """What the trace lacks and why, and in what its steps were others than those that are measured."""
+
+    @property
+    def overhead_seconds(self) -> float:
+        """What the profiler added to a step: median under it less median without. Noise can make it negative."""
+        return statistics.median(self.traced_step_seconds) - statistics.median(self.untraced_step_seconds)
+
+    def to_dict(self, directory: Path) -> dict[str, Any]:
+        """Plain data for JSON, the trace's place told from `directory`."""
+        return {
+            "xplane": str(self.xplane.relative_to(directory)),
+            "traced_step_seconds": list(self.traced_step_seconds),
+            "untraced_step_seconds": list(self.untraced_step_seconds),
+            "overhead_seconds": self.overhead_seconds,
+            "warnings": list(self.warnings),
+        }
+
+
+def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
+    """Build the case's step on its device, warm it up and capture `steps` of it. Raises what capture raises."""
+    require_steps(steps)
+    tensorflow_device = device.prepare(config)
+    batch = next(endless_batches(config, tensorflow_device))
+    with tf.device(tensorflow_device):  # tf.data leaves its batches with the host
+        images, labels = map(tf.identity, batch)
+    step = make_train_step(build_model(config), config)
+    for _ in range(_WARMUP_STEPS):
+        step(images, labels)
+    summary = capture(step, images, labels, log_dir, steps)
+    if config.device != "cpu" and command_buffers.are_off(os.environ):
+        return dataclasses.replace(summary, warnings=(*summary.warnings, command_buffers.NOTE))
+    return summary
+
+
+def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> TraceSummary:
+    """Run a warmed-up train step `steps` times without and `steps` times under the profiler, on one batch.
+
+    The weights move on by 2 · `steps` steps. Images are float32 (batch, size, size, 3) and labels uint16 (batch,), both
+    already on the device. Raises GnetError for steps outside 1 to 10, for a log_dir that cannot be a folder, and where
+    the profiler does not start or leaves no trace. A trace without the GPU's side is kept, with a warning.
+    """
+    require_steps(steps)
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GnetError(f"log_dir: '{log_dir}' cannot be a folder ({error.strerror}); name one to write to") from error
+
+    traces_of_function = step.trace_count
+    untraced = [_timed_step(step, images, labels, nullcontext) for _ in range(steps)]
+    traced = _profiled_steps(step, images, labels, log_dir, steps)
+    xplane = _newest_trace(log_dir)
+    warnings = _missing_from(xplane)
+    if step.trace_count != traces_of_function:
+        warnings.append("the step was not warmed up for this batch: tf.function traced it anew while it was timed")
+    return TraceSummary(
+        xplane=xplane,
+        traced_step_seconds=tuple(traced),
+        untraced_step_seconds=tuple(untraced),
+        warnings=tuple(warnings),
+    )
+
+
+def _timed_step(step: TrainStep, images: Tensor, labels: Tensor, mark: Mark) -> float:
+    synchronise()
+    start = time.perf_counter()
+    with mark():
+        step(images, labels)
+        synchronise()
+    return time.perf_counter() - start
+
+
+def _profiled_steps(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> list[float]:
+    synchronise()
+    try:
+        tf.profiler.experimental.start(str(log_dir))
+    except tf.errors.OpError as error:
+        raise GnetError(f"profiler: did not start ({_first_line(error)}); end other traces, or do without") from error
+    try:
+        marks = [partial(tf.profiler.experimental.Trace, "train", step_num=number, _r=1) for number in range(steps)]
+        seconds = [_timed_step(step, images, labels, mark) for mark in marks]
+    except BaseException:
+        tf.profiler.experimental.stop(save=False)  # or no later trace could start
+        raise
+    try:
+        tf.profiler.experimental.stop()
+    except tf.errors.OpError as error:
+        raise GnetError(f"profiler: left no trace in '{log_dir}' ({_first_line(error)}); is it writable?") from error
+    return seconds
+
+
+def _newest_trace(log_dir: Path) -> Path:
+    traces = list(log_dir.glob("plugins/profile/*/*.xplane.pb"))
+    if not traces:
+        raise GnetError(f"profiler: left no trace in '{log_dir}'; see if it is writable and has room")
+    return max(traces, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _missing_from(xplane: Path) -> list[str]:
+    """What the profiler itself reports as gone wrong, and the GPU's side where there is a GPU and no trace of it."""
+    space = xplane_pb2.XSpace.FromString(xplane.read_bytes())
+    missing = [f"the profiler reports: {text}" for text in (*space.errors, *space.warnings)]
+    gpus = [plane for plane in space.planes if plane.name.startswith("/device:GPU")]
+    has_gpu_side = any(line.events for plane in gpus for line in plane.lines)
+    if tf.config.get_visible_devices("GPU") and not has_gpu_side:
+        missing.append(
+            "the trace holds nothing of the GPU, only of the host: the profiler needs CUPTI and the right to use it "
+            "(NVIDIA's driver may reserve it for the administrator: ERR_NVGPUCTRPERM)"
+        )
+    return missing
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return str(error.message).partition("\n")[0]

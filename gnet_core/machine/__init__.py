@@ -1,0 +1,1 @@
+"""What the machine and its GPUs are, can do, and do at the moment."""

@@ -1,0 +1,339 @@
+"""What the machine was like during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
+
+Read before and after a turn, outside its clock; of a GPU see gnet_core.machine.gpu_conditions. Nothing here imports
+TensorFlow, and nothing here drops a turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from gnet_core.config import GnetError
+from gnet_core.machine import gpu_conditions, nvml
+from gnet_core.machine.environment import usable_threads
+from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
+from gnet_core.system.cgroups import ControlGroups, Throttling
+
+MOST_OTHER_CPU_SHARE = 0.05
+"""Of the machine's processor time. A 2-core virtual machine's own services took 0.5–0.8 % of it; what compares cases
+wants to see effects of 5 %, and one more busy thread is 50 % there and still 6 % on 16 processors."""
+
+MOST_STEAL_SHARE = 0.05
+"""Likewise. Of 591 spans of 0.4 s on that machine, both processors busy, 2 lost more; the mean was 0.15 %."""
+
+LEAST_TELLING_SECONDS = 0.05
+"""Of processor time, for a share to mean anything. Linux counts in hundredths of a second, and each counter behind a
+share may be off by one: what others took came out up to 0.03 s wrong, which is 5 % of 0.3 s on 2 processors."""
+
+CLOCK_DROP = 0.2
+"""Below the usual clock. Boost clocks move by 10 % with temperature and with how many cores are busy."""
+
+_BUSY = ("user", "nice", "system", "irq", "softirq")  # guest time is within user; waiting for a disk is no work
+_PROCESSORS = Path("/sys/devices/system/cpu")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The machine during one turn. None is a figure that this machine, its driver or its permissions do not give."""
+
+    seconds: float
+    """From `Watch.begin` to `Watch.end`: a little more than what the turn's own clock shows."""
+    processors: int
+    """Logical ones of the whole machine, those that the worker may not use included; shares are of their time."""
+    load_1_minute: float
+    """As the turn ended: the worker's own threads are in it."""
+    other_cpu_share: float | None
+    """Processor time of everything but the worker ÷ (seconds × processors). Neither idle nor stolen time counts."""
+    steal_share: float | None
+    """Time that a hypervisor kept from this machine ÷ (seconds × processors). None where the system does not tell."""
+    worker_cpu_seconds: float | None
+    """Processor time of the worker and its children."""
+    frequency_hz: float | None
+    """Mean of the processors' clocks as the turn ended. A virtual machine tells a nominal one that never changes."""
+    throttled: bool | None
+    """Whether a processor slowed itself down for heat. None where nothing counts it: on AMD, in virtual machines."""
+    quota_throttled_periods: int | None = None
+    """In how many of its periods a CPU quota stopped this process' control groups. None where nothing counts it."""
+    quota_throttled_seconds: float | None = None
+    """How long it did, summed over processors."""
+    usable_processors: int | None = None
+    """Those that a worker may use, which share that time."""
+    gpu: GpuConditions = dataclasses.field(default_factory=GpuConditions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat, for JSON and CSV; what is of the GPU begins with gpu_."""
+        told = dataclasses.asdict(self)
+        gpu = told.pop("gpu")
+        return told | {f"gpu_{name}": value for name, value in gpu.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What `Watch.begin` read, for `Watch.end` to subtract."""
+
+    pid: int
+    at_seconds: float
+    busy_seconds: float
+    steal_seconds: float | None
+    worker_seconds: float | None
+    throttle_count: int | None
+    throttling: Throttling | None
+
+
+class Watch:
+    """Reads the machine around turns on a device, cpu or gpu:N; a context manager, as NVML stays open.
+
+    On a 2-core virtual machine with 80 processes a pair of begin and end took 0.7 ms, and the first one for a worker
+    2 ms more, in which its children are looked for. A processor whose clock and throttling are counted in files adds
+    about 0.05 ms for each thread (9 µs a file).
+
+    Raises GnetError for a device that is none; a GPU that NVML cannot tell apart gives no figures rather than those of
+    another.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._processors = psutil.cpu_count() or 1
+        self._frequency_files = sorted(_PROCESSORS.glob("cpufreq/policy*/scaling_cur_freq"))
+        self._throttle_files = sorted(_PROCESSORS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+        self._groups = ControlGroups()  # which the workers are in as well
+        self._usable_processors = usable_threads()
+        self._families: dict[int, list[psutil.Process]] = {}
+        self._nvml = contextlib.ExitStack()
+        self._gpu: nvml.Handle | None = None
+        self._samples: list[Sample] = []
+        """Of the GPU, during the last turn."""
+        number = _gpu_number(device)
+        if number is not None and self._nvml.enter_context(nvml.opened()):
+            self._gpu = nvml.find(number)
+
+    def begin(self, pid: int) -> Snapshot:
+        """Call it right before the worker `pid` gets its turn."""
+        worker_seconds = _spent_seconds(self._family(pid))
+        throttle_count = _sum(self._throttle_files)
+        times = psutil.cpu_times()
+        return Snapshot(
+            pid=pid,
+            at_seconds=time.perf_counter(),
+            busy_seconds=_busy_seconds(times),
+            steal_seconds=getattr(times, "steal", None),
+            worker_seconds=worker_seconds,
+            throttle_count=throttle_count,
+            throttling=self._groups.throttling(),
+        )
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Read the GPU, if there is one, until the context ends: around the turn and nothing else."""
+        if self._gpu is None:
+            yield
+            return
+        sampler = Sampler(self._gpu)
+        try:
+            yield
+        finally:
+            self._samples = sampler.stop()
+            if sampler.hangs:  # to ask it again, or to close it, would hang the run
+                nvml.give_up()
+                self._gpu = None
+
+    def end(
+        self, begun: Snapshot, ours: Collection[int] = (), *, block: Span | None = None, work: Span | None = None
+    ) -> Conditions:
+        """Call it right after the turn. `ours`: the other workers, whose contexts on the GPU are no strangers'.
+
+        `block` and `work` are when the worker timed its block, and when it ran steps at all; without them nothing is
+        told of the GPU but its limit and who else is on it.
+        """
+        at_seconds, times = time.perf_counter(), psutil.cpu_times()
+        family = self._family(begun.pid)
+        seconds = at_seconds - begun.at_seconds
+        worker = _difference(begun.worker_seconds, _spent_seconds(family))
+        busy = max(0.0, _busy_seconds(times) - begun.busy_seconds)
+        stolen = _difference(begun.steal_seconds, getattr(times, "steal", None))
+        throttles = _difference(begun.throttle_count, _sum(self._throttle_files))
+        stopped = _throttled_since(begun.throttling, self._groups.throttling())
+        offered = seconds * self._processors
+        return Conditions(
+            seconds=seconds,
+            processors=self._processors,
+            load_1_minute=psutil.getloadavg()[0],
+            other_cpu_share=None if worker is None else min(1.0, max(0.0, busy - worker) / offered),
+            steal_share=None if stolen is None else min(1.0, stolen / offered),
+            worker_cpu_seconds=worker,
+            frequency_hz=_frequency_hz(self._frequency_files),
+            throttled=None if throttles is None else throttles > 0,
+            quota_throttled_periods=None if stopped is None else stopped.periods,
+            quota_throttled_seconds=None if stopped is None else stopped.seconds,
+            usable_processors=self._usable_processors,
+            gpu=self._gpu_conditions(begun.pid, ours, block, work),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of NVML. Further turns are told without their GPU."""
+        self._nvml.close()
+        self._gpu = None
+
+    def _family(self, pid: int) -> list[psutil.Process]:
+        """The worker and the children it had when it was first seen: to look for them reads every process there is.
+
+        Of later children those that end are in their parent's count; what still runs counts as another's.
+        """
+        family = self._families.get(pid)
+        if not family or not family[0].is_running():
+            family = self._families[pid] = _find_family(pid)
+        return family
+
+    def _gpu_conditions(
+        self, worker: int, ours: Collection[int], block: Span | None, work: Span | None
+    ) -> GpuConditions:
+        samples, self._samples = self._samples, []
+        if self._gpu is None:
+            return GpuConditions()
+        return dataclasses.replace(
+            gpu_conditions.conditions(samples, block, work),
+            power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
+            other_processes=gpu_conditions.other_processes(self._gpu, worker, ours),
+        )
+
+
+def processor_seconds(pid: int) -> float | None:
+    """User and system time so far of a process and its children, ended ones included; None when it is gone.
+
+    The difference over a span in which a worker waits is what its waiting cost.
+    """
+    return _spent_seconds(_find_family(pid))
+
+
+def disturbance(
+    conditions: Conditions, usual_frequency_hz: float | None = None, usual_gpu: UsualGpu | None = None
+) -> str:
+    """Why the turn counts as disturbed, reasons separated by "; ", or "".
+
+    The usual frequency is the median of all turns, and the usual GPU what it is in the turns of the same worker.
+    """
+    gpu, usual_gpu = conditions.gpu, usual_gpu or UsualGpu()
+    throttled = [reason for reason in gpu.reasons if reason not in usual_gpu.limits]
+    found = [
+        _share_taken(conditions, conditions.other_cpu_share, MOST_OTHER_CPU_SHARE, "other processes took"),
+        _share_taken(conditions, conditions.steal_share, MOST_STEAL_SHARE, "the hypervisor took"),
+        "the processor was throttled" if conditions.throttled else "",
+        _quota_stops(conditions),
+        _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock was", "the run's median"),
+        f"the GPU was throttled: {', '.join(throttled)}" if throttled else "",
+        _clock_drop(gpu.sm_clock_hz, usual_gpu.sm_clock_hz, "the GPU's clock was", "the median of this process"),
+        _strangers(gpu.other_processes),
+    ]
+    return "; ".join(reason for reason in found if reason)
+
+
+def _share_taken(conditions: Conditions, share: float | None, most: float, who: str) -> str:
+    if share is None or share <= most:
+        return ""
+    taken_seconds = share * conditions.seconds * conditions.processors
+    return f"{who} {share:.0%} of the processors' time" if taken_seconds > LEAST_TELLING_SECONDS else ""
+
+
+def _quota_stops(conditions: Conditions) -> str:
+    """Any stop counts: the quota is part of the machine, but when it strikes hangs on what ran before the turn."""
+    if not conditions.quota_throttled_periods:
+        return ""
+    offered = conditions.seconds * (conditions.usable_processors or conditions.processors)
+    share = min(1.0, (conditions.quota_throttled_seconds or 0.0) / offered)
+    return f"the CPU quota stopped it for {share:.0%} of the processors' time"
+
+
+def _throttled_since(before: Throttling | None, after: Throttling | None) -> Throttling | None:
+    if before is None or after is None:
+        return None
+    return Throttling(max(0, after.periods - before.periods), max(0.0, after.seconds - before.seconds))
+
+
+def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str, usual: str) -> str:
+    if not clock_hz or not usual_hz or clock_hz >= (1 - CLOCK_DROP) * usual_hz:
+        return ""
+    return f"{whose} {1 - clock_hz / usual_hz:.0%} below {usual}"
+
+
+def _strangers(count: int | None) -> str:
+    return f"{count} other process{'es' if count > 1 else ''} on the GPU" if count else ""
+
+
+def _busy_seconds(times: Any) -> float:
+    return float(sum(getattr(times, name, 0.0) for name in _BUSY))
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    """What a counter gained; 0 for one that fell, as a child's does that ends without its parent's asking."""
+    return None if before is None or after is None else max(0.0, after - before)
+
+
+def _find_family(pid: int) -> list[psutil.Process]:
+    """The process and its children, all generations; empty when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _spent_seconds(family: list[psutil.Process]) -> float | None:
+    total = None
+    for process in family:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            if total is None:
+                return None  # the worker itself: without it the sum says nothing
+            continue  # a child that ended: its parent's count has it now
+        total = (total or 0.0) + times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _sum(files: list[Path]) -> int | None:
+    try:
+        return sum(map(_read_number, files)) if files else None
+    except (OSError, ValueError):
+        return None  # a processor was taken offline
+
+
+def _read_number(file: Path) -> int:
+    descriptor = os.open(file, os.O_RDONLY)  # a third of read_text's time, and there may be hundreds
+    try:
+        return int(os.read(descriptor, 32))
+    finally:
+        os.close(descriptor)
+
+
+def _frequency_hz(files: list[Path]) -> float | None:
+    kilohertz = _sum(files)  # psutil reads three files a processor for the same
+    if kilohertz is not None:
+        return kilohertz * 1e3 / len(files)
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError):
+        return None
+    return frequency.current * 1e6 if frequency and frequency.current else None
+
+
+def _gpu_number(device: str) -> int | None:
+    """N of gpu:N, None of cpu."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return None
+    if kind != "gpu" or not number.isdecimal():
+        raise GnetError(f"device: {device!r} is no device; use cpu or gpu:N")
+    return int(number)

@@ -1,0 +1,240 @@
+"""What is asked of a command: a frozen request, its words on a command line, and the plain data that run.json keeps.
+
+A command's click options are the way back: `gnet_core.cli.options.takes` makes a request of what click has parsed. No
+other place puts a command line of gnet's together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from gnet_core.config import Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
+
+_ARGUMENT = {"written": "argument"}
+"""Marks a field whose value is written without the name of an option."""
+_REPEATED = {"written": "repeated"}
+"""Marks a field whose option is written once for each of its values; those of other fields are joined by commas."""
+_AS_JSON = {"option": "--json"}
+
+_CHANGED_IN_TEXT = re.compile(r"\s\s|`")
+"""White space becomes one blank in a line, and Markdown's code ends at a backtick."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of one command. A field and its default are those of the click option of that name."""
+
+    program: ClassVar[tuple[str, ...]]
+    """What `python -m` runs: a module, then the command, where the module has several."""
+
+
+def words(request: Request) -> list[str]:
+    """The arguments that the command's click options parse back to this request; what is at its default is left out."""
+    arguments: list[str] = []
+    options: list[str] = []
+    for field in dataclasses.fields(request):
+        value = getattr(request, field.name)
+        if value == field.default:
+            continue
+        values = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
+        written, name = field.metadata.get("written"), field.name.replace("_", "-")
+        option = field.metadata.get("option", f"--{name}")
+        if written == "argument":
+            arguments += values
+        elif isinstance(value, bool):
+            options.append(option if value else f"--no-{name}")
+        elif written == "repeated":
+            options += [word for each in values for word in (option, each)]
+        else:
+            options += [option, ",".join(values)]
+    if any(argument.startswith("-") for argument in arguments):
+        return [*options, "--", *arguments]
+    return [*arguments, *options]
+
+
+def program_words(request: Request) -> list[str]:
+    """What follows `python -m` to run the command as a child."""
+    return [*request.program, *words(request)]
+
+
+def command_line(request: Request) -> str:
+    """The line that a person pastes into a shell; what makes text harmless for a page or a terminal leaves it whole."""
+    return " ".join(map(quoted, ["gnet", *request.program[1:], *words(request)]))
+
+
+def quoted(word: str) -> str:
+    """A word of a command as a shell reads it; one whose characters would be changed or left out in a line of text is
+    written in the shell's `$'…'`.
+    """
+    if word.isprintable() and not _CHANGED_IN_TEXT.search(word):
+        return shlex.quote(word)
+    escaped = (each if each.isprintable() and each not in " `'\\" else _escaped(each) for each in word)
+    return f"$'{''.join(escaped)}'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchRequest(Request):
+    """What is asked of `gnet bench`; its --help says what each option does."""
+
+    program: ClassVar = ("gnet_core", "bench")
+    not_recorded: ClassVar = ("out", "resume", "fail_on", "as_json")
+    """Where a run goes and how it is told. None of it decides what is measured, so run.json has none of it."""
+
+    suites: tuple[str, ...] = dataclasses.field(default=(), metadata=_ARGUMENT)
+    preset: str = "quick"
+    device: str = "auto"
+    replicates: int | None = None
+    execution: tuple[Execution, ...] | None = None
+    precision: tuple[Precision, ...] | None = None
+    batch_size: tuple[int, ...] | None = None
+    layers: Layers = "fused"
+    image_size: int | None = None
+    data: str = "synthetic"
+    seed: int = 0
+    memory: int | None = None
+    worker_memory: int | None = None
+    profile: bool = False
+    aa: bool = False
+    python: tuple[str, ...] = dataclasses.field(default=(), metadata=_REPEATED)
+    against: str | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    fail_on: tuple[str, ...] = ()
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As run.json has it under `options`."""
+        recorded = {name: getattr(self, name) for name in _recorded_fields()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in recorded.items()}
+
+    @classmethod
+    def from_dict(cls, where: str, options: Mapping[str, Any]) -> BenchRequest:
+        """Read `options` back; one that is missing, as in older files, was not asked for.
+
+        Raises GnetError that begins with `where` for a value whose type no command line gives. Whether there is such a
+        preset, device or data set is not looked at.
+        """
+        from gnet_core.files.json_documents import require_fields  # too much to import for `gnet --help`
+
+        found: dict[str, Any] = {}
+        for name, hint in _recorded_fields().items():
+            if name not in options:
+                continue
+            kinds, item = _json_types(hint)
+            require_fields(where, options, {name: kinds})
+            value = options[name]
+            for each in value if isinstance(value, list) else ():
+                require_fields(where, {name: each}, {name: item})
+            found[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**found)
+
+
+@functools.cache
+def _recorded_fields() -> dict[str, Any]:
+    """The fields of a BenchRequest that run.json has, with their types."""
+    hints = get_type_hints(BenchRequest)
+    names = [field.name for field in dataclasses.fields(BenchRequest)]
+    return {name: hints[name] for name in names if name not in BenchRequest.not_recorded}
+
+
+def _json_types(hint: Any) -> tuple[tuple[type, ...], type]:
+    """The types that a field's value has in JSON, and that of the items where it is a list. A choice is text."""
+    kinds: list[type] = []
+    item: type = object
+    for each in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+        if get_origin(each) is tuple:
+            kinds.append(list)
+            item = get_args(each)[0] if isinstance(get_args(each)[0], type) else str
+        else:
+            kinds.append(each if isinstance(each, type) else str)
+    return tuple(kinds), item
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileRequest(Request):
+    """What is asked of `gnet profile`: every field that a TensorFlow step can differ in, and how it is traced."""
+
+    program: ClassVar = ("gnet_core", "profile")
+
+    execution: Execution = "graph"
+    precision: Precision = "float32"
+    part: Part = "train"
+    layers: Layers = "fused"
+    batch_size: int = 8
+    image_size: int = 224
+    classes: int | None = None
+    """None: as many as the data has."""
+    widths: Widths = "published"
+    aux_weight: float = 0.3
+    dropout: bool = True
+    bn_momentum: float = 0.9
+    learning_rate: float = 1e-3
+    as_published: bool = False
+    data: str = "synthetic"
+    steps: int = 5
+    device: str = "auto"
+    seed: int = 0
+    out: Path | None = None
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
+
+    @classmethod
+    def of(cls, config: StepConfig, **how: Any) -> ProfileRequest:
+        """What traces this case; `how` has the other fields. Raises GnetError for a step of another framework."""
+        if config.framework != "tensorflow":
+            raise GnetError(f"framework: {config.framework!r} cannot be traced; gnet profile takes steps of tensorflow")
+        values = {name: value for name, value in config.to_dict().items() if name != "framework"}
+        if config.data == "synthetic" and config.classes == StepConfig.classes:
+            values["classes"] = None
+        return cls(**values, **how)
+
+    def config(self, *, device: str, data: str, classes: int) -> StepConfig:
+        """The case on the device that was chosen, with the data by its absolute path and as many classes as it has.
+
+        Raises GnetError naming the field of a value that cannot be.
+        """
+        fields = {field.name for field in dataclasses.fields(StepConfig)}
+        values = {name: value for name, value in vars(self).items() if name in fields}
+        return StepConfig(**(values | {"device": device, "data": data, "classes": self.classes or classes}))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportRequest(Request):
+    """What is asked of `gnet report`."""
+
+    program: ClassVar = ("gnet_core", "report")
+
+    run_dir: Path = dataclasses.field(metadata=_ARGUMENT)
+    fail_on: tuple[str, ...] = ()
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InfoRequest(Request):
+    """What is asked of `gnet info`."""
+
+    program: ClassVar = ("gnet_core", "info")
+
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PeaksRequest(Request):
+    """What is asked of gnet_core.frameworks.tf.peaks, which a run starts as a child."""
+
+    program: ClassVar = ("gnet_core.frameworks.tf.peaks",)
+
+    device: str = "cpu"
+    precision: tuple[str, ...] = ("float32",)
+    seconds: float = 6.0

@@ -1,0 +1,134 @@
+"""Which workers are alive together, and in which order they take their turns. Plain arithmetic, nothing is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from gnet_core.config import StepConfig
+from gnet_core.plan.suites import PlannedCase
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """One process to be: a case, measured by a process of its own."""
+
+    case: PlannedCase
+    replicate: int
+    """From 1 on."""
+
+    @property
+    def stem(self) -> str:
+        """What its files are called."""
+        return f"{self.case.name}.r{self.replicate}"
+
+
+def estimated_bytes(config: StepConfig) -> int:
+    """About the memory a worker takes at its highest on a CPU. What it really takes is watched.
+
+    From resident memory seen with TensorFlow 2.21 at 224×224: graph float32 1.1 GiB at batch 1 and 3.7 at 64, XLA 3.1
+    and eager 2.1 at 16, bfloat16 2.1 at 32; with JAX 0.10 5.1 at 16 in both precisions, PyTorch less
+    than TensorFlow.
+    """
+    start, an_image = {"eager": (1.1, 0.065), "graph": (1.1, 0.042), "xla": (1.6, 0.095)}[config.execution]
+    if config.framework == "jax":
+        an_image = 0.22
+    elif config.precision.startswith("mixed_"):
+        an_image *= 0.8
+    if config.part == "forward":  # which keeps nothing for gradients
+        an_image *= 0.5
+    images = config.batch_size * (config.image_size / 224) ** 2
+    return int((start + an_image * images) * GIB)
+
+
+def groups(
+    cases: Sequence[PlannedCase], compared: Sequence[tuple[PlannedCase, PlannedCase]]
+) -> list[list[PlannedCase]]:
+    """The cases parted so that whatever is compared with each other, also by way of others, is in one part."""
+    group_of = {case: [case] for case in cases}
+    for base, variant in compared:
+        if group_of[base] is group_of[variant]:
+            continue
+        joined = group_of[base] + group_of[variant]
+        group_of.update(dict.fromkeys(joined, joined))
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+def cohorts(
+    parts: Sequence[Sequence[PlannedCase]],
+    replicates: int,
+    memory_bytes: int,
+    sizes: Mapping[PlannedCase, int],
+    bases: Mapping[PlannedCase, PlannedCase],
+    started: Mapping[PlannedCase, int] | None = None,
+) -> list[list[Job]]:
+    """Workers that are alive together, as few such cohorts as simple packing finds; `sizes` are bytes.
+
+    A part stays whole wherever it fits. Of one that does not, the first case, which is its base, and as many others as
+    fit stay together. The others follow beside another process of what they are compared with, as `bases` has it; what
+    does not even fit so runs alone, and its comparisons are sequential. No two processes of a case are alive
+    together: replicates spread over the run see as much weather as the run has, without which the interval of a figure
+    by itself would be too narrow, and a later run could not be compared with this one. `started` is how many processes
+    a case has had already, after which its further ones are numbered.
+    """
+    packed: list[tuple[list[Job], int]] = []
+    processes: Counter[PlannedCase] = Counter(started)
+
+    def pack(cases: list[PlannedCase]) -> None:
+        processes.update(cases)
+        jobs = [Job(case=case, replicate=processes[case]) for case in cases]
+        needed = sum(sizes[job.case] for job in jobs)
+        for index, (together, used) in enumerate(packed):
+            apart = not {job.case for job in jobs} & {job.case for job in together}
+            if apart and used + needed <= memory_bytes:
+                packed[index] = (together + jobs, used + needed)
+                return
+        packed.append((jobs, needed))
+
+    # Large parts first: the small ones then fill what they leave.
+    ordered = sorted(parts, key=lambda part: -sum(sizes[case] for case in part))
+    for _ in range(replicates):
+        for part in ordered:
+            for together in _bundles(part, memory_bytes, sizes, bases):
+                pack(together)
+    return [jobs for jobs, _ in packed]
+
+
+def _bundles(
+    part: Sequence[PlannedCase],
+    memory_bytes: int,
+    sizes: Mapping[PlannedCase, int],
+    bases: Mapping[PlannedCase, PlannedCase],
+) -> Iterator[list[PlannedCase]]:
+    """The part in pieces that fit, each led by a base; what does not fit beside its base is a piece of its own."""
+
+    def filled(leader: PlannedCase, others: Sequence[PlannedCase]) -> list[PlannedCase]:
+        together, used = [leader], sizes[leader]
+        for case in others:
+            if used + sizes[case] <= memory_bytes:
+                together.append(case)
+                used += sizes[case]
+        return together
+
+    left = list(part)
+    piece = filled(left[0], left[1:])
+    while True:
+        yield piece
+        left = [case for case in left if case not in piece]
+        if not left:
+            return
+        base = bases.get(left[0])
+        if base is None or sizes[base] + sizes[left[0]] > memory_bytes:
+            piece = [left[0]]
+        else:
+            piece = filled(base, [case for case in left if bases.get(case) == base])
+
+
+def orders(workers: int, rounds: int, seed: str) -> list[list[int]]:
+    """For each round the order in which the workers, by number, take their turns; drawn anew each round."""
+    chance = random.Random(seed)
+    return [chance.sample(range(workers), workers) for _ in range(rounds)]

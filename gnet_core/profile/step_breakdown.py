@@ -1,0 +1,97 @@
+"""What a traced step's time goes to as xprof divides it: input, host, compilation, launches, device, and the rest."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnet_core.profile.xprof import Trace, rows
+from gnet_core.text import milliseconds
+
+KINDS = {
+    "deviceComputeTimeMs": "device compute",
+    "deviceToDeviceTimeMs": "device to device",
+    "deviceCollectivesTimeMs": "device collectives",
+    "hostComputeTimeMs": "host compute",
+    "kernelLaunchTimeMs": "kernel launch",
+    "infeedTimeMs": "input",
+    "outfeedTimeMs": "output",
+    "compileTimeMs": "compilation",
+    "otherTimeMs": "idle, Python and all other",
+}
+"""Columns of xprof's overview_page, milliseconds a step, and what they are called here."""
+
+MODERATE, HIGH = 0.05, 0.20
+"""Shares of input from which xprof calls a step bound by it (xprof/convert/op_stats_to_input_pipeline_analysis.cc)."""
+
+AT_WORK = ("device compute", "device to device", "device collectives")
+"""The kinds of time in which a device is at work. As today's traces name copies and fills, those are device compute."""
+
+REST = KINDS["otherTimeMs"]
+
+_LAUNCH = KINDS["kernelLaunchTimeMs"]
+
+MOST_IDLE = 0.5
+"""Share of a step beyond which a device that idles makes the step launch-bound."""
+
+
+def step_table(trace: Trace) -> list[dict[str, Any]]:
+    """Each traced step as xprof sees it, in order, by its column ids; empty for a trace whose steps were not marked.
+
+    Of six steps or more xprof leaves out the first and the last. Raises GnetError for a file that is no trace.
+    """
+    return [row for table in trace.tool("overview_page") for row in rows(table) if "stepTimeMs" in row]
+
+
+def step_seconds(steps: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Of each step of a step_table."""
+    return [step["stepTimeMs"] / 1e3 for step in steps]
+
+
+def breakdown(steps: Sequence[Mapping[str, Any]], *, on_gpu: bool) -> list[dict[str, Any]]:
+    """Mean seconds a step of each kind, with its share of the step.
+
+    What only a device has is left out on a CPU. On a GPU xprof divides a step by what its device did, from the first
+    kernel to the last, and counts nothing of the host (xprof/convert/xplane_to_op_stats.cc): kinds of the host's of
+    which it tells 0 are left out there, since they are not measured.
+    """
+    if not steps:
+        return []
+    whole = statistics.fmean(step["stepTimeMs"] for step in steps)
+    seconds = {
+        kind: statistics.fmean(step.get(column) or 0.0 for step in steps) / 1e3 for column, kind in KINDS.items()
+    }
+    return [
+        {"kind": kind, "seconds": value, "share": value / (whole / 1e3) if whole else 0.0}
+        for kind, value in seconds.items()
+        if (value or kind in (*AT_WORK, REST) if on_gpu else kind not in (*AT_WORK, _LAUNCH))
+    ]
+
+
+def input_bound(share: float) -> str:
+    """Whether a share of the step's time makes the step input-bound, by xprof's thresholds."""
+    degree = "Highly" if share >= HIGH else "Moderately" if share >= MODERATE else "Not"
+    lines = f"xprof's line is {MODERATE:.0%}, and {HIGH:.0%} is high"
+    return f"{degree} input-bound: {share:.1%} of a step is input ({lines})."
+
+
+def at_work(device_seconds: float, step_seconds: float) -> str:
+    """For how long the device is at work in a step; as in `launch_bound`."""
+    share = device_seconds / step_seconds
+    return (
+        f"the GPU is at work for {milliseconds(device_seconds)} ms of a step of {milliseconds(step_seconds)} ms "
+        f"({share:.0%})"
+    )
+
+
+def launch_bound(device_seconds: float, step_seconds: float) -> str:
+    """A sentence on a step that is bound by launching kernels; empty for one that is not.
+
+    `device_seconds` is how long the device is at work in a step, and `step_seconds` a whole step without the profiler,
+    which slows the host and hardly the kernels.
+    """
+    if device_seconds >= (1 - MOST_IDLE) * step_seconds:
+        return ""
+    told = f"Launch-bound: {at_work(device_seconds, step_seconds)} and waits for the host in the rest"
+    return f"{told}; a larger batch gives each kernel more to do."

@@ -1,0 +1,1 @@
+"""What people read: pages, tables and plots of a run, a comparison, a profile."""

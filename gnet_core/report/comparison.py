@@ -1,0 +1,430 @@
+"""Two runs side by side, said to people and to programs: the terminal, JSON, compare.html, compare.md and a CSV.
+
+Pure but for `write`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from gnet_core.config import Framework, GnetError
+from gnet_core.files import csv_text
+from gnet_core.machine import environment as machine
+from gnet_core.machine.capabilities import PEERS, of_framework, own_interpreters
+from gnet_core.report import documents, html
+from gnet_core.report.drawing import Picture
+from gnet_core.report.grid import Column, Grid, grid, in_style, ratio, ratio_interval
+from gnet_core.report.ratios import distinct, forest
+from gnet_core.report.summary import HOW_TO_READ_RATIOS, machine_line, reservations
+from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
+from gnet_core.results.comparisons import Between, between, machine_spread
+from gnet_core.results.gates import failed_between
+from gnet_core.results.records import Run
+from gnet_core.stats.verdicts import Comparison
+from gnet_core.text import inert, number, percent, plain
+
+ONE_AFTER_THE_OTHER = (
+    "The two runs were timed one after the other: the machine's weather between them is part of every ratio. Where its "
+    "speed wanders, two runs of the same code are told apart in about one comparison of six. "
+    "gnet bench --against REV compares two revisions in turns, which takes it out."
+)
+
+BY_RUN = (
+    "Each run counts once: how far the {runs} runs of BASE are from each other is how far NEW may be from them for no "
+    "reason at all."
+)
+
+ALIKE = "The two environments are alike in all that is recorded of them."
+
+HTML_FILE = "compare.html"
+
+_CSV_COLUMNS = (
+    *(
+        "case",
+        "base_images_per_second",
+        "new_images_per_second",
+        "verdict",
+        "ratio",
+        "low",
+        "high",
+        "margin",
+        "p_value",
+    ),
+    *("adjusted_p_value", "smallest_effect", "mode", "base_processes", "variant_processes", "reason"),
+)
+"""Of comparison.csv, in its order."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Two runs, their comparison, and in what else they differ."""
+
+    base: Run
+    new: Run
+    margin: float
+    between: Between
+    differences: list[machine.Difference]
+    """Of their environments."""
+    other_configs: list[str]
+    """In what cases of one name were not configured alike, a sentence each."""
+    like_base: Sequence[Run] = ()
+    """Further runs of what BASE ran."""
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        return list(self.between.family.comparisons.values())
+
+    @property
+    def across_machines(self) -> bool:
+        return any(difference.kind == "hardware" for difference in self.differences)
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        return {"BASE": self.base, "NEW": self.new}
+
+
+class Part(NamedTuple):
+    """Something that a comparison leaves out or has to be read with: a list, and as a table where that says more."""
+
+    heading: str
+    lines: list[str]
+    grid: Grid | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """All that is said of two runs, as text that is yet to be made harmless where it is written."""
+
+    finding: str
+    warnings: list[str]
+    """What is said before anything else."""
+    runs: Grid
+    alike: str
+    """That their environments do not differ; empty where they do."""
+    verdicts: Grid
+    reasons: list[str]
+    """Why a verdict is UNRESOLVED."""
+    reading: list[str]
+    """What the ratios have to be read with, in sentences."""
+    parts: list[Part]
+
+
+def compare(
+    base: Run,
+    new: Run,
+    margin: float,
+    *,
+    across_machines: bool,
+    like_base: Sequence[Run] = (),
+    require_common: bool = True,
+) -> Compared:
+    """Compare a run with an earlier one, or with several alike (see comparisons.between); `margin` is a fraction.
+
+    Raises GnetError where they have no measured case in common, unless that is to be told like the rest, for unequal
+    hardware unless that is asked for, and where a run of `like_base` is the base itself or was not measured with what
+    the base was.
+    """
+    _require_alike(base, like_base)
+    differences = _differences(base, new)
+    hardware = [str(difference) for difference in differences if difference.kind == "hardware"]
+    if hardware and not across_machines:
+        raise GnetError(
+            f"{new.directory}: it was not measured on the hardware of {base.directory}: "
+            f"{'; '.join(map(plain, hardware))} (--across-machines compares them all the same)"
+        )
+    found = between(base, new, margin, like_base)
+    if require_common and not found.family.comparisons:
+        unread = [*new.unread, *base.unread]
+        because = f" ({unread[0]})" if unread else ""
+        raise GnetError(
+            f"{new.directory}: it has figures for no case that {base.directory} has figures for too{because}"
+        )
+    return Compared(
+        base=base,
+        new=new,
+        margin=margin,
+        between=found,
+        differences=differences,
+        other_configs=_other_configs(base, new, found.family.comparisons),
+        like_base=like_base,
+    )
+
+
+def _require_alike(base: Run, like_base: Sequence[Run]) -> None:
+    known = {base.identity: base.directory}
+    for run in like_base:
+        if same := known.get(run.identity):
+            raise GnetError(f"like_base: {run.directory} is the same run as {same}; name another of the same code")
+        known[run.identity] = run.directory
+        if differences := _differences(base, run):
+            told = "; ".join(plain(difference) for difference in differences)
+            raise GnetError(f"like_base: {run.directory} was not measured with what {base.directory} was: {told}")
+
+
+def failed_gates(compared: Compared, gates: Sequence[str]) -> dict[str, list[str]]:
+    """The cases that each gate fails on; one that holds is left out."""
+    return failed_between(compared.base, compared.new, compared.between, gates)
+
+
+def write(compared: Compared, failed: dict[str, list[str]], directory: Path) -> None:
+    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory that exists.
+
+    Raises OSError.
+    """
+    picture = picture_of(compared)
+    page = html.render("compare.html.jinja", told=_told(compared, failed), picture=picture, terms=HOW_TO_READ_RATIOS)
+    texts = {"comparison.csv": to_csv(compared), "compare.md": to_markdown(compared, failed), HTML_FILE: page}
+    documents.write(directory, texts, [picture])
+
+
+def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
+    """One document for programs."""
+    return {
+        "base": str(compared.base.directory),
+        "new": str(compared.new.directory),
+        "like_base": [str(run.directory) for run in compared.like_base],
+        "margin": compared.margin,
+        "across_machines": compared.across_machines,
+        "same_samples": same_samples(compared),
+        "backwards": backwards(compared),
+        "comparisons": compared.between.family.to_dict()["comparisons"],
+        "only_base": compared.between.only_base,
+        "only_new": compared.between.only_new,
+        "environment_differences": [difference._asdict() for difference in compared.differences],
+        "configuration_differences": compared.other_configs,
+        "machine_spread": {name.lower(): machine_spread(run) for name, run in compared.runs.items()},
+        "reservations": {name.lower(): reservations(run) for name, run in compared.runs.items()},
+        "reservations_like_base": {str(run.directory): reservations(run) for run in compared.like_base},
+        "failed_gates": failed,
+    }
+
+
+def to_csv(compared: Compared) -> str:
+    """comparison.csv: a line a case that both runs have figures for; what it has no figure for is empty."""
+    rows = [
+        {
+            **each.to_dict(),
+            "case": each.variant,
+            "base_images_per_second": compared.base.row_of[each.base].images_per_second,
+            "new_images_per_second": compared.new.row_of[each.variant].images_per_second,
+        }
+        for each in compared.comparisons
+    ]
+    return csv_text.to_csv(pd.DataFrame(rows, columns=list(_CSV_COLUMNS), dtype=object))
+
+
+def to_terminal(compared: Compared) -> str:
+    """The table, what it has to be read with, and what it leaves out."""
+    told = _told(compared, {})
+    parts = [*told.warnings, f"BASE {plain(compared.base.directory)}\nNEW  {plain(compared.new.directory)}"]
+    parts += [in_style(told.verdicts, "simple"), *map(plain, told.reasons), *told.reading]
+    parts += ["\n".join([f"{part.heading}:", *(f"  {plain(line)}" for line in part.lines)]) for part in told.parts]
+    return "\n\n".join(parts)
+
+
+def to_markdown(compared: Compared, failed: dict[str, list[str]]) -> str:
+    """The whole compare.md; `failed` are the gates that failed, with their cases."""
+    told, picture = _told(compared, failed), picture_of(compared)
+    parts = ["# Two runs compared", *(f"**{inert(warning)}**" for warning in told.warnings), inert(told.finding)]
+    parts += [in_style(told.runs, "pipe"), *([told.alike] if told.alike else []), "## Verdicts"]
+    parts += [
+        f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})",
+        in_style(told.verdicts, "pipe"),
+    ]
+    parts += [_bullets(told.reasons)] if told.reasons else []
+    parts += ["## How far to trust them", *map(inert, told.reading)]
+    for part in told.parts:
+        parts += [f"## {inert(part.heading)}", in_style(part.grid, "pipe") if part.grid else _bullets(part.lines)]
+    parts += ["## How to read it", _bullets(f"{term}: {meaning}" for term, meaning in HOW_TO_READ_RATIOS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def picture_of(compared: Compared) -> Picture:
+    """The ratios with their intervals, drawn."""
+    labels, shared = _labels(compared)
+    return forest(compared.comparisons, compared.margin, "forest", _finding(compared), labels, shared)
+
+
+def same_samples(compared: Compared) -> bool:
+    """Whether one run is the other, or a copy of it."""
+    sides = [
+        [[process.log_seconds for process in run.processes[each.variant]] for each in compared.comparisons]
+        for run in (compared.base, compared.new)
+    ]
+    return compared.base.identity == compared.new.identity and sides[0] == sides[1]
+
+
+def backwards(compared: Compared) -> bool:
+    """Whether NEW was measured before BASE; not where one of them does not tell its time."""
+    try:
+        times = [datetime.datetime.fromisoformat(run.document["created"]) for run in compared.runs.values()]
+        return times[1] < times[0]
+    except (TypeError, ValueError):  # no time, or one without its zone
+        return False
+
+
+def _told(compared: Compared, failed: dict[str, list[str]]) -> Told:
+    return Told(
+        finding=f"{_finding(compared)}.",
+        warnings=_warnings(compared),
+        runs=_runs(compared),
+        alike="" if compared.differences else ALIKE,
+        verdicts=_verdicts(compared),
+        reasons=[f"{each.variant}: {each.reason}" for each in compared.comparisons if each.reason],
+        reading=_reading(compared),
+        parts=_parts(compared, failed),
+    )
+
+
+def _finding(compared: Compared) -> str:
+    """What the verdicts come to, and the case that is furthest from its base."""
+    labels = dict(zip(compared.between.family.comparisons, _labels(compared)[0], strict=True))
+    known = [each for each in compared.comparisons if each.ratio]
+    clear = [each for each in known if each.verdict in DIFFERENT]
+    furthest = max(clear or known, key=lambda each: abs(math.log(each.ratio or 1)), default=None)
+    if furthest is None:
+        return "No case has a ratio, so nothing is said of NEW against BASE"
+    told = f"{labels[furthest.variant]}, {ratio_in_words(furthest)}"
+    if len(compared.comparisons) == 1:
+        return f"NEW against BASE is {furthest.verdict}: {told}"
+    verdicts = [each.verdict for each in compared.comparisons]
+    counts = ", ".join(f"{verdict} in {verdicts.count(verdict)}" for verdict in dict.fromkeys(sorted(verdicts)))
+    return f"Of {len(verdicts)} cases NEW is {counts}; furthest from BASE is {told}"
+
+
+def _labels(compared: Compared) -> tuple[list[str], str]:
+    """The cases' names without what all of them have in common, and that."""
+    return distinct([each.variant.split("-") for each in compared.comparisons])
+
+
+def _warnings(compared: Compared) -> list[str]:
+    said = []
+    if compared.across_machines:
+        said.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
+    if backwards(compared):
+        base, new = (plain(run.document["created"]) for run in compared.runs.values())
+        said.append(
+            f"BACKWARDS IN TIME: NEW was started {new}, before BASE, {base}; what is SLOWER here has "
+            "become faster since."
+        )
+    if same_samples(compared):
+        said.append("BASE and NEW hold the same samples: this compares a run with itself and says nothing of another.")
+    return said
+
+
+def _runs(compared: Compared) -> Grid:
+    base, new = (_of_run(run) for run in compared.runs.values())
+    rows: list[tuple[str, ...]] = [(name, plain(value), plain(new[name])) for name, value in base.items()]
+    return Grid(caption="What is compared", headings=["what", *compared.runs], text=[True] * 3, rows=rows)
+
+
+def _of_run(run: Run) -> dict[str, str]:
+    document = run.document
+    return {
+        "directory": str(run.directory),
+        "machine": machine_line(run),
+        "commit": str(document["environment"]["machine"].get("commit") or machine.UNKNOWN),
+        "started": document["created"],
+        "preset": document["preset"],
+        "seed": str(document["seed"]),
+    }
+
+
+def _verdicts(compared: Compared) -> Grid:
+    columns = [
+        Column[Comparison]("case", lambda each: each.variant, text=True),
+        Column[Comparison]("BASE images/s", lambda each: _speed(compared.base, each.base)),
+        Column[Comparison]("NEW images/s", lambda each: _speed(compared.new, each.variant)),
+        Column[Comparison]("× BASE", ratio),
+        Column[Comparison]("95 % of ×", ratio_interval),
+        Column[Comparison]("verdict", lambda each: each.verdict, text=True),
+        Column[Comparison]("margin", lambda each: percent(each.margin)),
+        Column[Comparison]("smallest effect", lambda each: percent(each.smallest_effect)),
+        Column[Comparison]("mode", lambda each: each.mode, text=True),
+        Column[Comparison]("processes", lambda each: f"{each.base_processes}+{each.variant_processes}"),
+    ]
+    return grid(columns, compared.comparisons, "Verdicts: NEW against BASE, case by case")
+
+
+def _reading(compared: Compared) -> list[str]:
+    by_run = BY_RUN.format(runs=1 + len(compared.like_base)) if compared.like_base else ONE_AFTER_THE_OTHER
+    said = [by_run] if any(each.mode == "sequential" for each in compared.comparisons) else []
+    return said + [told for name, run in compared.runs.items() if (told := spread_of_identical_code(run, f"in {name}"))]
+
+
+def _parts(compared: Compared, failed: dict[str, list[str]]) -> list[Part]:
+    """Those that have something to say."""
+    found = [
+        Part("No figures in NEW for", [_missing(compared.new, case) for case in compared.between.only_base]),
+        Part("Only NEW has figures for", [_missing(compared.base, case) for case in compared.between.only_new]),
+        Part("Not configured alike", compared.other_configs),
+        Part("The environments differ", list(map(str, compared.differences)), _differences_grid(compared.differences)),
+        Part("Further runs of BASE", [str(run.directory) for run in compared.like_base]),
+        *(Part(f"{name} is not to be quoted", reservations(run)) for name, run in compared.runs.items()),
+        *(Part(f"{run.directory} is not to be quoted", reservations(run)) for run in compared.like_base),
+        Part("Gates that failed", [f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()]),
+    ]
+    return [part for part in found if part.lines]
+
+
+def _differences_grid(differences: Sequence[machine.Difference]) -> Grid:
+    columns = [
+        Column[machine.Difference]("what", lambda each: each.name, text=True),
+        Column[machine.Difference]("BASE", lambda each: each.base, text=True),
+        Column[machine.Difference]("NEW", lambda each: each.new, text=True),
+        Column[machine.Difference]("kind", lambda each: each.kind, text=True),
+    ]
+    return grid(columns, differences, "In what the environments differ")
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {inert(line)}" for line in lines)
+
+
+def _missing(run: Run, case: str) -> str:
+    """The case, and why it has no figures where the run tells."""
+    reasons = {row.case: f"{row.status}, {row.note}" for row in run.rows} | dict(run.unmeasured)
+    return f"{case}: {reasons[case]}" if case in reasons else case
+
+
+def _speed(run: Run, case: str) -> str:
+    return number(run.row_of[case].images_per_second, "{:.1f}")
+
+
+def _differences(base: Run, new: Run) -> list[machine.Difference]:
+    """Between the environments of each source that both runs have, or of their first ones, and of each peer."""
+    told = base.document, new.document
+    named = [document["environments"] for document in told]
+    shared = [(named[0][name], named[1][name]) for name in named[0] if name in named[1]]
+    pairs = shared or [(base.document["environment"], new.document["environment"])]
+    for framework in PEERS:
+        own = [framework in own_interpreters(document) for document in told]
+        measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
+        if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
+            first, second = (_of_framework_alone(of_framework(each, framework), framework) for each in told)
+            pairs.append((first, second))
+    found = [difference for pair in pairs for difference in machine.differences(*pair)]
+    return list(dict.fromkeys(found))
+
+
+def _of_framework_alone(environment: Mapping[str, Any], framework: Framework) -> dict[str, Any]:
+    """What of an environment tells of one framework: its section and its packages."""
+    packages = environment["machine"]["packages"]
+    own = {name: version for name, version in packages.items() if name.startswith(framework)}
+    return {"machine": {"packages": own}, framework: environment.get(framework)}
+
+
+def _other_configs(base: Run, new: Run, cases: dict[str, Comparison]) -> list[str]:
+    """A case's name leaves out its seed and classes, and of a data set's path all but the last part."""
+    told: dict[str, list[str]] = {}
+    for case in cases:
+        for field, (was, now) in base.configs[case].differences(new.configs[case]).items():
+            told.setdefault(f"{field}: {was!r} → {now!r}", []).append(case)
+    return [f"{what} ({len(cases)} case{'s' if len(cases) > 1 else ''})" for what, cases in told.items()]

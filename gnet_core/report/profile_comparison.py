@@ -1,0 +1,278 @@
+"""Two profiles side by side, said to people and to programs. Pure but for `write`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from gnet_core.profile.comparison import NO_SECONDS, Change, ProfileComparison
+from gnet_core.profile.parts import PARTS
+from gnet_core.report import documents, html
+from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
+from gnet_core.report.grid import Column, Grid, grid, in_style
+from gnet_core.text import inert, milliseconds, plain
+
+NO_VERDICT = (
+    "These times were taken under the profiler, in one process each, one after the other. They tell where time went, "
+    "not which is faster: gnet bench measures that, and gnet compare gives a verdict."
+)
+SUMMED = (
+    "The time of operations is summed over threads (on a GPU over streams), so it may exceed the step's; what runs "
+    "beside something else may grow without making the step longer."
+)
+SHARED_OUT = (
+    "Every figure is a part's or an operation's share of its own trace's time inside operations, times that side's "
+    "step without the profiler, so that the differences add up to the difference of the steps; what a step spends "
+    "outside of operations is shared out with the rest."
+)
+
+MOST_ROWS = 25
+"""Of a table by type of operation."""
+
+MOST_BARS = 12
+
+NEGLIGIBLE = 0.01
+"""Of the largest difference. What changed less is in no sentence."""
+
+_LEGEND_INCHES = 0.25
+
+
+def answer(compared: ProfileComparison) -> str:
+    """What changed most, in a few sentences."""
+    told = [_whole(compared)]
+    if all(change.is_none for change in (*compared.operations, *compared.by_direction)):
+        told.append("Nothing changed, by type of operation or by part of the network.")
+    for where, changes in (("By type of operation", compared.operations), ("By part of the network", compared.parts)):
+        least = max(NO_SECONDS, NEGLIGIBLE * max((abs(each.difference) for each in changes), default=0.0))
+        slower, faster = ([each for each in changes if each.difference * sign > least][:3] for sign in (1, -1))
+        sides = [f"{word} {_named(some)}" for word, some in (("slower", slower), ("faster", faster)) if some]
+        told += [f"{where}, {'; '.join(sides)}."] if sides else []
+    return " ".join(told)
+
+
+def _whole(compared: ProfileComparison) -> str:
+    """What the differences add up to, and what they are of."""
+    total = sum(change.difference for change in compared.operations)
+    unit = f"a{'n' if compared.per_image else ''} {compared.unit}"
+    amount = f"{milliseconds(abs(total))} ms {'more' if total > 0 else 'less'}"
+    if abs(total) < NO_SECONDS:
+        amount = "as long"
+    than = "as BASE" if amount == "as long" else "than BASE"
+    if not compared.shared_out:
+        return f"NEW spends {amount} inside operations {unit} {than}."
+    return (
+        f"NEW takes {amount} {unit} {than}, without the profiler. The two traces count time in different ways, so here "
+        "every figure is a share of its own side's time inside operations, taken of its step without the profiler."
+    )
+
+
+def _named(changes: list[Change]) -> str:
+    return ", ".join(f"{each.name} {_signed(each)} ms" for each in changes)
+
+
+def _signed(change: Change) -> str:
+    """The difference in milliseconds."""
+    if change.is_none:
+        return "±0"
+    return f"{'+' if change.difference > 0 else '−'}{milliseconds(abs(change.difference))}"
+
+
+def _most(changes: list[Change], what: str) -> str:
+    """Which changed most, in a few words."""
+    largest = changes[0]
+    return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)} ms"
+
+
+def step_line(compared: ProfileComparison) -> str:
+    """Both steps without the profiler, as the run that took the trace timed them beforehand."""
+    base, new = compared.base.untraced_seconds, compared.new.untraced_seconds
+    if compared.per_image:
+        base, new = base / compared.base.config.batch_size, new / compared.new.config.batch_size
+    return (
+        f"Right before its trace, without the profiler, a{'n' if compared.per_image else ''} {compared.unit} took "
+        f"{milliseconds(base)} ms in BASE and {milliseconds(new)} ms in NEW (medians of {compared.base.steps} and "
+        f"{compared.new.steps} steps: no measurement)."
+    )
+
+
+def caveats(compared: ProfileComparison) -> list[str]:
+    """What the tables have to be read with."""
+    told = [NO_VERDICT]
+    if compared.across_machines:
+        told.append("ACROSS MACHINES: the hardware differs, so the differences are of machines as much as of steps.")
+    if compared.per_image:
+        sizes = f"{compared.base.config.batch_size} and {compared.new.config.batch_size}"
+        told.append(f"The batches differ ({sizes}), so all times are divided by them: they are of one image.")
+    if not compared.parts:
+        told.append("By part of the network: not available, since one of the traces tells no operations' names.")
+    if compared.shared_out:
+        told.append(f"The two count time in different ways. BASE: {compared.base.note} NEW: {compared.new.note}")
+    told += [SHARED_OUT if compared.shared_out else SUMMED, step_line(compared)]
+    if compared.base.config.device == compared.new.config.device == "cpu":
+        busy = f"{compared.base.busy_threads:.1f} in BASE and {compared.new.busy_threads:.1f} in NEW"
+        told.append(f"Threads that were inside operations at once, on average: {busy}.")
+    told += [f"Not configured alike: {each}" for each in compared.other_configs]
+    return told + [f"The environments differ: {each}" for each in compared.differences]
+
+
+def grids(compared: ProfileComparison) -> list[tuple[str, Grid]]:
+    """The tables, each with its heading."""
+    unit = compared.unit
+    found = [
+        (f"By part of the network, in one {unit}", _grid("part", compared.parts)),
+        ("The same, forward and backward apart", _grid("part", compared.by_direction)),
+        (f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
+    ]
+    return [(heading, each) for heading, each in found if each.rows]
+
+
+def _grid(what: str, changes: list[Change]) -> Grid:
+    columns = [
+        Column[Change](what, lambda change: change.name, text=True),
+        Column[Change]("BASE ms", lambda change: milliseconds(change.base_seconds)),
+        Column[Change]("NEW ms", lambda change: milliseconds(change.new_seconds)),
+        Column[Change]("difference ms", _signed),
+        Column[Change]("× BASE", _multiple),
+    ]
+    return grid(columns, changes, f"Differences by {what}, the largest first")
+
+
+def _multiple(change: Change) -> str:
+    if change.ratio is not None:
+        return f"{change.ratio:.2f}"
+    return "only in NEW" if change.new_seconds and not change.base_seconds else ""
+
+
+def pictures(compared: ProfileComparison) -> list[Picture]:
+    """The differences by part, in the order of a step, and both times by type of operation."""
+    found = [_operations_picture(compared)]
+    return [_parts_picture(compared), *found] if compared.parts else found
+
+
+def _parts_picture(compared: ProfileComparison) -> Picture:
+    changes = sorted(compared.parts, key=lambda change: PARTS.index(change.name))
+
+    def paint(axes: Any) -> None:
+        colours = [COLOURS[4] if change.difference > 0 else COLOURS[2] for change in changes]
+        axes.barh(range(len(changes)), [change.difference * 1e3 for change in changes], 0.7, color=colours)
+        label_lines(axes, [change.name for change in changes])
+        axes.axvline(0, color=COLOURS[6], linewidth=0.8)
+        axes.set_xlabel(f"NEW − BASE, milliseconds of {_time(compared)} (right: slower)")
+
+    return draw(
+        "profile-parts-compared",
+        f"{_most(compared.parts, 'part')}: {compared.base.name} → {compared.new.name}",
+        described(
+            "Bars of the difference in time by part of the network, in the order of a step:",
+            [f"{change.name} {_signed(change)} ms" for change in changes],
+        ),
+        paint,
+        height_of(len(changes)),
+    )
+
+
+def _time(compared: ProfileComparison) -> str:
+    return f"{'a share of' if compared.shared_out else 'self time in'} one {compared.unit}"
+
+
+def _operations_picture(compared: ProfileComparison) -> Picture:
+    changes = compared.operations[:MOST_BARS]
+
+    def paint(axes: Any) -> None:
+        for side, offset, colour in (("BASE", -0.19, COLOURS[0]), ("NEW", 0.19, COLOURS[1])):
+            seconds = [change.base_seconds if side == "BASE" else change.new_seconds for change in changes]
+            lines = [line + offset for line in range(len(changes))]
+            axes.barh(lines, [each * 1e3 for each in seconds], 0.38, color=colour, label=side)
+        label_lines(axes, [legible(change.name, 40) for change in changes])
+        axes.set_xlabel(f"milliseconds of {_time(compared)}")
+        axes.figure.legend(loc="outside lower center", ncols=2)
+
+    return draw(
+        "profile-operations-compared",
+        _most(changes, "type of operation"),
+        described(
+            "Bars of time by type of operation in BASE and in NEW, the largest difference first:",
+            [f"{legible(change.name)} {_signed(change)} ms" for change in changes],
+        ),
+        paint,
+        height_of(len(changes)) + _LEGEND_INCHES,
+    )
+
+
+def to_json(compared: ProfileComparison) -> dict[str, Any]:
+    """One document for programs."""
+
+    def told(changes: list[Change]) -> list[dict[str, Any]]:
+        return [
+            dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
+            for change in changes
+        ]
+
+    return {
+        "base": str(compared.base_directory),
+        "new": str(compared.new_directory),
+        "base_case": compared.base.name,
+        "new_case": compared.new.name,
+        "seconds_of_one": compared.unit,
+        "shares_of_the_untraced_step": compared.shared_out,
+        "across_machines": compared.across_machines,
+        "answer": answer(compared),
+        "parts": told(compared.parts),
+        "parts_by_direction": told(compared.by_direction),
+        "operations": told(compared.operations),
+        "caveats": caveats(compared),
+        "environment_differences": [difference._asdict() for difference in compared.differences],
+    }
+
+
+def to_terminal(compared: ProfileComparison) -> str:
+    """The answer, the tables and the caveats, for a terminal."""
+    parts = [
+        f"BASE {compared.base.name}  {plain(compared.base_directory)}\n"
+        f"NEW  {compared.new.name}  {plain(compared.new_directory)}",
+        plain(answer(compared)),
+    ]
+    for heading, each in grids(compared):
+        parts += [f"{heading}:", in_style(each, "simple")]
+    return "\n\n".join([*parts, "\n".join(f"- {plain(told)}" for told in caveats(compared))])
+
+
+def to_markdown(compared: ProfileComparison, drawn: list[Picture]) -> str:
+    """The whole report.md of a comparison."""
+    parts = [
+        "# Two profiles of GoogleNet_2's train step, side by side",
+        f"BASE is {inert(compared.base.name)}, NEW is {inert(compared.new.name)}.",
+        f"**{inert(answer(compared))}**",
+        *(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})" for picture in drawn),
+    ]
+    for heading, each in grids(compared):
+        parts += [f"## {inert(heading)}", in_style(each, "pipe")]
+    parts += ["## How to read these figures", "\n".join(f"- {inert(told)}" for told in caveats(compared))]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_html(compared: ProfileComparison, drawn: list[Picture]) -> str:
+    """The whole report.html of a comparison: one file that needs no other."""
+    return html.render(
+        "profile_comparison.html.jinja",
+        base=compared.base.name,
+        new=compared.new.name,
+        answer=answer(compared),
+        warning=NO_VERDICT,
+        pictures=drawn,
+        grids=grids(compared),
+        caveats=caveats(compared)[1:],
+    )
+
+
+def write(compared: ProfileComparison, directory: Path) -> None:
+    """Write comparison.json, report.md, report.html and plots/ into a directory that exists. Raises OSError."""
+    drawn = pictures(compared)
+    texts = {
+        "comparison.json": json.dumps(to_json(compared), indent=1, allow_nan=False),
+        "report.md": to_markdown(compared, drawn),
+        "report.html": to_html(compared, drawn),
+    }
+    documents.write(directory, texts, drawn)

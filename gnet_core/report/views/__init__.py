@@ -1,0 +1,1 @@
+"""How the suites of a run are told."""

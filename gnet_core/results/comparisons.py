@@ -1,0 +1,190 @@
+"""Which rows are compared with which, within a run and between two: pairs for the verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnet_core.config import StepConfig
+from gnet_core.plan.suites import base_config
+from gnet_core.results.records import AA_SUITE, Row, Run
+from gnet_core.stats.losses import judge_trajectories
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """One table of comparisons, judged together."""
+
+    suite: str
+    comparisons: dict[str, Comparison]
+    """By the variant's case."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"suite": self.suite, "comparisons": [each.to_dict() for each in self.comparisons.values()]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Between:
+    """Two runs side by side."""
+
+    family: Family
+    only_base: list[str]
+    """Cases that the base run has figures for and the new one has not."""
+    only_new: list[str]
+
+
+@functools.lru_cache(maxsize=8)
+def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
+    """The comparisons of a run, a family for each suite that compares; `margin` is a fraction."""
+    spread = _spread_in_turns(run)
+    families = []
+    for suite in run.document["suites"]:
+        pairs = [
+            _pair(run, base, run, row) for row in run.rows if (base := base_row(run, suite, row)) and base is not row
+        ]
+        if pairs:
+            families.append(_family(suite["name"], pairs, margin, spread))
+    return families
+
+
+def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequence[Run] = ()) -> Between:
+    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction.
+
+    `like_base` are further runs of what `base` ran. With them each run counts once, whatever processes it has: how far
+    they are from each other is how far a run may be from another for no reason at all.
+    """
+    measured = [{row.case: row for row in run.rows if row.status == "ok"} for run in (base, new)]
+    pairs = [_pair(base, measured[0][case], new, measured[1][case]) for case in measured[0] if case in measured[1]]
+    if like_base:
+        pairs = [_pair_by_run(pair, (base, *like_base)) for pair in pairs]
+    return Between(
+        family=_family("compare", pairs, margin, {}),
+        only_base=[case for case in measured[0] if case not in measured[1]],
+        only_new=[case for case in measured[1] if case not in measured[0]],
+    )
+
+
+def base_row(run: Run, suite: Mapping[str, Any], row: Row) -> Row | None:
+    """The row that a suite of run.json compares this one with, which may be itself; None where there is none."""
+    wanted = wanted_base(run, suite, row)
+    return run.row_of_config.get(wanted) if wanted else None
+
+
+def wanted_base(run: Run, suite: Mapping[str, Any], row: Row) -> tuple[StepConfig, str] | None:
+    """Configuration and source of the row that a suite of run.json would compare this one with, if it were there."""
+    config = run.configs[row.case]
+    if suite["varies"] == "source":
+        belongs = (suite["name"] == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
+        return (config, suite["base"]) if belongs or row.source == suite["base"] else None
+    wanted = base_config(suite, config)
+    return (wanted, row.source) if wanted and suite["name"] in row.suite.split("+") else None
+
+
+def machine_spread(run: Run) -> dict[Mode, float]:
+    """The standard deviation, in logarithms, between processes of identical code in this run, by how they were timed.
+
+    In turns it is that of the run's A/A comparison. In sequence it is that of a case's processes in one cohort after
+    another, which every run with several has: what a comparison of separate runs is up against at the least.
+    """
+    return {**_spread_in_turns(run), **_spread_in_sequence(run)}
+
+
+def _spread_in_sequence(run: Run) -> dict[Mode, float]:
+    variances = []
+    for processes in run.processes.values():
+        by_cohort: dict[str, list[float]] = defaultdict(list)
+        for process in processes:
+            by_cohort[process.cohort].append(
+                statistics.fmean(value for value in process.log_seconds if not math.isnan(value))
+            )
+        if len(by_cohort) >= LEAST_PROCESSES:
+            variances.append(statistics.variance(map(statistics.fmean, by_cohort.values())))
+    return {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
+
+
+def _spread_in_turns(run: Run) -> dict[Mode, float]:
+    for suite in run.document["suites"]:
+        if suite["name"] != AA_SUITE:
+            continue
+        for row in run.rows:
+            base = base_row(run, suite, row)
+            if base is None or base is row:
+                continue
+            (found,) = judge([_pair(run, base, run, row)])
+            if found.mode == "turns" and found.spread is not None:
+                return {found.mode: found.spread}
+    return {}
+
+
+def break_even_steps(graph: Row, xla: Row) -> float | None:
+    """Steps after which a compiler's longer start is paid for by its shorter steps; inf: never; None: not measured."""
+    if graph.first_step_seconds is None or xla.first_step_seconds is None:
+        return None
+    if graph.step_seconds is None or xla.step_seconds is None:
+        return None
+    gained, paid = graph.step_seconds - xla.step_seconds, xla.first_step_seconds - graph.first_step_seconds
+    if paid <= 0:
+        return 0.0
+    return paid / gained if gained > 0 else math.inf
+
+
+def _family(suite: str, pairs: list[Pair], margin: float, spread: Mapping[Mode, float]) -> Family:
+    return Family(suite=suite, comparisons={each.variant: each for each in judge(pairs, margin, spread)})
+
+
+def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
+    return Pair(
+        base=base.case,
+        variant=variant.case,
+        base_processes=base_run.processes.get(base.case, ()),
+        variant_processes=variant_run.processes.get(variant.case, ()),
+        scale=variant.batch_size / base.batch_size,
+        invalid=_why_not(base) or _why_not(variant) or other_work(base_run, base, variant_run, variant),
+    )
+
+
+def _pair_by_run(pair: Pair, bases: Sequence[Run]) -> Pair:
+    """The pair with what all runs of the base say; one in which the case was configured otherwise says nothing."""
+    config = bases[0].configs[pair.base]
+    alike = [run for run in bases if run.configs.get(pair.base) == config]
+    return dataclasses.replace(
+        pair,
+        base_processes=tuple(
+            dataclasses.replace(process, cohort=f"base {number}")
+            for number, run in enumerate(alike)
+            for process in run.processes.get(pair.base, ())
+        ),
+        variant_processes=tuple(dataclasses.replace(process, cohort="new") for process in pair.variant_processes),
+        by_run=True,
+    )
+
+
+def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
+    """Whether one configuration from two sources or runs led to other losses, as a sentence; empty where it did not."""
+    config = variant_run.configs[variant.case]
+    if base is variant or base_run.configs[base.case] != config or config.part != "train":
+        return ""
+    if base.case not in base_run.trajectories or variant.case not in variant_run.trajectories:
+        return ""
+    judged = judge_trajectories(
+        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision, config.device
+    )
+    return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
+
+
+def _why_not(row: Row) -> str:
+    """Why a row may not stand in a comparison of speeds, as a sentence; empty where it may."""
+    if row.status != "ok":
+        return f"{row.case} has no figures: {row.status}."
+    if not row.finite:
+        return f"The loss of {row.case} was not finite."
+    if row.equal_work is False:
+        tolerance = "" if row.device == "cpu" else " by a tolerance measured on a CPU"
+        return f"The losses of {row.case} are not those of float32{tolerance}, so it did other work."
+    return ""

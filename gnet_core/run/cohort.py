@@ -1,0 +1,255 @@
+"""A cohort: workers alive together that take turns, so that all of them see the same weather of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gnet_core.config import StepConfig
+from gnet_core.machine.conditions import Conditions, Watch, disturbance, processor_seconds
+from gnet_core.machine.gpu_conditions import GpuConditions, span, usual
+from gnet_core.plan.schedule import Job, orders
+from gnet_core.plan.suites import Plan
+from gnet_core.run.worker import RunSettings, Worker, WorkerCrowded, WorkerLost
+
+LAST_CHANCE_SECONDS = 60.0
+"""What a worker is given to write its samples down when the run is interrupted."""
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the seconds' worth of expected work (see `expected_seconds`) just finished."""
+
+LEAST_WAIT_SECONDS = 0.5
+"""Of which a worker's own share can be told."""
+
+
+def start_seconds(config: StepConfig, plan: Plan) -> float:
+    """A guess at a worker's time until it is ready, only to weigh workers in a progress bar. From a 2-core CPU."""
+    first = 40.0 if config.framework == "jax" else {"eager": 5.0, "graph": 7.0, "xla": 19.0}[config.execution]
+    return first + (plan.warmup_steps + 1) * _step_seconds(config)
+
+
+def turn_seconds(config: StepConfig, plan: Plan) -> float:
+    """Likewise of a turn; a short step is also discarded before its block and timed by itself after it."""
+    step = _step_seconds(config)
+    return step if step > plan.block_seconds else plan.block_seconds + plan.single_seconds + step
+
+
+def expected_seconds(config: StepConfig, plan: Plan) -> float:
+    """Likewise of a worker from its start to its end."""
+    return start_seconds(config, plan) + plan.turns * turn_seconds(config, plan)
+
+
+def _step_seconds(config: StepConfig) -> float:
+    if config.device != "cpu":
+        return 0.0
+    of_peers = {"torch": 0.026, "jax": 0.09}
+    an_image = of_peers.get(config.framework) or {"eager": 0.06, "graph": 0.025, "xla": 0.06}[config.execution]
+    return an_image * config.batch_size * (config.image_size / 224) ** 2
+
+
+@dataclasses.dataclass(kw_only=True)
+class Outcome:
+    """What became of the workers of a cohort."""
+
+    finished: dict[Job, str] = dataclasses.field(default_factory=dict)
+    """With the raw file of each."""
+    lost: dict[Job, WorkerLost] = dataclasses.field(default_factory=dict)
+    crowded: list[Job] = dataclasses.field(default_factory=list)
+    """For which there was no memory beside the others."""
+    order: list[list[int]] = dataclasses.field(default_factory=list)
+    """Of each round, the workers by number as they took their turns."""
+    turns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """What the machine was like during each."""
+    interrupted: bool = False
+
+
+class Cohort:
+    """Runs its jobs: starts their workers one at a time, hands the baton round, ends them one at a time."""
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        number: int,
+        settings: RunSettings,
+        module_of: Callable[[Job], str],
+        progress: Progress,
+        look: Callable[[Worker], None] = lambda _worker: None,
+    ) -> None:
+        """`look` is called with who holds the baton again and again while it works, and as its turn ends."""
+        self._number = number
+        self._settings = settings
+        self._progress = progress
+        self._look = look
+        self._workers = [Worker(job, settings, module_of(job), self._watch) for job in jobs]
+        self._alive: list[Worker] = []
+        self._beside_others: set[Worker] = set()
+        """Those that were ever alive together with another: what there was for them then may bind them for good."""
+        self._resident_bytes: dict[Worker, int] = {}
+        self._waiting_since: dict[Worker, tuple[float, float]] = {}
+        self._turns_left = dict.fromkeys(jobs, settings.plan.turns)
+        self._last: Worker | None = None
+        self._taken: list[tuple[dict[str, Any], Conditions]] = []
+        """Each turn with what the machine was like during it."""
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """No process is left behind. Interrupted, it keeps what the workers have timed so far and says so."""
+        device = self._workers[0].job.case.config.device
+        try:
+            with Watch(device) as conditions:
+                try:
+                    self._start()
+                    self._hand_out_turns(conditions)
+                    self._finish()
+                except KeyboardInterrupt:
+                    self.outcome.interrupted = True
+                    with contextlib.suppress(KeyboardInterrupt):  # once more: what has ended by then is kept
+                        self._finish()
+        finally:
+            self._stop_all()
+        self.outcome.turns = self._flagged_turns()
+        return self.outcome
+
+    def _stop_all(self) -> None:
+        try:
+            for worker in self._workers:
+                worker.stop()
+        except KeyboardInterrupt:  # none may be left running, so the rest comes first
+            for worker in self._workers:
+                worker.stop()
+            raise
+
+    def _start(self) -> None:
+        """One at a time: starting is a turn as well, or the times of tracing and compiling would be wrong."""
+        plan = self._settings.plan
+        for worker in self._workers:
+            config, name = worker.job.case.config, worker.job.case.name
+            self._alive.append(worker)
+            if len(self._alive) > 1:
+                self._beside_others.update(self._alive)
+            try:
+                worker.start(lambda phase, name=name: self._progress(f"{name}: {phase}", 0.0))  # type: ignore[misc]
+            except (WorkerLost, WorkerCrowded) as lost:
+                self._lose(worker, lost, start_seconds(config, plan))
+            else:
+                self._begin_waiting(worker)
+                self._progress(f"{name}: ready", start_seconds(config, plan))
+
+    def _hand_out_turns(self, conditions: Watch) -> None:
+        rounds = orders(len(self._workers), self._settings.plan.turns, f"{self._settings.seed}/{self._number}")
+        for number, order in enumerate(rounds):
+            taken: list[int] = []
+            self.outcome.order.append(taken)
+            for index in order:
+                if self._workers[index] in self._alive:
+                    taken.append(index)
+                    self._hand_over(self._workers[index], number, len(taken), conditions)
+
+    def _hand_over(self, worker: Worker, number: int, position: int, conditions: Watch) -> None:
+        job, plan = worker.job, self._settings.plan
+        seconds = turn_seconds(job.case.config, plan)
+        waited = self._waiting_share(worker)
+        begun = conditions.begin(worker.pid)
+        try:
+            with conditions.sampling():
+                said = worker.take_turn(number, after_others=self._last is not worker)
+        except (WorkerLost, WorkerCrowded) as lost:
+            self._lose(worker, lost, 0.0)
+            return
+        ours = [each.pid for each in self._alive]
+        found = conditions.end(begun, ours, block=span(said.get("block")), work=span(said.get("work")))
+        self._turns_left[job] -= 1
+        turn = {
+            "run": self._settings.run,
+            "cohort": self._number,
+            "round": number + 1,
+            "position": position,
+            "worker": job.stem,
+        }
+        self._taken.append((turn | {"steps": said.get("steps"), "waiting_cpu_share": waited}, found))
+        self._begin_waiting(worker)
+        self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)
+
+    def _flagged_turns(self) -> list[dict[str, Any]]:
+        """The turns, once all are known: what is unusual is so only beside the others.
+
+        Those of a worker that was crowded out are left out, as its samples are: it will be started again.
+        """
+        usual_hz = _median(found.frequency_hz for _, found in self._taken)
+        by_worker: dict[str, list[GpuConditions]] = {}
+        for turn, found in self._taken:
+            by_worker.setdefault(turn["worker"], []).append(found.gpu)
+        usual_gpu = {worker: usual(turns) for worker, turns in by_worker.items()}
+        started_again = {job.stem for job in self.outcome.crowded}
+        return [
+            {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu[turn["worker"]])}
+            for turn, found in self._taken
+            if turn["worker"] not in started_again
+        ]
+
+    def _finish(self) -> None:
+        """One at a time as well: what a worker looks at after its last turn takes the processor."""
+        for worker in list(self._alive):
+            given_up = worker.job in self.outcome.lost or worker.job in self.outcome.crowded
+            if given_up or self._turns_left[worker.job] == self._settings.plan.turns:
+                continue  # interrupted while it was given up, or before it has timed anything
+            try:
+                worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else None)
+            except (WorkerLost, WorkerCrowded) as lost:
+                self._lose(worker, lost, 0.0)
+            else:
+                self.outcome.finished[worker.job] = worker.raw
+                self._alive.remove(worker)
+
+    def _lose(self, worker: Worker, why: WorkerLost | WorkerCrowded, more_seconds: float) -> None:
+        crowded = isinstance(why, WorkerCrowded) or (why.short_of_memory and worker in self._beside_others)
+        if isinstance(why, WorkerLost) and not crowded:
+            self.outcome.lost[worker.job] = why
+            worker.stop()
+        else:
+            self.outcome.crowded.append(worker.job)
+            worker.discard()
+        self._alive.remove(worker)
+        self._resident_bytes.pop(worker, None)
+        config, plan = worker.job.case.config, self._settings.plan
+        undone = more_seconds + self._turns_left[worker.job] * turn_seconds(config, plan)
+        if not crowded:  # one that is crowded out has all of it before it
+            self._progress(worker.job.case.name, undone)
+
+    def _watch(self, worker: Worker) -> None:
+        """Raise WorkerLost or WorkerCrowded where this worker has grown beyond what there is for it."""
+        self._look(worker)
+        # Only who holds the baton grows; asking the others as well would take longer with each.
+        self._resident_bytes[worker] = used = worker.resident_bytes()
+        allowed = self._settings.memory_bytes
+        if used > allowed:
+            told = f"took {used / 2**30:.1f} GiB of memory, more than the {allowed / 2**30:.1f} GiB allowed"
+            raise WorkerLost("oom", told)
+        if sum(self._resident_bytes.values()) > allowed:
+            raise WorkerCrowded
+
+    def _begin_waiting(self, worker: Worker) -> None:
+        self._last = worker
+        burned = processor_seconds(worker.pid)
+        if burned is not None:
+            self._waiting_since[worker] = (time.monotonic(), burned)
+
+    def _waiting_share(self, worker: Worker) -> float | None:
+        """Of one processor, what the worker took while it waited for this turn; a pool that spins would take much.
+
+        None of a wait too short to tell: processor time is counted in ticks of a hundredth of a second.
+        """
+        since = self._waiting_since.get(worker)
+        burned = processor_seconds(worker.pid)
+        if since is None or burned is None or (waited := time.monotonic() - since[0]) < LEAST_WAIT_SECONDS:
+            return None
+        return (burned - since[1]) / waited
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

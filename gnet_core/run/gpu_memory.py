@@ -1,0 +1,232 @@
+"""What workers take of a GPU's memory, how much of it there is for them, and which of them must be probed to know."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from gnet_core.config import GnetError
+from gnet_core.machine import nvml
+from gnet_core.plan.suites import PlannedCase
+
+SHARE = 0.7
+"""Of the memory that is free, what all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
+finds free alone (MinSystemMemory in gpu_device.cc), and a process may take more than the probe of its case did: where
+its allocations come in another order it may need one more region, which is as large as all that it has."""
+
+CONTEXT_BYTES = 2**30
+"""More than CUDA and its libraries take for each process, which the frameworks' own counts do not see: 0.61 GiB on an
+H200."""
+
+Origin = Literal["process", "growth", "allocator", "bound", "told"]
+"""How a size is known: NVML's count for the process, what the device's used memory grew by, the allocator's count with
+a reserve, a bound that follows from a smaller batch, or whoever started the run, who told it."""
+
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+    """What a worker takes of a GPU."""
+
+    taken_bytes: int
+    origin: Origin
+
+    @property
+    def measured(self) -> bool:
+        return self.origin != "bound"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As run.json has it."""
+        return {"bytes": self.taken_bytes, "origin": self.origin}
+
+    @classmethod
+    def from_dict(cls, where: str, told: Any) -> Size:
+        """Raises GnetError beginning with `where` for what no run has written."""
+        taken, origin = (told.get("bytes"), told.get("origin")) if isinstance(told, dict) else (None, None)
+        if not isinstance(taken, int) or isinstance(taken, bool) or not 0 < taken < 2**63 or origin not in ORIGINS:
+            wanted = f"bytes has to be a whole number, 1 or more, and origin one of {', '.join(ORIGINS)}"
+            raise GnetError(f"{where}: gpu_memory is {told!r:.80}; {wanted}")
+        return cls(taken_bytes=taken, origin=origin)
+
+
+def free_bytes(device: str) -> int | None:
+    """What is free of a device gpu:N now; of several that it can be the least, and None where NVML does not tell."""
+    with nvml.opened() as answers:
+        found = [nvml.memory(handle) for handle in _candidates(device)] if answers else []
+    free = [memory.free_bytes for memory in found if memory is not None]
+    return min(free) if free and len(free) == len(found) else None
+
+
+@contextlib.contextmanager
+def metered(device: str) -> Iterator[Meter]:
+    """Begin before the worker starts, while no other worker is alive on that device gpu:N."""
+    with nvml.opened() as answers:
+        yield Meter(_candidates(device) if answers else [])
+
+
+class Meter:
+    """Reads what one worker takes of a GPU whenever it is looked at.
+
+    Other programs' processes may come and go: what they take counts as the worker's only where NVML does not count by
+    process.
+    """
+
+    def __init__(self, handles: Sequence[nvml.Handle]) -> None:
+        """`handles` are those of all that the device can be; NVML has to stay open."""
+        self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
+        # In a container one of the driver's numbers may be the worker's by chance, and some of those are known before.
+        self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
+        self.process_bytes = 0
+        """By NVML's count for the worker's processes, the highest reading; 0 where that is not told."""
+        self.growth_bytes = 0
+        """By which the device's used memory grew, likewise."""
+
+    def look(self, pids: Collection[int]) -> None:
+        """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
+        for handle, before in self._used_before:
+            running = nvml.process_bytes(handle)
+            own = [running[pid] for pid in set(pids) & running.keys() - self._strangers]
+            if None not in own:
+                self.process_bytes = max(self.process_bytes, sum(filter(None, own)))
+            used = _used_bytes(handle)
+            if used is not None and before is not None:
+                self.growth_bytes = max(self.growth_bytes, used - before)
+
+    def size(self, peak_bytes: int) -> Size:
+        """What the worker took; `peak_bytes` is what its framework's allocator had in use at most.
+
+        A reading below that is another process', or others gave memory back meanwhile.
+        """
+        if self.process_bytes > peak_bytes:
+            return Size(taken_bytes=self.process_bytes, origin="process")
+        if self.growth_bytes > peak_bytes:
+            return Size(taken_bytes=self.growth_bytes, origin="growth")
+        return Size(taken_bytes=reserve(peak_bytes), origin="allocator")
+
+
+def reserve(peak_bytes: int) -> int:
+    """About the most that a worker takes of the driver whose allocator had `peak_bytes` in use at most.
+
+    TensorFlow's and JAX's (tsl's BFC) begins with 2 MiB and takes a region twice as large whenever those that it has
+    cannot hold a tensor (BFCAllocator::Extend), so that all of them are together a power of two. It is the one that
+    holds the peak, or the next where what is free lies in pieces. On an H200 a graph with a peak of 1.34 GiB had taken
+    2, and eager execution with 1.63 had taken 4.
+    """
+    regions = 1 << (peak_bytes - 1).bit_length()
+    return 2 * regions + CONTEXT_BYTES
+
+
+def next_probe(
+    parts: Sequence[Sequence[PlannedCase]], sizes: Mapping[PlannedCase, Size], budget_bytes: int
+) -> PlannedCase | None:
+    """The case that has to be probed next, a smaller batch before a larger one; None where enough is known.
+
+    `parts` are the cases that take turns with each other. The smallest batch of each family, the cases that differ in
+    nothing but that, is probed; a larger one only where its bound does not let its part be alive together, and not
+    where it will be alone anyway, since even the least that it can take does not fit beside any other of its part.
+    """
+    cases = [case for part in parts for case in part]
+    if len(cases) < 2 or not budget_bytes:
+        return None
+    wanted = []
+    for part in parts:
+        estimates = [estimate(case, sizes) for case in part]
+        fits = sum(size.taken_bytes for size in estimates if size is not None) <= budget_bytes
+        for case, size in zip(part, estimates, strict=True):
+            if size is None:
+                smallest = min(case.config.batch_size for case in _family(case, cases))
+                probed = case.config.batch_size == smallest
+            else:
+                probed = not size.measured and not fits and not _is_alone(case, part, sizes, budget_bytes)
+            if probed:
+                wanted.append(case)
+    return min(wanted, key=lambda case: case.config.batch_size, default=None)
+
+
+def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | None:
+    """What is known of it: its own size, or a bound that follows from the next smaller batch that was probed.
+
+    A process takes a fixed part and one that grows with the batch, so it needs at most the smaller one's bytes times
+    the ratio of the batches. What it takes grows by doubled regions (see reserve): with the ratio rounded up
+    to a power of two, it doubles no more often than the bound does.
+    """
+    smaller = _next_smaller(case, sizes)
+    if case in sizes and sizes[case].measured:
+        return sizes[case]
+    if smaller is None:
+        return None
+    ratio = 2 ** (-(-case.config.batch_size // smaller.config.batch_size) - 1).bit_length()
+    return Size(taken_bytes=ratio * sizes[smaller].taken_bytes, origin="bound")
+
+
+def planned_bytes(
+    cases: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
+) -> dict[PlannedCase, int]:
+    """The bytes to plan each case with. What is not known, or only that it may be too much, takes all that there is."""
+    everything = max(1, budget_bytes)
+    planned = {}
+    for case in cases:
+        size = estimate(case, sizes)
+        if size is None:
+            planned[case] = everything
+        else:
+            planned[case] = size.taken_bytes if size.measured else min(size.taken_bytes, everything)
+    return planned
+
+
+def note(free: int | None, sizes: Iterable[Size]) -> str:
+    """What a reader has to know of how the sizes came about, or "" where NVML told everything; for run.json."""
+    if free is None:
+        return "NVML does not tell what is free of the GPU, so each worker runs alone"
+    counted = sum(size.origin == "allocator" for size in sizes)
+    if not counted:
+        return ""
+    return (
+        f"NVML does not tell what {counted} probed workers took: what counts is twice the power of two that holds the "
+        f"framework's own peak, with {CONTEXT_BYTES / 2**30:g} GiB for CUDA"
+    )
+
+
+def _candidates(device: str) -> list[nvml.Handle]:
+    return nvml.candidates(int(device.partition(":")[2]))
+
+
+def _used_bytes(handle: nvml.Handle) -> int | None:
+    memory = nvml.memory(handle)
+    return None if memory is None else memory.used_bytes
+
+
+def _family(case: PlannedCase, cases: Collection[PlannedCase]) -> list[PlannedCase]:
+    """Those of the cases that differ from it in nothing but the batch size, and itself."""
+    batch_size = case.config.batch_size
+    return [
+        other
+        for other in cases
+        if other.source == case.source and dataclasses.replace(other.config, batch_size=batch_size) == case.config
+    ]
+
+
+def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:
+    """The largest smaller batch of its family that was probed."""
+    smaller = [
+        other
+        for other in _family(case, sizes)
+        if sizes[other].measured and other.config.batch_size < case.config.batch_size
+    ]
+    return max(smaller, key=lambda other: other.config.batch_size, default=None)
+
+
+def _is_alone(
+    case: PlannedCase, part: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
+) -> bool:
+    """Whether it does not fit beside any other of its part, even if each takes no more than a smaller batch of it."""
+
+    def least(each: PlannedCase) -> int:
+        known = each if each in sizes and sizes[each].measured else _next_smaller(each, sizes)
+        return 0 if known is None else sizes[known].taken_bytes
+
+    others = [least(other) for other in part if other != case]
+    return not others or least(case) + min(others) > budget_bytes

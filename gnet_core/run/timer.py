@@ -1,0 +1,284 @@
+"""In the worker: a train step from nothing to steady state, each phase timed, then timed in blocks by pytest-benchmark.
+
+Importable without TensorFlow, so that cases can be discovered fast; TensorFlow comes with the first measurement.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from gnet_core.config import Framework, GnetError, StepConfig
+from gnet_core.files.whole import RAW_FORMAT_VERSION
+from gnet_core.frameworks import base
+from gnet_core.frameworks.base import Case
+from gnet_core.machine import environment
+from gnet_core.plan.suites import Plan
+from gnet_core.run.protocol import Channel
+from gnet_core.stats.losses import TOLERANCE
+
+COMPARED_UPDATES = len(TOLERANCE["mixed_float16"])
+SETTLE_SECONDS = 0.1
+"""What a worker waits before it hands its turn back. JAX goes on freeing a step's buffers for a while after the step
+has finished, which came out of the next one's turn: 9 % of the processors."""
+
+MOST_OBSERVED = 12
+"""Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
+
+
+class Turns:
+    """The worker's end of the protocol. Without a runner there is nobody to wait for and waiting is nothing."""
+
+    def __init__(self, channel: Channel | None = None) -> None:
+        self._channel = channel
+
+    def announce(self, event: str, **details: Any) -> None:
+        if self._channel:
+            self._channel.send(event=event, **details)
+
+    def settle(self) -> None:
+        """Return when nothing goes on any more of what this worker did, before another may have its turn."""
+        if self._channel:
+            time.sleep(SETTLE_SECONDS)
+
+    def wait(self) -> Literal["first", "again", "over"]:
+        """Return when it is this worker's turn: again, or the first since others ran; or when all turns are over."""
+        if not self._channel:
+            return "again"
+        turn = self._channel.receive()
+        if not turn or "finish" in turn:
+            return "over"
+        return "first" if turn["after_others"] else "again"
+
+    def wait_for_the_end(self) -> None:
+        """Return when no other worker is timing, so that what is still to be looked at disturbs nobody."""
+        if self._channel:
+            self._channel.receive()
+
+
+class Timer:
+    """Times cases as one plan says, taking its turns from a runner where there is one."""
+
+    def __init__(self, plan: Plan, turns: Turns, run: str = "") -> None:
+        """`run` is what the run's raw files are told from those of others by."""
+        self.plan = plan
+        self.turns = turns
+        self._run = run
+        self._phase_seconds: dict[str, float] = {}
+
+    def time_train_step(self, benchmark: Any, config: StepConfig) -> None:
+        """Build, trace, compile and warm up the case's step, then time it with pytest-benchmark's fixture.
+
+        pytest-benchmark's samples are seconds a block; `extra_info` tells how many steps a block has, and everything
+        else a row needs. What goes wrong is told to the runner and raised again.
+        """
+        try:
+            self._time_train_step(benchmark, config)
+        except Exception as error:
+            self.turns.announce("failed", kind=failure_kind(error), message=first_line(error))
+            raise
+
+    def _time_train_step(self, benchmark: Any, config: StepConfig) -> None:
+        self._phase_seconds = {}
+        with self._phase("import"):
+            framework = base.load(config.framework)
+        with self._phase("build"):
+            case: Case = framework.Case(config)
+        with self._phase("trace"):
+            case.trace()
+
+        def run(steps: int) -> Any:
+            if not delay_seconds:
+                return case.run(steps)
+            for _ in range(steps):
+                loss = case.run(1)
+                time.sleep(delay_seconds)
+            return loss
+
+        def observe() -> tuple[int, float]:
+            return case.applied_steps(), float(run(1))
+
+        # Dropout's masks differ between executions, so the losses that are compared are those without.
+        case.set_dropout(False)
+        delay_seconds = float(os.environ.get("GNET_DELAY_SECONDS", 0))
+        with self._phase("first_call"):
+            losses = [observe()]
+        warmup_seconds: list[float] = []
+        with self._phase("warmup"):
+            losses += [observe() for _ in range(self.plan.warmup_steps)]
+            # Loss scaling skips its first steps, so float16 takes more of them to get as far.
+            while config.part == "train" and case.applied_steps() < COMPARED_UPDATES and len(losses) < MOST_OBSERVED:
+                losses.append(observe())
+            case.set_dropout(True)
+            # Both: a few steps of a fast device are over before its clocks have risen.
+            while not warmup_seconds or sum(warmup_seconds) < self.plan.block_seconds:
+                warmup_seconds.append(_seconds(lambda: run(1)))
+        blocks = Blocks(self.turns, run, lambda: case.trace_count, self.plan, statistics.median(warmup_seconds))
+        last = blocks.time(benchmark)
+        peak_bytes, memory_source = case.peak_memory()
+        steps, skipped = case.steps, case.skipped_steps()
+        try:
+            share, why_no_share = case.low_precision_share(), ""
+        except GnetError as error:
+            share, why_no_share = None, str(error)
+        benchmark.extra_info.update(
+            format_version=RAW_FORMAT_VERSION,
+            run=self._run,
+            case=config.name,
+            config=config.to_dict(),
+            **blocks.to_dict(),
+            phase_seconds=self._phase_seconds,
+            warmup_step_seconds=warmup_seconds,
+            traces=case.trace_count,
+            skipped_steps=skipped,
+            steps=steps,
+            losses_without_dropout=[(applied, _finite(loss)) for applied, loss in losses],
+            loss_first=_finite(losses[0][1]),
+            loss_last=_finite(float(last)),
+            peak_memory_bytes=peak_bytes,
+            memory_source=memory_source,
+            flop_per_image=case.flop_per_image(),
+            low_precision_share=share,
+            low_precision_note=why_no_share,
+            delay_seconds=delay_seconds,
+        )
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        self.turns.announce("phase", name=name)
+        start = time.perf_counter()
+        yield
+        self._phase_seconds[name] = time.perf_counter() - start
+
+
+class Blocks:
+    """The timed blocks of one worker, and what is to be known of each besides its seconds."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        run: Callable[[int], Any],
+        trace_count: Callable[[], int],
+        plan: Plan,
+        step_seconds: float,
+    ) -> None:
+        self._turns = turns
+        self._run = run
+        self._trace_count = trace_count
+        self._rounds = plan.turns
+        self._step_seconds = step_seconds
+        self._block_steps = max(1, round(plan.block_seconds / step_seconds))
+        self._single_steps = max(1, round(plan.single_seconds / step_seconds))
+        self._traces = 0
+        self._steps = 0
+        self._over = False
+        self._resumed_seconds: list[float] = []
+        self._single_seconds: list[float] = []
+        self._voided: list[int] = []
+        self._timed = 0
+        self._work_began = self._block_began = 0.0
+
+    def time(self, benchmark: Any) -> Any:
+        """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
+        self._turns.settle()
+        self._turns.announce("ready", step_seconds=self._step_seconds, block_steps=self._block_steps)
+        last = benchmark.pedantic(
+            self._block, setup=self._take_turn, teardown=self._hand_back, rounds=self._rounds, iterations=1
+        )
+        if not self._over:
+            self._turns.wait_for_the_end()
+        return last if last is not None else self._run(1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the raw file tells of them; seconds a step where not said otherwise."""
+        return {
+            "block_steps": self._block_steps,
+            "timed_blocks": self._timed,
+            "voided_blocks": self._voided,
+            "resumed_step_seconds": self._resumed_seconds,
+            "single_step_seconds": self._single_seconds,
+        }
+
+    def _take_turn(self) -> None:
+        turn = "over" if self._over else self._turns.wait()
+        self._over = turn == "over"
+        self._steps = 0
+        self._work_began = time.monotonic()
+        if turn == "first" and self._block_steps > 1:
+            # The first step after others ran finds cold caches, so it stays outside the clock. Of a step that is longer
+            # than a block they are no part that could be seen, and leaving it out would double the run.
+            self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
+        self._traces = self._trace_count()
+        self._block_began = time.monotonic()
+
+    def _block(self) -> Any:
+        return None if self._over else self._counted(self._block_steps)
+
+    def _hand_back(self) -> None:
+        block = (self._block_began, time.monotonic())
+        if self._over:
+            return  # interrupted: the rounds that are left are none
+        if self._trace_count() > self._traces:
+            self._voided.append(self._timed)
+        self._timed += 1
+        # A block of one step is a synchronised step already.
+        if self._block_steps > 1:
+            traces = self._trace_count()
+            single = [_seconds(lambda: self._counted(1)) for _ in range(self._single_steps)]
+            if self._trace_count() == traces:
+                self._single_seconds += single
+        work = (self._work_began, time.monotonic())
+        self._turns.settle()
+        self._turns.announce("turn_done", steps=self._steps, block=block, work=work)
+
+    def _counted(self, steps: int) -> Any:
+        self._steps += steps
+        return self._run(steps)
+
+
+OUT_OF_MEMORY_SIGNS = (
+    *("resourceexhausted", "resource_exhausted", "memoryerror", "oom when allocating", "out of memory"),
+    *("failed to allocate", "alloc_failed", "cuda_error_out_of_memory"),
+    *("resource allocation failed", "device_allocation_failed"),  # cuBLAS in words, and cuDNN from 9 on
+)
+
+_FRAME_LINES = ("Graph execution error", "Detected at node")
+"""How TensorFlow begins the message of an error inside a graph, before it comes to the point."""
+
+
+def failure_kind(error: BaseException) -> str:
+    """Return "oom" where a device or the host ran out of memory, else "failed"."""
+    text = f"{type(error).__name__}: {error}".casefold()
+    return "oom" if any(sign in text for sign in OUT_OF_MEMORY_SIGNS) else "failed"
+
+
+def first_line(error: BaseException) -> str:
+    """The error in one line, for a table: the line that tells of memory, or the first that comes to the point."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS)]
+    told += [line for line in lines if not line.startswith(_FRAME_LINES)]
+    return f"{type(error).__name__}: {told[0][:300]}" if told else type(error).__name__
+
+
+@functools.cache
+def worker_environment(checkout: Path, framework: Framework) -> dict[str, Any]:
+    """The machine and the framework that this process measures with, and no other; and the commit of its checkout."""
+    return {"machine": environment.describe(checkout), framework: base.describe(framework)}
+
+
+def _seconds(action: Any) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN; a loss that is none is left out and its row says so."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,400 @@
+"""The parent's side of one worker: start it, give it turns, end it, and say what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from gnet_core.config import GnetError
+from gnet_core.files import json_documents
+from gnet_core.files.migrations import read_config
+from gnet_core.files.whole import PARTIAL_PREFIX, read_text
+from gnet_core.machine.environment import differences
+from gnet_core.plan.schedule import Job
+from gnet_core.plan.suites import Plan, Source
+from gnet_core.run.protocol import Channel, ChannelClosed
+from gnet_core.run.timer import OUT_OF_MEMORY_SIGNS
+from gnet_core.system import children, interrupts
+
+POLL_SECONDS = 0.5
+LAST_WORDS_SECONDS = 20
+"""What a worker that failed is given to end by itself."""
+
+SLOWEST_TURN = 20
+"""A turn that takes this many times what the worker said it would is not coming back."""
+
+SHORTEST_TURN_LIMIT_SECONDS = 30.0
+
+_MAX_LOG_BYTES = 2**16
+"""Of a worker's last words. A log may be of any length."""
+
+
+class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
+    """A worker that did not finish its case: the status its row gets, and why.
+
+    `short_of_memory`: a device or the host had none left for it, or may have had none, which it may have when alone.
+    """
+
+    def __init__(self, status: str, note: str, *, short_of_memory: bool = False) -> None:
+        super().__init__(note)
+        self.status = status
+        self.note = note
+        self.short_of_memory = short_of_memory
+
+
+class WorkerCrowded(Exception):  # noqa: N818 - likewise
+    """A worker for which there is no memory beside the others; alone it may have enough."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How to run: everything that a run needs besides its cases."""
+
+    directory: Path
+    plan: Plan
+    replicates: int
+    memory_bytes: int
+    """What all workers alive together may take."""
+    seed: int
+    run: str
+    """The run's own identity: what its files are told from those of others by."""
+    with_peaks: bool
+    """Whether the device's peaks are measured as well, without which there is no MFU."""
+    sources: Mapping[str, Source]
+    """By name."""
+    own_source: Source
+    """The one that measures what is not a case: peaks and traces."""
+    environments: Mapping[str, Mapping[str, Any]]
+    """What each interpreter said of itself as the run began, by its name (see Source.environment_name)."""
+    worker_bytes: int | None = None
+    """What each worker takes of a GPU, where that is told; else it is measured."""
+
+
+class Worker:
+    """A pytest process that measures one case. `watch` is called whenever it is waited for; it may raise WorkerLost.
+
+    Its deadline is its plan's limit, and only the time in which it holds the baton counts.
+    """
+
+    def __init__(self, job: Job, settings: RunSettings, module: str, watch: Callable[[Worker], None]) -> None:
+        self.job = job
+        self._plan = settings.plan
+        self._run = settings.run
+        self._source = settings.sources[job.case.source]
+        self._module = module
+        self._watch = watch
+        self._final = settings.directory / "raw" / f"{job.stem}.json"
+        token = secrets.token_hex(8)  # a directory may hold links of any name that can be guessed
+        self._partial = self._final.with_name(f"{PARTIAL_PREFIX}{token}.r{job.replicate}.json")
+        self._log = self._final.with_suffix(".log")
+        self._environment = settings.environments[self._source.environment_name(job.case.config.framework)]
+        self._left_seconds = settings.plan.limit_seconds
+        self._turn_limit_seconds = settings.plan.limit_seconds
+        self._deadline, self._lateness = math.inf, ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._collected = False
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    @property
+    def raw(self) -> str:
+        """Its raw file, as run.json names it."""
+        return f"raw/{self._final.name}"
+
+    def start(self, progress: Callable[[str], None]) -> None:
+        """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
+        with interrupts.deferred():
+            self._launch()
+        with self._holding_the_baton():
+            while (message := self._next()).get("event") != "ready":
+                progress(str(message.get("name", message.get("event"))))
+        expected = message.get("step_seconds", 0.0) * (2 * message.get("block_steps", 1) + 1)
+        self._turn_limit_seconds = max(SHORTEST_TURN_LIMIT_SECONDS, SLOWEST_TURN * expected)
+
+    def take_turn(self, number: int, *, after_others: bool) -> dict[str, Any]:
+        """Let it time one block; return what it says of the turn. Raises WorkerLost."""
+        with self._holding_the_baton(self._turn_limit_seconds):
+            self._tell(turn=number, after_others=after_others)
+            while (message := self._next()).get("event") != "turn_done":
+                pass
+        return message
+
+    def finish(self, limit_seconds: float | None = None) -> None:
+        """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost.
+
+        Called again after an interrupt, it goes on with what the first call has left.
+        """
+        assert self._channel is not None
+        with self._holding_the_baton(limit_seconds):
+            with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
+                self._channel.send(finish=True)
+            self._await_end()
+        with interrupts.deferred():
+            if not self._collected:
+                self._collect()
+            self._collected = True
+        self._log.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Leave nothing of it behind but what it said in its log, however far it came."""
+        with interrupts.deferred():
+            if self._process is not None:
+                children.kill(self._process)
+                self._process = None  # its number may soon be another's
+            if self._channel is not None:
+                self._channel.close()
+            self._partial.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Stop it without a trace: it will be started again."""
+        self.stop()
+        self._log.unlink(missing_ok=True)
+
+    def command(self, descriptor: int) -> list[str]:
+        """How this worker is started, in the folder of its code."""
+        return [
+            self._source.interpreter(self.job.case.config.framework),
+            # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
+            *("-m", "pytest", f"benchmarks/{self._module}", "--quiet", "--capture=no", "--color=no"),
+            *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
+            *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
+            *("--benchmark-only", f"--benchmark-json={self._partial}"),
+            # No more than that: a revision from before a field was there refuses it.
+            f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
+            f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",
+            f"--gnet-run={self._run}",
+            f"--gnet-channel={descriptor}",
+        ]
+
+    def resident_bytes(self) -> int:
+        """What it and its children hold in memory; 0 when they ended."""
+        try:
+            return sum(each.memory_info().rss for each in self._family())
+        except psutil.Error:
+            return 0
+
+    def pids(self) -> set[int]:
+        """The numbers of its process and its children's; none when they ended."""
+        try:
+            return {each.pid for each in self._family()}
+        except psutil.Error:
+            return set()
+
+    def _family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.pid)
+        return [process, *process.children(recursive=True)]
+
+    def _launch(self) -> None:
+        self._log.unlink(missing_ok=True)  # it may be an earlier worker's, or a link
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            self._channel, theirs = Channel.pair()
+            with theirs:
+                self._process = children.start(
+                    self.command(theirs.fileno()),
+                    cwd=self._source.checkout,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(),),
+                )
+        except OSError as error:  # the machine has no more processes or memory now, and may have them again
+            raise WorkerLost("failed", f"the worker could not be started ({error.strerror or error})") from error
+        finally:
+            os.close(log)
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "a worker is started before it is spoken to"
+        return self._process
+
+    @contextlib.contextmanager
+    def _holding_the_baton(self, limit_seconds: float | None = None) -> Iterator[None]:
+        start = time.monotonic()
+        self._deadline, self._lateness = (
+            start + self._left_seconds,
+            f"not finished after {self._plan.limit_seconds:g} s",
+        )
+        if limit_seconds is not None and limit_seconds < self._left_seconds:
+            self._deadline, self._lateness = start + limit_seconds, f"a turn took more than {limit_seconds:.0f} s"
+        try:
+            yield
+        finally:
+            self._left_seconds -= time.monotonic() - start
+
+    def _tell(self, **message: Any) -> None:
+        assert self._channel is not None
+        try:
+            self._channel.send(**message)
+        except ChannelClosed:
+            raise self._death() from None
+
+    def _next(self) -> dict[str, Any]:
+        """The worker's next message. Raises WorkerLost when it died, failed, took too long or too much memory."""
+        assert self._channel is not None
+        while True:
+            try:
+                message = self._channel.receive(POLL_SECONDS)
+            except ChannelClosed:
+                raise self._death() from None
+            if message is None:
+                self._look_after()
+                continue
+            # What it has done counts, also where this process was stopped meanwhile and hears of it late.
+            self._raise_if_failed(message)
+            self._watch(self)
+            return message
+
+    def _await_end(self) -> None:
+        assert self._channel is not None
+        while self._running.poll() is None:
+            try:
+                message = self._channel.receive(POLL_SECONDS)
+            except ChannelClosed:
+                time.sleep(POLL_SECONDS / 10)
+            else:
+                if message:
+                    self._raise_if_failed(message)
+            self._look_after()
+        if self._running.returncode != 0:
+            raise self._death()
+
+    def _raise_if_failed(self, message: dict[str, Any]) -> None:
+        if message.get("event") != "failed":
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to write its traceback into the log
+            self._running.wait(timeout=LAST_WORDS_SECONDS)
+        kind, told = message.get("kind", "failed"), message.get("message", "it did not say why")
+        raise WorkerLost(kind, told, short_of_memory=kind == "oom" or may_lack_memory(self._last_words()))
+
+    def _look_after(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise WorkerLost("timeout", self._lateness)
+        self._watch(self)
+
+    def _death(self) -> WorkerLost:
+        """What the exit status and the log say of a worker that ended without having finished."""
+        try:
+            code = self._running.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return WorkerLost("failed", "the worker closed its channel but went on")
+        log = self._last_words()
+        if "std::bad_alloc" in log:
+            return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)", short_of_memory=True)
+        if code == -signal.SIGKILL:
+            return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
+        how = f"ended with status {code}" if code >= 0 else f"died of {_signal_name(-code)}"
+        if (line := memory_line(log)) is not None:
+            return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
+        told = f"the worker {how}, saying: {reason(log)}"
+        return WorkerLost("failed", told, short_of_memory=may_lack_memory(log))
+
+    def _last_words(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_BYTES))
+            return log.read().decode(errors="replace")
+
+    def _collect(self) -> None:
+        """Give the raw file its name once it is whole, of the case and of the environment that the run began with."""
+        try:
+            document = json.loads(read_text(self._partial))
+            benchmarks, environment = document["benchmarks"], document["machine_info"]["gnet"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise WorkerLost("failed", f"the worker left no raw file that can be read ({error})") from None
+        if len(benchmarks) != 1:
+            raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
+        if other := self._measured_otherwise(benchmarks[0]):
+            raise WorkerLost("unsupported", f"void: {other}")
+        probed = _told_of_both(self._environment, environment)
+        if changed := differences(probed, _with_commit_of(probed, environment)):
+            told = "; ".join(map(str, changed))
+            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
+        self._partial.replace(self._final)
+
+    def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
+        """What was measured where that is not what was asked, as another revision may by its own defaults, or what it
+        says of it cannot be read; empty where it is.
+        """
+        info, asked = benchmark["extra_info"], self.job.case.config
+        try:
+            json_documents.require_version(Path(self.raw), info["format_version"])
+            others = read_config(info["config"]).differences(asked)
+        except GnetError as error:
+            return str(error)
+        except KeyError as error:
+            return f"{self.raw}: field {error} is missing"
+        told = [f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in others.items()]
+        return "; ".join(told)
+
+
+def _told_of_both(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what an interpreter said of all its frameworks, what a worker says too: its own framework imports no other."""
+    return {name: section for name, section in probed.items() if name in environment}
+
+
+def _with_commit_of(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The worker of an older revision runs from a copy as well, but looks for its commit in git, which knows none."""
+    return {**environment, "machine": {**environment["machine"], "commit": probed["machine"]["commit"]}}
+
+
+_REASONS = (
+    re.compile(r"E   +(?=\S)"),  # an exception as pytest shows it
+    re.compile(r"(?=[\w.]+(Error|Exception|Interrupt|Exit)\b)"),  # the end of a traceback
+    re.compile(r"(?=F\d{4} |Fatal |.*: symbol lookup error|ERROR\b|.*\berror: )"),  # a check of C++, usage, collection
+    re.compile(r"(?!(rootdir|configfile|inifile|plugins|testpaths|cachedir): |=+|-+$|!+)"),  # whatever is no setting
+)
+"""How the lines begin that tell why a worker ended, the most telling first."""
+
+
+def reason(log: str) -> str:
+    """The line of a worker's log that tells best why it ended, at most 300 characters."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for pattern in _REASONS:
+        for line in reversed(lines):
+            if match := pattern.match(line):
+                return line[match.end() :][:300]
+    return "nothing"
+
+
+_DEADLY = re.compile(r"E   +(?=\S)|(?=[\w.]+(Error|Exception)\b|F\d{4} |\S+ \S+: F |terminate called|what\(\): )")
+"""How the lines begin that tell what a process died of."""
+_LOGGED = re.compile(r"(?=[EW]\d{4} |\S+ \S+: [EW] )")
+"""How those begin in which C++ tells of what it may have done without."""
+
+
+def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str | None:
+    """The last such line of a worker's log that tells of memory that was not there, at most 300 characters."""
+    for line in map(str.strip, reversed(log.splitlines())):
+        match = pattern.match(line)
+        if match and any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS):
+            return line[match.end() :][:300]
+    return None
+
+
+def may_lack_memory(log: str) -> bool:
+    """Whether memory may be why a worker ended, even if its last words are others: a library that cannot start for lack
+    of it tells so only in its log.
+    """
+    return memory_line(log) is not None or memory_line(log, _LOGGED) is not None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

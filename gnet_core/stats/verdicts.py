@@ -1,0 +1,247 @@
+"""Comparisons and what may be said of them: FASTER, SLOWER, SAME or UNRESOLVED."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from scipy import special
+
+from gnet_core.config import GnetError
+from gnet_core.stats import ratio as stats
+
+Verdict = Literal["FASTER", "SLOWER", "SAME", "UNRESOLVED"]
+Mode = Literal["turns", "sequential"]
+
+DEFAULT_MARGIN = 0.02
+"""Speeds nearer to each other than this fraction are the same for every purpose."""
+
+LEAST_PROCESSES = 3
+"""A side. Two would give an interval, but one whose width is mostly luck."""
+
+MOST_ADVISED = 100
+"""More processes a side than this are not worth counting out to the reader."""
+
+ERROR = 1 - stats.CONFIDENCE
+"""Of a comparison alone, and the share of false discoveries that a table's FASTER and SLOWER may hold."""
+
+POWER = 0.9
+"""The probability that "would tell" and "would have been found" stand for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two measured cases to be set against each other."""
+
+    base: str
+    variant: str
+    """Names of the cases."""
+
+    base_processes: tuple[stats.Process, ...]
+    variant_processes: tuple[stats.Process, ...]
+
+    scale: float = 1.0
+    """Images of a variant step ÷ images of a base step."""
+
+    invalid: str = ""
+    """Why this pair may not be judged, as a sentence; empty where it may."""
+
+    by_run: bool = False
+    """Whether each cohort is a whole run and counts once: several of base, that tell how runs differ, against one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One cell of a table. Ratios are of images a second, variant ÷ base; None where the samples give none."""
+
+    base: str
+    variant: str
+    verdict: Verdict
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """The 95 % t interval on the logarithm."""
+
+    margin: float
+    """SAME is an interval inside 1 ÷ (1 + margin) … 1 + margin; FASTER and SLOWER are estimates outside."""
+
+    p_value: float | None = None
+    adjusted_p_value: float | None = None
+    """By Benjamini & Hochberg over the cells of the table that could be judged; None for the others."""
+
+    smallest_effect: float | None = None
+    """The smallest true effect, as a fraction, that would have been called FASTER or SLOWER with the probability POWER,
+    had it been the table's only comparison."""
+
+    spread: float | None = None
+    """Standard deviation between processes, as a fraction; of two identical cases it is the machine's own."""
+
+    mode: Mode | Literal[""] = ""
+    """turns: base and variant were alive together; sequential: timed one after the other; empty: not compared."""
+
+    base_processes: int = 0
+    variant_processes: int = 0
+    """Processes that the ratio rests on."""
+
+    reason: str = ""
+    """Why the verdict is UNRESOLVED, as a sentence, with what would probably resolve it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def judge(
+    pairs: Iterable[Pair], margin: float = DEFAULT_MARGIN, spread: Mapping[Mode, float] | None = None
+) -> list[Comparison]:
+    """Judge the cells of one table, in their order.
+
+    `margin` is a fraction. `spread` is the machine's own, measured between identical cases, by mode: it sets the
+    smallest effect that is told, never the verdict.
+
+    The table is one family: FASTER and SLOWER stand at a false discovery rate of 5 % over its cells (Benjamini &
+    Hochberg 1995). Cells with too few processes do not belong to it, whatever their samples say.
+    """
+    pairs = list(pairs)
+    effects = [_effect(pair) for pair in pairs]
+    judged = [
+        effect.p_value
+        for pair, effect in zip(pairs, effects, strict=True)
+        if effect and effect.p_value is not None and _enough(pair, effect)
+    ]
+    adjusted = iter(stats.benjamini_hochberg(judged))
+    table = []
+    for pair, effect in zip(pairs, effects, strict=True):
+        if effect is None:
+            reason = pair.invalid or "No sample of the one can be set against the other."
+            table.append(
+                Comparison(base=pair.base, variant=pair.variant, verdict="UNRESOLVED", margin=margin, reason=reason)
+            )
+        else:
+            adjusted_p_value = next(adjusted) if _enough(pair, effect) else None
+            table.append(_compare(pair, effect, adjusted_p_value, margin, spread or {}))
+    return table
+
+
+def require_margin(value: object) -> float:
+    """Read a margin given in percent, as a number or as text, and return it as a fraction.
+
+    Raises GnetError unless it is a number above 0 and below 100.
+    """
+    try:
+        percent = float(str(value))
+    except ValueError:
+        percent = math.nan
+    if isinstance(value, bool) or not 0 < percent < 100:
+        raise GnetError(f"margin: {value!r} will not do; use a number of percent above 0 and below 100, such as 2")
+    return percent / 100
+
+
+def _effect(pair: Pair) -> stats.LogRatio | None:
+    return None if pair.invalid else stats.log_ratio(pair.base_processes, pair.variant_processes, pair.scale)
+
+
+def _enough(pair: Pair, effect: stats.LogRatio) -> bool:
+    return (effect.base_units if pair.by_run else min(effect.base_units, effect.variant_units)) >= LEAST_PROCESSES
+
+
+def _compare(
+    pair: Pair,
+    effect: stats.LogRatio,
+    adjusted_p_value: float | None,
+    margin: float,
+    machine: Mapping[Mode, float],
+) -> Comparison:
+    mode: Mode = "turns" if effect.in_turns else "sequential"
+    verdict = _verdict(effect, adjusted_p_value, math.log1p(margin))
+    return Comparison(
+        base=pair.base,
+        variant=pair.variant,
+        verdict=verdict,
+        ratio=math.exp(effect.estimate),
+        low=None if effect.low is None else math.exp(effect.low),
+        high=None if effect.high is None else math.exp(effect.high),
+        margin=margin,
+        p_value=effect.p_value,
+        adjusted_p_value=adjusted_p_value,
+        smallest_effect=effect.smallest_effect(POWER, machine.get(mode), margin),
+        spread=effect.spread,
+        mode=mode,
+        base_processes=effect.base_processes,
+        variant_processes=effect.variant_processes,
+        reason=_reason(pair, effect, adjusted_p_value, margin) if verdict == "UNRESOLVED" else "",
+    )
+
+
+def _verdict(effect: stats.LogRatio, adjusted_p_value: float | None, margin: float) -> Verdict:
+    """The verdict for a margin that is a logarithm, like the effect; it needs an adjusted p-value."""
+    if adjusted_p_value is None:
+        return "UNRESOLVED"
+    assert effect.low is not None
+    assert effect.high is not None
+    if adjusted_p_value < ERROR and abs(effect.estimate) > margin:
+        return "FASTER" if effect.estimate > 0 else "SLOWER"
+    if -margin <= effect.low and effect.high <= margin:
+        return "SAME"
+    return "UNRESOLVED"
+
+
+def _reason(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float | None, margin: float) -> str:
+    if adjusted_p_value is None:
+        return _too_few(pair, effect)
+    assert effect.p_value is not None
+    beyond = abs(effect.estimate) > math.log1p(margin)
+    if beyond and effect.p_value < ERROR:
+        doubt = "The interval leaves out 1, but among as many comparisons as this table has that may be chance"
+    elif beyond:
+        doubt = "The interval holds 1"
+    elif effect.p_value < ERROR:
+        doubt = f"The speeds differ, but whether by more than the margin of {100 * margin:.3g} % is open"
+    else:
+        doubt = f"The interval holds 1 and reaches beyond the margin of {100 * margin:.3g} %"
+    return f"{doubt}; {_advice(pair, effect, adjusted_p_value, margin)}."
+
+
+def _too_few(pair: Pair, effect: stats.LogRatio) -> str:
+    if pair.by_run:
+        return f"{effect.base_units} runs of base; how far separate runs differ takes at least {LEAST_PROCESSES}."
+    what = "processes took turns" if effect.in_turns else "cohorts were timed one after the other"
+    return (
+        f"{effect.base_units} of base and {effect.variant_units} of variant {what}; "
+        f"a verdict needs at least {LEAST_PROCESSES} a side."
+    )
+
+
+def _advice(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> str:
+    if pair.by_run:
+        return "more runs of base, or turns (gnet bench --against), would tell more"
+    more = _processes_wanted(effect, adjusted_p_value, math.log1p(margin))
+    apart = "" if effect.in_turns else ", each in a cohort of its own,"
+    if more is None:
+        return f"not even {MOST_ADVISED} more processes a side{apart} would probably tell"
+    return f"about {more} more process{'es' if more > 1 else ''} a side{apart} would probably tell"
+
+
+def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> int | None:
+    """How many more processes a side would tell with the probability POWER; None beyond MOST_ADVISED.
+
+    It holds if estimate and spread are the true ones and the layout is repeated: with an estimate outside the margin
+    the interval has to leave out 1, with one inside it has to fit between estimate and margin.
+    """
+    assert effect.standard_error is not None
+    assert effect.p_value is not None
+    size = abs(effect.estimate)
+    beyond = size > margin
+    # Among the table's cells a single test has less than 5 % to spend.
+    error = ERROR * effect.p_value / adjusted_p_value if beyond and adjusted_p_value else ERROR
+    now = min(effect.base_units, effect.variant_units)
+    growth = 1 + np.arange(1, MOST_ADVISED + 1) / now
+    degrees = effect.degrees * growth
+    reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, POWER)
+    errors = effect.standard_error / np.sqrt(growth)
+    enough = reach * errors <= (size if beyond else margin - size)
+    if beyond:  # and the next estimate has to be beyond the margin as well
+        enough &= special.stdtrit(degrees, POWER) * errors <= size - margin
+    return int(np.argmax(enough)) + 1 if enough.any() else None

@@ -1,0 +1,165 @@
+"""What a container or a service may take: the limits of this process' control groups, of version 1 and 2.
+
+A group lies within others, and the limits of all of them hold, so the smallest counts. What an administrator keeps from
+this process' sight (the groups around a container's own) cannot be read, and neither can its limits. The processors of
+a cpuset are in the process' affinity already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from gnet_core.files.whole import read_text
+
+_MAX_FILE_BYTES = 2**20
+_UNLIMITED_BYTES = 2**62
+"""From here on a limit is none: version 1 writes the largest number of whole pages instead of "max"."""
+
+
+class Throttling(NamedTuple):
+    """How often and how long a CPU quota has stopped the groups so far, in all."""
+
+    periods: int
+    seconds: float
+    """Summed over processors: two that stood still for a second make two."""
+
+
+class ControlGroups:
+    """The groups of this process by controller, each from its own up to the highest that can be seen.
+
+    `root` is the file system's; /proc and the places where groups are mounted are looked for below it.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        mounts = list(_mounts(_text(root / "proc/self/mountinfo")))
+        self._memory: list[Path] = []
+        self._cpu: list[Path] = []
+        for controllers, path in _memberships(_text(root / "proc/self/cgroup")):
+            for controller, groups in (("memory", self._memory), ("cpu", self._cpu)):
+                if not controllers:  # version 2, which has one tree for all
+                    groups += _groups(root, path, [each for each in mounts if not each.controllers])
+                elif controller in controllers:
+                    groups += _groups(root, path, [each for each in mounts if controller in each.controllers])
+        self._cpu_stats = [group / "cpu.stat" for group in self._cpu if "nr_throttled" in _table(group / "cpu.stat")]
+
+    def memory_limit_bytes(self) -> int | None:
+        """The most that the processes of the group may hold together; None without a limit."""
+        return min((limit for limit, _used in self._memory_limits()), default=None)
+
+    def memory_left_bytes(self) -> int | None:
+        """What they may still take besides what they hold that cannot be dropped; None without a limit."""
+        return min((max(0, limit - used) for limit, used in self._memory_limits()), default=None)
+
+    def cpu_quota_cores(self) -> float | None:
+        """Processor seconds a second that they may take together; None without a quota."""
+        return min(filter(None, map(_quota_cores, self._cpu)), default=None)
+
+    def throttling(self) -> Throttling | None:
+        """What quotas cost so far; None where nothing counts it."""
+        tables = [_table(file) for file in self._cpu_stats]
+        if not tables:
+            return None
+        nanoseconds = sum(table.get("throttled_time", 1000 * table.get("throttled_usec", 0)) for table in tables)
+        return Throttling(sum(table.get("nr_throttled", 0) for table in tables), nanoseconds / 1e9)
+
+    def _memory_limits(self) -> Iterator[tuple[int, int]]:
+        """The limit of each group that has one, and what it holds."""
+        for group in self._memory:
+            limits = [_number(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+            limit = min((each for each in limits if each is not None and each < _UNLIMITED_BYTES), default=None)
+            if limit is not None:
+                table = _table(group / "memory.stat")
+                droppable = table.get("total_inactive_file", table.get("inactive_file", 0))
+                used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
+                yield limit, max(0, used - droppable)
+
+
+class _Mount(NamedTuple):
+    """A tree of groups in the file system."""
+
+    controllers: frozenset[str]
+    """Of version 1; none of version 2."""
+    top: PurePosixPath
+    """The group that is mounted."""
+    place: PurePosixPath
+
+
+def _mounts(text: str) -> Iterator[_Mount]:
+    """Of /proc/self/mountinfo: see proc_pid_mountinfo(5)."""
+    for line in text.splitlines():
+        fields, _, kind = line.partition(" - ")
+        with contextlib.suppress(ValueError):  # a line of another shape
+            _number, _parent, _device, top, place = fields.split(" ")[:5]
+            file_system, _source, options = kind.split(" ")[:3]
+            if file_system in ("cgroup", "cgroup2"):
+                controllers = frozenset(options.split(",")) if file_system == "cgroup" else frozenset[str]()
+                yield _Mount(controllers, PurePosixPath(_unescaped(top)), PurePosixPath(_unescaped(place)))
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+
+
+def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
+    """Of /proc/self/cgroup, controllers and the group's path: "4:cpu,cpuacct:/a" of version 1, "0::/a" of version 2."""
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if number.isdecimal() and colon:
+            yield frozenset(filter(None, controllers.split(","))), PurePosixPath(path)
+
+
+def _groups(root: Path, path: PurePosixPath, mounts: Sequence[_Mount]) -> list[Path]:
+    """The group at `path` and those around it, as far as a mount shows them.
+
+    Where none shows the group, as in a container whose own is mounted as the top, what is mounted there has to do.
+    """
+    for mount in mounts:
+        if path.is_relative_to(mount.top) and ".." not in path.parts:
+            place = root / mount.place.relative_to("/")
+            own = place / path.relative_to(mount.top)
+            if _is_folder(own):
+                return [own, *list(own.parents)[: len(own.parts) - len(place.parts)]]
+    places = (root / mount.place.relative_to("/") for mount in mounts)
+    return [place for place in places if _is_folder(place)][:1]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # which may not be looked at
+        return False
+
+
+def _quota_cores(group: Path) -> float | None:
+    quota, _, period = _text(group / "cpu.max").partition(" ")
+    if not quota:
+        quota, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
+    try:
+        cores = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        return None  # "max", or nothing to be read
+    return cores if cores > 0 else None  # -1 is no quota
+
+
+def _table(file: Path) -> dict[str, int]:
+    """A file of a name and a number a line."""
+    pairs = (line.split(" ") for line in _text(file).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def _number(file: Path) -> int | None:
+    text = _text(file).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _text(file: Path) -> str:
+    """What a file holds; nothing where it is not there, as of a controller that is not on."""
+    try:
+        return read_text(file, _MAX_FILE_BYTES)
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,103 @@
+"""Processes that gnet starts: with an environment made on purpose, ended when gnet is, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gnet_core.system import variables
+
+_NEEDED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM"),
+    "SSL_CERT_FILE",
+)
+_NEEDED_PREFIXES = ("LC_", "XDG_")
+_FIXED = {"PYTHONHASHSEED": "0"}
+"""Hashing decides the order of sets, so it is the same in every process of every run."""
+
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+parent, command = int(sys.argv[1]), sys.argv[2:]
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, which lasts over exec
+if os.getppid() != parent:
+    sys.exit("the process that started it is gone")
+os.execv(command[0], command)
+"""
+
+
+def environment() -> dict[str, str]:
+    """The environment of every child: what a process needs, and what gnet records because it can change a figure.
+
+    All else stays out: a shell, a hook or a test runner around gnet sets variables (PYTEST_*, GIT_*, PYTHON*) that are
+    meant for others.
+    """
+    prefixes, names = (*variables.PREFIXES, *_NEEDED_PREFIXES), (*variables.NAMES, *_NEEDED)
+    passed = {name: value for name, value in os.environ.items() if name.startswith(prefixes) or name in names}
+    return {**passed, **_FIXED}
+
+
+def start(
+    command: Sequence[str], *, cwd: Path, stdout: int, stderr: int, pass_fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a program, given by its path, in a session of its own: Ctrl-C is its parent's to handle.
+
+    On Linux it is killed as soon as this process ends, however that ends. `stdout` and `stderr` are as Popen takes
+    them; there is nothing to read from stdin.
+    """
+    if sys.platform == "linux":
+        # A step in between, since preexec_fn may dead-lock a process that has threads.
+        command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
+    return subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a child that `start` started and whatever it started itself, also where it is stopped, and wait for it."""
+    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def ask(command: Sequence[str], *, cwd: Path, limit_seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and return its status and what it printed. Leaves nothing behind, whatever happens.
+
+    Raises OSError where it cannot be started and subprocess.TimeoutExpired.
+    """
+    with start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            out, err = process.communicate(timeout=limit_seconds)
+        finally:
+            kill(process)
+    texts = (text.decode(errors="replace") for text in (out, err))
+    return subprocess.CompletedProcess(list(command), process.returncode, *texts)
+
+
+def document(printed: str) -> Any:
+    """The JSON object that a program printed, whatever a sitecustomize or a library printed before and after it.
+
+    Raises ValueError where there is none.
+    """
+    lines = printed.splitlines(keepends=True)
+    rest = itertools.dropwhile(lambda line: not line.startswith("{"), lines)
+    return json.JSONDecoder().raw_decode("".join(rest))[0]
+
+
+def last_words(said: str) -> str:
+    """The last line of what a program printed, or "nothing"."""
+    return (said.strip().splitlines() or ["nothing"])[-1]

@@ -1,0 +1,209 @@
+"""What a case defines and the environment could define otherwise: left out before any framework is imported.
+
+A case's execution, precision, framework and device are what its row says. Environment variables and Keras' own file of
+settings could make them something else, so they do not act, and the reader is told what was asked for. Whatever only
+changes how fast a case is stays in force and is recorded (see gnet_core.system.variables).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from gnet_core.config import GnetError
+from gnet_core.files.whole import read_text
+
+LEFT_OUT_VARIABLE = "GNET_LEFT_OUT"
+"""Tells children, which do not see it any more, what was asked for: a JSON object of names and values."""
+
+SET = {
+    "KERAS_BACKEND": "tensorflow",
+    # A place that can be neither read nor made, since Keras would write a file of settings where it finds none.
+    "KERAS_HOME": os.path.join(os.devnull, "keras"),  # noqa: PTH118 - it is no path that leads anywhere
+    # On a GPU JAX would take three quarters of the memory at once, and other workers are alive beside it.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # And it would stop at three quarters of it, where the other frameworks go on to a larger batch.
+    "XLA_CLIENT_MEM_FRACTION": "0.95",
+}
+"""What the suite sets itself; a case in JAX puts another backend in its place."""
+
+_KERAS_FILE = "keras.json"
+
+DEFINED_BY_CASE = {
+    _KERAS_FILE: "framework",
+    "KERAS_*": "framework",
+    "TF_USE_LEGACY_KERAS": "framework",
+    # What turns a graph, or operations of eager execution, into XLA's programs, and its cache of compiled ones.
+    "TF_XLA_*": "execution",
+    "TF_FUNCTION_JIT_COMPILE_DEFAULT": "execution",
+    "TF_JIT_COMPILE_REWRITE": "execution",
+    "JAX_DISABLE_JIT": "execution",
+    "JAX_COMPILATION_CACHE_*": "execution",
+    "JAX_ENABLE_COMPILATION_CACHE": "execution",
+    "JAX_PERSISTENT_CACHE_*": "execution",
+    "TORCHDYNAMO_*": "execution",
+    "TORCH_COMPILE_*": "execution",
+    # In what precision float32 is multiplied, and in what float16 is summed.
+    "TF_SET_ONEDNN_FPMATH_MODE": "precision",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "precision",
+    "DNNL_DEFAULT_FPMATH_MODE": "precision",
+    "NVIDIA_TF32_OVERRIDE": "precision",
+    "TF_*AUTO_MIXED_PRECISION*": "precision",
+    "TF_FP16_*": "precision",
+    "TF_BF16_*": "precision",
+    "TF_CONV2D_USE_FP16_ACCUMULATE": "precision",
+    "TF_*TENSOR_OP_MATH*": "precision",
+    "CUBLAS_EMULAT*": "precision",
+    "JAX_ENABLE_X64": "precision",
+    "JAX_DEFAULT_MATMUL_PRECISION": "precision",
+    "JAX_DEFAULT_DTYPE_BITS": "precision",
+    "JAX_NUMPY_*": "precision",
+    "TORCH_ALLOW_TF32*": "precision",
+    "TORCHINDUCTOR_*PRECISION*": "precision",
+    # Which device is used, and how much of a GPU's memory each process takes.
+    "JAX_PLATFORM*": "device",
+    "JAX_DEFAULT_DEVICE": "device",
+    "JAX_CUDA_VISIBLE_DEVICES": "device",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "device",
+    "XLA_PYTHON_CLIENT_*": "device",
+    "XLA_CLIENT_MEM_FRACTION": "device",
+}
+"""Variables by pattern, Keras' file, and what of a case they would decide. They are left out."""
+
+_DEFINED_BY_CASE_IN_XLA_FLAGS = {
+    **dict.fromkeys(("*precision*", "*math*", "*min_max*", "*bf16*", "*tf32*", "*f8*", "*fp8*"), "precision"),
+    "xla_force_host_platform_device_count": "device",
+}
+"""Likewise of the flags in XLA_FLAGS; its others tune the compiler and stay in force."""
+
+_XLA_FLAG = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
+
+_KERAS_DEFAULTS = {
+    "backend": "tensorflow",
+    "epsilon": 1e-7,
+    "floatx": "float32",
+    "image_data_format": "channels_last",
+    "nnx_enabled": False,
+}
+_started_with: dict[str, str] = {}
+
+
+def hold_process() -> None:
+    """Hold what cases define in this process; nothing has imported a framework yet, or only Keras on its own.
+
+    The one call is in the package itself, so that whatever imports a part of it is covered.
+    """
+    hold(os.environ)
+    _started_with.update(os.environ)
+    if "keras" in sys.modules:  # by whoever imports this package after it: keras.json has been read already
+        _reset_keras(sys.modules["keras"])
+
+
+def hold(environ: MutableMapping[str, str]) -> None:
+    """Take what would decide what a case is out of an environment, put the suite's in, and note what was asked."""
+    asked = _noted(environ)
+    for name in [name for name in environ if defined_by_case(name)]:
+        value = environ.pop(name)
+        if value and value != SET.get(name):
+            asked[name] = value
+    kept, left_out = _split_xla_flags(environ.pop("XLA_FLAGS", ""))
+    if kept:
+        environ["XLA_FLAGS"] = kept
+    if left_out:
+        asked["XLA_FLAGS"] = left_out
+    environ.update(SET)
+    if asked:
+        environ[LEFT_OUT_VARIABLE] = json.dumps(asked)
+
+
+def defined_by_case(name: str) -> str:
+    """What of a case the variable would decide; empty for one that decides nothing of it."""
+    return _of_pattern(name, DEFINED_BY_CASE)
+
+
+def started_with() -> Mapping[str, str]:
+    """The environment as this package found and left it. Libraries add to theirs when they are imported."""
+    return _started_with
+
+
+def left_out() -> dict[str, str]:
+    """What was asked for and does not act in this process, by variable, and by "keras.json" what that asks for."""
+    asked = _noted(_started_with)
+    told = _keras_settings(_keras_file(asked.pop("KERAS_HOME", None)))
+    return {name: printable(value) for name, value in asked.items()} | ({_KERAS_FILE: told} if told else {})
+
+
+def printable(value: str) -> str:
+    """A variable's value as text that any file can hold: bytes that are no UTF-8 are replaced."""
+    return os.fsencode(value).decode(errors="replace")
+
+
+def require_keras_backend(backend: str) -> None:
+    """Raise GnetError where Keras has been imported on another backend, of which it has one a process."""
+    loaded = sys.modules.get("keras")
+    if loaded is not None and loaded.config.backend() != backend:
+        raise GnetError(
+            f"keras: it runs on {loaded.config.backend()!r} in this process already, and {backend} is needed; import "
+            "gnet_core before Keras, and measure JAX in a process of its own"
+        )
+
+
+def _of_pattern(name: str, table: Mapping[str, str]) -> str:
+    return next((what for pattern, what in table.items() if fnmatch.fnmatchcase(name, pattern)), "")
+
+
+def _noted(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the process that started this one has left out already."""
+    try:
+        noted = json.loads(environ.get(LEFT_OUT_VARIABLE, "{}"))
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in noted.items()} if isinstance(noted, dict) else {}
+
+
+def _split_xla_flags(text: str) -> tuple[str, str]:
+    """The flags that stay and those that are left out. A file of flags is left out: its name tells nothing of them."""
+    if not text.lstrip().startswith("-"):
+        return "", text
+    kept: list[str] = []
+    dropped: list[str] = []
+    for flag in _XLA_FLAG.findall(text):
+        name = flag.lstrip("-").partition("=")[0]
+        (dropped if _of_pattern(name, _DEFINED_BY_CASE_IN_XLA_FLAGS) else kept).append(flag)
+    return " ".join(kept), " ".join(dropped)
+
+
+def _keras_file(home: str | None) -> Path:
+    """Where Keras would look for its settings, as keras.src.backend.config does."""
+    if home is not None:
+        return Path(home).expanduser() / _KERAS_FILE
+    own = os.path.expanduser("~")  # noqa: PTH111 - Path's raises where there is no home
+    return Path(own if os.access(own, os.W_OK) else "/tmp") / ".keras" / _KERAS_FILE  # noqa: S108 - Keras' choice
+
+
+def _keras_settings(file: Path) -> str:
+    """What a keras.json asks for that is not Keras' default, as JSON; "damaged" of one that Keras could not use."""
+    try:
+        settings = json.loads(read_text(file, 2**16))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, RecursionError):
+        return "damaged"
+    if not isinstance(settings, dict):
+        return "damaged"
+    usual = _KERAS_DEFAULTS
+    asked = {name: value for name, value in settings.items() if name in usual and value != usual[name]}
+    return json.dumps(asked, sort_keys=True)[:200] if asked else ""
+
+
+def _reset_keras(keras: Any) -> None:
+    keras.config.set_image_data_format(_KERAS_DEFAULTS["image_data_format"])
+    keras.config.set_floatx(_KERAS_DEFAULTS["floatx"])
+    keras.config.set_epsilon(_KERAS_DEFAULTS["epsilon"])
+    keras.config.set_dtype_policy(_KERAS_DEFAULTS["floatx"])

@@ -1,0 +1,310 @@
+"""What a training session is resumed from: train.json (what is run on what) and state.npz (what has become of it)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.datasets.catalog import DataSet
+from gnet_core.files.migrations import read_config
+from gnet_core.files.whole import open_regular, read_text, write_whole, written_whole
+from gnet_core.system.claims import claimed
+
+SESSION_FILE = "train.json"
+STATE_FILE = "state.npz"
+
+MAX_HISTORY_BYTES = 2**26
+"""Of the epochs' records in state.npz, four bytes a character: a million epochs do not fit, ten thousand do."""
+
+_MAX_HEADER_BYTES = 1024
+"""Of what a zip file and NumPy tell of an array before its values."""
+
+_END_BYTES = 42
+"""Of a zip file, which tell how long its directory is: the locator that only very large files have, then the end."""
+
+_MAX_NUMBER = 2.0**53
+"""Seconds, images a second and steps beyond are none that were measured."""
+
+_MAX_LOSS = float(np.finfo(np.float32).max)
+
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One finished epoch, counted from 1: a row of history.csv.
+
+    Losses are cross-entropies in nats with the auxiliary ones weighted in; accuracies are fractions of the images that
+    the main output names rightly. Training figures are means over steps, each with the weights it had; testing figures
+    are means over all test images with the weights at the end of the epoch.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    epoch_seconds: float
+    """Wall time of training and testing. Tracing and compiling fall into the first epoch after a start."""
+    images_per_second: float
+    """Of the training part."""
+    skipped_steps: int
+    """Steps that loss scaling left out because a gradient was not finite; only mixed_float16 can have any."""
+
+
+def best(records: Sequence[EpochRecord]) -> EpochRecord:
+    """The epoch of the highest test accuracy, of equals the first of the lowest test loss."""
+    return max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Session:
+    """The case and the data that a session's epochs have in common."""
+
+    config: StepConfig
+    data: str
+    class_names: tuple[str, ...]
+    train_images: int
+    test_images: int
+    unrecorded: frozenset[str] = frozenset()
+    """Fields of the configuration that train.json, which an older version wrote, does not have."""
+
+    @classmethod
+    def of(cls, config: StepConfig, dataset: DataSet) -> Session:
+        return cls(
+            config=config,
+            data=dataset.name,
+            class_names=dataset.class_names,
+            train_images=len(dataset.train),
+            test_images=len(dataset.test),
+        )
+
+    @classmethod
+    def read(cls, directory: Path) -> Session:
+        """The session in a directory. Raises GnetError naming train.json where it is missing or damaged."""
+        path = directory / SESSION_FILE
+        try:
+            document = _strict_json(read_text(path))
+            data_set, config = document["data_set"], read_config(document["config"])
+            session = cls(
+                config=config,
+                data=_of_type(data_set["data"], str),
+                class_names=tuple(_of_type(name, str) for name in _of_type(data_set["class_names"], list)),
+                train_images=_of_type(data_set["train_images"], int),
+                test_images=_of_type(data_set["test_images"], int),
+                unrecorded=frozenset(config.to_dict().keys() - document["config"].keys()),
+            )
+        except FileNotFoundError:
+            raise GnetError(
+                f"resume: {str(path)!r} is missing, so there is no finished epoch to go on from; "
+                "name the directory of a session, or start one with --out"
+            ) from None
+        except GnetError as error:
+            raise GnetError(f"resume: {str(path)!r} is damaged ({error})") from None
+        except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise _damaged(path, error) from None
+        return session
+
+    def write(self, directory: Path, tensorflow: dict[str, Any]) -> None:
+        """Write train.json, which also tells of the TensorFlow that began it."""
+        document = {
+            "format": 1,
+            **self._document(),
+            "python": platform.python_version(),
+            "tensorflow": tensorflow,
+        }
+        # In ASCII, since file names that are no UTF-8 could not be written otherwise.
+        write_whole(directory / SESSION_FILE, json.dumps(document, indent=2) + "\n")
+
+    def require_same(self, other: Session, directory: Path) -> None:
+        """Raise GnetError naming the first field in which the session asked for differs from the one in a directory."""
+        data_set, there = self._data_set(), other._data_set()
+        others = self.config.differences(other.config)
+        others |= {field: (value, there[field]) for field, value in data_set.items() if value != there[field]}
+        for field, (value, use) in others.items():
+            raise GnetError(f"{field}: {value!r:.200} differs from the session in {str(directory)!r}; use {use!r:.200}")
+
+    def digest(self, values: Sequence[Array], history: str) -> str:
+        """SHA-256 of the session, its variables and its history, which are of use only together."""
+        digest = hashlib.sha256(json.dumps(self._document(), sort_keys=True).encode())
+        for value in values:
+            digest.update(f"{value.dtype.str} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).data)
+        digest.update(history.encode())
+        return digest.hexdigest()
+
+    def _document(self) -> dict[str, Any]:
+        """What train.json tells of the session."""
+        config = {field: value for field, value in self.config.to_dict().items() if field not in self.unrecorded}
+        return {"config": config, "data_set": self._data_set()}
+
+    def _data_set(self) -> dict[str, Any]:
+        return {
+            "data": self.data,
+            "class_names": list(self.class_names),
+            "train_images": self.train_images,
+            "test_images": self.test_images,
+        }
+
+
+def recorded_config(directory: Path) -> StepConfig:
+    """The configuration of the session in a directory.
+
+    Raises BusyError where it is under way, and GnetError naming train.json where there is none.
+    """
+    if not directory.is_dir():
+        raise GnetError(f"resume: {str(directory)!r} is no directory; name the directory of a session")
+    with claimed(directory):
+        return Session.read(directory).config
+
+
+def save_state(path: Path, session: Session, variables: Sequence[Any], records: Sequence[EpochRecord]) -> None:
+    """Write the variables and the history, whole or not at all. Raises GnetError for values that are not finite."""
+    # Plain arrays in the variables' order leave nothing out; tf.train.Checkpoint and .weights.h5 lack dropout's seeds.
+    values = [np.asarray(variable.numpy()) for variable in variables]
+    for variable, value in zip(variables, values, strict=True):
+        if not np.isfinite(value).all():
+            raise GnetError(f"weights: {variable.path} is not finite after epoch {len(records)}, so it cannot go on")
+    history = json.dumps([dataclasses.asdict(record) for record in records])
+    with written_whole(path) as partial:
+        np.savez(partial, *values, history=history, sha256=session.digest(values, history))
+
+
+def load_state(path: Path, session: Session, variables: Sequence[Any]) -> list[EpochRecord]:
+    """Set the variables to a saved state and return its records; where there is none, no epoch was finished.
+
+    Nothing is set unless all of the file is as save_state writes it. Raises GnetError naming the file.
+    """
+    if not os.path.lexists(path):
+        return []
+    kinds = [(np.dtype(variable.dtype), tuple(variable.shape)) for variable in variables]
+    try:
+        values, history, sha256 = _read_state(path, kinds)
+        if not all(np.isfinite(value).all() for value in values):
+            raise ValueError("values are not finite")
+        if sha256 != session.digest(values, history):
+            raise ValueError(f"its digest is not that of its content and {SESSION_FILE}")
+        records = _records(history)
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        struct.error,
+        zipfile.BadZipFile,
+    ) as error:
+        raise _damaged(path, error) from None
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return records
+
+
+def _read_state(path: Path, kinds: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> tuple[list[Array], str, str]:
+    """The arrays of the kinds asked for, the history and the digest. No more is read than these can need."""
+    limits = {f"arr_{number}.npy": math.prod(shape) * dtype.itemsize for number, (dtype, shape) in enumerate(kinds)}
+    limits |= {"history.npy": MAX_HISTORY_BYTES, "sha256.npy": 4 * hashlib.sha256().digest_size * 2}
+    with open_regular(path, sum(limits.values()) + 2 * _MAX_HEADER_BYTES * len(limits)) as file:
+        _require_short_directory(file, len(limits))
+        contents: dict[str, bytes] = {}
+        with zipfile.ZipFile(file) as archive:
+            if sorted(archive.namelist()) != sorted(limits):
+                raise ValueError("its arrays are not those of the network")
+            for info in archive.infolist():
+                if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+                    raise ValueError(f"{info.filename} is compressed")
+                if info.file_size > limits[info.filename] + _MAX_HEADER_BYTES:
+                    raise ValueError(f"{info.filename} is too large")
+                contents[info.filename] = archive.read(info)
+    values = [_array(contents[f"arr_{number}.npy"], *kind) for number, kind in enumerate(kinds)]
+    return values, _text(contents["history.npy"]), _text(contents["sha256.npy"])
+
+
+def _require_short_directory(file: BinaryIO, entries: int) -> None:
+    """Raise ValueError unless a zip file's directory is of so many entries: zipfile makes an object of each."""
+    file.seek(-_END_BYTES, os.SEEK_END)
+    locator, end = file.read(20), file.read()
+    signature, *_, there, directory_bytes, _, comment_bytes = struct.unpack("<4s4H2IH", end)
+    file.seek(0)
+    if signature != b"PK\5\6" or locator.startswith(b"PK\6\7") or comment_bytes:
+        raise ValueError("it is no zip file of ours")
+    if there != entries or directory_bytes > entries * _MAX_HEADER_BYTES:
+        raise ValueError("its arrays are not those of the network")
+
+
+def _array(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    """The array in a .npy file, whose header has to be exactly what NumPy writes for that kind of array."""
+    start = 10 + int.from_bytes(content[8:10], "little")
+    header = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
+    if content[:8] != b"\x93NUMPY\1\0" or content[10:start].rstrip() != header:
+        raise ValueError("an array is of another type or shape")
+    return np.frombuffer(content[start:], dtype).reshape(shape)
+
+
+def _text(content: bytes) -> str:
+    start = 10 + int.from_bytes(content[8:10], "little")
+    characters = (len(content) - start) // 4
+    return str(_array(content, np.dtype(f"<U{characters}"), ()))
+
+
+def _records(history: str) -> list[EpochRecord]:
+    """The records of epochs 1, 2, 3 …; ValueError or TypeError for whatever cannot have been an epoch."""
+    records = []
+    for epoch, values in enumerate(_of_type(_strict_json(history), list), start=1):
+        for field in dataclasses.fields(EpochRecord):
+            number: Any = values[field.name]
+            if type(number) is not {"int": int, "float": float}[str(field.type)] or not _can_be(field.name, number):
+                raise ValueError(f"{field.name} of epoch {epoch} is {number!r:.60}")
+        record = EpochRecord(**values)
+        if record.epoch != epoch:
+            raise ValueError(f"epoch {record.epoch} stands where {epoch} should")
+        records.append(record)
+    if not records:
+        raise ValueError("it holds no epoch")
+    return records
+
+
+def _can_be(field: str, number: Any) -> bool:
+    if field.endswith("_loss"):
+        return bool(abs(number) <= _MAX_LOSS)
+    return bool(0 <= number <= (1 if field.endswith("_accuracy") else _MAX_NUMBER))
+
+
+def _strict_json(text: str) -> Any:
+    """JSON without what Python reads beyond it; an object has each member once."""
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no number of JSON")
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("an object has a member twice")
+        return dict(pairs)
+
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=members)
+
+
+def _of_type(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.60} is of the wrong type")
+    return value
+
+
+def _damaged(path: Path, error: Exception) -> GnetError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else f"{error!s:.200}"
+    reason = reason or type(error).__name__
+    return GnetError(f"resume: {str(path)!r} is damaged ({reason}); put a copy of it back, or start anew with --out")

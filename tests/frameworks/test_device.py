@@ -1,0 +1,93 @@
+"""How a device is chosen and set up; a GPU is played by a stand-in for tf.config."""
+
+import pytest
+import tensorflow as tf
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.frameworks.tf import device
+from gnet_core.machine import environment
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """TensorFlow with two GPUs; returns the calls that set them up."""
+    calls: list[tuple[object, ...]] = []
+
+    def record(name):
+        return lambda *arguments: calls.append((name, *arguments))
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind} A", f"{kind} B"])
+    monkeypatch.setattr(tf.config, "set_visible_devices", record("visible"))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", record("growth"))
+    monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", record("reset"))
+    return calls
+
+
+def test_a_gpu_is_the_only_one_visible_and_its_memory_grows(two_gpus):
+    assert device.prepare(StepConfig(device="gpu:1")) == "/GPU:0"
+    assert two_gpus == [("visible", "GPU B", "GPU"), ("growth", "GPU B", True), ("reset", "GPU:0")]
+
+
+def test_on_a_cpu_no_gpu_is_visible(two_gpus):
+    assert device.prepare(StepConfig()) == "/CPU:0"
+    assert two_gpus == [("visible", [], "GPU")]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_beyond_those_there_are_is_refused():
+    with pytest.raises(GnetError, match="device: 'gpu:2' is not there; TensorFlow sees 2 GPUs"):
+        device.prepare(StepConfig(device="gpu:2"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "mixed_bfloat16", "mixed_float16"])
+def test_tf32_is_on_for_tf32_alone(precision):
+    device.set_tf32(precision)
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == (precision == "tf32")
+
+
+def test_a_step_of_float32_switches_tf32_off_however_it_was_made():
+    from gnet_core.frameworks.tf.step import make_train_step
+    from tests.frameworks.test_step import CONFIG, TinyNetwork
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    make_train_step(TinyNetwork(CONFIG), CONFIG)
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def test_peak_memory_on_a_cpu_is_that_of_the_process():
+    peak_bytes, source = device.peak_memory(StepConfig())
+    assert peak_bytes > 100 * 2**20  # TensorFlow alone takes more
+    assert "process" in source
+
+
+def test_the_environment_tells_machine_and_tensorflow(tmp_path):
+    said = device.environment(tmp_path)
+    assert said["tensorflow"]["version"] == tf.__version__
+    assert said["machine"]["memory_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads"),
+    [
+        ("1", 1),
+        ("3", 3),
+        (" +3\t", 3),
+        ("003", 3),
+        *((asked, 2) for asked in ("", "0", "abc", "2x", "1.5", "0x1", "1_0", "--1", "99999999999", "-99999999999")),
+        ("9" * 5000, 2),
+    ],
+)
+def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, threads):
+    monkeypatch.setattr(environment, "usable_threads", lambda: 2)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", asked)
+    said = device.describe()
+    assert (said["intra_op_threads"], said["inter_op_threads"]) == (threads, threads)
+
+
+def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "-1")
+    assert device.describe()["inter_op_threads"] == environment.usable_threads()
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
+    with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
+        device.describe()

@@ -1,0 +1,279 @@
+"""Why TensorFlow lists no GPU, and what follows from it for the device of a run."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.frameworks.tf import device
+from gnet_core.machine import capabilities, cuda_libraries, gpu_chain
+from gnet_core.machine import environment as machine
+from gnet_core.plan.suites import PlannedCase, Source, Suite
+from gnet_core.run import runner
+from tests.conftest import JAX_SECTION, TORCH_SECTION
+
+GPU = {"device": "gpu:0", "name": "A GPU", "compute_capability": [9, 0]}
+CARD = {"name": "A GPU", "memory_bytes": 2**34, "driver": "580.95.05"}
+LACKING = "libcusolver.so.11: cannot open shared object file: No such file or directory"
+NOT_LOADED = f"libcusolver.so.11, of the package nvidia-cusolver-cu12, did not load ({LACKING})"
+
+
+def places(*missing):
+    """All of the libraries, found but for those."""
+    found = []
+    for name, package, at_start in ((each.name, each.package, each.at_start) for each in cuda_libraries.LIBRARIES):
+        error = f"{name}: cannot open shared object file: No such file or directory" if name in missing else None
+        path = None if error else f"/lib/{name}"
+        found.append(cuda_libraries.Place(name, package, at_start, path, error)._asdict())
+    return found
+
+
+@pytest.fixture
+def with_card(environment):
+    """A machine whose driver shows a GPU, and a TensorFlow built for CUDA that has all its libraries and lists none."""
+    environment["machine"]["gpus"] = [CARD]
+    environment["machine"]["nvidia"] = {
+        "driver": "580.95.05",
+        "cuda_version": [13, 0],
+        "nvml_error": None,
+        "libraries": places(),
+    }
+    environment["tensorflow"]["built_for_cuda"] = True
+    return environment
+
+
+def hide(environment, visible):
+    environment["machine"]["environment_variables"]["CUDA_VISIBLE_DEVICES"] = visible
+
+
+def refusal_of_auto(environment):
+    with pytest.raises(GnetError) as refused:
+        machine.choose_device("auto", environment)
+    assert machine.choose_device("cpu", environment) == "cpu"
+    return (
+        str(refused.value)
+        .removeprefix("device: TensorFlow sees no GPU: ")
+        .removesuffix("; --device cpu measures the CPU")
+    )
+
+
+def test_auto_names_each_library_that_did_not_load(with_card):
+    with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
+    assert refusal_of_auto(with_card) == NOT_LOADED
+    with_card["machine"]["nvidia"]["libraries"] = places("libcuda.so.1", "libcusolver.so.11")
+    assert refusal_of_auto(with_card).startswith("libcuda.so.1, of NVIDIA's driver, did not load (")
+    assert refusal_of_auto(with_card).endswith(f"; {NOT_LOADED}")
+
+
+@pytest.mark.parametrize("asked", ["gpu", "gpu:0", "gpu:3"])
+def test_a_gpu_that_is_asked_for_and_not_listed_names_the_library_as_well(with_card, asked):
+    with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
+    with pytest.raises(GnetError) as refused:
+        machine.choose_device(asked, with_card)
+    assert str(refused.value) == f"device: {asked!r} is not there; TensorFlow sees cpu: {NOT_LOADED}"
+
+
+def test_a_library_that_only_traces_need_is_not_why_there_is_no_gpu(with_card):
+    with_card["machine"]["nvidia"]["libraries"] = places("libcupti.so.12")
+    assert "libcupti" not in refusal_of_auto(with_card)
+
+
+def test_a_driver_of_before_cuda_12_is_told(with_card):
+    with_card["machine"]["nvidia"] |= {"driver": "470.256", "cuda_version": [11, 4]}
+    assert refusal_of_auto(with_card) == "driver 470.256 is too old: it can do CUDA 11.4, and 12.0 is needed"
+
+
+@pytest.mark.parametrize(
+    ("visible", "told"),
+    [
+        ("1", "CUDA_VISIBLE_DEVICES=1 begins with none of the driver's, which count from 0"),
+        ("7,0", "CUDA_VISIBLE_DEVICES=7,0 begins with none of the driver's"),
+        ("9" * 5000, "CUDA_VISIBLE_DEVICES=99"),
+        ("GPU-1", "all of its CUDA libraries load; CUDA_VISIBLE_DEVICES=GPU-1 may name none that is there; TF_CPP"),
+        ("0", "all of its CUDA libraries load; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows"),
+        (None, "all of its CUDA libraries load; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows"),
+    ],
+)
+def test_where_all_libraries_load_the_variable_or_tensorflow_itself_tells(with_card, visible, told):
+    if visible is not None:
+        hide(with_card, visible)
+    assert refusal_of_auto(with_card).startswith(told)
+
+
+def test_a_gpu_that_an_older_version_told_of_is_not_left_aside_either(with_card):
+    del with_card["machine"]["nvidia"]
+    assert refusal_of_auto(with_card).startswith("its CUDA libraries may be missing; TF_CPP_MIN_LOG_LEVEL=0")
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "-1,0", " ", "NoDevFiles"])
+def test_gpus_that_are_hidden_on_purpose_leave_the_cpu_with_a_note(with_card, visible):
+    hide(with_card, visible)
+    assert machine.choose_device("auto", with_card) == "cpu"
+    told = f"The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES={visible} hides every GPU."
+    assert told in machine.warnings(with_card)
+
+
+def test_a_tensorflow_without_cuda_beside_a_gpu_leaves_the_cpu_with_a_note_of_the_extra(with_card):
+    with_card["tensorflow"]["built_for_cuda"] = False
+    assert machine.choose_device("auto", with_card) == "cpu"
+    assert "the extra gpu in place of cpu brings one with it" in machine.warnings(with_card)[0]
+
+
+@pytest.mark.parametrize(("framework", "section"), [("torch", TORCH_SECTION), ("jax", JAX_SECTION)])
+def test_without_tensorflow_auto_stops_where_a_peer_built_for_cuda_lists_none(with_card, framework, section):
+    title = capabilities.TITLES[framework]
+    with_card |= {"tensorflow": None, framework: section | {"built_for_cuda": True, "why_no_gpus": "too old a driver"}}
+    with pytest.raises(GnetError) as refused:
+        machine.choose_device("auto", with_card)
+    assert str(refused.value) == f"device: {title} sees no GPU: too old a driver; --device cpu measures the CPU"
+    assert machine.choose_device("cpu", with_card) == "cpu"
+    with_card[framework]["why_no_gpus"] = ""
+    with pytest.raises(GnetError, match=f"{title} sees no GPU: it does not say why; --device cpu measures the CPU"):
+        machine.choose_device("auto", with_card)
+    with_card[framework]["built_for_cuda"] = False
+    assert machine.choose_device("auto", with_card) == "cpu"
+    assert gpu_chain.doubt(with_card).startswith(f"The driver shows 1 GPU(s) but {title} sees none: ")
+    with_card[framework]["built_for_cuda"] = True
+    hide(with_card, "-1")
+    assert machine.choose_device("auto", with_card) == "cpu"
+
+
+def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(with_card):
+    with_card["machine"]["packages"] = {"pytest-benchmark": "5.3.1"}
+    seeing = copy.deepcopy(with_card)
+    seeing["tensorflow"]["gpus"] = [GPU]
+    with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
+    both = {"new": seeing, "old": with_card}
+    sources = {name: Source(name=name, python=f"/{name}/python", checkout=Path("/checkout")) for name in both}
+    assert machine.choose_device("auto", runner.deciding(both)) == "gpu:0"
+    cases = [PlannedCase(config=StepConfig(device="gpu:0"), suites=("throughput",), source=name) for name in both]
+    found = [
+        runner.FoundSuite(suite=Suite(name="throughput", question="?", cases=lambda _: []), module=Path("bench_x.py"))
+    ]
+    states = runner.make_states(cases, found, sources, both)
+    assert [(state.status, state.note) for state in states] == [
+        (None, ""),
+        ("unsupported", f"TensorFlow in /old/python sees no gpu:0: {NOT_LOADED}"),
+    ]
+
+
+def test_where_tensorflow_lists_a_gpu_nothing_is_said(with_card):
+    with_card["tensorflow"]["gpus"] = [GPU]
+    assert machine.choose_device("auto", with_card) == "gpu:0"
+    assert gpu_chain.why_no_gpu(with_card) is None
+    assert gpu_chain.doubt(with_card) == ""
+
+
+def test_without_a_driver_one_line_says_why_and_what_is_done_instead(environment):
+    environment["tensorflow"]["built_for_cuda"] = True
+    line = "no NVIDIA driver answers (NVML Shared Library Not Found); the CPU is measured instead"
+    assert gpu_chain.as_lines(environment) == [("no GPU", line)]
+    assert machine.choose_device("auto", environment) == "cpu"
+    assert gpu_chain.doubt(environment) == ""
+
+
+def test_a_driver_without_nvml_is_no_machine_without_a_driver(environment):
+    environment["tensorflow"]["built_for_cuda"] = True
+    environment["machine"]["nvidia"]["libraries"] = places()
+    told = gpu_chain.doubt(environment)
+    assert told.startswith(
+        "A library of NVIDIA's driver is there but TensorFlow sees no GPU: no NVIDIA driver answers ("
+    )
+
+
+def test_the_chain_is_told_link_by_link(with_card):
+    with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
+    lines = gpu_chain.as_lines(with_card)
+    assert lines[0] == ("NVIDIA driver", "580.95.05, can do CUDA 13.0")
+    assert ("libcudnn.so.9", "/lib/libcudnn.so.9") in lines
+    assert ("libcusolver.so.11", f"not found: {LACKING}") in lines
+    assert lines[-1] == ("no GPU", f"{NOT_LOADED}; --device cpu measures the CPU")
+
+
+def test_where_no_tensorflow_is_installed_the_chain_is_told_all_the_same(with_card):
+    with_card["tensorflow"] = None
+    lines = gpu_chain.as_lines(with_card)
+    assert lines[0] == ("NVIDIA driver", "580.95.05, can do CUDA 13.0")
+    assert "no GPU" not in dict(lines), "other frameworks may list it"
+    hide(with_card, "-1")
+    assert dict(gpu_chain.as_lines(with_card))["no GPU"].startswith("CUDA_VISIBLE_DEVICES=-1 hides every GPU")
+
+
+def test_where_libraries_are_is_no_difference_between_machines(environment):
+    other = {**environment, "machine": {**environment["machine"], "nvidia": {"libraries": places()}}}
+    older = {**environment, "machine": {k: v for k, v in environment["machine"].items() if k != "nvidia"}}
+    assert machine.differences(environment, other) == machine.differences(older, environment) == []
+
+
+@pytest.mark.parametrize(
+    "nvidia",
+    [
+        "text",
+        3,
+        {"libraries": 3},
+        {"libraries": [None]},
+        {"libraries": [{}]},
+        {"cuda_version": 11},
+        {"cuda_version": "x"},
+    ],
+)
+def test_a_chain_in_a_strangers_file_that_cannot_be_told_is_refused_by_its_field(with_card, nvidia):
+    with_card["machine"]["nvidia"] = nvidia
+    with pytest.raises(GnetError, match=r"run\.json: field 'environment' misses or mistakes"):
+        machine.require_environment(Path("run.json"), with_card, "cpu")
+    with_card["tensorflow"]["gpus"] = [GPU]
+    machine.require_environment(Path("run.json"), with_card, "cpu")  # nothing of it is told then
+
+
+def test_the_driver_tells_its_version_and_cudas(nvml):
+    assert gpu_chain.describe() == {
+        "driver": "580.95.05",
+        "cuda_version": [13, 0],
+        "nvml_error": None,
+        "libraries": [],  # this TensorFlow is built for a CPU
+    }
+    nvml.set(fail="nvmlSystemGetCudaDriverVersion_v2,nvmlSystemGetDriverVersion")
+    told = gpu_chain.describe()
+    assert (told["driver"], told["cuda_version"], told["nvml_error"]) == (None, None, None)
+
+
+def test_a_driver_that_does_not_answer_is_told_with_nvmls_words(nvml):
+    nvml.set(fail="nvmlInit")
+    assert gpu_chain.describe()["nvml_error"] == "Driver Not Loaded"
+
+
+def test_info_tells_why_there_is_no_gpu(gnet, nvml):
+    nvml.set(names="NVIDIA A")
+    status, out, _ = gnet("info")
+    assert status == 0
+    assert "NVIDIA driver      580.95.05, can do CUDA 13.0" in out
+    assert "this TensorFlow is built without CUDA (the extra gpu in place of cpu brings one" in out
+    told = json.loads(gnet("info", "--json")[1])
+    assert told["why_no_gpu"].startswith("this TensorFlow is built without CUDA")
+    assert told["machine"]["nvidia"]["driver"] == "580.95.05"
+
+
+@pytest.mark.parametrize("command", ["bench", "profile", "train"])
+def test_every_command_stops_where_a_gpu_should_be_listed(gnet, monkeypatch, with_card, tmp_path, command):
+    with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
+    monkeypatch.setattr(runner, "probe", lambda _source: with_card)
+    monkeypatch.setattr(device, "environment", lambda *_: with_card)
+    out = tmp_path / "out"
+    status, printed, said = gnet(command, "--out", out)
+    assert (status, printed) == (2, "")
+    assert said == f"gnet: device: TensorFlow sees no GPU: {NOT_LOADED}; --device cpu measures the CPU\n"
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["bench", "profile", "train"])
+def test_every_command_notes_that_gpus_are_hidden(gnet, monkeypatch, with_card, tmp_path, command):
+    hide(with_card, "")
+    monkeypatch.setattr(runner, "probe", lambda _source: with_card)
+    monkeypatch.setattr(device, "environment", lambda *_: with_card)
+    # A precision that no CPU has ends each of them as soon as the device is chosen.
+    _, _, said = gnet(command, "--precision", "tf32", "--out", tmp_path / "out")
+    why = "The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES= hides every GPU."
+    assert said.splitlines()[0] == f"gnet: note: {why} The CPU is measured instead."
+    assert "precision: 'tf32' cannot be done on cpu" in said

@@ -1,0 +1,196 @@
+"""Presets and suites make the cases of a run."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.plan import suites as sweep
+from gnet_core.run import runner
+
+FOUND = runner.discover(Path(__file__).parents[2])
+SUITES = [item.suite for item in FOUND]
+ROOT = Path(__file__).parents[2]
+HERE = [sweep.Source(checkout=ROOT)]
+
+
+def planned(preset_name, device="cpu", **chosen: Any):
+    preset = sweep.preset_for(preset_name, device)
+    template = StepConfig(device=device, image_size=preset.image_size)
+    axes = cast("dict[sweep.Axis, tuple[Any, ...]]", chosen)
+    suites = [item.suite for item in runner.choose_suites(FOUND, (), preset_name)]
+    return sweep.plan_cases(suites, sweep.Sweep(preset=preset, template=template, chosen=axes), HERE)
+
+
+def test_the_suites_are_found_in_reading_order():
+    names = ["throughput", "execution", "precision", "batch-size", "parts", "auxiliary", "implementation", "frameworks"]
+    assert [suite.name for suite in SUITES] == names
+
+
+def test_smoke_has_graph_eager_xla_bfloat16_and_one_other_batch():
+    found = {(case.config.execution, case.config.precision, case.config.batch_size) for case in planned("smoke")}
+    assert found == {
+        ("graph", "float32", 8),
+        ("eager", "float32", 8),
+        ("xla", "float32", 8),
+        ("graph", "mixed_bfloat16", 8),
+        ("graph", "float32", 4),
+    }
+
+
+def test_quick_has_seven_cases_at_batch_1_8_and_32():
+    cases = planned("quick")
+    assert len(cases) == 7
+    assert {case.config.batch_size for case in cases} == {1, 8, 32}
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu:0"])
+def test_full_has_at_most_twenty_cases_of_full_size(device):
+    cases = planned("full", device)
+    assert len(cases) <= 20
+    assert {case.config.image_size for case in cases} == {224}
+
+
+def test_a_gpu_sweeps_tf32_and_larger_batches():
+    cases = planned("full", "gpu:0")
+    assert "tf32" in {case.config.precision for case in cases}
+    assert max(case.config.batch_size for case in cases) == 2048
+
+
+@pytest.mark.parametrize(("device", "number"), [("cpu", 6), ("gpu:0", 7)])
+def test_a_check_compares_layers_precisions_and_executions_at_one_size(device, number):
+    cases = planned("check", device)
+    compared = [case for case in cases if {"execution", "precision", "implementation"} & set(case.suites)]
+    assert {case.config.batch_size for case in compared} == {4 if device == "cpu" else 64}
+    named = [item.suite for item in FOUND if item.suite.name in ("implementation", "precision", "execution")]
+    made = sweep.Sweep(preset=sweep.preset_for("check", device), template=StepConfig(device=device))
+    assert len(sweep.plan_cases(named, made, HERE)) == number
+
+
+def test_a_case_that_suites_share_is_planned_once_with_all_their_names():
+    cases = planned("smoke")
+    (shared,) = [case for case in cases if case.config.name == "graph-float32-b8-i96-synthetic-cpu"]
+    assert shared.suites == ("throughput", "execution", "precision", "batch-size")
+    assert len({case.config for case in cases}) == len(cases)
+
+
+def test_batches_ascend_so_that_memory_runs_out_at_the_first_too_large():
+    sizes = [case.config.batch_size for case in planned("full")]
+    assert sizes == sorted(sizes)
+
+
+def test_what_the_user_chose_wins_over_every_suite():
+    cases = planned("smoke", execution=("xla",), precision=("float32",), batch_size=(2,))
+    (case,) = cases
+    assert (case.config.execution, case.config.precision, case.config.batch_size) == ("xla", "float32", 2)
+
+
+def test_an_unknown_preset_is_refused_by_name():
+    with pytest.raises(GnetError, match="preset: 'slow'"):
+        sweep.preset_for("slow", "cpu")
+
+
+def test_every_suite_compares_a_case_with_the_one_that_differs_in_what_it_varies_alone():
+    cases = planned("full")
+    compared = {(base.config.name, variant.config.name) for base, variant in sweep.comparisons(cases, SUITES)}
+    graph, bfloat16 = (f"graph-{precision}-b16-i224-synthetic-cpu" for precision in ("float32", "mixed_bfloat16"))
+    assert compared == {
+        (graph, "eager-float32-b16-i224-synthetic-cpu"),
+        (graph, "xla-float32-b16-i224-synthetic-cpu"),
+        (graph, "graph-tf32-b16-i224-synthetic-cpu"),
+        (graph, bfloat16),
+        (graph, f"{graph}-part=forward"),
+        (graph, f"{graph}-part=gradients"),
+        (graph, f"{graph}-aux_weight=0"),
+        (f"{graph}-layers=keras", graph),
+        (f"{bfloat16}-layers=keras", bfloat16),
+    }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "peers"),
+    [
+        ({}, {("eager", "torch"), ("xla", "jax")}),
+        ({"execution": ("graph",)}, {("graph", "torch")}),  # torch.compile, which takes minutes on a CPU
+        ({"execution": ("eager",)}, {("eager", "torch")}),
+        ({"execution": ("xla", "eager")}, {("eager", "torch"), ("xla", "jax")}),
+    ],
+)
+def test_each_peer_is_compared_with_our_graph_of_the_same_precision(chosen, peers):
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("full", "cpu")
+    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(), chosen=chosen), HERE)
+    compared = {(base.config.name, variant.config.name) for base, variant in sweep.comparisons(cases, [frameworks])}
+    assert compared == {
+        (
+            f"graph-{precision}-b16-i224-synthetic-cpu",
+            f"{execution}-{precision}-b16-i224-synthetic-cpu-framework={name}",
+        )
+        for precision in ("float32", "mixed_bfloat16")
+        for execution, name in peers
+    }
+
+
+def test_on_a_gpu_our_own_executions_stand_beside_the_peers_and_are_not_compared_with_each_other():
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("full", "gpu:0")
+    cases = sweep.plan_cases([frameworks], sweep.Sweep(preset=preset, template=StepConfig(device="gpu:0")), HERE)
+    ours = {case.config.execution for case in cases if case.config.framework == "tensorflow"}
+    compared = {
+        (base.config.framework, base.config.execution, variant.config.framework, variant.config.execution)
+        for base, variant in sweep.comparisons(cases, [frameworks])
+    }
+    assert ours == {"eager", "graph", "xla"}
+    assert compared == {
+        ("tensorflow", "graph", name, execution)
+        for name, execution in (("torch", "eager"), ("torch", "graph"), ("jax", "xla"))
+    }
+
+
+def test_a_framework_with_an_interpreter_of_its_own_is_measured_once_and_compared_with_the_source_that_names_it():
+    (frameworks,) = [suite for suite in SUITES if suite.name == "frameworks"]
+    preset = sweep.preset_for("smoke", "cpu")
+    chosen: dict[sweep.Axis, tuple[Any, ...]] = {"precision": ("float32",)}
+    swept = sweep.Sweep(preset=preset, template=StepConfig(), chosen=chosen)
+    old, new = (sweep.Source(name=name, python=name, checkout=ROOT) for name in ("old", "new"))
+    own = dataclasses.replace(old, peers={"torch": "torch's"})
+    measured = [(case.config.framework, case.source) for case in sweep.plan_cases([frameworks], swept, [own, new])]
+    # JAX has none of its own, so it is an old source's and a new one's like TensorFlow.
+    assert measured == [
+        *[("tensorflow", "old"), ("tensorflow", "new"), ("torch", "old"), ("jax", "old"), ("jax", "new")],
+    ]
+    cases = sweep.plan_cases([frameworks], swept, [own, new])
+    pairs = sweep.comparisons(cases, [frameworks])
+    of_torch = [(base.source, variant.source) for base, variant in pairs if variant.config.framework == "torch"]
+    assert of_torch == [("old", "old")]
+    assert (own.interpreter("torch"), own.environment_name("torch")) == ("torch's", "torch")
+    assert (own.interpreter("jax"), own.environment_name("jax")) == ("old", "old")
+
+
+def test_each_source_measures_every_case_and_the_first_is_what_the_others_are_compared_with():
+    preset = sweep.preset_for("smoke", "cpu")
+    template = StepConfig(image_size=preset.image_size)
+    (throughput,) = [suite for suite in SUITES if suite.name == "throughput"]
+    chosen: dict[sweep.Axis, tuple[Any, ...]] = {"precision": ("float32",)}
+    cases = sweep.plan_cases(
+        [throughput],
+        sweep.Sweep(preset=preset, template=template, chosen=chosen),
+        [sweep.Source(name=name, checkout=ROOT) for name in ("old", "new")],
+    )
+    old, new = cases
+    assert (old.name, new.name) == (f"{old.config.name}@old", f"{old.config.name}@new")
+    assert sweep.comparisons(cases, [throughput]) == [(old, new)]
+
+
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_on_a_gpu_a_block_is_long_enough_for_its_clock_and_the_percentiles_take_no_longer(name):
+    cpu, gpu = (sweep.preset_for(name, device).plan for device in ("cpu", "gpu:0"))
+    assert (cpu.block_seconds, gpu.block_seconds) == (0.5, 2.0)
+    assert cpu.single_seconds == gpu.single_seconds == 0.5
+    assert dataclasses.replace(gpu, block_seconds=cpu.block_seconds) == cpu
+
+
+def test_a_block_shorter_than_its_percentiles_need_has_as_many_single_steps():
+    assert sweep.Plan(block_seconds=0.1).single_seconds == 0.1

@@ -1,0 +1,214 @@
+"""What --fail-on fails on: each gate by its own name, with the cases, in bench, report and compare alike."""
+
+import json
+
+import pytest
+
+from gnet_core.cli.bench import bench
+from gnet_core.cli.options import GATES
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.results import gates, records
+from gnet_core.stats import verdicts
+from tests.conftest import RunDirectory
+from tests.stored import processes
+
+CONFIG = StepConfig(batch_size=8)
+LARGER = StepConfig(batch_size=16)
+NO_SOURCES = ("missing", "failed", "not-finite", "other-work")
+
+
+@pytest.fixture
+def sources(run_directory):
+    """A run that compares the sources main and here."""
+    run_directory.document["suites"].append({"name": "sources", "question": "?", "varies": "source", "base": "main"})
+    run_directory.add(CONFIG, *processes(1.0), source="main")
+    return run_directory
+
+
+def failed(directory: RunDirectory, *asked: str) -> dict[str, list[str]]:
+    return gates.failed_in(records.load_run(directory.path), asked or GATES)
+
+
+HERE = f"{CONFIG.name}@here"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "scatter", "expected"),
+    [
+        (1.2, 0.001, {"slower": [HERE]}),
+        (1.0, 0.001, {}),
+        (0.8, 0.001, {}),
+        (1.02, 0.2, {"unresolved": [HERE]}),
+    ],
+)
+def test_verdicts_between_sources_have_gates(sources, seconds, scatter, expected):
+    sources.add(CONFIG, *processes(seconds, scatter), source="here")
+    assert failed(sources) == expected
+
+
+def test_a_verdict_of_another_suite_is_no_matter_of_the_gates_on_sources(sources):
+    xla = StepConfig(batch_size=8, execution="xla")
+    sources.add(CONFIG, *processes(1.0, 0.001), source="here")
+    for source in ("main", "here"):
+        sources.add(xla, *processes(3.0, 0.001), source=source, suites=("execution",))
+    assert failed(sources) == {}
+
+
+def test_other_losses_than_the_references_have_a_gate_of_their_own(sources):
+    sources.add(CONFIG, *processes(1.0), source="here", losses_without_dropout=[[0, 9.0], [1, 3.0]])
+    assert failed(sources, "other-work") == {"other-work": [HERE]}
+    assert failed(sources, "not-finite", "failed", "missing", "slower") == {}
+
+
+def test_other_losses_than_float32s_are_other_work(run_directory):
+    bfloat16 = StepConfig(batch_size=8, precision="mixed_bfloat16")
+    run_directory.add(CONFIG, *processes(1.0))
+    run_directory.add(bfloat16, *processes(1.0), losses_without_dropout=[[0, 9.0], [1, 3.0]])
+    assert failed(run_directory, *NO_SOURCES) == {"other-work": [bfloat16.name]}
+
+
+@pytest.mark.parametrize("extra", [{"loss_last": None}, {"losses_without_dropout": [[0, 4.0], [1, None]]}])
+def test_a_loss_that_is_not_finite_has_a_gate(run_directory, extra):
+    run_directory.add(CONFIG, *processes(1.0), **extra)
+    assert failed(run_directory, *NO_SOURCES) == {"not-finite": [CONFIG.name]}
+
+
+@pytest.mark.parametrize("status", ["failed", "timeout", "oom"])
+def test_a_case_that_should_have_had_figures_fails(run_directory, status):
+    run_directory.add(CONFIG, status=status, note="x")
+    assert failed(run_directory, *NO_SOURCES) == {"failed": [CONFIG.name]}
+
+
+def test_a_batch_beyond_memory_and_what_is_unsupported_here_fail_nothing(run_directory):
+    run_directory.add(CONFIG, *processes(1.0))
+    run_directory.add(LARGER, status="oom", note="x")
+    run_directory.add(StepConfig(precision="tf32"), status="unsupported", note="x")
+    assert failed(run_directory, *NO_SOURCES) == {}
+
+
+def test_a_case_without_a_row_or_without_its_base_is_missing(sources):
+    sources.add(CONFIG, *processes(1.0), source="here")
+    sources.add(LARGER, status=None, source="main")
+    sources.add(LARGER, *processes(2.0), source="here")
+    assert failed(sources, "missing") == {"missing": [f"{LARGER.name}@main", f"{LARGER.name}@here"]}
+
+
+def test_a_case_that_the_other_source_does_not_support_is_missing(sources):
+    sources.add(CONFIG, *processes(1.0), source="here")
+    sources.add(LARGER, status="unsupported", note="this revision has no zeta", source="main")
+    sources.add(LARGER, *processes(2.0), source="here")
+    assert failed(sources, "missing", "failed") == {"missing": [f"{LARGER.name}@here"]}
+
+
+def test_sources_without_any_comparison_are_missing(run_directory):
+    run_directory.document["suites"].append({"name": "sources", "question": "?", "varies": "source", "base": "main"})
+    run_directory.write()
+    assert failed(run_directory) == {"missing": [gates.NOTHING]}
+
+
+def test_a_gate_that_cannot_fail_is_refused_before_anything_starts(gnet, run_directory):
+    run_directory.add(CONFIG, *processes(1.0))
+    for words in (["report", run_directory.path], ["bench"], ["bench", "--aa"], ["bench", "--python", "a=python3"]):
+        for gate in ("slower", "unresolved", "failed,slower"):
+            status, out, err = gnet(*words, "--fail-on", gate)
+            assert (status, out, err.count("\n")) == (2, "", 1)
+            assert "this run compares none" in err
+    with pytest.raises(GnetError, match="compares none"):
+        gates.require_sources(["unresolved"], compared=False)
+
+
+@pytest.mark.parametrize("words", [["bench"], ["report", "x"], ["compare", "x", "y"]])
+def test_an_unknown_gate_is_refused_by_what_there_are(gnet, words):
+    status, _, err = gnet(*words, "--fail-on", "failed,slow")
+    assert (status, err) == (2, f"gnet: fail_on: 'slow' is unknown; use one of {', '.join(GATES)}\n")
+
+
+def test_report_names_the_gates_that_fail_and_a_gate_comes_before_failed_cases(gnet, sources):
+    sources.add(CONFIG, *processes(1.2, 0.001), source="here")
+    sources.add(LARGER, status="failed", note="x", source="main")
+    assert gnet("report", sources.path)[0] == 3
+    assert gnet("report", sources.path, "--fail-on", "not-finite")[0] == 3
+    status, out, _ = gnet("report", sources.path, "--fail-on", "slower,failed")
+    assert status == 1
+    assert f"Gate failed: slower: {HERE}\n" in out
+    assert f"Gate failed: failed: {LARGER.name}@main\n" in out
+    status, out, _ = gnet("report", sources.path, "--fail-on", "slower", "--json")
+    assert (status, json.loads(out)["failed_gates"]) == (1, {"slower": [HERE]})
+    assert (sources.path / "report.html").is_file()
+
+
+def test_a_profile_has_no_gates(gnet, tmp_path):
+    (tmp_path / "run.json").write_text('{"kind": "profile"}')
+    status, _, err = gnet("report", tmp_path, "--fail-on", "failed")
+    assert (status, "holds a profile" in err) == (2, True)
+
+
+def test_bench_offers_every_gate():
+    (option,) = [each for each in bench.params if each.name == "fail_on"]
+    assert option.type.convert(",".join(GATES), None, None) == GATES
+
+
+@pytest.fixture
+def other(tmp_path, environment):
+    return RunDirectory(tmp_path / "other", environment)
+
+
+def test_compare_has_the_same_gates(gnet, run_directory, other):
+    run_directory.add(CONFIG, *processes(1.0))
+    run_directory.add(LARGER, status="failed", note="x")
+    other.add(CONFIG, *processes(1.0), losses_without_dropout=[[0, 9.0], [1, 3.0]], loss_last=None)
+    other.add(LARGER, *processes(1.0))
+    other.add(StepConfig(batch_size=32), status="failed", note="x")
+    status, out, _ = gnet("compare", run_directory.path, other.path, "--fail-on", ",".join(NO_SOURCES), "--json")
+    assert status == 1
+    assert json.loads(out)["failed_gates"] == {
+        "missing": [LARGER.name],
+        "failed": [StepConfig(batch_size=32).name],
+        "not-finite": [CONFIG.name],
+        "other-work": [CONFIG.name],
+    }
+
+
+def test_no_comparison_at_all_fails_missing(gnet, run_directory, other, tmp_path):
+    run_directory.add(CONFIG, *processes(1.0))
+    other.add(LARGER, *processes(1.0))
+    assert gnet("compare", run_directory.path, other.path)[0] == 2
+    words = ("--fail-on", "missing,slower", "--out", tmp_path / "out")
+    status, out, _ = gnet("compare", run_directory.path, other.path, *words)
+    assert status == 1
+    assert f"Gate failed: missing: {CONFIG.name}\n" in out
+    assert "No case has a ratio" in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_comparing_backwards_in_time_is_told_everywhere(gnet, run_directory, other, tmp_path):
+    run_directory.document["created"] = "2026-01-02T09:00:00+09:00"  # four hours before the other
+    run_directory.add(CONFIG, *processes(1.0), run="2026-01-02T09:00:00+09:00")
+    other.add(CONFIG, *processes(1.1))
+    _, out, _ = gnet("compare", run_directory.path, other.path)
+    assert "BACKWARDS" not in out
+    _, out, _ = gnet("compare", other.path, run_directory.path, "--out", tmp_path / "out")
+    assert out.startswith("BACKWARDS IN TIME: NEW was started 2026-01-02T09:00:00+09:00, before BASE, 2026-01-02T03:04")
+    for name in ("compare.html", "compare.md"):
+        assert "BACKWARDS IN TIME" in (tmp_path / "out" / name).read_text()
+    _, out, _ = gnet("compare", other.path, run_directory.path, "--json")
+    assert json.loads(out)["backwards"] is True
+
+
+@pytest.mark.parametrize("created", ["yesterday", "2020-01-01T00:00:00"])
+def test_a_time_that_is_none_is_not_called_backwards(gnet, run_directory, other, created):
+    run_directory.document["created"] = created
+    run_directory.add(CONFIG, *processes(1.0), run=created)
+    other.add(CONFIG, *processes(1.0))
+    _, out, _ = gnet("compare", other.path, run_directory.path, "--json")
+    assert json.loads(out)["backwards"] is False
+
+
+@pytest.mark.parametrize(("margin", "asked"), [("0.02", True), ("0.1", True), ("0.5", False), ("2", False)])
+def test_a_margin_that_was_meant_as_a_fraction_is_questioned(gnet, run_directory, other, margin, asked):
+    for directory in (run_directory, other):
+        directory.add(CONFIG, *processes(1.0))
+    status, _, err = gnet("compare", run_directory.path, other.path, "--margin", margin)
+    assert status == 0
+    assert (f"gnet: margin: {margin} is taken as {margin} %" in err) is asked
+    assert err.count("\n") == asked
+    assert verdicts.require_margin(margin) == pytest.approx(float(margin) / 100)

@@ -1,0 +1,201 @@
+"""The worker's side of a turn, and what it tells of an error."""
+
+import time
+
+import pytest
+
+from gnet_core.plan.suites import Plan
+from gnet_core.run.protocol import Channel, ChannelClosed
+from gnet_core.run.timer import SETTLE_SECONDS, Blocks, Turns, failure_kind, first_line
+
+
+class ResourceExhaustedError(Exception):
+    """Named as TensorFlow names its own."""
+
+
+def test_without_a_runner_there_is_nobody_to_wait_for():
+    turns = Turns()
+    turns.announce("ready")
+    assert turns.wait() == "again"
+    turns.wait_for_the_end()
+
+
+def test_a_turn_tells_whether_others_ran_since_the_last_and_when_there_are_no_more():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        turns = Turns(theirs)
+        ours.send(turn=0, after_others=False)
+        ours.send(turn=1, after_others=True)
+        ours.send(finish=True)
+        assert [turns.wait(), turns.wait(), turns.wait()] == ["again", "first", "over"]
+        turns.announce("turn_done")
+        assert ours.receive(1) == {"event": "turn_done"}
+
+
+def test_a_worker_whose_runner_is_gone_does_not_wait_for_ever():
+    ours, theirs = Channel.pair()
+    ours.close()
+    with theirs, pytest.raises(ChannelClosed):
+        Turns(theirs).wait()
+
+
+class Pedantic:
+    """pytest-benchmark's fixture, as far as blocks use it; counts what was run inside the clock."""
+
+    def __init__(self, step):
+        self.step = step
+        self.timed = []
+
+    def pedantic(self, target, setup, teardown, rounds, iterations):
+        assert iterations == 1
+        for _ in range(rounds):
+            setup()
+            before = self.step.count
+            result = target()
+            self.timed.append(self.step.count - before)
+            teardown()
+        return result
+
+
+class CountedStep:
+    def __init__(self):
+        self.count = 0
+        self.traces = 0
+
+    def __call__(self, steps):
+        self.count += steps
+        return self.count
+
+
+def time_blocks(turns, rounds, *, step=None, step_seconds=0.25, block_seconds=0.5):
+    step = step or CountedStep()
+    blocks = Blocks(turns, step, lambda: step.traces, Plan(turns=rounds, block_seconds=block_seconds), step_seconds)
+    benchmark = Pedantic(step)
+    blocks.time(benchmark)
+    return blocks.to_dict(), benchmark, step
+
+
+def test_a_block_fills_half_a_second_and_is_followed_by_as_many_single_steps():
+    told, benchmark, step = time_blocks(Turns(), 3)
+    assert (told["block_steps"], told["timed_blocks"]) == (2, 3)
+    assert benchmark.timed == [2, 2, 2]
+    assert len(told["single_step_seconds"]) == 6
+    assert told["resumed_step_seconds"] == []
+    assert step.count == 12
+
+
+def test_a_longer_block_is_followed_by_no_more_single_steps():
+    told, benchmark, _step = time_blocks(Turns(), 3, block_seconds=2.0)
+    assert benchmark.timed == [8, 8, 8]
+    assert len(told["single_step_seconds"]) == 6
+
+
+def test_a_step_longer_than_a_block_is_a_block_and_needs_no_single_steps():
+    told, benchmark, step = time_blocks(Turns(), 3, step_seconds=2.0)
+    assert (benchmark.timed, step.count, told["single_step_seconds"]) == ([1, 1, 1], 3, [])
+
+
+def test_the_first_step_after_others_ran_stays_outside_the_clock():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=True)
+        ours.send(turn=1, after_others=False)
+        ours.send(finish=True)
+        told, benchmark, step = time_blocks(Turns(theirs), 2)
+        assert benchmark.timed == [2, 2]
+        assert len(told["resumed_step_seconds"]) == 1
+        assert step.count == 9
+        ready, *turns = [ours.receive(1) or {} for _ in range(3)]
+    assert ready == {"event": "ready", "step_seconds": 0.25, "block_steps": 2}
+    assert [turn["steps"] for turn in turns] == [5, 4]
+
+
+def test_a_turn_tells_when_it_worked_and_timed_its_block():
+    class Noting(CountedStep):
+        def __init__(self):
+            super().__init__()
+            self.began = []
+
+        def __call__(self, steps):
+            self.began.append(time.monotonic())
+            return super().__call__(steps)
+
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=True)
+        ours.send(finish=True)
+        _told, _benchmark, step = time_blocks(Turns(theirs), 1, step=Noting())
+        _ready, turn = [ours.receive(1) or {} for _ in range(2)]
+    discarded, block, *single = step.began
+    (work_began, work_ended), (block_began, block_ended) = turn["work"], turn["block"]
+    assert work_began < discarded < block_began < block < block_ended < single[0] < single[-1] < work_ended
+    assert time.monotonic() - work_ended > SETTLE_SECONDS
+
+
+def test_of_a_step_longer_than_a_block_none_is_left_out():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=True)
+        ours.send(finish=True)
+        told, benchmark, step = time_blocks(Turns(theirs), 1, step_seconds=2.0)
+    assert (benchmark.timed, step.count, told["resumed_step_seconds"]) == ([1], 1, [])
+
+
+def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run():
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=False)
+        ours.send(finish=True)
+        told, benchmark, _step = time_blocks(Turns(theirs), 4)
+    assert told["timed_blocks"] == 1
+    assert benchmark.timed == [2, 0, 0, 0]
+
+
+def test_a_retrace_inside_the_timed_region_voids_its_block_alone():
+    class Retracing(CountedStep):
+        def __call__(self, steps):
+            self.traces += self.count == 4  # the first step of the second round
+            return super().__call__(steps)
+
+    told, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
+    assert told["voided_blocks"] == [1]
+
+
+def test_single_steps_among_which_the_step_was_traced_anew_count_for_nothing():
+    class Retracing(CountedStep):
+        def __call__(self, steps):
+            self.traces += self.count == 2  # the first single step of the first round
+            return super().__call__(steps)
+
+    told, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
+    assert (len(told["single_step_seconds"]), told["voided_blocks"]) == (4, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ResourceExhaustedError("OOM when allocating tensor"), "oom"),
+        (MemoryError(), "oom"),
+        (RuntimeError("INTERNAL: RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "oom"),
+        (RuntimeError("failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory"), "oom"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "oom"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "oom"),
+        (RuntimeError("failed to create cublas handle: the resource allocation failed"), "oom"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "oom"),
+        (ValueError("shapes differ"), "failed"),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_failures(error, kind):
+    assert failure_kind(error) == kind
+
+
+def test_an_error_is_told_in_the_line_that_comes_to_the_point():
+    assert first_line(ValueError("one\ntwo")) == "ValueError: one"
+    inside_a_graph = (
+        "Graph execution error:\n\nDetected at node conv defined at (most recent call last):\nno such kernel"
+    )
+    assert first_line(ValueError(inside_a_graph)) == "ValueError: no such kernel"
+    assert first_line(ValueError(f"{inside_a_graph}\nOOM when allocating tensor")) == (
+        "ValueError: OOM when allocating tensor"
+    )
+    assert first_line(MemoryError()) == "MemoryError"

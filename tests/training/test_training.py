@@ -1,0 +1,628 @@
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from matplotlib.image import imread
+
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.datasets.catalog import DataSet, Split
+from gnet_core.files.whole import write_whole
+from gnet_core.frameworks.tf.input_pipeline import batches
+from gnet_core.frameworks.tf.model import build_model
+from gnet_core.frameworks.tf.step import make_test_step, make_train_step
+from gnet_core.system.claims import BusyError, claimed
+from gnet_core.training import training
+from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
+from gnet_core.training.training import train
+
+SESSION_FILES = {"train.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
+
+# Eager, because tracing the tiny network takes longer than running it.
+CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)
+
+
+def bright_or_dark(images: int, seed: int) -> Split:
+    """Noise in the dark half of the range for label 0, in the bright half for label 1."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(images) % 2).astype(np.uint16)
+    levels = random.integers(0, 120, (images, 8, 8)) + 130 * labels[:, None, None]
+    return Split(levels.astype(np.uint8), labels)
+
+
+@pytest.fixture(scope="module")
+def bright() -> DataSet:
+    """20 training images make 2 steps of 8; 11 test images make a batch of 8 and one of 3."""
+    return DataSet("bright", ("dark", "light"), bright_or_dark(20, seed=1), bright_or_dark(11, seed=2), 67)
+
+
+def build_tiny_model(config: StepConfig) -> keras.Model:
+    """Three heads with dropout and batch normalisation, whose states must survive a resume as well."""
+    keras.utils.set_random_seed(config.seed)
+    inputs = keras.Input((config.image_size, config.image_size, 3))
+    x = keras.layers.AveragePooling2D(16)(inputs)
+    x = keras.layers.Flatten()(keras.layers.BatchNormalization(momentum=0.5)(x))
+    x = keras.layers.Dropout(0.4)(keras.layers.Dense(6, activation="relu")(x))
+    return keras.Model(inputs, [keras.layers.Dense(config.classes)(x) for _ in range(3)])
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Put the tiny network in the place of the real one; the list collects every one that is built."""
+    built: list[Any] = []
+
+    def build(config: StepConfig) -> keras.Model:
+        built.append(build_tiny_model(config))
+        return built[-1]
+
+    monkeypatch.setattr(training, "build_model", build)
+    return built
+
+
+@pytest.fixture(scope="module")
+def session(bright: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[EpochRecord]]:
+    """The directory of a finished session of 5 epochs, to be looked at only, and what `train` returned."""
+    out = tmp_path_factory.mktemp("sessions") / "new" / "folder"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_model", build_tiny_model)
+        return out, train(CONFIG, bright, out, epochs=5)
+
+
+RECORD: dict[str, Any] = {
+    "epoch": 1,
+    "train_loss": 2.0,
+    "train_accuracy": 0.5,
+    "test_loss": 2.0,
+    "test_accuracy": 0.5,
+    "epoch_seconds": 1.0,
+    "images_per_second": 16.0,
+    "skipped_steps": 0,
+}
+
+
+def load_records(out: Path) -> list[Any]:
+    return list(json.loads(str(state_of(out)["history"])))
+
+
+def without_times(records: list[EpochRecord]) -> list[EpochRecord]:
+    return [dataclasses.replace(record, epoch_seconds=0.0, images_per_second=0.0) for record in records]
+
+
+def state_of(out: Path) -> dict[str, Any]:
+    with np.load(out / "state.npz") as state:
+        return dict(state)
+
+
+def test_history_has_a_row_an_epoch_and_equals_what_train_returns(session: tuple[Path, list[EpochRecord]]) -> None:
+    out, records = session
+    history = pd.read_csv(out / "history.csv")
+    assert list(history.columns) == [
+        *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+        *("epoch_seconds", "images_per_second", "skipped_steps"),
+    ]
+    pd.testing.assert_frame_equal(history, pd.DataFrame(records))
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert (history["skipped_steps"] == 0).all()
+    # 16 images are trained with, and training is part of the epoch.
+    assert (16 / history["images_per_second"] < history["epoch_seconds"]).all()
+
+
+def test_a_separable_set_is_learnt(session: tuple[Path, list[EpochRecord]]) -> None:
+    _, records = session
+    assert records[-1].test_accuracy > 0.9
+    assert records[-1].test_loss < 0.5 * records[0].test_loss
+
+
+def test_the_best_weights_give_the_best_loss_and_accuracy_over_all_test_images(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    out, records = session
+    best = max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
+    model = build_tiny_model(CONFIG)
+    model.load_weights(out / "best.weights.h5")
+    images, labels = next(iter(batches(bright.test, dataclasses.replace(CONFIG, batch_size=11), training=False)))
+    main, class_1, class_2 = model(images, training=False)
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = crossentropy(labels, main) + 0.3 * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
+    assert np.mean(np.argmax(main, axis=1) == labels) == pytest.approx(best.test_accuracy)
+    assert float(loss) == pytest.approx(best.test_loss, rel=1e-4)
+
+
+def test_curves_are_a_picture_with_something_on_it(session: tuple[Path, list[EpochRecord]]) -> None:
+    picture = imread(session[0] / "curves.png", format="png")
+    assert picture.shape[:2] == (480, 1200)
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 10
+
+
+def test_session_file_says_what_was_run_on_what(session: tuple[Path, list[EpochRecord]]) -> None:
+    written = json.loads((session[0] / "train.json").read_text())
+    assert StepConfig.from_dict(written["config"]) == CONFIG
+    assert written["data_set"] == {
+        "data": "bright",
+        "class_names": ["dark", "light"],
+        "train_images": 20,
+        "test_images": 11,
+    }
+    assert written["tensorflow"]["keras"] == keras.__version__
+
+
+def test_only_whole_files_are_left(session: tuple[Path, list[EpochRecord]]) -> None:
+    names = {path.name for path in session[0].iterdir()}
+    assert names == SESSION_FILES
+
+
+def test_a_second_session_does_not_overwrite_the_first(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    with pytest.raises(GnetError, match=r"^out: .* already holds a session; resume it"):
+        train(CONFIG, bright, session[0], epochs=6)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_resume_refuses_epochs_that_are_done(session: tuple[Path, list[EpochRecord]], bright: DataSet) -> None:
+    with pytest.raises(GnetError, match=r"^epochs: 5 are done already; ask for more than 5$"):
+        train(CONFIG, bright, session[0], epochs=5, resume=True)
+
+
+def test_resume_refuses_another_case_or_other_data_by_field(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    with pytest.raises(GnetError, match=r"^batch_size: 4 differs from the session in .*; use 8$"):
+        train(dataclasses.replace(CONFIG, batch_size=4), bright, session[0], epochs=6, resume=True)
+    fewer = dataclasses.replace(bright, train=bright_or_dark(18, seed=1))
+    with pytest.raises(GnetError, match=r"^train_images: 18 differs .*; use 20$"):
+        train(CONFIG, fewer, session[0], epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", ["train.json", "state.npz"])
+def test_resume_names_a_damaged_file(
+    name: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(session[0], tmp_path / "copy"))
+    (out / name).write_bytes((out / name).read_bytes()[:20])
+    with pytest.raises(GnetError, match=rf"^resume: '.*{name}' is damaged"):
+        train(CONFIG, bright, out, epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_best_weights_are_kept_when_a_later_epoch_is_worse(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = iter([(1.0, 0.5), (0.9, 0.8), (0.8, 0.7), (0.95, 0.8), (0.85, 0.8)])  # test loss and accuracy
+    saved: list[int] = []
+    epoch = 0
+
+    def run_steps(step: Any, _: Any, __: Any, number: int, *___: Any) -> tuple[float, float]:
+        nonlocal epoch
+        epoch = number
+        return (2.0, 0.5) if hasattr(step, "optimizer") else next(results)
+
+    def save_weights(*_: Any) -> None:
+        saved.append(epoch)
+
+    monkeypatch.setattr(training, "_run_steps", run_steps)
+    monkeypatch.setattr(keras.Model, "save_weights", save_weights)
+    train(CONFIG, bright, tmp_path, epochs=5)
+    assert saved == [1, 2, 5]  # more accurate; more accurate; as accurate with a lower loss
+
+
+@pytest.mark.parametrize(("execution", "precision"), [("eager", "float32"), ("graph", "mixed_float16")])
+def test_one_epoch_and_one_resumed_equal_two(
+    execution: Any, precision: Any, bright: DataSet, tmp_path: Path, tiny: list[Any]
+) -> None:
+    config = dataclasses.replace(CONFIG, execution=execution, precision=precision)
+    whole = train(config, bright, tmp_path / "whole", epochs=2)
+    train(config, bright, tmp_path / "parts", epochs=1)
+    parts = train(config, bright, tmp_path / "parts", epochs=2, resume=True)
+
+    # The threads of a graph add up in whatever order they come, which can be seen in a last digit.
+    near = {"rel": 1e-3, "abs": 1e-6} if execution == "graph" else {"rel": 0, "abs": 0}
+    for part, record in zip(without_times(parts), without_times(whole), strict=True):
+        assert dataclasses.asdict(part) == pytest.approx(dataclasses.asdict(record), **near)
+    expected, actual = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    assert expected.keys() == actual.keys()
+    del expected["history"], expected["sha256"]  # compared above, without its times
+    for name, value in expected.items():  # weights, moving statistics, dropout's seeds, Adam's slots, loss scale
+        assert actual[name] == pytest.approx(value, **near), name
+    assert len(expected) == len(tiny[0].variables) + len(make_train_step(tiny[0], config).optimizer.variables)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_of_a_version_without_a_field_is_gone_on_with(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its train.json lacks the field, and its state is signed with that."""
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=3)
+    of = Session.of
+    with monkeypatch.context() as older:
+        older.setattr(
+            Session, "of", lambda *given: dataclasses.replace(of(*given), unrecorded=frozenset({"framework"}))
+        )
+        train(CONFIG, bright, tmp_path / "older", epochs=1)
+    assert "framework" not in json.loads((tmp_path / "older" / "train.json").read_text())["config"]
+    for epochs in (2, 3):  # the second goes on from what the first wrote
+        records = train(CONFIG, bright, tmp_path / "older", epochs=epochs, resume=True)
+    assert without_times(records) == without_times(whole)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[bytes] = []
+
+    def look_only(step: Any, examples: Any, *_: Any) -> tuple[float, float]:
+        if hasattr(step, "optimizer"):
+            orders.append(np.concatenate([images for images, _ in examples]).tobytes())
+        return 1.0, 0.5
+
+    monkeypatch.setattr(training, "_run_steps", look_only)
+    train(CONFIG, bright, tmp_path / "a", epochs=2)
+    train(CONFIG, bright, tmp_path / "b", epochs=2)
+    train(dataclasses.replace(CONFIG, seed=1), bright, tmp_path / "c", epochs=2)
+    assert orders[:2] == orders[2:4]
+    assert len(set(orders)) == 4
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_epoch_whose_state_was_not_saved_is_done_again(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = save_state
+
+    def save_first_only(path: Path, session: Session, variables: Any, records: Any) -> None:
+        if len(records) == 2:
+            raise KeyboardInterrupt
+        save(path, session, variables, records)
+
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_state", save_first_only)
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, bright, tmp_path / "cut", epochs=3)
+    assert pd.read_csv(tmp_path / "cut" / "history.csv")["epoch"].tolist() == [1]
+    assert without_times(train(CONFIG, bright, tmp_path / "cut", epochs=2, resume=True)) == without_times(whole)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_results_that_an_interrupt_kept_from_being_written_are_written_on_resume(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_write_results", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, bright, tmp_path, epochs=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "state.npz"}
+    with pytest.raises(GnetError, match=r"^epochs: 1 are done already"):
+        train(CONFIG, bright, tmp_path, epochs=1, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GnetError("data: it is bad"), MemoryError, OSError(5, "gone")])
+def test_a_session_that_ends_in_its_first_epoch_leaves_the_directory_as_it_was(
+    existed: bool, error: BaseException, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    out = tmp_path / "new" / "folder"
+    if existed:
+        out.mkdir(parents=True)
+    for name in ("build_model", "_run_epoch", "save_state"):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, fail)
+            with pytest.raises((KeyboardInterrupt, GnetError, OSError)):
+                train(CONFIG, bright, out, epochs=1)
+        assert list(tmp_path.rglob("*")) == ([tmp_path / "new", out] if existed else [])
+    assert len(train(CONFIG, bright, out, epochs=1)) == 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_a_killed_session_left_is_no_obstacle(bright: DataSet, tmp_path: Path) -> None:
+    for name in (".lock", ".partial-0123.npz"):
+        (tmp_path / name).write_text("left over")
+    assert len(train(CONFIG, bright, tmp_path, epochs=1)) == 1
+    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("left", ["history.csv", "best.weights.h5"])
+def test_a_session_whose_state_is_gone_is_not_begun_anew_over_what_it_has_left(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path, left: str
+) -> None:
+    for name in ("train.json", left):
+        shutil.copy(session[0] / name, tmp_path / name)
+    before = (tmp_path / left).read_bytes()
+    with pytest.raises(
+        GnetError, match=rf"^resume: '.*state\.npz' is missing, and {left} tells .*put a copy of it back"
+    ):
+        train(CONFIG, bright, tmp_path, epochs=6, resume=True)
+    assert (tmp_path / left).read_bytes() == before
+
+
+def test_a_session_killed_before_its_first_state_resumes_from_the_start(bright: DataSet, tmp_path: Path) -> None:
+    Session.of(CONFIG, bright).write(tmp_path, tensorflow={})
+    assert [record.epoch for record in train(CONFIG, bright, tmp_path, epochs=1, resume=True)] == [1]
+
+
+def test_a_session_under_way_is_neither_resumed_nor_begun_anew(bright: DataSet, tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        for attempt in (
+            lambda: recorded_config(tmp_path),
+            lambda: train(CONFIG, bright, tmp_path, epochs=1, resume=True),
+            lambda: train(CONFIG, bright, tmp_path, epochs=1),
+        ):
+            with pytest.raises(BusyError, match=rf"process {os.getpid()} on .* is writing into it"):
+                attempt()
+
+
+MODULES_THAT_SAVE = ("training.training", "training.session", "files.whole", "system.claims")
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch(
+    epochs: int, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each line of training, session, files and claims that saving a first or a second epoch runs."""
+    monkeypatch.setattr(training, "_write_results", lambda out, *_: write_whole(out / "history.csv", "epoch"))
+    session, model = Session.of(CONFIG, bright), build_tiny_model(CONFIG)
+    variables = list(model.variables)
+    before = [EpochRecord(**RECORD)][: epochs - 1]
+    record = EpochRecord(**{**RECORD, "epoch": epochs})
+    watched = {sys.modules[f"gnet_core.{name}"].__file__ for name in MODULES_THAT_SAVE}
+
+    def save(out: Path, interrupted_line: int | None) -> int:
+        """Save an epoch as train does, and return how many lines that ran."""
+        count = 0
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal count
+            if frame.f_code.co_filename not in watched:
+                return None
+            if event == "line":
+                count += 1
+                if count == interrupted_line:
+                    raise KeyboardInterrupt
+            return trace
+
+        records = list(before)
+        with claimed(out) if before else training._new_session(out):
+            sys.settrace(trace)
+            try:
+                training._save_epoch(record, records, out, session, model, variables)
+            finally:
+                sys.settrace(None)
+        return count
+
+    def begin(name: str) -> Path:
+        out = tmp_path / name
+        if before:
+            out.mkdir()
+            session.write(out, {})
+            save_state(out / "state.npz", session, variables, before)
+        return out
+
+    lines = save(begin("whole"), None)
+    assert lines > 50
+    for line in range(1, lines + 1):
+        out = begin(f"cut-{line}")
+        with pytest.raises(KeyboardInterrupt):
+            save(out, line)
+        if before or out.exists():
+            assert load_state(out / "state.npz", Session.read(out), variables) in (before, [*before, record]), line
+            assert {path.name for path in out.iterdir()} <= {"train.json", "state.npz", "history.csv"}, line
+
+
+def test_weights_that_cannot_be_written_are_an_error_and_no_end_of_the_process(tmp_path: Path) -> None:
+    """A limit on a file's size stands in for a disk that is full: HDF5 would fail at exit as well, in its own way."""
+    script = """
+import resource, sys, keras
+from pathlib import Path
+from gnet_core.training import training
+from tests.training.test_training import RECORD, EpochRecord
+model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(2000)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+try:
+    training._write_results(Path(sys.argv[1]), model, [EpochRecord(**RECORD)])
+except OSError as error:
+    print("refused:", error.strerror)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    answer = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (0, "refused: File too large\n"), answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", ["state.npz", "best.weights.h5", "history.csv", "curves.png"])
+def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes_on(
+    name: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == name and (tmp_path / "curves.png").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    if name == "best.weights.h5":  # written where the second epoch is the better one
+        monkeypatch.setattr(training, "best", lambda records: records[-1])
+    saved = "epoch 1 is saved" if name == "state.npz" else "epochs 1 to 2 are saved"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(GnetError, match=rf"^out: .* No space left on device; {saved}; once it can be, go on with"):
+            train(CONFIG, bright, tmp_path, epochs=2)
+    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+    resumed = train(CONFIG, bright, tmp_path, epochs=3, resume=True)
+    assert without_times(resumed) == without_times(session[1][:3])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_directory_that_vanishes_is_told_of_and_nothing_in_it_is_promised(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_epoch = training._run_epoch
+
+    def remove_in_second(epoch: int, *arguments: Any) -> EpochRecord:
+        if epoch == 2:
+            shutil.rmtree(tmp_path / "out")
+        return run_epoch(epoch, *arguments)
+
+    monkeypatch.setattr(training, "_run_epoch", remove_in_second)
+    with pytest.raises(GnetError, match=r"^out: .* No such file or directory; what was saved there is gone$"):
+        train(CONFIG, bright, tmp_path / "out", epochs=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_link_in_the_place_of_a_result_is_replaced_and_not_written_through(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(session[0], tmp_path / "copy"))
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    for name in ("best.weights.h5", "history.csv", "curves.png"):
+        (out / name).unlink()
+    for name in ("best.weights.h5", "history.csv", "curves.png", "partial-state.npz", ".partial-0.npz"):
+        (out / name).symlink_to(outside)
+    (out / "state.npz").rename(tmp_path / "kept.npz")
+    (out / "state.npz").symlink_to(tmp_path / "kept.npz")
+    kept = (tmp_path / "kept.npz").read_bytes()
+    train(CONFIG, bright, out, epochs=6, resume=True)
+    assert outside.read_text() == "precious"
+    assert (tmp_path / "kept.npz").read_bytes() == kept
+    assert not any((out / name).is_symlink() for name in ("history.csv", "curves.png", "state.npz"))
+
+
+@pytest.mark.parametrize("name", sorted(SESSION_FILES))
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_in_the_place_of_one_is_refused_before_an_epoch_is_run(
+    name: str, kind: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(session[0], tmp_path / "copy"))
+    (out / name).unlink()
+    (out / name).mkdir() if kind == "folder" else os.mkfifo(out / name)
+    with pytest.raises(GnetError, match=rf"^resume: '.*{name}' is "):
+        train(CONFIG, bright, out, epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("float32", "start anew with another --batch-size or --seed"), ("mixed_float16", "with --precision float32, or")],
+)
+def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_that_nothing_is_kept(
+    precision: Any, advice: str, bright: DataSet, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, precision=precision, learning_rate=1e30)
+    with pytest.raises(
+        GnetError, match=rf"^loss: .* in epoch 1, .*{advice}.*\(no epoch was finished, so nothing is kept"
+    ):
+        train(config, bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_is_not_enough_is_told_with_what_to_change(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: StepConfig) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(training, "build_model", fail)
+    with pytest.raises(GnetError, match=r"^batch_size: 8 images of 67 pixels .* memory of cpu; use a smaller"):
+        train(CONFIG, bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_of_one_small_image_is_refused_before_anything_is_written(bright: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(GnetError, match=r"^batch_size: 1 is too small at image_size 67"):
+        train(dataclasses.replace(CONFIG, batch_size=1), bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_resume_refuses_a_directory_without_a_session(bright: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(GnetError, match=r"^resume: '.*train\.json' is missing, so there is no finished epoch"):
+        train(CONFIG, bright, tmp_path, epochs=2, resume=True)
+
+
+def test_out_that_is_a_file_is_refused(bright: DataSet, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GnetError, match=r"^out: .* is a file; name a folder"):
+        train(CONFIG, bright, tmp_path / "file", epochs=1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_keeps_the_epochs_before(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[Any]
+) -> None:
+    run_epoch = training._run_epoch
+
+    def poison_second(epoch: int, *arguments: Any) -> EpochRecord:
+        if epoch == 2:
+            tiny[-1].trainable_variables[-1].assign([np.nan, np.nan])
+        return run_epoch(epoch, *arguments)
+
+    monkeypatch.setattr(training, "_run_epoch", poison_second)
+    with pytest.raises(GnetError, match=r"^loss: nan in epoch 2, after 16 images; .* or --seed \(epoch 1 is saved\)$"):
+        train(CONFIG, bright, tmp_path, epochs=3)
+    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [1]
+    assert all(
+        np.isfinite(value).all() for name, value in state_of(tmp_path).items() if name not in ("history", "sha256")
+    )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_labels_beyond_the_classes_are_refused_before_anything_is_written(bright: DataSet, tmp_path: Path) -> None:
+    three = dataclasses.replace(bright, train=Split(bright.train.images, bright.train.labels + np.uint16(1)))
+    with pytest.raises(GnetError, match=r"^classes: 2 is too few"):
+        train(CONFIG, three, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_batch_larger_than_the_training_images_is_refused_before_anything_is_written(
+    bright: DataSet, tmp_path: Path
+) -> None:
+    with pytest.raises(GnetError, match=r"^batch_size: 21 is too large"):
+        train(dataclasses.replace(CONFIG, batch_size=21), bright, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    paths = []
+    for number in range(8):
+        keras.utils.save_img(tmp_path / f"{number}.png", np.full((8, 8, 3), 30 * number))
+        paths.append(str(tmp_path / f"{number}.png"))
+    (tmp_path / "5.png").write_bytes((tmp_path / "5.png").read_bytes()[:40])
+    split = Split(tuple(paths), np.array([0, 1] * 4, np.uint16))
+    with pytest.raises(GnetError, match=r"^data: '.*5\.png' cannot be decoded"):
+        train(CONFIG, DataSet("cut", ("a", "b"), split, split, 67), tmp_path / "out", epochs=1)
+
+
+def test_the_real_network_trains_and_its_best_weights_load(bright: DataSet, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, learning_rate=1e-3)
+    (record,) = train(config, bright, tmp_path, epochs=1)
+    model = build_model(config)
+    model.load_weights(tmp_path / "best.weights.h5")
+    step = make_test_step(model, config)
+    for images, labels in batches(bright.test, config, training=False):
+        accuracy = step(images, labels).accuracy
+    assert float(accuracy) == pytest.approx(record.test_accuracy)
