@@ -1,1 +1,4 @@
-"""The commands. Everything may be imported here; nothing imports this."""
+"""The commands: parse, call, print.
+
+Door: main. Everything may be imported here, on first use, so that --help answers at once; nothing imports this package.
+"""

@@ -1,1 +1,5 @@
-"""Data sets opened and checked without TensorFlow, and the synthetic batch."""
+"""Data sets, opened and checked without a framework.
+
+Door: catalog (a name or a path in, a data set out); synthetic makes the batch of noise that every framework is fed.
+Decoding for a step is for frameworks/tf/input_pipeline.
+"""

@@ -1,1 +1,7 @@
-"""What a suite asks for, as cases, and in which order they take turns; nothing is started here."""
+"""What is to be measured, decided before anything is started.
+
+Doors: suites (a suite's declaration, presets, the cases that follow), request (what was asked of a command, as words
+and back),
+schedule (which processes are alive together, and whose turn it is).
+All of it is pure: nothing here starts a process or looks at a device.
+"""

@@ -1,1 +1,7 @@
-"""A run: from a request to workers that take turns, and to the files that they leave."""
+"""A run: workers that take turns, and the files that they leave.
+
+Doors: runner (a whole run), cohort (the processes that are alive together), worker and timer (the two ends of one
+socket),
+sources (interpreters and revisions), resuming, gpu_memory.
+What is to be measured comes from plan; what it means is for results.
+"""

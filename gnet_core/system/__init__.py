@@ -1,1 +1,5 @@
-"""The operating system under a run: child processes and their ends, signals, locks, environment variables, git."""
+"""The operating system under a run: processes, signals, locks, streams, environment variables, git.
+
+Doors: children (start and end a process), claims (one writer a directory), interrupts, streams, settings and variables.
+Nothing here knows of cases, runs or frameworks.
+"""

@@ -1,1 +1,4 @@
-"""The training session."""
+"""The training session: epochs, checkpoints, and going on with them.
+
+Doors: training (train), session (the files that a session is resumed from).
+"""

@@ -861,7 +861,7 @@ def test_on_a_gpu_that_does_not_count_by_process_the_growth_of_its_memory_counts
 def test_what_nvml_does_not_tell_of_a_worker_its_framework_counts_and_the_run_says_so(checkout, gpu):
     gpu(0)  # less than the framework says that it took
     _, document = run_on_gpu(checkout, gpu_states(*FOUR[:2]))
-    counted = 2 * 200 * 2**20 + 2**30
+    counted = 2 * 256 * 2**20 + 2**30  # twice the power of two that holds 200 MiB, and what CUDA takes
     assert sizes_of(document) == [(counted / 10**9, "allocator")] * 2
     assert document["gpu_memory"]["note"].startswith("NVML does not tell what 2 probed workers took")
 
