@@ -17,8 +17,11 @@ import pytest
 
 from gnet_core.cli import main
 from gnet_core.config import StepConfig
+from gnet_core.files import migrations
+from gnet_core.files.json_documents import typed
 from gnet_core.files.whole import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
 from gnet_core.plan.suites import case_name
+from gnet_core.results.run_document import RunDocument
 from gnet_core.results.turns import TURNS_FILE
 from tests import stand_ins
 
@@ -191,6 +194,11 @@ def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -
         "delay_seconds": 0.0,
     }
     return {"benchmarks": [{"stats": {"data": block_seconds}, "extra_info": info | extra}]}
+
+
+def run_document(document: dict[str, Any]) -> RunDocument:
+    """A run.json as it is read."""
+    return typed("run.json", migrations.current_run(document), RunDocument)
 
 
 class RunDirectory:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -43,15 +43,13 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest, command_line
 
 if TYPE_CHECKING:
-    from gnet_core.plan.suites import Axis, PlannedCase, Preset, Source, Sweep
+    from gnet_core.plan.suites import Axis, PlannedCase, Preset, Source, SuiteDescription, Sweep
+    from gnet_core.results.run_document import RunDocument
     from gnet_core.run.runner import Runner
     from gnet_core.run.worker import RunSettings
 
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 """Of a run: what uuid4 gives."""
-
-_KEPT = ("run", "created", "options", "peaks", "profile_note", "gpu_memory")
-"""What of its run.json a run that is gone on with takes over as it is."""
 
 MEMORY_SHARE = 0.7
 """Of the memory that is free, what a run may take unless told otherwise."""
@@ -105,10 +103,10 @@ def bench(request: BenchRequest) -> int:
         previous = None
         if resume is not None:
             previous = _claim_previous(resume, stack)
-            recorded = resuming.require_options(resume / "run.json", previous)
+            recorded = resuming.require_options(resume / "run.json", previous.options, previous.memory_bytes)
             _refuse_what_differs(request, recorded, resume)
             resuming.require_sources_named(recorded, request, resume)
-            measured = dataclasses.replace(recorded, memory=previous["memory_bytes"])
+            measured = dataclasses.replace(recorded, memory=previous.memory_bytes)
         sources_compared = [pair for pair in measured.python if not is_of_framework(pair)]
         gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)
         plan = _Plan(measured, stack)
@@ -121,7 +119,7 @@ def bench(request: BenchRequest) -> int:
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 
 
-def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
+def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> RunDocument:
     """The run.json of a run to go on with, which nobody else changes until the stack is left."""
     from gnet_core.results import records
     from gnet_core.system import claims
@@ -129,7 +127,7 @@ def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> dict[str, A
     records.read_run_document(directory)  # a directory that holds no run is told so, and left as it is
     stack.enter_context(claims.claimed(directory))
     document = records.read_run_document(directory)  # its last holder may have changed it
-    if not _IDENTITY.fullmatch(str(document.get("run"))):
+    if not _IDENTITY.fullmatch(document.run):
         raise GnetError(f"resume: {directory / 'run.json'} has no identity, as older versions wrote it; start anew")
     return document
 
@@ -178,10 +176,11 @@ class _Plan:
         self._planned = self._plan_cases()
         self.profiled = self._sweep.cases()[0] if asked.profile else None
 
-    def runner(self, directory: Path, previous: dict[str, Any] | None) -> tuple[Runner, RunSettings]:
+    def runner(self, directory: Path, previous: RunDocument | None) -> tuple[Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
+        from gnet_core.files.whole import RUN_FORMAT_VERSION
         from gnet_core.machine import environment
-        from gnet_core.results.run_document import MAX_RAW_FILES
+        from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
         from gnet_core.run import resuming
         from gnet_core.run.runner import Runner, make_states
         from gnet_core.run.sources import AGAIN, HERE, digests
@@ -196,17 +195,13 @@ class _Plan:
                 f"replicates: {replicates!r:.30} processes of each of {len(states)} cases are more than the "
                 f"{MAX_RAW_FILES} that a report reads; use at most {MAX_RAW_FILES // len(states)}"
             )
-        if previous is None:
-            document: dict[str, Any] = {"run": uuid.uuid4().hex, "created": now()}
-            document["options"] = dataclasses.replace(asked, data=self._data.name).to_dict()
-        else:
-            if previous.get("data_fingerprint") != self._data.fingerprint:
+        if previous is not None:
+            if previous.data_fingerprint != self._data.fingerprint:
                 raise GnetError(
                     f"resume: data {self._data.name!r} is not what {directory} was started with; start anew"
                 )
-            resuming.require_same_code(directory, previous.get("code"), code)
-            resuming.require_same_environments(directory, previous["environments"], self._environments)
-            document = {name: previous[name] for name in _KEPT if name in previous}
+            resuming.require_same_code(directory, previous.code, code)
+            resuming.require_same_environments(directory, previous.environments, self._environments)
         _require_room_for_names(directory, [state.case.name for state in states])
         settings = RunSettings(
             directory=directory.resolve(),
@@ -214,7 +209,7 @@ class _Plan:
             replicates=replicates,
             memory_bytes=asked.memory or int(MEMORY_SHARE * environment.available_memory_bytes()),
             seed=asked.seed,
-            run=document["run"],
+            run=previous.run if previous else uuid.uuid4().hex,
             worker_bytes=asked.worker_memory,
             with_peaks=self._preset.with_peaks,
             sources=self._sources,
@@ -222,19 +217,29 @@ class _Plan:
             own_source=self._sources.get(HERE) or next(iter(self._sources.values())),
             environments=self._environments,
         )
-        document |= {
-            "preset": asked.preset,
-            "device": self.device,
-            "seed": asked.seed,
-            "replicates": replicates,
-            "plan": dataclasses.asdict(settings.plan),
-            "memory_bytes": settings.memory_bytes,
-            "environment": self.environment,
-            "environments": self._environments,
-            "code": code,
-            "data_fingerprint": self._data.fingerprint,
-            "suites": self._described_suites(),
-        }
+        document = RunDocument(
+            format_version=RUN_FORMAT_VERSION,
+            run=settings.run,
+            created=previous.created if previous else now(),
+            options=previous.options if previous else dataclasses.replace(asked, data=self._data.name).to_dict(),
+            preset=asked.preset,
+            device=self.device,
+            seed=asked.seed,
+            replicates=replicates,
+            plan=settings.plan,
+            memory_bytes=settings.memory_bytes,
+            environment=dict(self.environment),
+            environments=self._environments,
+            code=code,
+            data_fingerprint=self._data.fingerprint,
+            suites=tuple(self._described_suites()),
+            complete=False,
+            peaks=previous.peaks if previous else (),
+            profile_note=previous.profile_note if previous else None,
+            gpu_memory=previous.gpu_memory if previous else None,
+            cohorts=(),
+            cases=(),
+        )
         standing = None
         if previous is not None:
             standing = resuming.standing_of(directory, previous, states, replicates)
@@ -276,17 +281,18 @@ class _Plan:
             planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
         return planned
 
-    def _described_suites(self) -> list[dict[str, Any]]:
+    def _described_suites(self) -> list[SuiteDescription]:
+        from gnet_core.plan.suites import SuiteDescription
         from gnet_core.run.sources import AGAIN
 
-        described = [item.suite.to_dict() for item in self._found]
+        described = [item.suite.describe() for item in self._found]
         first, *others = [name for name in self._sources if name != AGAIN]
         if others:
             question = f"How fast are the same cases from {', '.join(others)} as from {first}?"
-            described.append({"name": "sources", "question": question, "varies": "source", "base": first})
+            described.append(SuiteDescription(name="sources", question=question, varies="source", base=first))
         if AGAIN in self._sources:
             question = "How far is identical code from itself here?"
-            described.append({"name": "aa", "question": question, "varies": "source", "base": first})
+            described.append(SuiteDescription(name="aa", question=question, varies="source", base=first))
         return described
 
 

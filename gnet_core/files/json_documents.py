@@ -6,32 +6,45 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from gnet_core.config import GnetError
 from gnet_core.files import bounded
 from gnet_core.files.whole import MAX_TEXT_BYTES, READABLE_FORMAT_VERSIONS
 
-Fields = Mapping[str, type | tuple[type, ...]]
+Typed = TypeVar("Typed")
 
 CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
 """Of StepConfig's name and a source's. It goes into tables and commands, so it may not be anything else."""
 
-_KINDS = {
-    str: "text",
-    dict: "an object",
-    list: "a list",
-    bool: "true or false",
-    int: "a whole number",
-    NoneType: "null",
-    object: "anything",
-}
-
 MOST_WHOLE = 2**63
 """A whole number beyond is none that was measured, and too large to calculate with."""
+
+CaseName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=f"^{CASE_NAME.pattern}(?!\\n)$",
+        description="the name of a case, which has at most 250 letters, digits and _.=@+-",
+    ),
+]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_WHOLE - 1, description="a whole number, 0 or more")]
+
+_JSON_TYPES = {
+    "str": "text",
+    "object": "an object",
+    "array": "a list",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "null": "null",
+}
+_EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got .*)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
 
 def read_json(
@@ -71,18 +84,32 @@ def require_version(path: Path, version: Any) -> None:
         raise GnetError(f"{path}: format_version is {version!r:.60}; this version of gnet reads {read}")
 
 
-def require_fields(where: str, document: Any, fields: Fields) -> None:
-    """Raise GnetError beginning with `where` for a field that is missing or of another type."""
-    if not isinstance(document, dict):
-        raise GnetError(f"{where}: {document!r:.60} is no object")
-    for field, kind in fields.items():
-        if field not in document:
-            raise GnetError(f"{where}: field {field!r} is missing; is it a run.json of another program?")
-        kinds = (kind,) if isinstance(kind, type) else kind
-        is_flag = isinstance(document[field], bool)  # which is a whole number to Python
-        if not isinstance(document[field], kinds) or (is_flag and not {bool, object} & set(kinds)):
-            wanted = " or ".join(_KINDS[each] for each in kinds)
-            raise GnetError(f"{where}: field {field!r} is {document[field]!r:.60}; it has to be {wanted}")
+def typed(where: str, data: Any, kind: type[Typed]) -> Typed:
+    """Plain JSON data as a msgspec.Struct or a dataclass; fields that the type does not know are left out.
+
+    Raises GnetError beginning with `where` for what does not fit, with the path of the field, its value, and what is
+    right: the description of its type where it has one.
+    """
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+    field, value, hint = _found(data, kind, path.rstrip("`"))
+    field = field.lstrip(".")
+    if missing := _MISSING.fullmatch(problem):
+        name = f"{field}.{missing[1]}".lstrip(".")
+        raise GnetError(f"{where}: field {name!r} is missing")
+    # What is not msgspec's is what a type says itself, of fields that do not go together.
+    if not problem.startswith(("Expected", "Invalid", "Number")):
+        raise GnetError(f"{where}: {field and f'field {field!r}: '}{problem:.400}")
+    named = f"field {field!r} is {value!r:.60}" if field else f"{value!r:.60} is not what is read here"
+    raise GnetError(f"{where}: {named}; it has to be {_right(problem, hint)}")
+
+
+def to_plain(document: msgspec.Struct) -> dict[str, Any]:
+    """The document as plain data for JSON; optional fields that have their defaults are left out."""
+    plain: dict[str, Any] = msgspec.to_builtins(document)
+    return plain
 
 
 def _finite_float(text: str) -> float:
@@ -97,3 +124,60 @@ def _whole_number(text: str) -> int:
 
 def _refuse_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
+
+
+def _found(data: Any, hint: Any, path: str) -> tuple[str, Any, Any]:
+    """The field at a path of msgspec's: its own path, in which keys are named, its value and its type."""
+    field = ""
+    for step in _STEP.finditer(path):
+        hint = _present(hint)
+        if name := step["field"]:
+            is_struct = issubclass(hint, msgspec.Struct)
+            fields = {each.encode_name: each.type for each in msgspec.structs.fields(hint)} if is_struct else {}
+            hint = (fields or get_type_hints(hint, include_extras=True))[name]
+            field, data = f"{field}.{name}", data[name]
+        elif index := step["index"]:
+            items = get_args(hint)
+            hint = items[int(index)] if len(items) > int(index) and items[-1] is not Ellipsis else items[0]
+            field, data = f"{field}[{index}]", data[int(index)]
+        else:
+            hint = get_args(hint)[1]
+            key = next(key for key, value in data.items() if not _fits(value, hint))
+            field, data = f"{field}[{key!r:.60}]", data[key]
+    return field, data, hint
+
+
+def _present(hint: Any) -> Any:
+    """The type without its annotations, and of one that may be null the type of what is there."""
+    if get_origin(hint) is Annotated:
+        return _present(get_args(hint)[0])
+    if get_origin(hint) in (UnionType, Union):
+        return _present(next(option for option in get_args(hint) if option is not NoneType))
+    return hint
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    try:
+        msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _right(problem: str, hint: Any) -> str:
+    """What a value has to be: as its type is described, one of its choices, or in the words for JSON's types."""
+    options = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+    described = [
+        note.description
+        for option in options
+        for note in getattr(option, "__metadata__", ())
+        if isinstance(note, msgspec.Meta) and note.description
+    ]
+    choices = [str(each) for option in options if get_origin(option) is Literal for each in get_args(option)]
+    if described or choices:
+        words = [*described, *([f"one of {', '.join(choices)}"] if choices else [])]
+        return " or ".join([*words, "null"] if NoneType in options else words)
+    expected = _EXPECTED.fullmatch(problem)
+    if expected is None:
+        return f"something else ({problem:.100})"
+    return " or ".join(_JSON_TYPES.get(each, each) for each in expected[1].split(" | ")) + expected[2]

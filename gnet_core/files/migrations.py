@@ -8,9 +8,11 @@ the versions before.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files.json_documents import require_version
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 
 BEFORE: Mapping[str, Any] = {"layers": "keras"}
@@ -33,6 +35,17 @@ def current_profile(document: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
+def current_raw(path: Path, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A worker's raw file of a format version that is read; format version 3 is this one's, with the time of its run's
+    start in place of the identity. Raises GnetError for another version.
+    """
+    for benchmark in document["benchmarks"] if isinstance(document.get("benchmarks"), list) else ():
+        info = benchmark.get("extra_info") if isinstance(benchmark, Mapping) else None
+        if isinstance(info, Mapping) and "format_version" in info:
+            require_version(path, info["format_version"])
+    return document
+
+
 def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
     """A run.json of a format version that is read, as this version would have written it.
 
@@ -40,8 +53,10 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
     looked at than what changes, so the rest may be anything.
     """
     # Before data had fingerprints nothing was recorded of it, as nothing is of synthetic data.
-    since = {"run": document.get("created"), "data_fingerprint": ""}
-    current = {**since, **document, "format_version": RUN_FORMAT_VERSION}
+    current = {**document, "format_version": RUN_FORMAT_VERSION}
+    current.setdefault("data_fingerprint", "")
+    if "created" in document:
+        current.setdefault("run", document["created"])
     if isinstance(current.get("options"), dict):
         current["options"] = {"layers": BEFORE["layers"], **current["options"]}
     if isinstance(current.get("cases"), list):

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from gnet_core.config import Execution, Precision, StepConfig
@@ -32,6 +33,7 @@ from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, PlannedCase, Source, preset_for
 from gnet_core.profile import document
 from gnet_core.results import raw_files, records, turns
+from gnet_core.results.run_document import Peaks, best_peaks
 from gnet_core.run import gpu_memory
 from gnet_core.run.worker import RunSettings, Worker, WorkerLost
 from gnet_core.system import children
@@ -303,7 +305,7 @@ class Check:
 
         It is what is reserved for twice the peak of one in half the precision, which is about that of float32.
         """
-        peaks = [worker.process.info["peak_memory_bytes"] for worker in self._workers.values() if worker.taken]
+        peaks = [worker.process.info.peak_memory_bytes for worker in self._workers.values() if worker.taken]
         return gpu_memory.reserve(2 * max(peaks)) if peaks else None
 
     def _join_traces(self) -> None:
@@ -337,8 +339,9 @@ class Check:
         """What the device does at best in the precision of the workers."""
         precision = self._config.precision
         self._python("peak", PeaksRequest(device=self._config.device, precision=(precision,)), limit)
-        found = children.document(read_text(self._log("peak")))
-        self._peak = records.peak_flop_per_second({"peaks": [found]}).get(precision)
+        peaks = msgspec.convert(children.document(read_text(self._log("peak"))), Peaks)
+        best = best_peaks([peaks]).get(precision)
+        self._peak = None if best is None else best.flop_per_second
 
     def _measure(self, name: str, request: BenchRequest, limit: float) -> None:
         self._python(name, request, limit * (1 - _REPORT_SHARE), kept=(0, 3))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from gnet_core.config import PRECISIONS
@@ -12,6 +10,7 @@ from gnet_core.machine import capabilities
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED
 from gnet_core.results.records import Row, Run
+from gnet_core.results.run_document import Size
 from gnet_core.stats import losses as equal_work
 from gnet_core.stats.verdicts import Comparison
 
@@ -24,7 +23,7 @@ def _all_fit(seen: Seen) -> Finding:
     if run is None:
         return seen.missing("bench")
     lost = [f"{row.case} {row.status}" for row in run.rows if row.status not in ("ok", "unsupported")]
-    cohorts = [set(cohort["workers"]) for cohort in run.document["cohorts"]]
+    cohorts = [set(cohort.workers) for cohort in run.document.cohorts]
     crowded = sorted(
         stem
         for number, cohort in enumerate(cohorts)
@@ -40,15 +39,15 @@ def _all_fit(seen: Seen) -> Finding:
     if lost or crowded:
         told = [*lost, *(f"{stem} crowded out" for stem in crowded)]
         return Finding("wrong", figures, ", ".join(told[:MOST_NAMED]))
-    if run.unmeasured or not run.document["complete"]:
+    if run.unmeasured or not run.document.complete:
         return Finding("open", figures, seen.why_not.get("bench", "the run is not complete"))
     return Finding("confirmed", figures)
 
 
 def _share_planned(run: Run, cohorts: list[set[str]]) -> list[Figure]:
     """What the largest cohort was planned with, of what was free of the GPU."""
-    free = (run.document.get("gpu_memory") or {}).get("free_bytes")
-    sizes = {case["case"]: case["gpu_memory"]["bytes"] for case in run.document["cases"] if "gpu_memory" in case}
+    free = run.document.gpu_memory and run.document.gpu_memory.free_bytes
+    sizes = {case.case: case.gpu_memory.taken_bytes for case in run.document.cases if case.gpu_memory}
     planned = [sum(sizes.get(stem.rpartition(".r")[0], 0) for stem in cohort) for cohort in cohorts]
     return [Figure("planned of what is free", max(planned) / free, "")] if free and any(planned) else []
 
@@ -58,17 +57,15 @@ def _sizes_hold(seen: Seen) -> list[Finding]:
     run = seen.run
     if run is None:
         return [seen.missing("bench")]
-    sizes: dict[str, dict[str, Any]] = {
-        case["case"]: case["gpu_memory"] for case in run.document["cases"] if "gpu_memory" in case
-    }
+    sizes = {case.case: case.gpu_memory for case in run.document.cases if case.gpu_memory}
     found = [_size_holds(row, sizes[row.case])._replace(of=row.case) for row in _measured(run) if row.case in sizes]
     return found or [Finding("open", because="no case of the run has a size")]
 
 
-def _size_holds(row: Row, size: dict[str, Any]) -> Finding:
+def _size_holds(row: Row, size: Size) -> Finding:
     used = row.peak_memory_bytes or 0
-    figures = (Figure("planned", size["bytes"] / 2**30, "GiB"), Figure("in use at most", used / 2**30, "GiB"))
-    return Finding("confirmed" if used <= size["bytes"] else "wrong", figures, f"known by: {size['origin']}")
+    figures = (Figure("planned", size.taken_bytes / 2**30, "GiB"), Figure("in use at most", used / 2**30, "GiB"))
+    return Finding("confirmed" if used <= size.taken_bytes else "wrong", figures, f"known by: {size.origin}")
 
 
 def _tf32_off(seen: Seen) -> list[Finding]:
@@ -229,7 +226,7 @@ def _peers_see_the_gpu(seen: Seen) -> list[Finding]:
         return [seen.missing("frameworks")]
     found = []
     for framework in capabilities.PEERS:
-        environment = capabilities.of_framework(run.document, framework)
+        environment = run.document.environment_of(framework)
         section = capabilities.section(environment, framework)
         gpu = capabilities.gpu(environment, seen.device, framework)
         if gpu is not None:

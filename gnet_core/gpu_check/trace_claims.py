@@ -43,7 +43,7 @@ def _holds_kernels(trace: TraceReading) -> Finding:
     kernels = trace.profile.kernels
     seconds = sum(each.seconds for each in kernels) / trace.profile.steps
     figures = (Figure("kernels", len(kernels), ""), Figure("in a step", seconds * 1e3, "ms"))
-    return Finding("confirmed" if kernels else "wrong", figures, "; ".join(trace.profile.warnings))
+    return Finding("confirmed" if kernels else "wrong", figures, "; ".join(trace.profile.trace.warnings))
 
 
 def _steps_recognised(trace: TraceReading) -> Finding:
@@ -180,7 +180,7 @@ def _command_buffers_off(seen: Seen) -> Finding:
     if timed := seen.workers.get("xla"):
         ratio = profile.untraced_seconds / statistics.fmean(timed.process.step_seconds)
         figures.append(Figure("a step without them ÷ with them", ratio, ""))
-    if command_buffers.NOTE not in profile.warnings:
+    if command_buffers.NOTE not in profile.trace.warnings:
         return Finding("wrong", tuple(figures), "they were not switched off")
     time = profile.device_time
     if time is None or not time.kernels_seconds:

@@ -32,9 +32,9 @@ MOST_COMPILE_SECONDS = 120.0
 
 
 def _precision_proved(worker: WorkerReading) -> Finding:
-    share = worker.process.info["low_precision_share"]
+    share = worker.process.info.low_precision_share
     if share is None:
-        return Finding("wrong", because=str(worker.process.info.get("low_precision_note") or "no share was found"))
+        return Finding("wrong", because=str(worker.process.info.low_precision_note or "no share was found"))
     return Finding(
         "confirmed" if share >= LEAST_LOW_PRECISION_SHARE else "wrong", (Figure("share of the matrix work", share, ""),)
     )
@@ -45,7 +45,7 @@ def _memory_covered(worker: WorkerReading) -> Finding:
     figures = _memory_figures(worker)
     if not (taken := _taken_bytes(worker)):
         return Finding("open", figures, _NO_MEMORY)
-    return Finding("confirmed" if worker.process.info["peak_memory_bytes"] <= taken else "wrong", figures)
+    return Finding("confirmed" if worker.process.info.peak_memory_bytes <= taken else "wrong", figures)
 
 
 def _memory_counted_by_process(worker: WorkerReading) -> Finding:
@@ -58,7 +58,7 @@ def _memory_counted_by_process(worker: WorkerReading) -> Finding:
 
 
 def _reserve_covers(worker: WorkerReading) -> Finding:
-    reserved = reserve(worker.process.info["peak_memory_bytes"])
+    reserved = reserve(worker.process.info.peak_memory_bytes)
     figures = (Figure("with the reserve", reserved / 2**30, "GiB"), *_memory_figures(worker))
     if not (taken := _taken_bytes(worker)):
         return Finding("open", figures, _NO_MEMORY)
@@ -76,7 +76,7 @@ def _taken_bytes(worker: WorkerReading) -> int:
 def _memory_figures(worker: WorkerReading) -> tuple[Figure, ...]:
     taken = worker.taken
     told = {
-        worker.process.info["memory_source"]: worker.process.info["peak_memory_bytes"],
+        worker.process.info.memory_source: worker.process.info.peak_memory_bytes,
         "NVML's of the process": taken.process_bytes if taken else 0,
         "NVML's growth of the device": taken.growth_bytes if taken else 0,
     }
@@ -187,7 +187,7 @@ def _readings_cost_little(worker: WorkerReading) -> Finding:
 def _compiles_in_time(seen: Seen) -> Finding:
     if "xla" not in seen.workers:
         return seen.missing("worker xla")
-    seconds = {name: worker.process.info["phase_seconds"]["first_call"] for name, worker in seen.workers.items()}
+    seconds = {name: worker.process.info.phase_seconds.first_call for name, worker in seen.workers.items()}
     figures = tuple(Figure(f"first call of {name}", value, "s") for name, value in seconds.items())
     return Finding("confirmed" if seconds["xla"] <= MOST_COMPILE_SECONDS else "wrong", figures)
 
@@ -199,7 +199,7 @@ def _below_peak(seen: Seen) -> Finding | list[Finding]:
 
     def share(worker: WorkerReading) -> Finding:
         process = worker.process
-        flop_per_second = process.info["flop_per_image"] * process.config.batch_size / _step_seconds(worker)
+        flop_per_second = process.info.flop_per_image * process.config.batch_size / _step_seconds(worker)
         figures = (Figure("TFLOP/s", flop_per_second / 1e12, ""), Figure("MFU", flop_per_second / peak, ""))
         return Finding("confirmed" if flop_per_second <= peak else "wrong", figures)
 

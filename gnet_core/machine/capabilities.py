@@ -57,19 +57,6 @@ def versions(environment: Mapping[str, Any], frameworks: Iterable[Framework] = F
     return ", ".join(f"{title} {each['version']}" for title, each in found if each is not None)
 
 
-def own_interpreters(document: Mapping[str, Any]) -> list[Framework]:
-    """The frameworks of a run.json whose rows an interpreter of their own has measured; no source is called so."""
-    sources = {case["source"] for case in document["cases"]}
-    return [each for each in PEERS if each in document["environments"] and each not in sources]
-
-
-def of_framework(document: Mapping[str, Any], framework: Framework) -> Mapping[str, Any]:
-    """The environment of a run.json in which the framework's rows were measured, those of the first source."""
-    own = framework in own_interpreters(document)
-    found: Mapping[str, Any] = document["environments"][framework] if own else document["environment"]
-    return found
-
-
 def lines_of_peers(
     environment: Mapping[str, Any], frameworks: Iterable[Framework] = PEERS, where: str = ""
 ) -> list[tuple[str, str]]:

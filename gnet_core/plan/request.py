@@ -13,8 +13,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
 from gnet_core.config import Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
 
@@ -123,43 +122,19 @@ class BenchRequest(Request):
     def from_dict(cls, where: str, options: Mapping[str, Any]) -> BenchRequest:
         """Read `options` back; one that is missing, as in older files, was not asked for.
 
-        Raises GnetError that begins with `where` for a value whose type no command line gives. Whether there is such a
-        preset, device or data set is not looked at.
+        Raises GnetError that begins with `where` for a value of another type or choice. Whether there is such a preset,
+        device or data set is not looked at.
         """
-        from gnet_core.files.json_documents import require_fields  # too much to import for `gnet --help`
+        from gnet_core.files.json_documents import typed  # too much to import for `gnet --help`
 
-        found: dict[str, Any] = {}
-        for name, hint in _recorded_fields().items():
-            if name not in options:
-                continue
-            kinds, item = _json_types(hint)
-            require_fields(where, options, {name: kinds})
-            value = options[name]
-            for each in value if isinstance(value, list) else ():
-                require_fields(where, {name: each}, {name: item})
-            found[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**found)
+        return typed(where, {name: options[name] for name in _recorded_fields() if name in options}, cls)
 
 
 @functools.cache
-def _recorded_fields() -> dict[str, Any]:
-    """The fields of a BenchRequest that run.json has, with their types."""
-    hints = get_type_hints(BenchRequest)
+def _recorded_fields() -> list[str]:
+    """The fields of a BenchRequest that run.json has."""
     names = [field.name for field in dataclasses.fields(BenchRequest)]
-    return {name: hints[name] for name in names if name not in BenchRequest.not_recorded}
-
-
-def _json_types(hint: Any) -> tuple[tuple[type, ...], type]:
-    """The types that a field's value has in JSON, and that of the items where it is a list. A choice is text."""
-    kinds: list[type] = []
-    item: type = object
-    for each in get_args(hint) if isinstance(hint, UnionType) else (hint,):
-        if get_origin(each) is tuple:
-            kinds.append(list)
-            item = get_args(each)[0] if isinstance(get_args(each)[0], type) else str
-        else:
-            kinds.append(each if isinstance(each, type) else str)
-    return tuple(kinds), item
+    return [name for name in names if name not in BenchRequest.not_recorded]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import msgspec
+
 from gnet_core.config import Execution, Framework, GnetError, Precision, StepConfig, require_choice
 
 Axis = Literal["execution", "precision", "batch_size"]
@@ -201,9 +203,33 @@ class Suite:
     presets: tuple[PresetName, ...] = PRESETS
     """Which have it also where it is not named."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def describe(self) -> SuiteDescription:
         """What a report needs to know of it."""
-        return {"name": self.name, "question": self.question, "varies": self.varies, "base": self.base}
+        return SuiteDescription(name=self.name, question=self.question, varies=self.varies, base=self.base)
+
+
+class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A suite as run.json has it; one that compares sources is declared by the run itself."""
+
+    name: str
+    question: str
+    varies: str | None
+    """A field of StepConfig, or source; None compares nothing."""
+    base: Any
+    """The value that the others are compared with; None compares with nothing."""
+
+    def __post_init__(self) -> None:
+        if self.varies == "source" and not isinstance(self.base, str | None):
+            raise ValueError(f"base is {self.base!r:.60}; it has to be the name of a source")
+        if self.varies in (None, "source"):
+            return
+        if self.varies not in (known := [field.name for field in dataclasses.fields(StepConfig)]):
+            told = f"{self.name!r:.60} varies {self.varies!r:.60}"
+            raise ValueError(f"{told}; it has to be source or one of {', '.join(known)}")
+        try:
+            dataclasses.replace(StepConfig(), **{self.varies: self.base} if self.base is not None else {})
+        except (TypeError, GnetError) as error:
+            raise ValueError(f"{self.name!r:.60} varies or compares what cannot be: {error!s:.300}") from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -269,13 +295,13 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
     ]
 
 
-def base_config(suite: Mapping[str, Any], config: StepConfig) -> StepConfig | None:
-    """The case that a suite (see Suite.to_dict) compares this one with, which may be itself; None: with nothing."""
-    if suite["base"] is None or suite["varies"] is None:
+def base_config(suite: SuiteDescription, config: StepConfig) -> StepConfig | None:
+    """The case that a suite compares this one with, which may be itself; None: with nothing."""
+    if suite.base is None or suite.varies is None:
         return None
-    changes = {suite["varies"]: suite["base"]}
-    if suite["varies"] == "framework":  # each of which executes in ways of its own
-        if config.framework == suite["base"] and config.execution != StepConfig.execution:
+    changes = {suite.varies: suite.base}
+    if suite.varies == "framework":  # each of which executes in ways of its own
+        if config.framework == suite.base and config.execution != StepConfig.execution:
             return None  # our own executions are compared by a suite of theirs
         changes["execution"] = StepConfig.execution
     return dataclasses.replace(config, **changes)
@@ -291,7 +317,7 @@ def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[t
         if base is not case:
             pairs.append((base, case))
         for suite in suites:
-            wanted = base_config(suite.to_dict(), case.config) if suite.name in case.suites else None
+            wanted = base_config(suite.describe(), case.config) if suite.name in case.suites else None
             if wanted is not None and wanted != case.config and (wanted, case.source) in known:
                 pairs.append((known[wanted, case.source], case))
     return pairs

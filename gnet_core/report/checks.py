@@ -32,15 +32,15 @@ def failed_checks(run: Run) -> list[str]:
 
 def _cases(run: Run) -> Iterator[str]:
     """Every configured case stands once in run.json and has a status, or in words why it has none."""
-    cases = run.document["cases"]
-    for name, times in Counter(case["case"] for case in cases).items():
+    cases = run.document.cases
+    for name, times in Counter(case.case for case in cases).items():
         if times > 1:
             yield f"{name}: run.json has the case {times} times; it has to be there once."
     for case in cases:
-        if case["status"] is None and run.document["complete"] and not case["note"]:
-            yield f"{case['case']}: the run is complete, but the case has neither a status nor a reason."
-        elif case["status"] is not None and case["status"] not in STATUSES:
-            yield f"{case['case']}: its status is {case['status']!r:.40}; it has to be one of {', '.join(STATUSES)}."
+        if case.status is None and run.document.complete and not case.note:
+            yield f"{case.case}: the run is complete, but the case has neither a status nor a reason."
+        elif case.status is not None and case.status not in STATUSES:
+            yield f"{case.case}: its status is {case.status!r:.40}; it has to be one of {', '.join(STATUSES)}."
 
 
 def _figures(row: Row) -> Iterator[str]:

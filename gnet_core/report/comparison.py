@@ -17,7 +17,7 @@ import pandas as pd
 from gnet_core.config import Framework, GnetError
 from gnet_core.files import csv_text
 from gnet_core.machine import environment as machine
-from gnet_core.machine.capabilities import PEERS, of_framework, own_interpreters
+from gnet_core.machine.capabilities import PEERS
 from gnet_core.report import documents, html
 from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import Column, Grid, grid, in_style, ratio, ratio_interval
@@ -264,7 +264,7 @@ def same_samples(compared: Compared) -> bool:
 def backwards(compared: Compared) -> bool:
     """Whether NEW was measured before BASE; not where one of them does not tell its time."""
     try:
-        times = [datetime.datetime.fromisoformat(run.document["created"]) for run in compared.runs.values()]
+        times = [datetime.datetime.fromisoformat(run.document.created) for run in compared.runs.values()]
         return times[1] < times[0]
     except (TypeError, ValueError):  # no time, or one without its zone
         return False
@@ -309,7 +309,7 @@ def _warnings(compared: Compared) -> list[str]:
     if compared.across_machines:
         said.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
     if backwards(compared):
-        base, new = (plain(run.document["created"]) for run in compared.runs.values())
+        base, new = (plain(run.document.created) for run in compared.runs.values())
         said.append(
             f"BACKWARDS IN TIME: NEW was started {new}, before BASE, {base}; what is SLOWER here has "
             "become faster since."
@@ -330,10 +330,10 @@ def _of_run(run: Run) -> dict[str, str]:
     return {
         "directory": str(run.directory),
         "machine": machine_line(run),
-        "commit": str(document["environment"]["machine"].get("commit") or machine.UNKNOWN),
-        "started": document["created"],
-        "preset": document["preset"],
-        "seed": str(document["seed"]),
+        "commit": str(document.environment["machine"].get("commit") or machine.UNKNOWN),
+        "started": document.created,
+        "preset": document.preset,
+        "seed": str(document.seed),
     }
 
 
@@ -401,14 +401,14 @@ def _speed(run: Run, case: str) -> str:
 def _differences(base: Run, new: Run) -> list[machine.Difference]:
     """Between the environments of each source that both runs have, or of their first ones, and of each peer."""
     told = base.document, new.document
-    named = [document["environments"] for document in told]
+    named = [document.environments for document in told]
     shared = [(named[0][name], named[1][name]) for name in named[0] if name in named[1]]
-    pairs = shared or [(base.document["environment"], new.document["environment"])]
+    pairs = shared or [(base.document.environment, new.document.environment)]
     for framework in PEERS:
-        own = [framework in own_interpreters(document) for document in told]
+        own = [framework in document.own_interpreters for document in told]
         measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
         if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
-            first, second = (_of_framework_alone(of_framework(each, framework), framework) for each in told)
+            first, second = (_of_framework_alone(each.environment_of(framework), framework) for each in told)
             pairs.append((first, second))
     found = [difference for pair in pairs for difference in machine.differences(*pair)]
     return list(dict.fromkeys(found))

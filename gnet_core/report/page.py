@@ -67,7 +67,7 @@ def to_html(
 def _suite(section: Section, picture: Picture | None, numbers: Iterator[int]) -> _Suite:
     return _Suite(
         name=section.name,
-        question=section.suite["question"],
+        question=section.suite.question,
         answers=answers(section),
         picture=picture and _as_one_of_many(picture, numbers),
         short=short_grid(section),

@@ -60,7 +60,9 @@ def pivot(profile: Profile) -> dict[str, dict[str, float]]:
     """Seconds a step by part, in the order in which a step comes to them, and by direction."""
     found: dict[str, dict[str, float]] = {}
     for part in PARTS:
-        times = {each.direction: each.self_seconds / profile.steps for each in profile.parts if each.part == part}
+        times: dict[str, float] = {
+            each.direction: each.self_seconds / profile.steps for each in profile.parts if each.part == part
+        }
         if times:
             found[part] = times
     return found
@@ -218,7 +220,7 @@ def _notes(profile: Profile) -> list[str]:
         told += device_time.reconciled(profile.device_time, profile.steps, _device_seconds(profile))
     if profile.peak_memory:
         told.append(_memory_line(profile.peak_memory, on_gpu=profile.config.device != "cpu"))
-    return [*told, overhead_line(profile), *profile.warnings]
+    return [*told, overhead_line(profile), *profile.trace.warnings]
 
 
 def _memory_line(memory: PeakMemory, *, on_gpu: bool) -> str:

@@ -41,10 +41,9 @@ def read(directory: Path) -> dict[str, Any]:
     profile.json that is there.
     """
     described = load_profile(directory)
-    told = ("run", "created", "device", "config", "environment", "trace")  # earlier versions had no identity
-    document = {key: described[key] for key in told if key in described}
-    xplane = directory / described["trace"]["xplane"]
-    document |= reading.tables(xplane, on_gpu=described["device"].startswith("gpu"))
+    document = json_documents.to_plain(described)
+    xplane = directory / described.trace.xplane
+    document |= reading.tables(xplane, on_gpu=described.device.startswith("gpu"))
     if not document["operations"] and _tells_operations(directory):
         raise GnetError(
             f"{xplane}: it tells no operations, which the {PROFILE_FILE} of before does; bring the whole trace back"

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from gnet_core.config import GnetError
@@ -104,14 +105,14 @@ def to_json(run: Run) -> dict[str, Any]:
     return {
         "directory": str(run.directory),
         "run": run.identity,
-        "complete": run.document["complete"],
+        "complete": run.document.complete,
         "quotable": standing.quotable,
         "reservations": facts.reservations(run),
         "findings": [" ".join(sentence) for sentence in _findings(run)],
         "failed_checks": failed_checks(run),
-        "environment": run.document["environment"],
-        "environments": run.document["environments"],
-        "peaks": run.document.get("peaks", []),
+        "environment": run.document.environment,
+        "environments": run.document.environments,
+        "peaks": msgspec.to_builtins(run.document.peaks),
         "rows": [dataclasses.asdict(row) for row in run.rows],
         "verdicts": [family.to_dict() for family in within(run)],
         "unread": run.unread,
@@ -146,7 +147,7 @@ def to_terminal(run: Run) -> str:
     found = sections(run)
     parts = [plain(facts.machine_line(run))]
     for section in found:
-        said = [f"{plain(section.name)}: {plain(section.suite['question'])}"]
+        said = [f"{plain(section.name)}: {plain(section.suite.question)}"]
         parts.append("\n".join(said + [plain(" ".join(sentence)) for sentence in answers(section)]))
         parts.append(_short_table(section, "simple"))
     parts += [plain(f"{row.case}: {row.status}: {row.note}") for row in run.rows if row.status != "ok"]
@@ -175,7 +176,7 @@ def quotable_line(run: Run, protect: Callable[[object], str] = inert) -> str:
 
 def _suite(section: Section, picture: Picture | None) -> list[str]:
     """The question, its answers, the picture, the columns that answer it, and all the others folded."""
-    parts = [f"## {inert(section.name)}: {inert(section.suite['question'])}"]
+    parts = [f"## {inert(section.name)}: {inert(section.suite.question)}"]
     parts.append(_bullets(map(_in_markdown, answers(section))))
     if picture:
         parts.append(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gnet_core.config import FRAMEWORKS
 from gnet_core.machine import capabilities
@@ -16,7 +16,8 @@ from gnet_core.report.grid import Column, Grid, grid
 from gnet_core.report.views.answers import DIFFERENT
 from gnet_core.results.comparisons import within
 from gnet_core.results.gpu_summary import SETTLED, GpuSummary, Spread
-from gnet_core.results.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
+from gnet_core.results.records import AA_SUITE, Row, Run, requested
+from gnet_core.results.run_document import Peak, best_peaks
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER, Comparison
 from gnet_core.text import number
@@ -104,24 +105,24 @@ class Standing(NamedTuple):
 def machine_line(run: Run) -> str:
     """The machine and what was measured on it, each framework with its version, in one line."""
     document = run.document
-    label = machine.label(document["environment"], document["device"])
-    measured = {config.framework for config in run.configs.values()} or {capabilities.leading(document["environment"])}
+    label = machine.label(document.environment, document.device)
+    measured = {config.framework for config in run.configs.values()} or {capabilities.leading(document.environment)}
     frameworks = [each for each in FRAMEWORKS if each in measured]
-    told = [capabilities.versions(capabilities.of_framework(document, each), [each]) for each in frameworks]
+    told = [capabilities.versions(document.environment_of(each), [each]) for each in frameworks]
     return ", ".join(filter(None, [label, *told]))
 
 
 def asked_line(run: Run) -> str:
     """What was asked of the machine, and when."""
     document = run.document
-    version = document["environment"]["machine"]["packages"].get("gnet", machine.UNKNOWN)
-    processes = "1 process" if document["replicates"] == 1 else f"{document['replicates']} processes"
+    version = document.environment["machine"]["packages"].get("gnet", machine.UNKNOWN)
+    processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
     configs = run.configs.values()
     sizes = " and ".join(f"{size}×{size}" for size in sorted({config.image_size for config in configs}))
     images = f"images of {sizes}, " if sizes else ""
     return (
-        f"Preset {document['preset']}, {processes} a case, {images}seed {document['seed']}, "
-        f"started {document['created']}, gnet {version}"
+        f"Preset {document.preset}, {processes} a case, {images}seed {document.seed}, "
+        f"started {document.created}, gnet {version}"
     )
 
 
@@ -159,9 +160,9 @@ def reservations(run: Run) -> list[str]:
     """Every reason against quoting the run's figures. (That no A/A comparison was run is none.)"""
     measured = [row for row in run.rows if row.status == "ok"]
     why = []
-    if run.document["preset"] == "smoke":
+    if run.document.preset == "smoke":
         why.append("the preset smoke only shows that everything works, it measures nothing")
-    if not run.document["complete"]:
+    if not run.document.complete:
         why.append("the run was interrupted")
     if not measured:
         why.append("nothing was measured")
@@ -210,16 +211,16 @@ def environment(run: Run) -> Grid:
         Column[tuple[str, str]]("value", lambda line: str(line[1]), text=True),
     ]
     document = run.document
-    lines = [("run", run.identity), *machine.as_lines(document["environment"])]
-    for framework in capabilities.own_interpreters(document):
-        of_peer = capabilities.of_framework(document, framework)
+    lines = [("run", run.identity), *machine.as_lines(document.environment)]
+    for framework in document.own_interpreters:
+        of_peer = document.environment_of(framework)
         lines += capabilities.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
     return grid(columns, lines, "environment")
 
 
 def caveats(run: Run) -> list[str]:
     """What about the machine would make a careful reader doubt figures, a sentence each."""
-    doubts = machine.warnings(run.document["environment"])
+    doubts = machine.warnings(run.document.environment)
     if any(row.device != "cpu" and row.equal_work is not None for row in run.rows):
         doubts.append(
             "How far losses may be from float32's has been measured on a CPU and not yet on a GPU, so a row that is "
@@ -230,8 +231,8 @@ def caveats(run: Run) -> list[str]:
 
 def environment_differences(run: Run) -> list[tuple[str, list[str]]]:
     """In what the environments of the run's other sources differ from the first one's: a heading and lines, each."""
-    peers: dict[str, str] = {each: TITLES[each] for each in capabilities.own_interpreters(run.document)}
-    named = list(run.document["environments"].items())
+    peers: dict[str, str] = {each: TITLES[each] for each in run.document.own_interpreters}
+    named = list(run.document.environments.items())
     found = []
     for name, other in named[1:]:
         first, base = named[0]
@@ -243,60 +244,41 @@ def environment_differences(run: Run) -> list[tuple[str, list[str]]]:
 
 def peaks(run: Run) -> Grid:
     """The best of the run's passes by precision, which MFU is a share of; no row where none was measured."""
-    best: dict[str, tuple[float, str]] = {}
-    for found in run.document.get("peaks", []):
-        for precision, peak in found.items() if isinstance(found, dict) else ():
-            value = _flop_per_second(peak)
-            if value > best.get(precision, (0.0, ""))[0]:
-                best[precision] = value, str(peak.get("operation", machine.UNKNOWN))
     columns = [
-        Column[tuple[str, tuple[float, str]]]("precision", lambda each: each[0], text=True),
-        Column[tuple[str, tuple[float, str]]]("TFLOP/s", lambda each: f"{each[1][0] / 1e12:.3g}"),
-        Column[tuple[str, tuple[float, str]]]("fastest operation", lambda each: each[1][1], text=True),
+        Column[tuple[str, Peak]]("precision", lambda each: each[0], text=True),
+        Column[tuple[str, Peak]]("TFLOP/s", lambda each: f"{each[1].flop_per_second / 1e12:.3g}"),
+        Column[tuple[str, Peak]]("fastest operation", lambda each: each[1].operation, text=True),
     ]
-    return grid(columns, list(best.items()), "the device's peaks")
-
-
-def _flop_per_second(peak: Any) -> float:
-    """Of one of run.json's peaks; 0 for what is none."""
-    value = peak.get("flop_per_second") if isinstance(peak, dict) else None
-    if not isinstance(value, int | float) or not LEAST_FLOP_PER_SECOND <= value < MOST_FLOP_PER_SECOND:
-        return 0.0
-    return float(value)
+    return grid(columns, list(best_peaks(run.document.peaks).items()), "the device's peaks")
 
 
 def gpu_lines(run: Run) -> list[str]:
     """What the GPU was like while it worked, a sentence each; empty where nothing ran on one."""
-    if run.document["device"] == "cpu" or not run.processes:
+    if run.document.device == "cpu" or not run.processes:
         return []
     return [*_conditions_lines(run.gpu), *_memory_lines(run)]
 
 
 def _memory_lines(run: Run) -> list[str]:
     """How its memory decided which workers were alive together, where any that are compared were not."""
-    told, sequential = run.document.get("gpu_memory"), _sequential(run)
-    if not told or not sequential:
+    memory, sequential = run.document.gpu_memory, _sequential(run)
+    if memory is None or not sequential:
         return []
     lines = []
-    budget, free, note = (told.get(name) for name in ("budget_bytes", "free_bytes", "note"))
-    if _is_bytes(budget) and _is_bytes(free):
+    if memory.budget_bytes and memory.free_bytes:
         lines.append(
-            f"Of the {free / 2**30:.1f} GiB that were free of its memory {budget / 2**30:.1f} GiB were planned for "
-            "workers that are alive together."
+            f"Of the {memory.free_bytes / 2**30:.1f} GiB that were free of its memory "
+            f"{memory.budget_bytes / 2**30:.1f} GiB were planned for workers that are alive together."
         )
-    if note:
-        lines.append(f"{note}.")
-    started = Counter(stem for cohort in run.document["cohorts"] for stem in cohort["workers"])
+    if memory.note:
+        lines.append(f"{memory.note}.")
+    started = Counter(stem for cohort in run.document.cohorts for stem in cohort.workers)
     # A worker that was crowded out stands in two cohorts.
     crowded = dict.fromkeys(stem.rpartition(".r")[0] for stem, times in started.items() if times > 1)
     also = f"; crowded out by others and measured again alone: {', '.join(crowded)}" if crowded else ""
     names = ", ".join(dict.fromkeys(each.variant for each in sequential))
     lines.append(f"Comparisons are sequential where workers did not fit together: those of {names}{also}.")
     return lines
-
-
-def _is_bytes(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
 def _conditions_lines(gpu: GpuSummary | None) -> list[str]:
@@ -365,8 +347,7 @@ def _of(some: int, of: int) -> str:
 
 def failed_peaks(run: Run) -> list[str]:
     """What went wrong where the device's peaks were to be measured, each once."""
-    passes = [found for found in run.document.get("peaks", []) if isinstance(found, dict)]
-    errors = [str(found["error"]) for found in passes if "error" in found]
+    errors = [str(found["error"]) for found in run.document.peaks if "error" in found]
     return [f"A measurement of the device's peaks failed: {error}" for error in dict.fromkeys(errors)]
 
 
@@ -374,8 +355,8 @@ def unmeasured(run: Run) -> list[tuple[str, str]]:
     """What was not measured, and why."""
     told = [(row.case, f"{row.status}, {row.note}") for row in run.rows if row.status != "ok"]
     told += run.unmeasured
-    if note := run.document.get("profile_note"):
+    if note := run.document.profile_note:
         told.append(("a trace", note))
-    elif requested(run.document).profile and not run.document["complete"] and not run.profiles:
+    elif requested(run.document).profile and not run.document.complete and not run.profiles:
         told.append(("a trace", "the run was interrupted before it was taken"))
     return told

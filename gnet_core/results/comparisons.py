@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
-from gnet_core.plan.suites import base_config
+from gnet_core.plan.suites import SuiteDescription, base_config
 from gnet_core.results.records import AA_SUITE, Row, Run
 from gnet_core.stats.losses import judge_trajectories
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
@@ -44,12 +44,12 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     """The comparisons of a run, a family for each suite that compares; `margin` is a fraction."""
     spread = _spread_in_turns(run)
     families = []
-    for suite in run.document["suites"]:
+    for suite in run.document.suites:
         pairs = [
             _pair(run, base, run, row) for row in run.rows if (base := base_row(run, suite, row)) and base is not row
         ]
         if pairs:
-            families.append(_family(suite["name"], pairs, margin, spread))
+            families.append(_family(suite.name, pairs, margin, spread))
     return families
 
 
@@ -70,20 +70,20 @@ def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequ
     )
 
 
-def base_row(run: Run, suite: Mapping[str, Any], row: Row) -> Row | None:
+def base_row(run: Run, suite: SuiteDescription, row: Row) -> Row | None:
     """The row that a suite of run.json compares this one with, which may be itself; None where there is none."""
     wanted = wanted_base(run, suite, row)
     return run.row_of_config.get(wanted) if wanted else None
 
 
-def wanted_base(run: Run, suite: Mapping[str, Any], row: Row) -> tuple[StepConfig, str] | None:
+def wanted_base(run: Run, suite: SuiteDescription, row: Row) -> tuple[StepConfig, str] | None:
     """Configuration and source of the row that a suite of run.json would compare this one with, if it were there."""
     config = run.configs[row.case]
-    if suite["varies"] == "source":
-        belongs = (suite["name"] == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
-        return (config, suite["base"]) if belongs or row.source == suite["base"] else None
+    if suite.varies == "source":
+        belongs = (suite.name == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
+        return (config, suite.base) if belongs or row.source == suite.base else None
     wanted = base_config(suite, config)
-    return (wanted, row.source) if wanted and suite["name"] in row.suite.split("+") else None
+    return (wanted, row.source) if wanted and suite.name in row.suite.split("+") else None
 
 
 def machine_spread(run: Run) -> dict[Mode, float]:
@@ -109,8 +109,8 @@ def _spread_in_sequence(run: Run) -> dict[Mode, float]:
 
 
 def _spread_in_turns(run: Run) -> dict[Mode, float]:
-    for suite in run.document["suites"]:
-        if suite["name"] != AA_SUITE:
+    for suite in run.document.suites:
+        if suite.name != AA_SUITE:
             continue
         for row in run.rows:
             base = base_row(run, suite, row)

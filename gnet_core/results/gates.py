@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gnet_core.config import GnetError
+from gnet_core.plan.suites import SuiteDescription
 from gnet_core.results import comparisons
 from gnet_core.results.comparisons import Between, other_work, within
 from gnet_core.results.records import AA_SUITE, Row, Run
@@ -32,15 +33,15 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
 
     Raises GnetError for a gate that could never fail.
     """
-    of_sources = [suite for suite in run.document["suites"] if _is_of_sources(suite)]
+    of_sources = [suite for suite in run.document.suites if _is_of_sources(suite)]
     require_sources(gates, compared=bool(of_sources))
-    names = {suite["name"] for suite in of_sources}
+    names = {suite.name for suite in of_sources}
     compared = [each for family in within(run) for each in family.comparisons.values()]
     judged = [each for family in within(run) if family.suite in names for each in family.comparisons.values()]
-    unfinished = [case["case"] for case in run.document["cases"] if case["status"] is None]
+    unfinished = [case.case for case in run.document.cases if case.status is None]
     without_base = [
         row.case
-        for suite in of_sources or run.document["suites"]
+        for suite in of_sources or run.document.suites
         for row in run.rows
         if (wanted := comparisons.wanted_base(run, suite, row)) and wanted not in run.row_of_config
     ]
@@ -59,7 +60,7 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
 def failed_between(base: Run, new: Run, found: Between, gates: Sequence[str]) -> dict[str, list[str]]:
     """The cases that each gate fails on where `new` is compared with `base`; a gate that holds is left out."""
     compared = list(found.family.comparisons.values())
-    configured = {case["case"] for case in base.document["cases"]}
+    configured = {case.case for case in base.document.cases}
     missing = [*found.only_base, *(case for case in found.only_new if case in configured)]
     nothing = [] if compared else [NOTHING]
     return _failed(gates, new, compared, missing or nothing, _otherwise(base, new, compared))
@@ -97,8 +98,8 @@ def _otherwise(base: Run, new: Run, compared: Iterable[Comparison]) -> list[str]
     ]
 
 
-def _is_of_sources(suite: dict[str, object]) -> bool:
-    return suite["varies"] == "source" and suite["name"] != AA_SUITE
+def _is_of_sources(suite: SuiteDescription) -> bool:
+    return suite.varies == "source" and suite.name != AA_SUITE
 
 
 def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:

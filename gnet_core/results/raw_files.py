@@ -4,17 +4,103 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import json_documents, migrations
 from gnet_core.files.bounded import MAX_RAW_BYTES
-from gnet_core.results import run_document
+from gnet_core.files.json_documents import MOST_WHOLE, Count, typed
 from gnet_core.stats import ratio
 
 Trajectory = list[float | None]
 """The loss after 0, 1, 2, … applied updates of the weights."""
+
+MIN_SECONDS, MAX_SECONDS = 1e-6, 1e6
+"""What a clock can have shown for a block or a step."""
+
+MAX_STEPS = 10**6
+"""Of a block."""
+
+Seconds = Annotated[
+    float, Meta(ge=MIN_SECONDS, le=MAX_SECONDS, description=f"seconds between {MIN_SECONDS:g} and {MAX_SECONDS:g}")
+]
+Amount = Annotated[float, Meta(ge=0, lt=MOST_WHOLE, description="a number, 0 or more")]
+Loss = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max, description="a number")]
+"""JSON has neither NaN nor infinity; a loss that is one is null."""
+
+
+class PhaseSeconds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker took until it was warm."""
+
+    imports: Amount = msgspec.field(name="import")
+    build: Amount
+    trace: Amount
+    first_call: Amount
+    warmup: Amount
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What gnet_core.run.timer.Timer tells of a worker's blocks, as pytest-benchmark's extra_info."""
+
+    format_version: int
+    run: str
+    config: dict[str, Any]
+    """For gnet_core.files.migrations.read_config."""
+    block_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS, description=f"a whole number from 1 to {MAX_STEPS}")]
+    timed_blocks: Annotated[int, Meta(ge=1, le=MOST_WHOLE - 1, description="a whole number, 1 or more")]
+    voided_blocks: tuple[Count, ...]
+    """The numbers, from 0, of blocks in which the step was traced anew."""
+    single_step_seconds: tuple[Seconds, ...]
+    resumed_step_seconds: tuple[Seconds, ...]
+    """Of the steps right after other workers ran."""
+    phase_seconds: PhaseSeconds
+    skipped_steps: Count
+    steps: Count
+    losses_without_dropout: Annotated[tuple[tuple[Count, Loss | None], ...], Meta(min_length=1)]
+    """Pairs of the updates that were applied before a step, and its loss."""
+    loss_first: Loss | None
+    loss_last: Loss | None
+    peak_memory_bytes: Count
+    memory_source: str
+    flop_per_image: Amount
+    low_precision_share: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] | None
+    low_precision_note: str = ""
+    delay_seconds: Amount
+
+    def __post_init__(self) -> None:
+        if any(index >= self.timed_blocks for index in self.voided_blocks):
+            raise ValueError(f"voided_blocks is {self.voided_blocks!r:.60}; there are {self.timed_blocks} blocks")
+        if any(applied > len(self.losses_without_dropout) for applied, _loss in self.losses_without_dropout):
+            raise ValueError("losses_without_dropout has more updates of the weights than steps")
+
+
+class _Stats(msgspec.Struct, frozen=True, kw_only=True):
+    data: tuple[float, ...]
+
+
+class _Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+    stats: _Stats
+    extra_info: WorkerInfo
+
+    def __post_init__(self) -> None:
+        blocks = self.stats.data[: self.extra_info.timed_blocks]  # after an interruption the others are none
+        if not blocks:
+            raise ValueError("stats.data has no timed block")
+        for seconds in blocks:
+            if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+                limits = f"{MIN_SECONDS:g} and {MAX_SECONDS:g}"
+                raise ValueError(f"stats.data has {seconds!r:.60}; blocks are seconds between {limits}")
+
+
+class RawFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A raw file of the current format version, as far as it is read."""
+
+    benchmarks: Annotated[tuple[_Benchmark, ...], Meta(min_length=1, max_length=1)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,31 +111,29 @@ class RawProcess:
     """NaN where the sample is void."""
     config: StepConfig
     """Of the case that it measured."""
-    info: dict[str, Any]
-    """What timing.Timer told, as shapes.require_raw has found it."""
+    info: WorkerInfo
     digest: str
     """Of the file."""
 
     @property
     def step_seconds(self) -> list[float]:
         """Of the blocks that count."""
-        return [seconds / self.info["block_steps"] for seconds in self.block_seconds if not math.isnan(seconds)]
+        return [seconds / self.info.block_steps for seconds in self.block_seconds if not math.isnan(seconds)]
 
     @property
     def single_steps(self) -> list[float]:
         """Steps synchronised one by one; a block of one step is such a step already."""
-        single: list[float] = self.info["single_step_seconds"]
-        return single or self.step_seconds
+        return list(self.info.single_step_seconds) or self.step_seconds
 
     @property
     def trajectory(self) -> Trajectory:
         """Without dropout; steps that loss scaling skipped repeat the one before."""
-        by_updates = dict(self.info["losses_without_dropout"])
+        by_updates = dict(self.info.losses_without_dropout)
         return [by_updates.get(updates) for updates in range(max(by_updates) + 1)]
 
     def samples(self, cohort: str) -> ratio.Process:
         """The blocks for statistics; `cohort` names those that were alive together."""
-        steps = self.info["block_steps"]
+        steps = self.info.block_steps
         return ratio.Process(cohort, tuple(math.log(seconds / steps) for seconds in self.block_seconds))
 
 
@@ -63,26 +147,14 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
     Raises GnetError naming file and field for what cannot be read or is of another format, case or run, and VoidError.
     """
     document, digest = json_documents.read_json(path, directory, limit=MAX_RAW_BYTES)
-    try:
-        (benchmark,) = document["benchmarks"]
-        info, blocks = benchmark["extra_info"], benchmark["stats"]["data"]
-        _require_belonging(path, info, case, config, run)
-        run_document.require_raw(path, info, blocks)
-    except GnetError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise GnetError(f"{path}: field missing or wrong: {error}") from error
-    voided = set(info["voided_blocks"])
-    kept = [math.nan if index in voided else seconds for index, seconds in enumerate(blocks[: info["timed_blocks"]])]
+    (benchmark,) = typed(str(path), migrations.current_raw(path, document), RawFile).benchmarks
+    info, blocks = benchmark.extra_info, benchmark.stats.data[: benchmark.extra_info.timed_blocks]
+    if others := config.differences(migrations.read_config(info.config)):
+        told = "; ".join(f"{field} {asked!r} and not {there!r}" for field, (asked, there) in others.items())
+        raise GnetError(f"{path}: config is not that of {case}, which has {told:.300}; the file is another's")
+    if info.run != run:
+        raise GnetError(f"{path}: run is {info.run!r:.60}, but this one is {run:.60}; the file is another's")
+    kept = [math.nan if index in info.voided_blocks else seconds for index, seconds in enumerate(blocks)]
     if all(map(math.isnan, kept)):
         raise VoidError(f"{path}: the step was traced anew in every timed block, so its samples are void")
     return RawProcess(block_seconds=kept, config=config, info=info, digest=digest)
-
-
-def _require_belonging(path: Path, info: dict[str, Any], case: str, config: StepConfig, run: str) -> None:
-    json_documents.require_version(path, info["format_version"])
-    if others := config.differences(migrations.read_config(info["config"])):
-        told = "; ".join(f"{field} {asked!r} and not {there!r}" for field, (asked, there) in others.items())
-        raise GnetError(f"{path}: config is not that of {case}, which has {told:.300}; the file is another's")
-    if info["run"] != run:
-        raise GnetError(f"{path}: run is {info['run']!r:.60}, but this one is {run:.60}; the file is another's")

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,19 @@ from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.files import bounded, json_documents, migrations
 from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.machine.capabilities import versions
+from gnet_core.machine.environment import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
-from gnet_core.results import gpu_summary, raw_files, run_document
+from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory
+from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
 from gnet_core.stats.losses import judge_trajectories
 
 AA_SUITE = "aa"
 """The suite that compares identical code with itself."""
-
-LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND = 1.0, 1e30
-"""That anything in a file can be believed to have done."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -129,8 +128,7 @@ class Run:
     """A run directory, read. Two are equal when they are one, so that what follows from a run can be kept for it."""
 
     directory: Path
-    document: dict[str, Any]
-    """run.json."""
+    document: RunDocument
     rows: list[Row]
     configs: dict[str, StepConfig]
     """Of each row, by case."""
@@ -152,7 +150,7 @@ class Run:
     @functools.cached_property
     def identity(self) -> str:
         """What tells it from every other run."""
-        return str(self.document["run"])
+        return self.document.run
 
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
@@ -174,15 +172,16 @@ def load_run(directory: Path) -> Run:
     document = read_run_document(directory)
     reader = _Reader(directory, document)
     rows, unmeasured, configs = [], [], {}
-    for case in document["cases"]:
+    for number, case in enumerate(document.cases):
         try:
-            if case["status"] is None:
-                unmeasured.append((case["case"], case["note"] or "the run ended before it"))
+            if case.status is None:
+                unmeasured.append((case.case, case.note or "the run ended before it"))
             else:
-                configs[case["case"]] = migrations.read_config(case["config"])
-                rows.append(reader.row(case, configs[case["case"]]))
+                configs[case.case] = migrations.read_config(case.config)
+                rows.append(reader.row(case, case.status, configs[case.case]))
         except (TypeError, GnetError) as error:
-            raise GnetError(f"{path}: case {case['case']!r} cannot be read: {error!s:.300}") from error
+            where = f"field 'cases[{number}].config' of case {case.case!r}"
+            raise GnetError(f"{path}: {where} cannot be read: {error!s:.200}") from error
     _add_equal_work(rows, configs, reader.trajectories)
     _add_drift(rows, reader.processes)
     _add_single_values(rows, configs)
@@ -204,25 +203,27 @@ def load_run(directory: Path) -> Run:
     )
 
 
-def read_run_document(directory: Path) -> dict[str, Any]:
+def read_run_document(directory: Path) -> RunDocument:
     """run.json of a run of gnet bench. Raises GnetError naming it and the field that is missing or wrong."""
     path = directory / "run.json"
-    document = migrations.current_run(json_documents.read_versioned(path, directory))
-    run_document.require_run(path, document)
-    BenchRequest.from_dict(f"{path}: options", document["options"])
+    plain = migrations.current_run(json_documents.read_versioned(path, directory))
+    document = json_documents.typed(str(path), plain, RunDocument)
+    BenchRequest.from_dict(f"{path}: options", document.options)
+    for environment in (document.environment, *document.environments.values()):
+        require_environment(path, environment, document.device)
     return document
 
 
 class _Reader:
     """Reads the raw files of a run, each once."""
 
-    def __init__(self, directory: Path, document: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, document: RunDocument) -> None:
         self._directory = directory
         self._document = document
         self._cohort_of_worker = {
             stem: f"{directory.resolve()}#{number}"
-            for number, cohort in enumerate(document["cohorts"], start=1)
-            for stem in cohort["workers"]
+            for number, cohort in enumerate(document.cohorts, start=1)
+            for stem in cohort.workers
         }
         self._names: set[str] = set()
         """Of the raw files that were read."""
@@ -236,34 +237,34 @@ class _Reader:
         self.gpu: GpuSummary | None = None
         self.gpu_by_case: dict[str, GpuSummary] = {}
 
-    def row(self, case: dict[str, Any], config: StepConfig) -> Row:
+    def row(self, case: RecordedCase, status: str, config: StepConfig) -> Row:
         """The row of a case of run.json, without what rests on other cases."""
         row = Row(
-            case=case["case"],
-            suite="+".join(case["suites"]),
+            case=case.case,
+            suite="+".join(case.suites),
             execution=config.execution,
             precision=config.precision,
             batch_size=config.batch_size,
             image_size=config.image_size,
             data=config.data,
             device=config.device,
-            status=case["status"],
-            note=case["note"],
-            source=case["source"],
-            run=self._document["run"],
+            status=status,
+            note=case.note,
+            source=case.source,
+            run=self._document.run,
             command=command_line(_requested_of_case(case, config, self._document)),
         )
         if row.status == "ok":
             measured = dataclasses.replace(row)
             try:
-                self._measure(measured, config, case["raw"])
+                self._measure(measured, config, case.raw)
             except GnetError as error:
                 row.status, row.note = "failed", str(error)
             else:
                 return measured
         return row
 
-    def _measure(self, row: Row, config: StepConfig, names: list[str]) -> None:
+    def _measure(self, row: Row, config: StepConfig, names: Sequence[str]) -> None:
         processes = [self._process(name, row.case, config) for name in names]
         _add_figures(row, processes)
         stems = [Path(name).stem for name in names]
@@ -279,7 +280,7 @@ class _Reader:
     def add_turns(self, rows: list[Row]) -> None:
         """What the machine was like during the turns of each case; a run without turns.csv says nothing of it."""
         path = self._directory / TURNS_FILE
-        turns = read_turns(self._directory, self._document["run"])
+        turns = read_turns(self._directory, self._document.run)
         if missing := without_turns(self._case_of_worker, turns):
             why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
             self.unread.append(f"{path}: {why}")
@@ -310,7 +311,7 @@ class _Reader:
             except GnetError as error:
                 unread.append((path.parent.name, str(error)))
         run = self._document
-        if requested(run).profile and run["complete"] and not run.get("profile_note") and not found and not unread:
+        if requested(run).profile and run.complete and not run.profile_note and not found and not unread:
             where = self._directory / "traces"
             unread.append(("a trace", f"it is not there any more; no folder in {where} holds a {PROFILE_FILE}"))
         unmeasured += unread
@@ -332,7 +333,7 @@ class _Reader:
             raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
         if name in self._names:
             raise GnetError(f"{run}: {name} is named twice; each process has its own")
-        process = raw_files.read(path, self._directory, case, config, self._document["run"])
+        process = raw_files.read(path, self._directory, case, config, self._document.run)
         # The same samples twice would look like two processes that agree wonderfully.
         if process.digest in self._seen:
             raise GnetError(f"{path}: it is a copy of {self._seen[process.digest]}; each process has its own")
@@ -367,7 +368,7 @@ def _add_figures(row: Row, processes: list[RawProcess]) -> None:
 
 
 def _add_resumed(row: Row, processes: list[RawProcess]) -> None:
-    resumed = [seconds for process in processes for seconds in process.info["resumed_step_seconds"]]
+    resumed = [seconds for process in processes for seconds in process.info.resumed_step_seconds]
     timed = [seconds for process in processes for seconds in process.step_seconds]
     if resumed:
         row.resumed_step_ratio = statistics.median(resumed) / statistics.median(timed)
@@ -429,33 +430,22 @@ def _add_single_values(rows: list[Row], configs: dict[str, StepConfig]) -> None:
             )
 
 
-def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: dict[str, Any]) -> None:
+def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: RunDocument) -> None:
     """Model FLOP utilisation against the best that the run itself saw the device do in that precision."""
-    best = peak_flop_per_second(document)
+    best = best_peaks(document.peaks)
     for row in rows:
         if row.gflop_per_image is None or row.images_per_second is None:
             continue
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
         # A peak is of the TensorFlow that it was measured with, and of no other framework.
-        same = _tensorflow_of(document, row.source) == versions(document["environment"], ["tensorflow"])
+        same = _tensorflow_of(document, row.source) == versions(document.environment, ["tensorflow"])
         if peak and same and configs[row.case].framework == "tensorflow":
-            row.mfu = row.gflop_per_second * 1e9 / peak
+            row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 
 
-def _tensorflow_of(document: dict[str, Any], source: str) -> str:
-    return versions(document["environments"].get(source, document["environment"]), ["tensorflow"])
-
-
-def peak_flop_per_second(document: dict[str, Any]) -> dict[str, float]:
-    """By precision, the highest peak of all passes of a run; what is no positive number is passed over."""
-    best: dict[str, float] = {}
-    for found in document.get("peaks", []):
-        for precision, peak in found.items() if isinstance(found, dict) else ():
-            value = peak.get("flop_per_second") if isinstance(peak, dict) else None
-            if isinstance(value, int | float) and LEAST_FLOP_PER_SECOND <= value < MOST_FLOP_PER_SECOND:
-                best[precision] = max(best.get(precision, 0.0), float(value))
-    return best
+def _tensorflow_of(document: RunDocument, source: str) -> str:
+    return versions(document.environments.get(source, document.environment), ["tensorflow"])
 
 
 def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
@@ -469,37 +459,39 @@ def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
 
 
 def _add_phases(row: Row, processes: list[RawProcess]) -> None:
-    def mean(phase: str) -> float:
-        return statistics.fmean(process.info["phase_seconds"][phase] for process in processes)
-
     assert row.step_seconds is not None
-    row.import_seconds, row.build_seconds, row.warmup_seconds = mean("import"), mean("build"), mean("warmup")
-    row.first_step_seconds = mean("build") + mean("trace") + mean("first_call")
+    phases = [process.info.phase_seconds for process in processes]
+    row.import_seconds = statistics.fmean(each.imports for each in phases)
+    row.build_seconds = statistics.fmean(each.build for each in phases)
+    row.warmup_seconds = statistics.fmean(each.warmup for each in phases)
+    trace = statistics.fmean(each.trace for each in phases)
+    first_call = statistics.fmean(each.first_call for each in phases)
+    row.first_step_seconds = row.build_seconds + trace + first_call
     if row.execution != "eager":  # which neither traces nor compiles
         if processes[0].config.framework != "torch":  # whose compilation is its tracing as well
-            row.trace_seconds = mean("trace")
-        row.compile_seconds = max(0.0, mean("first_call") - row.step_seconds)
+            row.trace_seconds = trace
+        row.compile_seconds = max(0.0, first_call - row.step_seconds)
 
 
 def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
     info = processes[0].info
-    row.gflop_per_image = info["flop_per_image"] / 1e9
-    row.low_precision_share = info["low_precision_share"]
-    row.loss_first, row.loss_last = info["loss_first"], info["loss_last"]
-    row.skipped_steps = sum(process.info["skipped_steps"] for process in processes)
-    row.peak_memory_bytes = max(process.info["peak_memory_bytes"] for process in processes)
-    row.memory_source = info["memory_source"]
+    row.gflop_per_image = info.flop_per_image / 1e9
+    row.low_precision_share = info.low_precision_share
+    row.loss_first, row.loss_last = info.loss_first, info.loss_last
+    row.skipped_steps = sum(process.info.skipped_steps for process in processes)
+    row.peak_memory_bytes = max(process.info.peak_memory_bytes for process in processes)
+    row.memory_source = info.memory_source
     notes = [row.note] if row.note else []
-    notes += dict.fromkeys(note for process in processes if (note := process.info.get("low_precision_note")))
-    if any(process.info[loss] is None for process in processes for loss in ("loss_first", "loss_last")):
+    notes += dict.fromkeys(note for process in processes if (note := process.info.low_precision_note))
+    if any(None in (process.info.loss_first, process.info.loss_last) for process in processes):
         row.finite = False
         notes.append("the loss was not finite")
     if row.skipped_steps:
-        steps = sum(process.info["steps"] for process in processes)
+        steps = sum(process.info.steps for process in processes)
         notes.append(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
     if row.voided_samples:
         notes.append(f"{row.voided_samples} samples voided: the step was traced anew")
-    row.delay_seconds = max(process.info["delay_seconds"] for process in processes) or None
+    row.delay_seconds = max(process.info.delay_seconds for process in processes) or None
     if row.delay_seconds:
         notes.append(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
     if row.data != "synthetic":
@@ -507,25 +499,25 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
     row.note = "; ".join(notes)
 
 
-def requested(document: Mapping[str, Any]) -> BenchRequest:
-    """What measures all of a run again, from a run.json that read_run_document has passed.
+def requested(document: RunDocument) -> BenchRequest:
+    """What measures all of a run again.
 
     Earlier versions did not record every option; the preset and the device stand beside them as well.
     """
-    known = {name: document[name] for name in ("preset", "device")}
-    return BenchRequest.from_dict("run.json: options", {**known, **document["options"]})
+    known = {"preset": document.preset, "device": document.device}
+    return BenchRequest.from_dict("run.json: options", {**known, **document.options})
 
 
-def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Mapping[str, Any]) -> BenchRequest:
+def _requested_of_case(case: RecordedCase, config: StepConfig, document: RunDocument) -> BenchRequest:
     """What measures a case of the run again."""
-    of_again = AA_SUITE in case["suites"]  # which no module declares: an option adds it to a case of another
-    twins = (each for each in document["cases"] if each["config"] == case["config"] and AA_SUITE not in each["suites"])
-    suite = next((each["suites"][0] for each in twins), "throughput") if of_again else case["suites"][0]
+    of_again = AA_SUITE in case.suites  # which no module declares: an option adds it to a case of another
+    twins = (each for each in document.cases if each.config == case.config and AA_SUITE not in each.suites)
+    suite = next((each.suites[0] for each in twins), "throughput") if of_again else case.suites[0]
     return dataclasses.replace(
         requested(document),
         suites=(suite,),
         device=config.device,
-        replicates=document["replicates"],
+        replicates=document.replicates,
         execution=(config.execution,),
         precision=(config.precision,),
         batch_size=(config.batch_size,),

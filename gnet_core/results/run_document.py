@@ -1,182 +1,158 @@
-"""What run.json and a worker's raw file must hold to be read: whatever does not fit is named by file and field."""
+"""run.json as types: what a run was asked, where it was measured, and what became of its cases."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from pathlib import Path
-from types import NoneType
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from gnet_core.config import GnetError, StepConfig
-from gnet_core.files.json_documents import CASE_NAME, MOST_WHOLE, Fields, require_fields
-from gnet_core.machine.environment import require_environment
+import msgspec
+from msgspec import Meta
 
-RUN_FIELDS: Fields = {
-    "created": str,
-    "options": dict,
-    "preset": str,
-    "device": str,
-    "seed": int,
-    "replicates": int,
-    "memory_bytes": int,
-    "environment": dict,
-    "environments": dict,
-    "suites": list,
-    "complete": bool,
-    "cohorts": list,
-    "cases": list,
-}
-_OPTIONAL_RUN_FIELDS: Fields = {
-    "run": str,
-    "peaks": list,
-    "profile_note": str,
-    "gpu_memory": dict,
-    "data_fingerprint": str,
-}
-_SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
-_COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
-_CASE_FIELDS: Fields = {
-    "case": str,
-    "config": dict,
-    "source": str,
-    "suites": list,
-    "status": (str, NoneType),
-    "note": str,
-    "raw": list,
-}
-LEAST_SECONDS, MOST_SECONDS = 1e-6, 1e6
-"""Of what a clock can have shown for a block or a step."""
+from gnet_core.config import Framework
+from gnet_core.files.json_documents import MOST_WHOLE, CaseName, Count
+from gnet_core.machine.capabilities import PEERS
+from gnet_core.plan.suites import Plan, SuiteDescription
 
 MAX_RAW_FILES = 10_000
 """Of a run. The largest so far has some 300."""
 
-MOST_STEPS = 10**6
-"""Of a block."""
+MIN_FLOP_PER_SECOND, MAX_FLOP_PER_SECOND = 1.0, 1e30
+"""Beyond these no peak is believed."""
 
-PHASES = ("import", "build", "trace", "first_call", "warmup")
+Origin = Literal["process", "growth", "allocator", "bound", "told"]
+"""How a size is known: NVML's count for the process, what the device's used memory grew by, the allocator's count with
+a reserve, a bound that follows from a smaller batch, or whoever started the run, who told it."""
 
 
-def require_run(path: Path, document: dict[str, Any]) -> None:
-    """Raise GnetError unless a run.json of this version is whole. Neither its cases' configurations nor its options are
-    looked at.
-    """
-    require_fields(str(path), document, RUN_FIELDS)
-    require_fields(
-        str(path), document, {name: _OPTIONAL_RUN_FIELDS[name] for name in _OPTIONAL_RUN_FIELDS if name in document}
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker takes of a GPU."""
+
+    taken_bytes: Annotated[int, Meta(ge=1, le=MOST_WHOLE - 1, description="a whole number, 1 or more")] = msgspec.field(
+        name="bytes"
     )
-    if sum(len(case["raw"]) for case in document["cases"] if _has_list(case, "raw")) > MAX_RAW_FILES:
-        raise GnetError(f"{path}: its cases name more than {MAX_RAW_FILES} raw files; no run has as many")
-    for suite in document["suites"]:
-        _require_suite(path, suite)
-    for cohort in document["cohorts"]:
-        require_fields(f"{path}: cohorts", cohort, _COHORT_FIELDS)
-        _require_texts(f"{path}: cohorts", "workers", cohort["workers"])
-    for case in document["cases"]:
-        _require_case(path, case)
-    for environment in (document["environment"], *document["environments"].values()):
-        require_environment(path, environment, document["device"])
+    origin: Origin
+
+    @property
+    def measured(self) -> bool:
+        return self.origin != "bound"
 
 
-def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
-    """Raise GnetError unless a worker's extra_info and pytest-benchmark's samples are figures that can be."""
-    for name in ("block_steps", "timed_blocks", "skipped_steps", "steps", "peak_memory_bytes"):
-        _require_number(path, name, info[name], whole=True)
-    if not isinstance(blocks, list) or not blocks[: info["timed_blocks"]] or not 1 <= info["block_steps"] <= MOST_STEPS:
-        raise GnetError(f"{path}: it holds no timed block (stats.data, timed_blocks, block_steps)")
-    _require_times(path, "data", blocks[: info["timed_blocks"]])
-    for name in ("single_step_seconds", "resumed_step_seconds"):
-        _require_times(path, name, info[name])
-    for name in PHASES:
-        _require_number(path, f"phase_seconds.{name}", info["phase_seconds"][name])
-    for name in ("flop_per_image", "delay_seconds"):
-        _require_number(path, name, info[name])
-    for name in ("loss_first", "loss_last"):
-        _require_number(path, name, info[name], least=-math.inf, optional=True)
-    _require_number(path, "low_precision_share", info["low_precision_share"], most=1.0, optional=True)
-    _require_losses(path, info["losses_without_dropout"])
-    for index in info["voided_blocks"]:
-        _require_number(path, "voided_blocks", index, most=info["timed_blocks"] - 1, whole=True)
-    texts = {"memory_source": info["memory_source"], "low_precision_note": info.get("low_precision_note", "")}
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise GnetError(f"{path}: {name} is {text!r:.60}; it has to be text")
+class GpuMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What was free of a GPU when a run was planned, and what of it workers alive together may take."""
+
+    free_bytes: Count | None
+    """None where NVML does not tell."""
+    budget_bytes: Count
+    note: str
+    """What a reader has to know of how sizes came about, or ""."""
 
 
-def _require_suite(path: Path, suite: Any) -> None:
-    where = f"{path}: suites"
-    require_fields(where, suite, _SUITE_FIELDS)
-    if suite["varies"] == "source" and not isinstance(suite["base"], str | NoneType):
-        raise GnetError(f"{where}: base is {suite['base']!r:.60}; it has to be the name of a source")
-    if suite["varies"] in (None, "source"):
-        return
-    known = [field.name for field in dataclasses.fields(StepConfig)]
-    if suite["varies"] not in known:
-        told = f"{suite['name']!r:.60} varies {suite['varies']!r:.60}"
-        raise GnetError(f"{where}: {told}; it has to be source or one of {', '.join(known)}")
-    try:
-        dataclasses.replace(StepConfig(), **{suite["varies"]: suite["base"]} if suite["base"] is not None else {})
-    except (TypeError, GnetError) as error:
-        raise GnetError(f"{where}: {suite['name']!r:.60} varies or compares what cannot be: {error!s:.300}") from error
+class Peak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The best that a device did in a precision (see gnet_core.frameworks.tf.peaks.Peak)."""
+
+    precision: str = ""
+    device: str = ""
+    flop_per_second: Any = None
+    """What is no number that a device can have done is passed over."""
+    operation: str = "unknown"
+    copy_bytes_per_second: float | None = None
+    candidates: tuple[dict[str, Any], ...] = ()
+    left_out: dict[str, str] = {}
+    seconds: float | None = None
+
+    @property
+    def can_be(self) -> bool:
+        """Whether a device can have done so much."""
+        value = self.flop_per_second
+        return isinstance(value, int | float) and MIN_FLOP_PER_SECOND <= value < MAX_FLOP_PER_SECOND
 
 
-def _require_case(path: Path, case: Any) -> None:
-    name = case.get("case") if isinstance(case, dict) else None
-    where = f"{path}: case {name!r:.80}"
-    require_fields(where, case, _CASE_FIELDS)
-    if not CASE_NAME.fullmatch(case["case"]):
-        raise GnetError(f"{where}: a name has at most 250 letters, digits and _.=@+-")
-    for field in ("suites", "raw"):
-        _require_texts(where, field, case[field])
-    if not case["suites"]:
-        raise GnetError(f"{where}: field 'suites' is empty; name the suites that share the case")
+Peaks = dict[str, Peak | str]
+"""By precision; under "error" why a measurement of them failed."""
 
 
-def _has_list(case: Any, field: str) -> bool:
-    return isinstance(case, dict) and isinstance(case.get(field), list)
+def best_peaks(passes: Iterable[Peaks]) -> dict[str, Peak]:
+    """By precision, the highest peak of several measurements; one that cannot be believed is passed over."""
+    best: dict[str, Peak] = {}
+    for measured in passes:
+        for precision, peak in measured.items():
+            if not isinstance(peak, Peak) or not peak.can_be:
+                continue
+            if precision not in best or peak.flop_per_second > best[precision].flop_per_second:
+                best[precision] = peak
+    return best
 
 
-def _require_texts(where: str, field: str, values: list[Any]) -> None:
-    for value in values:
-        if not isinstance(value, str):
-            raise GnetError(f"{where}: field {field!r} holds {value!r:.60}; it has to hold text")
+class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Workers that were alive together."""
+
+    workers: tuple[str, ...]
+    order: tuple[tuple[int, ...], ...]
+    """Of each round, the workers by number as they took their turns."""
+    complete: bool
+    again: bool = False
+    """Whether it measured again what an earlier part of the run had lost."""
 
 
-def _require_times(path: Path, name: str, values: Any) -> None:
-    if not isinstance(values, list):
-        raise GnetError(f"{path}: {name} is {values!r:.60}; it has to be a list")
-    for seconds in values:
-        if not isinstance(seconds, float) or not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-            raise GnetError(
-                f"{path}: a sample is {seconds!r:.60} ({name}); "
-                f"times are seconds between {LEAST_SECONDS:g} and {MOST_SECONDS:g}"
-            )
+class RecordedCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A case and what became of it."""
+
+    case: CaseName
+    config: dict[str, Any]
+    """For gnet_core.files.migrations.read_config. Of a case that was not measured it may be of another version."""
+    source: str
+    suites: Annotated[tuple[str, ...], Meta(min_length=1, description="a list of the suites that share the case")]
+    status: str | None
+    """None while nothing was measured; `note` then says why."""
+    note: str
+    raw: tuple[str, ...]
+    """The raw file of each process that measured it."""
+    gpu_memory: Size | None = None
 
 
-def _require_losses(path: Path, losses: Any) -> None:
-    if not isinstance(losses, list) or not losses:
-        raise GnetError(f"{path}: losses_without_dropout is {losses!r:.60}; it has to be a list of losses")
-    for applied, loss in losses:
-        _require_number(path, "losses_without_dropout", applied, most=len(losses), whole=True)
-        _require_number(path, "losses_without_dropout", loss, least=-math.inf, optional=True)
+class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """run.json of a run of `gnet bench`, of the current format version."""
 
+    format_version: int
+    created: str
+    run: str
+    """The identity, by which the run's files are told from those of others."""
+    options: dict[str, Any]
+    """What was asked, for BenchRequest.from_dict."""
+    preset: str
+    device: str
+    seed: int
+    replicates: int
+    plan: Plan | None = None
+    memory_bytes: int
+    environment: dict[str, Any]
+    """The one whose devices are the run's."""
+    environments: dict[str, dict[str, Any]]
+    """By source, then by framework that has an interpreter of its own."""
+    code: dict[str, dict[str, str]] | None = None
+    """By source, a digest of each file that decides what is measured."""
+    data_fingerprint: str
+    """Empty for synthetic data."""
+    suites: tuple[SuiteDescription, ...]
+    complete: bool
+    peaks: tuple[Peaks, ...] = ()
+    """Of each pass."""
+    profile_note: str | None = None
+    """Why the trace that was asked for could not be taken; empty where it was."""
+    gpu_memory: GpuMemory | None = None
+    cohorts: tuple[RecordedCohort, ...]
+    cases: tuple[RecordedCase, ...]
 
-def _require_number(
-    path: Path,
-    name: str,
-    value: Any,
-    least: float = 0.0,
-    most: float = math.inf,
-    *,
-    whole: bool = False,
-    optional: bool = False,
-) -> None:
-    if value is None and optional:
-        return
-    kind = int if whole else int | float
-    known = isinstance(value, kind) and not isinstance(value, bool) and abs(value) < MOST_WHOLE
-    if not known or not least <= value <= most:
-        limits = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
-        number = "a whole number" if whole else "a number"
-        raise GnetError(f"{path}: {name} is {value!r:.60}; it has to be {number}{'' if least < 0 else f', {limits}'}")
+    @property
+    def own_interpreters(self) -> list[Framework]:
+        """The frameworks whose rows an interpreter of their own has measured; no source is called so."""
+        sources = {case.source for case in self.cases}
+        return [each for each in PEERS if each in self.environments and each not in sources]
+
+    def environment_of(self, framework: Framework) -> dict[str, Any]:
+        """The environment in which the framework's rows were measured, those of the first source."""
+        return self.environments[framework] if framework in self.own_interpreters else self.environment
+
+    def __post_init__(self) -> None:
+        if sum(len(case.raw) for case in self.cases) > MAX_RAW_FILES:
+            raise ValueError(f"its cases name more than {MAX_RAW_FILES} raw files; no run has as many")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
 
-from gnet_core.config import GnetError
 from gnet_core.machine import nvml
 from gnet_core.plan.suites import PlannedCase
+from gnet_core.results.run_document import Size
 
 SHARE = 0.7
 """Of the memory that is free, what all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
@@ -19,37 +18,6 @@ its allocations come in another order it may need one more region, which is as l
 CONTEXT_BYTES = 2**30
 """More than CUDA and its libraries take for each process, which the frameworks' own counts do not see: 0.61 GiB on an
 H200."""
-
-Origin = Literal["process", "growth", "allocator", "bound", "told"]
-"""How a size is known: NVML's count for the process, what the device's used memory grew by, the allocator's count with
-a reserve, a bound that follows from a smaller batch, or whoever started the run, who told it."""
-
-ORIGINS: tuple[Origin, ...] = get_args(Origin)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Size:
-    """What a worker takes of a GPU."""
-
-    taken_bytes: int
-    origin: Origin
-
-    @property
-    def measured(self) -> bool:
-        return self.origin != "bound"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As run.json has it."""
-        return {"bytes": self.taken_bytes, "origin": self.origin}
-
-    @classmethod
-    def from_dict(cls, where: str, told: Any) -> Size:
-        """Raises GnetError beginning with `where` for what no run has written."""
-        taken, origin = (told.get("bytes"), told.get("origin")) if isinstance(told, dict) else (None, None)
-        if not isinstance(taken, int) or isinstance(taken, bool) or not 0 < taken < 2**63 or origin not in ORIGINS:
-            wanted = f"bytes has to be a whole number, 1 or more, and origin one of {', '.join(ORIGINS)}"
-            raise GnetError(f"{where}: gpu_memory is {told!r:.80}; {wanted}")
-        return cls(taken_bytes=taken, origin=origin)
 
 
 def free_bytes(device: str) -> int | None:

@@ -9,24 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnet_core.config import (
-    EXECUTIONS,
-    LAYERS,
-    PRECISIONS,
-    GnetError,
-    StepConfig,
-    require_choice,
-    require_whole,
-)
+from gnet_core.config import GnetError, StepConfig, require_choice, require_whole
 from gnet_core.files import migrations
-from gnet_core.files.json_documents import require_fields
 from gnet_core.machine.environment import differences
 from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
+from gnet_core.results.run_document import RecordedCase, RunDocument
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
-from gnet_core.run import gpu_memory
 from gnet_core.run.runner import SETTLED, CaseState, PlannedCohort, Standing
 from gnet_core.run.sources import changed_files
 
@@ -37,28 +28,25 @@ _REPLICATE = re.compile(r"[1-9][0-9]{0,4}")
 """The number of a process of a case, of which a run has at most shapes.MAX_RAW_FILES."""
 
 
-def require_options(path: Path, document: Mapping[str, Any]) -> BenchRequest:
-    """What a run was started with, from a run.json that shapes.require_run has passed.
+def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:
+    """What a run was started with, from the `options` and `memory_bytes` of its run.json.
 
     Raises GnetError naming the file for what no command line could give.
     """
-    options, where = document["options"], f"{path}: options"
-    require_fields(where, options, {"preset": str, "device": str})  # which have defaults that no run was started with
+    where = f"{path}: options"
+    for name in ("preset", "device"):  # which have defaults that no run was started with
+        if name not in options:
+            raise GnetError(f"{where}: field {name!r} is missing")
     request = BenchRequest.from_dict(where, options)
     try:
         require_choice("preset", request.preset, PRESETS)
-        require_choice("layers", request.layers, LAYERS)
-        for execution in request.execution or ():
-            require_choice("execution", execution, EXECUTIONS)
-        for precision in request.precision or ():
-            require_choice("precision", precision, PRECISIONS)
         for batch_size in request.batch_size or ():
             require_whole("batch_size", batch_size, least=1)
         for name in ("replicates", "image_size", "worker_memory"):
             if (value := getattr(request, name)) is not None:
                 require_whole(name, value, least=1)
         StepConfig(data=request.data, seed=request.seed)
-        require_whole("memory_bytes", document["memory_bytes"], least=1)
+        require_whole("memory_bytes", memory_bytes, least=1)
     except (GnetError, TypeError) as error:
         raise GnetError(f"{where}: {error!s:.300}") from error
     return request
@@ -77,17 +65,17 @@ def require_sources_named(recorded: BenchRequest, asked: BenchRequest, directory
         raise GnetError(f"resume: {directory} was measured against a revision; name it again: {again}")
 
 
-def require_same_code(directory: Path, before: Any, now: Mapping[str, Mapping[str, str]]) -> None:
+def require_same_code(
+    directory: Path, before: Mapping[str, Mapping[str, str]] | None, now: Mapping[str, Mapping[str, str]]
+) -> None:
     """Raise GnetError naming the files in which a source's code is not what it was when the run was started.
 
     `before` is run.json's record of sources.digests by source, and `now` the same of the code as it is.
     """
-    if not isinstance(before, dict) or before.keys() != now.keys():
+    if before is None or before.keys() != now.keys():
         raise GnetError(f"resume: {directory} does not tell with which code it was started; start anew")
     for source, files in now.items():
-        recorded = before[source]
-        changed = changed_files(recorded, files) if isinstance(recorded, dict) else ["all of it"]
-        if changed:
+        if changed := changed_files(before[source], files):
             told = ", ".join(changed[:MAX_FILES_NAMED])
             told += f" and {len(changed) - MAX_FILES_NAMED} more" if len(changed) > MAX_FILES_NAMED else ""
             raise GnetError(
@@ -107,47 +95,43 @@ def require_same_environments(directory: Path, before: Mapping[str, Any], now: M
             raise GnetError(f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {told}")
 
 
-def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[CaseState], replicates: int) -> Standing:
+def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseState], replicates: int) -> Standing:
     """How far the run came that `previous`, its run.json, tells of. `states` are its cases as they are before any run.
 
     What finished, and can still be read, stands. A process that was lost is to be measured again, but not where the
     case was out of memory. Raises GnetError for a run of other cases or configurations.
     """
     by_name = {state.case.name: state for state in states}
-    recorded = {case["case"]: case for case in previous["cases"]}
+    recorded = {case.case: case for case in previous.cases}
     if by_name.keys() != recorded.keys():
         other = sorted(by_name.keys() ^ recorded.keys())
         raise GnetError(f"resume: the run has other cases than this version would measure, such as {other[0]}")
     for name, state in by_name.items():
-        if others := state.case.config.differences(migrations.read_config(recorded[name]["config"])):
+        if others := state.case.config.differences(migrations.read_config(recorded[name].config)):
             told = "; ".join(f"{field} {there!r} and not {asked!r}" for field, (asked, there) in others.items())
             raise GnetError(f"resume: case {name} was measured with another configuration ({told:.300}); start anew")
     cohorts = tuple(
         PlannedCohort(
-            jobs=tuple(_job_of(stem, by_name) for stem in cohort["workers"]),
-            order=tuple(cohort["order"]),
-            complete=cohort["complete"],
-            again=cohort.get("again") is True,
+            jobs=tuple(_job_of(stem, by_name) for stem in cohort.workers),
+            order=cohort.order,
+            complete=cohort.complete,
+            again=cohort.again,
         )
-        for cohort in previous["cohorts"]
+        for cohort in previous.cohorts
     )
     # A worker that was crowded out stands in two cohorts, of which the last measures it.
     cohort_of = {job: cohort for cohort in cohorts for job in cohort.jobs}
     finished = {f"raw/{job.stem}.json" for job, cohort in cohort_of.items() if cohort.complete}
     restored = {
-        state.case: _restored(state, recorded[name], finished, directory, previous["run"])
+        state.case: _restored(state, recorded[name], finished, directory, previous.run)
         for name, state in by_name.items()
     }
-    sizes = {
-        state.case: gpu_memory.Size.from_dict(f"resume: case {name}", recorded[name]["gpu_memory"])
-        for name, state in by_name.items()
-        if "gpu_memory" in recorded[name]
-    }
+    sizes = {state.case: size for name, state in by_name.items() if (size := recorded[name].gpu_memory)}
     measured = [Path(name).stem for state, _ in restored.values() for name in state.raw]
     standing = Standing(
         states={case: state for case, (state, _) in restored.items()},
         cohorts=cohorts,
-        turns=_turns(directory, previous["run"], cohorts, measured),
+        turns=_turns(directory, previous.run, cohorts, measured),
         sizes=sizes,
     )
     to_come = Counter(job.case for job, cohort in cohort_of.items() if not cohort.complete)
@@ -165,12 +149,12 @@ def standing_of(directory: Path, previous: Mapping[str, Any], states: Sequence[C
 
 
 def _restored(
-    state: CaseState, before: Mapping[str, Any], finished: set[str], directory: Path, run: str
+    state: CaseState, before: RecordedCase, finished: set[str], directory: Path, run: str
 ) -> tuple[CaseState, str]:
     """The state of a case with what stands of it, and the note that it had."""
-    raw = [name for name in before["raw"] if name in finished and _can_be_read(directory, name, state, run)]
-    status = before["status"] if before["status"] in SETTLED else "ok" if raw else state.status
-    note = before["note"] if status is not None else state.note
+    raw = [name for name in before.raw if name in finished and _can_be_read(directory, name, state, run)]
+    status = before.status if before.status in SETTLED else "ok" if raw else state.status
+    note = before.note if status is not None else state.note
     return dataclasses.replace(state, raw=raw, status=status, note=""), note
 
 

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import migrations
+from gnet_core.files.json_documents import to_plain, typed
 from gnet_core.files.whole import (
     PARTIAL_PREFIX,
     PROFILE_FILE,
-    RUN_FORMAT_VERSION,
     make_own_folder,
     read_text,
     remove_partial_files,
@@ -32,6 +34,8 @@ from gnet_core.machine.environment import precision_support, require_precision
 from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
+from gnet_core.results.raw_files import RawFile
+from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
 from gnet_core.run.cohort import Cohort, Outcome, Progress
@@ -251,16 +255,16 @@ class PlannedCohort:
     """Processes that are to be alive together, and what became of their turns."""
 
     jobs: tuple[Job, ...]
-    order: tuple[list[int], ...] = ()
+    order: tuple[tuple[int, ...], ...] = ()
     """Of each round, the workers by number as they took their turns."""
     complete: bool = False
     again: bool = False
     """Whether it measures again what an earlier part of the run has lost."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def recorded(self) -> RecordedCohort:
         """As run.json has it."""
-        workers, order = [job.stem for job in self.jobs], list(self.order)
-        return {"workers": workers, "order": order, "complete": self.complete, "again": self.again}
+        workers = tuple(job.stem for job in self.jobs)
+        return RecordedCohort(workers=workers, order=self.order, complete=self.complete, again=self.again)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -273,7 +277,7 @@ class Standing:
     """Rows of turns.csv."""
     lost: tuple[PlannedCase, ...] = ()
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
-    sizes: Mapping[PlannedCase, gpu_memory.Size] = dataclasses.field(default_factory=dict)
+    sizes: Mapping[PlannedCase, Size] = dataclasses.field(default_factory=dict)
     """What a worker of a case takes of the GPU, as far as that is known; a case on a CPU has none."""
 
     def still_wanted(self, job: Job) -> bool:
@@ -298,7 +302,7 @@ class Standing:
     def after(self, index: int, jobs: Sequence[Job], outcome: Outcome) -> Standing:
         """The standing once the cohort of that index has run with these jobs."""
         states = {case: _after(state, outcome) for case, state in self.states.items()}
-        planned, order = self.cohorts[index], tuple(outcome.order)
+        planned, order = self.cohorts[index], tuple(map(tuple, outcome.order))
         if outcome.interrupted and outcome.crowded:  # it will run once more, without those that run alone
             jobs, order = [job for job in jobs if job not in outcome.crowded], ()
         cohort = dataclasses.replace(planned, jobs=tuple(jobs), order=order, complete=not outcome.interrupted)
@@ -339,14 +343,14 @@ def _after(state: CaseState, outcome: Outcome) -> CaseState:
 
 
 class Runner:
-    """Measures the cases that are still open. `document` is what run.json says besides cases and cohorts."""
+    """Measures the cases that are still open. `document` is run.json with neither cases nor cohorts."""
 
     def __init__(
         self,
         states: list[CaseState],
         suites: Sequence[Suite],
         settings: RunSettings,
-        document: dict[str, Any],
+        document: RunDocument,
         standing: Standing | None = None,
         require_unchanged: Callable[[], None] = lambda: None,
     ) -> None:
@@ -366,7 +370,7 @@ class Runner:
         run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk. Raises
         GnetError where the run cannot go on; what was finished before stands.
         """
-        self._document["complete"] = False
+        self._note(complete=False)
         self.write()  # first, so that a directory with anything in it tells what it is
         make_own_folder(self._settings.directory / "raw")
         remove_partial_files(self._settings.directory / "raw")
@@ -375,12 +379,12 @@ class Runner:
             self._run_cohorts(progress)
             if profiled is not None:
                 self._trace(profiled, progress)
-            self._document["complete"] = True
+            self._note(complete=True)
         except KeyboardInterrupt:
             self._standing = self._standing.interrupted()
         finally:
             self.write()
-        return bool(self._document["complete"])
+        return self._document.complete
 
     def open_jobs(self) -> list[Job]:
         """What there is to measure."""
@@ -394,17 +398,24 @@ class Runner:
         """turns.csv, then run.json, each whole: turns of a cohort that run.json does not know yet are of no account."""
         standing = self._standing
         write_turns(self._settings.directory, standing.turns)
-        cases = []
-        for state in standing.states.values():
-            case = state.case
-            told: dict[str, Any] = {"case": case.name, "config": case.config.to_dict(), "source": case.source}
-            told |= {"suites": list(case.suites), "status": state.status, "note": state.note, "raw": state.raw}
-            if case in standing.sizes:
-                told["gpu_memory"] = standing.sizes[case].to_dict()
-            cases.append(told)
-        planned = [cohort.to_dict() for cohort in standing.cohorts]
-        whole = {"format_version": RUN_FORMAT_VERSION, **self._document, "cohorts": planned, "cases": cases}
-        write_whole(self._settings.directory / "run.json", json.dumps(whole, indent=1))
+        cases = tuple(
+            RecordedCase(
+                case=case.name,
+                config=case.config.to_dict(),
+                source=case.source,
+                suites=case.suites,
+                status=state.status,
+                note=state.note,
+                raw=tuple(state.raw),
+                gpu_memory=standing.sizes.get(case),
+            )
+            for case, state in standing.states.items()
+        )
+        self._note(cases=cases, cohorts=tuple(cohort.recorded() for cohort in standing.cohorts))
+        write_whole(self._settings.directory / "run.json", json.dumps(to_plain(self._document), indent=1))
+
+    def _note(self, **changes: Any) -> None:
+        self._document = msgspec.structs.replace(self._document, **changes)
 
     def _open_cases(self) -> list[PlannedCase]:
         return [case for case, state in self._standing.states.items() if state.status is None]
@@ -444,9 +455,10 @@ class Runner:
         (device,) = {case.config.device for case in cases}
         free = gpu_memory.free_bytes(device)
         budget = int(gpu_memory.SHARE * (free or 0))
-        known = self._document["gpu_memory"] = {"free_bytes": free, "budget_bytes": budget, "note": ""}
+        known = GpuMemory(free_bytes=free, budget_bytes=budget, note="")
+        self._note(gpu_memory=known)
         if (taken := self._settings.worker_bytes) and not self._standing.sizes:
-            told = dict.fromkeys(cases, gpu_memory.Size(taken_bytes=taken, origin="told"))
+            told = dict.fromkeys(cases, Size(taken_bytes=taken, origin="told"))
             self._standing = dataclasses.replace(self._standing, sizes=told)
         cases = self._still_wanted(sorted(cases, key=lambda case: case.config.batch_size))
         while probed := gpu_memory.next_probe(self._parts(cases), self._standing.sizes, budget):
@@ -456,7 +468,7 @@ class Runner:
         estimates = {case: gpu_memory.estimate(case, self._standing.sizes) for case in cases}
         sizes = {**self._standing.sizes, **{case: size for case, size in estimates.items() if size is not None}}
         self._standing = dataclasses.replace(self._standing, sizes=sizes)
-        known["note"] = gpu_memory.note(free, sizes.values())
+        self._note(gpu_memory=msgspec.structs.replace(known, note=gpu_memory.note(free, sizes.values())))
         return gpu_memory.planned_bytes(cases, sizes, budget), budget
 
     def _still_wanted(self, cases: list[PlannedCase]) -> list[PlannedCase]:
@@ -484,8 +496,8 @@ class Runner:
             self.write()
             return False
         raw = self._settings.directory / outcome.finished[job]
-        (measured,) = json.loads(read_text(raw))["benchmarks"]
-        size = meter.size(measured["extra_info"]["peak_memory_bytes"])
+        (measured,) = typed(str(raw), json.loads(read_text(raw)), RawFile).benchmarks
+        size = meter.size(measured.extra_info.peak_memory_bytes)
         raw.unlink()
         self._standing = dataclasses.replace(self._standing, sizes={**self._standing.sizes, case: size})
         self.write()
@@ -526,10 +538,10 @@ class Runner:
 
     def _trace(self, config: StepConfig, progress: Progress) -> None:
         if why := self._why_no_tensorflow():
-            self._document["profile_note"] = f"{why}, and steps of no other framework are traced"
+            self._note(profile_note=f"{why}, and steps of no other framework are traced")
         elif not (self._settings.directory / "traces" / config.name / PROFILE_FILE).is_file():
             progress(f"{config.name}: tracing where its time goes", 0.0)
-            self._document["profile_note"] = profile_case(config, self._settings)
+            self._note(profile_note=profile_case(config, self._settings))
 
     def _why_no_tensorflow(self) -> str:
         """Why there are neither peaks nor a trace, which are TensorFlow's; empty where it is installed."""
@@ -544,11 +556,11 @@ class Runner:
         if not precisions or not self._settings.with_peaks:
             return
         if why := self._why_no_tensorflow():
-            self._document["peaks"] = [{"error": f"{why}, which measures them, so there is no MFU"}]
+            self._note(peaks=({"error": f"{why}, which measures them, so there is no MFU"},))
             return
         progress("the device's peaks", 0.0)
         measured = peaks(configs[0].device, precisions, self._settings)
-        self._document["peaks"] = [*self._document.get("peaks", []), measured]
+        self._note(peaks=(*self._document.peaks, measured))
 
 
 def profile_case(config: StepConfig, settings: RunSettings) -> str:
@@ -572,17 +584,16 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
     return why_not
 
 
-def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> dict[str, Any]:
+def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> Peaks:
     """By precision, what the device does at best (see gnet_core.frameworks.tf.peaks), or {"error": why that is
     unknown}."""
     said, why_not = _ask(PeaksRequest(device=device, precision=tuple(precisions)), settings)
     if why_not:
         return {"error": why_not}
     try:
-        found = children.document(said)
-    except ValueError:
+        return msgspec.convert(children.document(said), Peaks)
+    except ValueError:  # no JSON, or no peaks
         return {"error": f"it said {said[:80]!r}"}
-    return found if isinstance(found, dict) else {"error": f"it said {said[:80]!r}"}
 
 
 def _ask(request: Request, settings: RunSettings) -> tuple[str, str]:

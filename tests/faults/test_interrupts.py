@@ -3,7 +3,6 @@
 The workers are made of nothing but the files that they leave, so that a run takes a moment and every line can be hit.
 """
 
-import copy
 import json
 import signal
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from gnet_core.config import StepConfig
@@ -23,7 +23,7 @@ from gnet_core.results import records, turns
 from gnet_core.run import cohort, resuming, runner
 from gnet_core.run.worker import RunSettings, WorkerCrowded, WorkerLost
 from gnet_core.system import claims, interrupts
-from tests.conftest import MACHINE, TENSORFLOW, raw_document
+from tests.conftest import MACHINE, TENSORFLOW, raw_document, run_document
 
 INTERRUPTED = {module.__file__ for module in (claims, cohort, whole, runner, schedule, turns)}
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -140,13 +140,19 @@ def run_once(directory: Path, *, resumed: bool, require_unchanged: Callable[[], 
     with claims.claimed(directory):
         standing = None
         document: dict[str, Any] = {"run": "now", "created": "now", "options": {}, "preset": "quick", "device": "cpu"}
-        document |= {"seed": 0, "replicates": REPLICATES, "memory_bytes": 2**33, "suites": [SUITE.to_dict()]}
+        document |= {
+            "seed": 0,
+            "replicates": REPLICATES,
+            "memory_bytes": 2**33,
+            "suites": [msgspec.to_builtins(SUITE.describe())],
+        }
         document |= {"environment": ENVIRONMENT, "environments": {"": ENVIRONMENT}}
         if resumed:
             previous = records.read_run_document(directory)
             standing = resuming.standing_of(directory, previous, states, REPLICATES)
-            document |= {name: previous[name] for name in ("peaks", "profile_note") if name in previous}
-        return runner.Runner(states, (SUITE,), settings, copy.deepcopy(document), standing, require_unchanged).run(
+            document |= {"peaks": msgspec.to_builtins(previous.peaks), "profile_note": previous.profile_note}
+        document |= {"complete": False, "cohorts": [], "cases": []}
+        return runner.Runner(states, (SUITE,), settings, run_document(document), standing, require_unchanged).run(
             lambda _what, _seconds: None, CONFIGS[0]
         )
 
@@ -201,11 +207,11 @@ def finished_files(directory: Path) -> dict[str, bytes]:
 def require_whole(directory: Path) -> None:
     """What a complete run has: every case measured by its processes, and a turn for each of their blocks."""
     run = records.load_run(directory)
-    assert run.document["complete"]
+    assert run.document.complete
     assert [row.status for row in run.rows] == ["ok"] * len(CONFIGS)
     assert {row.replicates for row in run.rows} <= {REPLICATES, REPLICATES + 1}  # one more beside what was lost
     assert [row.samples for row in run.rows] == [row.replicates * TURNS for row in run.rows]
-    stems = {Path(raw).stem for case in run.document["cases"] for raw in case["raw"]}
+    stems = {Path(raw).stem for case in run.document.cases for raw in case.raw}
     counted = Counter(turns.read_turns(directory, "now")["worker"])
     assert {stem: counted[stem] for stem in stems} == dict.fromkeys(stems, TURNS)
     assert [path.name for path in (directory / "traces").iterdir()] == [CONFIGS[0].name]

@@ -103,7 +103,7 @@ def test_options_of_a_run_may_be_anything(tmp_path, many, faults):
         options = recorded | changes
         faults.count("mutated files")
         try:
-            resuming.require_options(tmp_path / "run.json", {"options": options, "memory_bytes": memory})
+            resuming.require_options(tmp_path / "run.json", options, memory)
         except GnetError as error:
             assert str(error).startswith(str(tmp_path))  # noqa: PT017 - it need not raise
 

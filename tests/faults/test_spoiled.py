@@ -135,12 +135,12 @@ def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored, 
 
     def read() -> None:
         document = records.read_run_document(stored.path)
-        resuming.require_options(run, document)
-        resuming.require_same_code(stored.path, document.get("code"), {"old": {}, "new": {}})
+        resuming.require_options(run, document.options, document.memory_bytes)
+        resuming.require_same_code(stored.path, document.code, {"old": {}, "new": {}})
         resuming.require_same_environments(
-            stored.path, document["environments"], dict.fromkeys(("old", "new"), stored.document["environment"])
+            stored.path, document.environments, dict.fromkeys(("old", "new"), stored.document["environment"])
         )
-        resuming.standing_of(stored.path, {"run": "", **document}, states, 3)
+        resuming.standing_of(stored.path, document, states, 3)
 
     read()
     assert not escapes(stored.document, run, faults, read)
@@ -153,7 +153,7 @@ def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored, 
 def test_an_option_whose_items_are_of_another_kind_is_refused_by_its_name(stored, option, value):
     stored.document["options"][option] = value
     stored.write()
-    with pytest.raises(GnetError, match=f"run.json: options: field '{option}' is"):
+    with pytest.raises(GnetError, match=rf"run\.json: options: field '{option}\[0\]' is"):
         records.read_run_document(stored.path)
 
 

@@ -112,8 +112,8 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     # Power that does not fall when the worker idles is the stand-in's.
     assert found["Power in a block is above that of idling"] == "wrong"
     run = records.load_run(out)
-    assert run.document["device"] == "gpu:0"
-    assert {case["gpu_memory"]["origin"] for case in run.document["cases"]} == {"told"}  # none was probed
+    assert run.document.device == "gpu:0"
+    assert {case.gpu_memory and case.gpu_memory.origin for case in run.document.cases} == {"told"}  # none was probed
     assert len(run.profiles) == 2
     assert "profile: Where does the time" in (out / "report.md").read_text()
     assert sorted(path.name for path in (out / GPU_CHECK / "raw").iterdir()) == [
@@ -179,12 +179,12 @@ def test_interrupted_in_its_run_it_keeps_what_was_measured_and_prints_the_list(c
     assert "interrupted; what was finished is in" in said
     assert "Traceback" not in said
     assert not house.orphans(str(out))
-    assert records.load_run(out).document["complete"] is False
+    assert records.load_run(out).document.complete is False
     bench = listed(out)["steps"][-1]
     assert (bench["name"], bench["status"], bench["why"]) == ("bench", "cut short", "interrupted")
     status, _, said = house.gnet(checkout, "bench", "--resume", str(out))
     assert status == 0, said
-    assert records.load_run(out).document["complete"] is True
+    assert records.load_run(out).document.complete is True
 
 
 # --- in this process

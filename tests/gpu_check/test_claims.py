@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 
 from gnet_core.config import StepConfig
+from gnet_core.files.json_documents import typed
 from gnet_core.frameworks.tf import command_buffers
 from gnet_core.gpu_check import claims
 from gnet_core.gpu_check.evidence import SAMPLED, Claim, Figure, Finding, Seen, TakenMemory, TraceReading, WorkerReading
@@ -16,7 +18,7 @@ from gnet_core.machine import capabilities
 from gnet_core.machine.gpu_conditions import Sample, Span
 from gnet_core.profile import document as profile_document
 from gnet_core.results import records, turns
-from gnet_core.results.raw_files import RawProcess
+from gnet_core.results.raw_files import RawFile, RawProcess
 from tests import traces
 from tests.conftest import RunDirectory, raw_document
 from tests.stored import processes
@@ -69,9 +71,9 @@ def samples(**changes: Any) -> list[Sample]:
 
 def worker(**info: Any) -> WorkerReading:
     document = raw_document(BFLOAT16, [3.0], **{"low_precision_share": 0.9998, "peak_memory_bytes": 3 * 2**30} | info)
-    (benchmark,) = document["benchmarks"]
+    (benchmark,) = typed("raw", document, RawFile).benchmarks
     return WorkerReading(
-        process=RawProcess(block_seconds=[3.0], config=BFLOAT16, info=benchmark["extra_info"], digest=""),
+        process=RawProcess(block_seconds=[3.0], config=BFLOAT16, info=benchmark.extra_info, digest=""),
         samples=samples(),
         block=Span(100.0, 103.0),
         work=Span(100.0, 106.0),
@@ -122,9 +124,14 @@ SLOW_KERNEL = {
 }
 
 
+def without_command_buffers(told: profile_document.Profile) -> profile_document.Profile:
+    trace = msgspec.structs.replace(told.trace, warnings=[command_buffers.NOTE])
+    return msgspec.structs.replace(told, trace=trace)
+
+
 def profiles(environment: dict[str, Any]) -> dict[str, profile_document.Profile]:
     found: dict[str, profile_document.Profile] = {name: profile(environment) for name in SAMPLED}
-    found["xla"] = dataclasses.replace(found["xla"], warnings=[command_buffers.NOTE])
+    found["xla"] = without_command_buffers(found["xla"])
     found["float32"] = profile(environment, operations=LAYERS, kernels=[SLOW_KERNEL])
     idling = [{"kind": "device compute", "seconds": 0.05, "share": 0.1}]
     return found | {"batch 1": profile(environment, breakdown=idling)}
@@ -169,7 +176,7 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
     for case, framework in zip(peers.configs, ("tensorflow", "torch", "torch", "jax"), strict=True):
         peers.configs[case] = dataclasses.replace(peers.configs[case], framework=framework)  # type: ignore[arg-type]
     section = {"gpus": [{"device": GPU, "name": NAME}], "built_for_cuda": True}
-    peers.document["environments"] |= {name: {**environment, name: section} for name in capabilities.PEERS}
+    peers.document.environments.update({name: {**environment, name: section} for name in capabilities.PEERS})
     return Seen(
         device=GPU,
         environment=environment,
@@ -566,10 +573,10 @@ def test_command_buffers_that_are_on_or_hide_kernels_are_wrong(seen, with_trace)
     on = of(with_trace("xla"), claim)
     assert (on.verdict, on.findings[0].because) == ("wrong", "they were not switched off")
     off = with_trace("xla", device_time=DEVICE_TIME | {"unnamed_kernels_seconds": 0.1}).traces["xla"]
-    hidden = dataclasses.replace(off, profile=dataclasses.replace(off.profile, warnings=[command_buffers.NOTE]))
+    hidden = dataclasses.replace(off, profile=without_command_buffers(off.profile))
     found = of(dataclasses.replace(seen, traces={**seen.traces, "xla": hidden}), claim)
     assert (found.verdict, found.findings[0].figures[-1].value) == ("wrong", 0.5)
-    untold = dataclasses.replace(hidden, profile=dataclasses.replace(hidden.profile, device_time=None))
+    untold = dataclasses.replace(hidden, profile=msgspec.structs.replace(hidden.profile, device_time=None))
     assert of(dataclasses.replace(seen, traces={**seen.traces, "xla": untold}), claim).verdict == "open"
 
 
@@ -765,7 +772,7 @@ def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_wh
 )
 def test_a_peer_that_sees_no_gpu_says_why(seen, section, verdict, because):
     assert seen.frameworks is not None
-    seen.frameworks.document["environments"]["jax"]["jax"] = section
+    seen.frameworks.document.environments["jax"]["jax"] = section
     finding = of(seen, "The GPU is seen by").findings[-1]
     assert (finding.of, finding.verdict, finding.because) == ("jax", verdict, because)
 

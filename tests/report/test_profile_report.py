@@ -375,7 +375,7 @@ def test_a_profile_that_cannot_be_told_leaves_no_file(directory):
     run = json.loads((directory / "run.json").read_text())
     run["trace"]["warnings"] = ["busy"] * 51
     (directory / "run.json").write_text(json.dumps(run))
-    with pytest.raises(GnetError, match="'warnings' has 51 rows"):
+    with pytest.raises(GnetError, match=r"'trace\.warnings' is "):
         profile_report.write(directory)
     assert [path.name for path in directory.iterdir()] == ["run.json"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.report import run as report
 from gnet_core.report import summary
 from gnet_core.results import records
@@ -159,7 +159,6 @@ SEQUENTIAL = f"Comparisons are sequential where workers did not fit together: th
             ["Of the 64.0 GiB that were free of its memory 32.0 GiB were planned for workers that are alive together."],
         ),
         ({"free_bytes": None, "budget_bytes": 0, "note": "NVML tells nothing"}, ["NVML tells nothing."]),
-        ({"free_bytes": "1", "budget_bytes": True}, []),
     ],
 )
 def test_what_did_not_fit_into_the_memory_together_is_told_where_it_changed_a_comparison(gpu_run, memory, told):
@@ -170,6 +169,15 @@ def test_what_did_not_fit_into_the_memory_together_is_told_where_it_changed_a_co
     gpu_run.document["cohorts"][0]["workers"].append(f"{EAGER.name}.r1")
     gpu_run.write()
     assert told_of(gpu_run)[0][-1] == (f"{SEQUENTIAL}; crowded out by others and measured again alone: {EAGER.name}.")
+
+
+def test_memory_of_which_no_figure_can_be_is_refused(gpu_run):
+    gpu_run.document["gpu_memory"] = {"free_bytes": "1", "budget_bytes": 0, "note": ""}
+    gpu_run.add(GRAPH, [1.0] * 3, suites=("execution",))
+    with pytest.raises(
+        GnetError, match=r"gpu_memory\.free_bytes' is '1'; it has to be a whole number, 0 or more or null"
+    ):
+        load(gpu_run)
 
 
 def test_memory_that_decided_nothing_is_not_told(gpu_run):

@@ -21,7 +21,7 @@ from gnet_core.profile import document as profile_document
 from gnet_core.results import comparisons, records
 from gnet_core.run import resuming
 from gnet_core.training.session import Session, load_state, recorded_config, save_state
-from tests.run.test_resuming import OPTIONS, options_with, states_of
+from tests.run.test_resuming import OPTIONS, states_of
 from tests.traces import document as profile_of
 from tests.training.test_session import RECORDS, SESSION, VALUES, Variable
 
@@ -292,17 +292,18 @@ MEANINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_that_a_run_was_not_asked_for_has_the_value_that_means_so(tmp_path, name):
-    document = options_with()
-    del document["options"][name]
+    options = migrations.current_run({"options": {each: value for each, value in OPTIONS.items() if each != name}})[
+        "options"
+    ]
     if name not in MEANINGS:  # every run was asked for them
         with pytest.raises(GnetError, match=f"options: field '{name}' is missing"):
-            resuming.require_options(tmp_path / "run.json", migrations.current_run(document))
+            resuming.require_options(tmp_path / "run.json", options, 2**30)
     else:
-        request = resuming.require_options(tmp_path / "run.json", migrations.current_run(document))
+        request = resuming.require_options(tmp_path / "run.json", options, 2**30)
         assert request.to_dict() == OPTIONS | {"memory": None, name: MEANINGS[name]}
 
 
 @pytest.mark.parametrize("data", ["synthetic", "digits"])
 def test_a_run_from_before_data_had_a_fingerprint_has_none(run_directory, data):
     run_directory.add(StepConfig(data=data), [1.0])
-    assert records.read_run_document(run_directory.path)["data_fingerprint"] == ""
+    assert records.read_run_document(run_directory.path).data_fingerprint == ""

@@ -366,4 +366,4 @@ def test_the_example_in_the_checkout_is_read_whole():
     run = records.load_run(ROOT / "reports" / "example")
     assert run.unread == []
     assert {row.status for row in run.rows} == {"ok", "unsupported"}
-    assert run.identity == run.document["created"]
+    assert run.identity == run.document.created

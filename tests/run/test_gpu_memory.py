@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files.json_documents import to_plain, typed
 from gnet_core.machine import nvml as management
 from gnet_core.plan.schedule import cohorts, groups
 from gnet_core.plan.suites import PlannedCase
+from gnet_core.results.run_document import Origin, Size
 from gnet_core.run import gpu_memory
-from gnet_core.run.gpu_memory import Size, estimate, free_bytes, metered, next_probe, planned_bytes
+from gnet_core.run.gpu_memory import estimate, free_bytes, metered, next_probe, planned_bytes
 
 GB = 10**9
 ME = os.getpid()
@@ -235,7 +237,7 @@ def measured(gigabytes):
 )
 def test_a_batch_is_bounded_by_the_next_smaller_one_that_was_probed(batch_size, gigabytes):
     sizes = {case(16): measured(1), case(64): measured(3), case(1, "xla"): measured(9)}
-    origin: gpu_memory.Origin = "process" if batch_size in (16, 64) else "bound"
+    origin: Origin = "process" if batch_size in (16, 64) else "bound"
     assert estimate(case(batch_size), sizes) == Size(taken_bytes=gigabytes * GB, origin=origin)
 
 
@@ -324,6 +326,6 @@ LIES = [None, 3, {}, {"bytes": 1}, {"bytes": True, "origin": "process"}, {"bytes
 @pytest.mark.parametrize("told", LIES)
 def test_a_size_is_read_as_it_was_written_or_refused(told):
     size = Size(taken_bytes=7, origin="growth")
-    assert Size.from_dict("here", size.to_dict()) == size
-    with pytest.raises(GnetError, match="here: gpu_memory is"):
-        Size.from_dict("here", told)
+    assert typed("here", to_plain(size), Size) == size
+    with pytest.raises(GnetError, match=r"^here: "):
+        typed("here", told, Size)

@@ -27,7 +27,7 @@ from gnet_core.run.cohort import expected_seconds
 from gnet_core.run.protocol import Channel
 from gnet_core.run.worker import RunSettings, Worker
 from gnet_core.system import children
-from tests.conftest import MACHINE, TENSORFLOW
+from tests.conftest import MACHINE, TENSORFLOW, run_document
 
 HERE = {"": Source(checkout=Path(__file__).parents[2])}
 
@@ -252,12 +252,16 @@ def new_document():
         "memory_bytes": 1,
     }
     environment = copy.deepcopy(ENVIRONMENT)
-    return document | {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
+    document |= {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
+    return run_document(document | {"complete": False, "cohorts": [], "cases": []})
 
 
 def run(states, settings, progress=ignore, suites=(), previous=None, profiled=None):
-    standing = previous and resuming.standing_of(settings.directory, previous, states, settings.replicates)
-    runs = runner.Runner(states, suites, settings, previous or new_document(), standing)
+    document, standing = new_document(), None
+    if previous:
+        document = run_document(previous)
+        standing = resuming.standing_of(settings.directory, document, states, settings.replicates)
+    runs = runner.Runner(states, suites, settings, document, standing)
     complete = runs.run(progress, profiled)
     return complete, json.loads((settings.directory / "run.json").read_text())
 
@@ -532,13 +536,13 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
     previous, notes = None, []
     for whole in (False, False, True, True):
         states = states_for("fine")
-        standing = previous and resuming.standing_of(settings.directory, previous, states, 1)
+        standing = resuming.standing_of(settings.directory, previous, states, 1) if previous else None
         runs = runner.Runner(states, (), settings, previous or new_document(), standing)
         runs.run(ignore, config)
         assert [path.name for path in traces.iterdir()] == ([config.name] if whole else [])
         assert not list(settings.directory.glob(".partial*"))
-        previous = json.loads((settings.directory / "run.json").read_text())
-        notes.append(previous.get("profile_note"))
+        previous = run_document(json.loads((settings.directory / "run.json").read_text()))
+        notes.append(previous.profile_note)
     assert notes == [None, "the profiler did not start", "", ""]
     assert len(taken) == 3
 
@@ -834,12 +838,12 @@ def test_a_run_that_is_gone_on_with_does_not_probe_again(checkout, gpu):
     assert sizes_of(again) == sizes_of(after)
 
 
-@pytest.mark.parametrize("told", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
+@pytest.mark.parametrize("told", [3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
 def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, told):
     gpu(10**9)
     _, before = run_on_gpu(checkout, gpu_states(("graph", 32)))
     before["cases"][0]["gpu_memory"] = told
-    with pytest.raises(GnetError, match=r"resume: case graph-.*: gpu_memory is .*origin one of process, growth"):
+    with pytest.raises(GnetError, match=r"run\.json: field 'cases\[0\]\.gpu_memory"):
         run_on_gpu(checkout, gpu_states(("graph", 32)), before)
 
 

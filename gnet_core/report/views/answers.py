@@ -40,7 +40,7 @@ def answers(section: Section) -> list[Sentence]:
         if section.varies == "part":
             return parts_of_a_step(section)
         return [comparison(section, found) for found in worth_telling(section)]
-    if section.suite["base"] is not None and section.varies != "batch_size":
+    if section.suite.base is not None and section.varies != "batch_size":
         return [Sentence(NO_ANSWER, f"{section.base} and what it is compared with were not both run.")]
     counting = [row for row in section.rows if counts(row)]
     if not counting:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from gnet_core.config import StepConfig
+from gnet_core.plan.suites import SuiteDescription
 from gnet_core.results import comparisons
 from gnet_core.results.records import AA_SUITE, Row, Run
 from gnet_core.stats.verdicts import Comparison
@@ -19,20 +19,18 @@ class Section:
     """What a report says of one suite is made of this."""
 
     run: Run
-    suite: dict[str, Any]
-    """As run.json has it."""
+    suite: SuiteDescription
     rows: list[Row]
     comparisons: dict[str, Comparison]
     """By the variant's case."""
 
     @property
     def name(self) -> str:
-        return str(self.suite["name"])
+        return self.suite.name
 
     @property
     def varies(self) -> str | None:
-        found: str | None = self.suite["varies"]
-        return found
+        return self.suite.varies
 
     def row(self, case: str) -> Row:
         return self.run.row_of[case]
@@ -48,7 +46,7 @@ class Section:
         """What the others are compared with."""
         if self.name == AA_SUITE:
             return "itself"
-        base = self.suite["base"]
+        base = self.suite.base
         return base if isinstance(base, str) else f"{self.varies} {base}"
 
     def named(self, row: Row, *, whole: bool = False) -> str:
@@ -68,10 +66,10 @@ def sections(run: Run) -> list[Section]:
     """The suites of a run that have rows, in the run's order."""
     families = {family.suite: family.comparisons for family in comparisons.within(run)}
     found = []
-    for suite in run.document["suites"]:
-        compared = families.get(suite["name"], {})
+    for suite in run.document.suites:
+        compared = families.get(suite.name, {})
         involved = {*compared, *(each.base for each in compared.values())}
-        named = {row.case for row in run.rows if suite["name"] in row.suite.split("+")}
+        named = {row.case for row in run.rows if suite.name in row.suite.split("+")}
         rows = [row for row in run.rows if row.case in involved | named]
         if rows:
             found.append(Section(run=run, suite=suite, rows=rows, comparisons=compared))
