@@ -77,7 +77,7 @@ def main() -> None:
         jobs = [Job(case=case, replicate=number) for number in range(1, WORKERS + 1)]
         outcome = Cohort(jobs, 1, settings, lambda _job: Path(__file__).name, lambda _what, _seconds: None).run()
         if outcome.lost:
-            sys.exit("; ".join(f"{job.stem}: {lost.note}" for job, lost in outcome.lost.items()))
+            sys.exit("; ".join(f"{job.worker}: {lost.note}" for job, lost in outcome.lost.items()))
         for job, name in outcome.finished.items():
             (measured,) = json.loads((Path(folder) / name).read_text())["benchmarks"]
             info = measured["extra_info"]

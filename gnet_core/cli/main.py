@@ -45,6 +45,7 @@ from gnet_core.cli.options import (
     takes,
 )
 from gnet_core.cli.report import print_profile, report
+from gnet_core.cli.schema import schema
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.request import InfoRequest, ProfileRequest
 from gnet_core.system import interrupts, streams
@@ -153,6 +154,7 @@ commands.add_command(bench)
 commands.add_command(compare)
 commands.add_command(gpu_check)
 commands.add_command(report)
+commands.add_command(schema)
 
 
 @commands.command()

@@ -84,18 +84,18 @@ def require_version(path: Path, version: Any) -> None:
         raise GnetError(f"{path}: format_version is {version!r:.60}; this version of gnet reads {read}")
 
 
-def typed(where: str, data: Any, kind: type[Typed]) -> Typed:
+def typed(where: str, data: Any, kind: type[Typed], at: str = "") -> Typed:
     """Plain JSON data as a msgspec.Struct or a dataclass; fields that the type does not know are left out.
 
     Raises GnetError beginning with `where` for what does not fit, with the path of the field, its value, and what is
-    right: the description of its type where it has one.
+    right: the description of its type where it has one. `at` is the path of the data itself.
     """
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
     field, value, hint = _found(data, kind, path.rstrip("`"))
-    field = field.lstrip(".")
+    field = f"{at}{field}".lstrip(".")
     if missing := _MISSING.fullmatch(problem):
         name = f"{field}.{missing[1]}".lstrip(".")
         raise GnetError(f"{where}: field {name!r} is missing")

@@ -7,6 +7,7 @@ import pandas as pd
 from gnet_core.config import PRECISIONS
 from gnet_core.gpu_check.evidence import MOST_NAMED, Claims, Figure, Finding, Seen
 from gnet_core.machine import capabilities
+from gnet_core.plan.schedule import WorkerName
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED
 from gnet_core.results.records import Row, Run
@@ -23,12 +24,12 @@ def _all_fit(seen: Seen) -> Finding:
     if run is None:
         return seen.missing("bench")
     lost = [f"{row.case} {row.status}" for row in run.rows if row.status not in ("ok", "unsupported")]
-    cohorts = [set(cohort.workers) for cohort in run.document.cohorts]
+    cohorts = [set(cohort.names) for cohort in run.document.cohorts]
     crowded = sorted(
-        stem
+        worker
         for number, cohort in enumerate(cohorts)
-        for stem in cohort
-        if any(stem in each for each in cohorts[:number])
+        for worker in cohort
+        if any(worker in each for each in cohorts[:number])
     )
     figures = (
         Figure("cases", len(run.rows), ""),
@@ -37,18 +38,18 @@ def _all_fit(seen: Seen) -> Finding:
         *_share_planned(run, cohorts),
     )
     if lost or crowded:
-        told = [*lost, *(f"{stem} crowded out" for stem in crowded)]
+        told = [*lost, *(f"{worker} crowded out" for worker in crowded)]
         return Finding("wrong", figures, ", ".join(told[:MOST_NAMED]))
     if run.unmeasured or not run.document.complete:
         return Finding("open", figures, seen.why_not.get("bench", "the run is not complete"))
     return Finding("confirmed", figures)
 
 
-def _share_planned(run: Run, cohorts: list[set[str]]) -> list[Figure]:
+def _share_planned(run: Run, cohorts: list[set[WorkerName]]) -> list[Figure]:
     """What the largest cohort was planned with, of what was free of the GPU."""
     free = run.document.gpu_memory and run.document.gpu_memory.free_bytes
     sizes = {case.case: case.gpu_memory.taken_bytes for case in run.document.cases if case.gpu_memory}
-    planned = [sum(sizes.get(stem.rpartition(".r")[0], 0) for stem in cohort) for cohort in cohorts]
+    planned = [sum(sizes.get(worker.case, 0) for worker in cohort) for cohort in cohorts]
     return [Figure("planned of what is free", max(planned) / free, "")] if free and any(planned) else []
 
 

@@ -526,15 +526,3 @@ def _describe_gpu(index: int, driver: str) -> dict[str, Any]:
         "memory_bytes": int(memory.total) if memory else None,
         "driver": driver,
     }
-
-
-def require_environment(path: Path, environment: Any, device: str) -> None:
-    """Raise GnetError unless all that is told of an environment can be told of this one."""
-    try:
-        label(environment, device)
-        as_lines(environment)
-        warnings(environment)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GnetError(
-            f"{path}: field 'environment' misses or mistakes {error}; gnet info --json tells a whole one"
-        ) from error

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.suites import PlannedCase
 
 GIB = 2**30
+
+
+_WORKER = re.compile(r"(?P<case>.+)\.r(?P<replicate>[1-9][0-9]{0,4})", re.DOTALL)
+
+
+class WorkerName(NamedTuple):
+    """A process that measures a case, by the case's name and its number among that case's processes."""
+
+    case: str
+    replicate: int
+    """From 1 on; 0 is a probe of the memory that the case takes."""
+
+    def __str__(self) -> str:
+        """As run.json, turns.csv and the names of files have it."""
+        return f"{self.case}.r{self.replicate}"
+
+    @property
+    def raw_file(self) -> str:
+        """Where its figures are, from the run's directory."""
+        return f"raw/{self}.json"
+
+    @classmethod
+    def parse(cls, text: str) -> WorkerName:
+        """The worker of that text. Raises GnetError for what no run calls a worker."""
+        if (match := _WORKER.fullmatch(text)) is None:
+            raise GnetError(f"worker {text!r:.300} is none; it has to be the name of a case, .r and a number from 1 on")
+        return cls(match["case"], int(match["replicate"]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,9 +51,9 @@ class Job:
     """From 1 on."""
 
     @property
-    def stem(self) -> str:
-        """What its files are called."""
-        return f"{self.case.name}.r{self.replicate}"
+    def worker(self) -> WorkerName:
+        """What it is called in the run's files."""
+        return WorkerName(self.case.name, self.replicate)
 
 
 def estimated_bytes(config: StepConfig) -> int:

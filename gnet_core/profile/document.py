@@ -14,7 +14,7 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import bounded, json_documents
 from gnet_core.files.json_documents import CASE_NAME, MOST_WHOLE, Count
 from gnet_core.files.migrations import read_config
-from gnet_core.machine import environment as machine
+from gnet_core.machine.description import require_environment
 from gnet_core.profile import tensor_cores
 from gnet_core.profile.parts import PARTS, Direction
 
@@ -225,7 +225,7 @@ def load_profile(directory: Path) -> ProfileRun:
     """run.json of `gnet profile`. Raises GnetError naming it for a field that is missing or wrong."""
     path = directory / "run.json"
     found = json_documents.typed(str(path), json_documents.read_versioned(path, directory), ProfileRun)
-    machine.require_environment(path, found.environment, found.device)
+    require_environment(str(path), "environment", found.environment)
     try:
         read_config(found.config)
         bounded.require_inside(directory / found.trace.xplane, directory)

@@ -272,9 +272,9 @@ def _memory_lines(run: Run) -> list[str]:
         )
     if memory.note:
         lines.append(f"{memory.note}.")
-    started = Counter(stem for cohort in run.document.cohorts for stem in cohort.workers)
+    started = Counter(worker for cohort in run.document.cohorts for worker in cohort.names)
     # A worker that was crowded out stands in two cohorts.
-    crowded = dict.fromkeys(stem.rpartition(".r")[0] for stem, times in started.items() if times > 1)
+    crowded = dict.fromkeys(worker.case for worker, times in started.items() if times > 1)
     also = f"; crowded out by others and measured again alone: {', '.join(crowded)}" if crowded else ""
     names = ", ".join(dict.fromkeys(each.variant for each in sequential))
     lines.append(f"Comparisons are sequential where workers did not fit together: those of {names}{also}.")

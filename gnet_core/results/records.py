@@ -16,9 +16,10 @@ from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.files import bounded, json_documents, migrations
 from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.machine.capabilities import versions
-from gnet_core.machine.environment import require_environment
+from gnet_core.machine.description import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
+from gnet_core.plan.schedule import WorkerName
 from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory
@@ -209,8 +210,9 @@ def read_run_document(directory: Path) -> RunDocument:
     plain = migrations.current_run(json_documents.read_versioned(path, directory))
     document = json_documents.typed(str(path), plain, RunDocument)
     BenchRequest.from_dict(f"{path}: options", document.options)
-    for environment in (document.environment, *document.environments.values()):
-        require_environment(path, environment, document.device)
+    require_environment(str(path), "environment", document.environment)
+    for name, environment in document.environments.items():
+        require_environment(str(path), f"environments[{name!r:.60}]", environment)
     return document
 
 
@@ -221,9 +223,9 @@ class _Reader:
         self._directory = directory
         self._document = document
         self._cohort_of_worker = {
-            stem: f"{directory.resolve()}#{number}"
+            worker: f"{directory.resolve()}#{number}"
             for number, cohort in enumerate(document.cohorts, start=1)
-            for stem in cohort.workers
+            for worker in cohort.names
         }
         self._names: set[str] = set()
         """Of the raw files that were read."""
@@ -231,7 +233,7 @@ class _Reader:
         """The same by what they hold."""
         self.processes: dict[str, tuple[ratio.Process, ...]] = {}
         self.trajectories: dict[str, list[Trajectory]] = {}
-        self._case_of_worker: dict[str, str] = {}
+        self._case_of_worker: dict[WorkerName, str] = {}
         self.unread: list[str] = []
         """Why files that the run wrote cannot be read, a sentence each."""
         self.gpu: GpuSummary | None = None
@@ -267,14 +269,14 @@ class _Reader:
     def _measure(self, row: Row, config: StepConfig, names: Sequence[str]) -> None:
         processes = [self._process(name, row.case, config) for name in names]
         _add_figures(row, processes)
-        stems = [Path(name).stem for name in names]
-        for stem in stems:
-            if stem not in self._cohort_of_worker:
-                raise GnetError(f"{self._directory / 'run.json'}: worker {stem} is in none of the cohorts")
+        workers = [WorkerName.parse(Path(name).stem) for name in names]
+        for worker in workers:
+            if worker not in self._cohort_of_worker:
+                raise GnetError(f"{self._directory / 'run.json'}: worker {worker} is in none of the cohorts")
         self.trajectories[row.case] = [process.trajectory for process in processes]
-        self._case_of_worker |= dict.fromkeys(stems, row.case)
+        self._case_of_worker |= dict.fromkeys(workers, row.case)
         self.processes[row.case] = tuple(
-            process.samples(self._cohort_of_worker[stem]) for process, stem in zip(processes, stems, strict=True)
+            process.samples(self._cohort_of_worker[worker]) for process, worker in zip(processes, workers, strict=True)
         )
 
     def add_turns(self, rows: list[Row]) -> None:
@@ -286,7 +288,7 @@ class _Reader:
             self.unread.append(f"{path}: {why}")
         if turns.empty:
             return
-        turns["case"] = turns["worker"].map(self._case_of_worker)
+        turns["case"] = turns["worker"].map({str(worker): case for worker, case in self._case_of_worker.items()})
         by_case = dict(list(turns.groupby("case")))
         for row in rows:
             if row.case in by_case:

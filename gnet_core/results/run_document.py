@@ -11,6 +11,7 @@ from msgspec import Meta
 from gnet_core.config import Framework
 from gnet_core.files.json_documents import MOST_WHOLE, CaseName, Count
 from gnet_core.machine.capabilities import PEERS
+from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
 
 MAX_RAW_FILES = 10_000
@@ -87,11 +88,21 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Workers that were alive together."""
 
     workers: tuple[str, ...]
+    """As WorkerName writes them."""
     order: tuple[tuple[int, ...], ...]
     """Of each round, the workers by number as they took their turns."""
     complete: bool
     again: bool = False
     """Whether it measured again what an earlier part of the run had lost."""
+
+    def __post_init__(self) -> None:
+        for worker in self.workers:
+            WorkerName.parse(worker)
+
+    @property
+    def names(self) -> list[WorkerName]:
+        """Its workers."""
+        return [WorkerName.parse(worker) for worker in self.workers]
 
 
 class RecordedCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,6 +13,7 @@ import pandas as pd
 from gnet_core.config import GnetError
 from gnet_core.files import bounded, csv_text
 from gnet_core.files.whole import write_whole
+from gnet_core.plan.schedule import WorkerName
 
 TURNS_FILE = "turns.csv"
 
@@ -73,7 +74,7 @@ def read_turns(directory: Path, run: str) -> pd.DataFrame:
     return turns
 
 
-def without_turns(workers: Iterable[str], turns: pd.DataFrame) -> list[str]:
+def without_turns(workers: Iterable[WorkerName], turns: pd.DataFrame) -> list[WorkerName]:
     """Those of the workers of whom a run's turns tell nothing: another, or an older, table has taken its place."""
     told = set() if turns.empty else set(turns["worker"])
-    return [worker for worker in workers if worker not in told]
+    return [worker for worker in workers if str(worker) not in told]

@@ -168,7 +168,7 @@ class Cohort:
             "cohort": self._number,
             "round": number + 1,
             "position": position,
-            "worker": job.stem,
+            "worker": str(job.worker),
         }
         self._taken.append((turn | {"steps": said.get("steps"), "waiting_cpu_share": waited}, found))
         self._begin_waiting(worker)
@@ -184,7 +184,7 @@ class Cohort:
         for turn, found in self._taken:
             by_worker.setdefault(turn["worker"], []).append(found.gpu)
         usual_gpu = {worker: usual(turns) for worker, turns in by_worker.items()}
-        started_again = {job.stem for job in self.outcome.crowded}
+        started_again = {str(job.worker) for job in self.outcome.crowded}
         return [
             {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu[turn["worker"]])}
             for turn, found in self._taken

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from gnet_core.config import GnetError, StepConfig, require_choice, require_whol
 from gnet_core.files import migrations
 from gnet_core.machine.environment import differences
 from gnet_core.plan.request import BenchRequest, quoted, words
-from gnet_core.plan.schedule import Job
+from gnet_core.plan.schedule import Job, WorkerName
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
 from gnet_core.results.run_document import RecordedCase, RunDocument
@@ -22,10 +21,6 @@ from gnet_core.run.runner import SETTLED, CaseState, PlannedCohort, Standing
 from gnet_core.run.sources import changed_files
 
 MAX_FILES_NAMED = 5
-
-
-_REPLICATE = re.compile(r"[1-9][0-9]{0,4}")
-"""The number of a process of a case, of which a run has at most shapes.MAX_RAW_FILES."""
 
 
 def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:
@@ -112,7 +107,7 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
             raise GnetError(f"resume: case {name} was measured with another configuration ({told:.300}); start anew")
     cohorts = tuple(
         PlannedCohort(
-            jobs=tuple(_job_of(stem, by_name) for stem in cohort.workers),
+            jobs=tuple(_job_of(worker, by_name) for worker in cohort.names),
             order=cohort.order,
             complete=cohort.complete,
             again=cohort.again,
@@ -121,13 +116,13 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
     )
     # A worker that was crowded out stands in two cohorts, of which the last measures it.
     cohort_of = {job: cohort for cohort in cohorts for job in cohort.jobs}
-    finished = {f"raw/{job.stem}.json" for job, cohort in cohort_of.items() if cohort.complete}
+    finished = {job.worker.raw_file for job, cohort in cohort_of.items() if cohort.complete}
     restored = {
         state.case: _restored(state, recorded[name], finished, directory, previous.run)
         for name, state in by_name.items()
     }
     sizes = {state.case: size for name, state in by_name.items() if (size := recorded[name].gpu_memory)}
-    measured = [Path(name).stem for state, _ in restored.values() for name in state.raw]
+    measured = [WorkerName.parse(Path(name).stem) for state, _ in restored.values() for name in state.raw]
     standing = Standing(
         states={case: state for case, (state, _) in restored.items()},
         cohorts=cohorts,
@@ -167,7 +162,7 @@ def _can_be_read(directory: Path, name: str, state: CaseState, run: str) -> bool
 
 
 def _turns(
-    directory: Path, run: str, cohorts: Sequence[PlannedCohort], measured: Sequence[str]
+    directory: Path, run: str, cohorts: Sequence[PlannedCohort], measured: Sequence[WorkerName]
 ) -> tuple[dict[str, Any], ...]:
     """The turns of the cohorts that were finished. Raises GnetError where those of a worker that stands are missing."""
     turns = read_turns(directory, run)
@@ -183,8 +178,7 @@ def _turns(
     return tuple({str(name): value for name, value in row.items()} for row in rows)
 
 
-def _job_of(stem: str, states: Mapping[str, CaseState]) -> Job:
-    name, _, replicate = stem.rpartition(".r")
-    if name not in states or not _REPLICATE.fullmatch(replicate):
-        raise GnetError(f"resume: worker {stem!r:.300} belongs to no case of the run")
-    return Job(case=states[name].case, replicate=int(replicate))
+def _job_of(worker: WorkerName, states: Mapping[str, CaseState]) -> Job:
+    if worker.case not in states:
+        raise GnetError(f"resume: worker {str(worker)!r:.300} belongs to no case of the run")
+    return Job(case=states[worker.case].case, replicate=worker.replicate)

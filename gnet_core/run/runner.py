@@ -263,7 +263,7 @@ class PlannedCohort:
 
     def recorded(self) -> RecordedCohort:
         """As run.json has it."""
-        workers = tuple(job.stem for job in self.jobs)
+        workers = tuple(str(job.worker) for job in self.jobs)
         return RecordedCohort(workers=workers, order=self.order, complete=self.complete, again=self.again)
 
 

@@ -96,7 +96,7 @@ class Worker:
         self._source = settings.sources[job.case.source]
         self._module = module
         self._watch = watch
-        self._final = settings.directory / "raw" / f"{job.stem}.json"
+        self._final = settings.directory / self.raw
         token = secrets.token_hex(8)  # a directory may hold links of any name that can be guessed
         self._partial = self._final.with_name(f"{PARTIAL_PREFIX}{token}.r{job.replicate}.json")
         self._log = self._final.with_suffix(".log")
@@ -115,7 +115,7 @@ class Worker:
     @property
     def raw(self) -> str:
         """Its raw file, as run.json names it."""
-        return f"raw/{self._final.name}"
+        return self.job.worker.raw_file
 
     def start(self, progress: Callable[[str], None]) -> None:
         """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""

@@ -12,13 +12,16 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.catalog import DataSet
+from gnet_core.files.json_documents import Count, typed
 from gnet_core.files.migrations import read_config
 from gnet_core.files.whole import open_regular, read_text, write_whole, written_whole
 from gnet_core.system.claims import claimed
@@ -42,6 +45,10 @@ _MAX_LOSS = float(np.finfo(np.float32).max)
 
 Array = npt.NDArray[Any]
 
+_Loss = Annotated[float, Meta(ge=-_MAX_LOSS, le=_MAX_LOSS, description="a number of float32")]
+_Fraction = Annotated[float, Meta(ge=0, le=1, description="a fraction from 0 to 1")]
+_Amount = Annotated[float, Meta(ge=0, le=_MAX_NUMBER, description="a number, 0 or more")]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochRecord:
@@ -52,22 +59,36 @@ class EpochRecord:
     are means over all test images with the weights at the end of the epoch.
     """
 
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    epoch_seconds: float
+    epoch: Count
+    train_loss: _Loss
+    train_accuracy: _Fraction
+    test_loss: _Loss
+    test_accuracy: _Fraction
+    epoch_seconds: _Amount
     """Wall time of training and testing. Tracing and compiling fall into the first epoch after a start."""
-    images_per_second: float
+    images_per_second: _Amount
     """Of the training part."""
-    skipped_steps: int
+    skipped_steps: Count
     """Steps that loss scaling left out because a gradient was not finite; only mixed_float16 can have any."""
 
 
 def best(records: Sequence[EpochRecord]) -> EpochRecord:
     """The epoch of the highest test accuracy, of equals the first of the lowest test loss."""
     return max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
+
+
+class _DataSet(msgspec.Struct, frozen=True, kw_only=True):
+    data: str
+    class_names: tuple[str, ...]
+    train_images: int
+    test_images: int
+
+
+class _SessionFile(msgspec.Struct, frozen=True, kw_only=True):
+    """train.json, as far as it is read."""
+
+    config: dict[str, Any]
+    data_set: _DataSet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,16 +118,8 @@ class Session:
         """The session in a directory. Raises GnetError naming train.json where it is missing or damaged."""
         path = directory / SESSION_FILE
         try:
-            document = _strict_json(read_text(path))
-            data_set, config = document["data_set"], read_config(document["config"])
-            session = cls(
-                config=config,
-                data=_of_type(data_set["data"], str),
-                class_names=tuple(_of_type(name, str) for name in _of_type(data_set["class_names"], list)),
-                train_images=_of_type(data_set["train_images"], int),
-                test_images=_of_type(data_set["test_images"], int),
-                unrecorded=frozenset(config.to_dict().keys() - document["config"].keys()),
-            )
+            recorded = typed(SESSION_FILE, _strict_json(read_text(path)), _SessionFile)
+            config = read_config(recorded.config)
         except FileNotFoundError:
             raise GnetError(
                 f"resume: {str(path)!r} is missing, so there is no finished epoch to go on from; "
@@ -114,9 +127,10 @@ class Session:
             ) from None
         except GnetError as error:
             raise GnetError(f"resume: {str(path)!r} is damaged ({error})") from None
-        except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (OSError, TypeError, ValueError, RecursionError) as error:
             raise _damaged(path, error) from None
-        return session
+        unrecorded = frozenset(config.to_dict().keys() - recorded.config.keys())
+        return cls(config=config, unrecorded=unrecorded, **msgspec.structs.asdict(recorded.data_set))
 
     def write(self, directory: Path, tensorflow: dict[str, Any]) -> None:
         """Write train.json, which also tells of the TensorFlow that began it."""
@@ -262,26 +276,17 @@ def _text(content: bytes) -> str:
 
 
 def _records(history: str) -> list[EpochRecord]:
-    """The records of epochs 1, 2, 3 …; ValueError or TypeError for whatever cannot have been an epoch."""
-    records = []
-    for epoch, values in enumerate(_of_type(_strict_json(history), list), start=1):
-        for field in dataclasses.fields(EpochRecord):
-            number: Any = values[field.name]
-            if type(number) is not {"int": int, "float": float}[str(field.type)] or not _can_be(field.name, number):
-                raise ValueError(f"{field.name} of epoch {epoch} is {number!r:.60}")
-        record = EpochRecord(**values)
+    """The records of epochs 1, 2, 3 …; ValueError for whatever cannot have been an epoch."""
+    plain = _strict_json(history)
+    records = typed("history", plain, list[EpochRecord])
+    if [dataclasses.asdict(record) for record in records] != plain:
+        raise ValueError("it holds what is of no epoch")
+    for epoch, record in enumerate(records, start=1):
         if record.epoch != epoch:
             raise ValueError(f"epoch {record.epoch} stands where {epoch} should")
-        records.append(record)
     if not records:
         raise ValueError("it holds no epoch")
     return records
-
-
-def _can_be(field: str, number: Any) -> bool:
-    if field.endswith("_loss"):
-        return bool(abs(number) <= _MAX_LOSS)
-    return bool(0 <= number <= (1 if field.endswith("_accuracy") else _MAX_NUMBER))
 
 
 def _strict_json(text: str) -> Any:
@@ -296,12 +301,6 @@ def _strict_json(text: str) -> Any:
         return dict(pairs)
 
     return json.loads(text, parse_constant=refuse, object_pairs_hook=members)
-
-
-def _of_type(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{value!r:.60} is of the wrong type")
-    return value
 
 
 def _damaged(path: Path, error: Exception) -> GnetError:

@@ -53,10 +53,10 @@ class PaperWorker:
 
     @property
     def raw(self) -> str:
-        return f"raw/{self.job.stem}.json"
+        return self.job.worker.raw_file
 
     def start(self, progress: Any) -> None:
-        PaperWorker.alive[self.job.stem] += 1
+        PaperWorker.alive[str(self.job.worker)] += 1
         progress("build")
         self._may_be_crowded()
         if self._key in LOST:
@@ -73,7 +73,7 @@ class PaperWorker:
         return config.batch_size, config.execution, self.job.replicate
 
     def _may_be_crowded(self) -> None:
-        seen = self._settings.directory / f"crowded-{self.job.stem}"
+        seen = self._settings.directory / f"crowded-{self.job.worker}"
         if CROWDED.get(self._key) == self._taken and not seen.exists():
             seen.touch()
             raise WorkerCrowded
@@ -82,12 +82,12 @@ class PaperWorker:
         assert not self._given_up, "there is nobody to speak to"
         document = raw_document(self.job.case.config, [0.5 + 0.001 * self.job.replicate] * self._taken)
         document["benchmarks"][0]["extra_info"]["run"] = self._settings.run
-        document["process"] = f"{self.job.stem} {self._taken}"
+        document["process"] = f"{self.job.worker} {self._taken}"
         write_whole(self._settings.directory / self.raw, json.dumps(document))
         self.stop()
 
     def stop(self) -> None:
-        PaperWorker.alive.pop(self.job.stem, None)
+        PaperWorker.alive.pop(str(self.job.worker), None)
 
     def discard(self) -> None:
         self._given_up = True

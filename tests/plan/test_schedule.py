@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnet_core.config import Execution, Precision, StepConfig
-from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups, orders
+from gnet_core.plan.schedule import Job, WorkerName, cohorts, estimated_bytes, groups, orders
 from gnet_core.plan.suites import PlannedCase
 
 
@@ -98,7 +98,8 @@ def test_every_round_has_every_worker_once_in_an_order_of_its_own():
 
 def test_a_workers_files_are_named_by_case_source_and_replicate():
     job = Job(case=dataclasses.replace(A, source="old"), replicate=3)
-    assert job.stem == "graph-float32-b1-i224-synthetic-cpu@old.r3"
+    assert WorkerName.parse(str(job.worker)) == job.worker
+    assert str(job.worker) == "graph-float32-b1-i224-synthetic-cpu@old.r3"
 
 
 def test_the_estimate_is_near_what_was_seen():

@@ -387,7 +387,7 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
         (lambda run: run.update(peaks=[{"float32": {"flop_per_second": 10**400}}]), "is no number of JSON"),
         (lambda run: run["environment"]["machine"].update(memory_bytes=10**400), "is no number of JSON"),
         (lambda run: run["suites"][1].update(varies="source", base=[1]), "base is [1]; it has to be the name"),
-        (lambda run: run["environment"].pop("machine"), "field 'environment' misses or mistakes 'machine'"),
+        (lambda run: run["environment"].pop("machine"), "field 'environment.machine' is missing"),
         (lambda run: run.update(environments={"": 4}), "environments['']\" is 4; it has to be an object"),
         (lambda run: run.update(suites=[{"name": "x"}]), "field 'suites[0].question' is missing"),
         (lambda run: run["suites"][1].update(varies="speed"), "'execution' varies 'speed'; it has to be source or"),

@@ -147,11 +147,18 @@ def test_another_configuration_and_other_cases_are_refused(run_directory):
         standing(run_directory, dataclasses.replace(GRAPH, seed=1))
 
 
-@pytest.mark.parametrize("stem", ["nothing.r1", *(f"{GRAPH.name}.r{n}" for n in ("", "0", "01", "x", "³", "9" * 5000))])
-def test_a_worker_of_no_case_is_refused(run_directory, stem):
+def test_a_worker_of_no_case_is_refused(run_directory):
     run_directory.add(GRAPH, [1.0] * 3)
-    run_directory.document["cohorts"][0]["workers"].append(stem)
-    with pytest.raises(GnetError, match=r"resume: worker '\S{1,300} belongs to no case of the run"):
+    run_directory.document["cohorts"][0]["workers"].append("nothing.r1")
+    with pytest.raises(GnetError, match=r"resume: worker 'nothing\.r1' belongs to no case of the run"):
+        standing(run_directory, GRAPH)
+
+
+@pytest.mark.parametrize("number", ["", "0", "01", "x", "³", "9" * 5000])
+def test_what_is_called_as_no_worker_can_be_is_refused(run_directory, number):
+    run_directory.add(GRAPH, [1.0] * 3)
+    run_directory.document["cohorts"][0]["workers"].append(f"{GRAPH.name}.r{number}")
+    with pytest.raises(GnetError, match=r"field 'cohorts\[0\]': worker '\S{1,300} is none; it has to be the name of a"):
         standing(run_directory, GRAPH)
 
 

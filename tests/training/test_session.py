@@ -266,16 +266,16 @@ def many_members(path: Path) -> None:
         (many_members, "its arrays are not those of the network"),
         (lambda path: path.write_bytes(b""), "Invalid argument"),
         (record_with(test_loss=float("nan")), "NaN is no number"),
-        (record_with(test_loss=1e300), "test_loss of epoch 1 is 1e\\+300"),
-        (record_with(test_accuracy=1.5), "test_accuracy of epoch 1"),
+        (record_with(test_loss=1e300), "test_loss' is 1e\\+300; it has to be a number of float32"),
+        (record_with(test_accuracy=1.5), "test_accuracy' is 1.5; it has to be a fraction from 0 to 1"),
         (record_with(epoch=2), "epoch 2 stands where 1 should"),
-        (record_with(epoch=-1), "epoch of epoch 1 is -1"),
-        (record_with(epoch=True), "epoch of epoch 1 is True"),
-        (record_with(skipped_steps=-3), "skipped_steps of epoch 1 is -3"),
-        (record_with(skipped_steps=10**300), "skipped_steps of epoch 1"),
-        (record_with(odd=1), "odd"),
+        (record_with(epoch=-1), "epoch' is -1"),
+        (record_with(epoch=True), "epoch' is True"),
+        (record_with(skipped_steps=-3), "skipped_steps' is -3"),
+        (record_with(skipped_steps=10**300), "skipped_steps' is 1000"),
+        (record_with(odd=1), "it holds what is of no epoch"),
         (history_of("[]"), "it holds no epoch"),
-        (history_of("{}"), "wrong type"),
+        (history_of("{}"), "history: .* has to be a list"),
         (history_of('[{"epoch": 1, "epoch": 1}]'), "a member twice"),
         (history_of("[" * 20_000 + "]" * 20_000), "recursion"),
         (history_of("[1e999]"), ""),
@@ -310,22 +310,34 @@ def test_a_session_file_that_is_no_regular_file_is_refused_without_waiting(saved
         load_state(saved / "state.npz", Session.read(saved), variables())
 
 
+DATA_SET = '{"data": "x", "class_names": [], "train_images": 1, "test_images": 1}'
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("", "Expecting value"),
-        ("[]", "indices"),
+        ("[]", "has to be an object"),
         ("[" * 100_000, "recursion"),
         ('{"config": {"learning_rate": NaN}, "data_set": {}}', "NaN is no number"),
         ('{"config": {}, "config": {}}', "a member twice"),
-        ('{"config": [], "data_set": {"data": "x"}}', "config: \\[\\] is no configuration"),
-        ('{"config": {"batch_size": 1e3}, "data_set": {}}', "batch_size: 1000.0 will not do"),
-        ('{"config": {"image_size": 10000000000}, "data_set": {}}', "image_size: 10000000000 is too large"),
-        ('{"config": {"device": "gpu:99999999999999999999"}, "data_set": {}}', "device: "),
-        ('{"config": {}, "data_set": {"data": 3}}', "3 is of the wrong type"),
-        ('{"config": {}, "data_set": {"data": "x", "class_names": "ab"}}', "'ab' is of the wrong type"),
-        ('{"config": {}, "data_set": {"data": "x", "class_names": [[]]}}', "\\[\\] is of the wrong type"),
-        ('{"config": {}, "data_set": {"data": "x", "class_names": [], "train_images": true}}', "True is of the wrong"),
+        ('{"config": [], "data_set": {"data": "x"}}', "'config' is \\[\\]; it has to be an object"),
+        ('{"config": {"batch_size": 1e3}, "data_set": ' + DATA_SET + "}", "batch_size: 1000.0 will not do"),
+        (
+            '{"config": {"image_size": 10000000000}, "data_set": ' + DATA_SET + "}",
+            "image_size: 10000000000 is too large",
+        ),
+        ('{"config": {"device": "gpu:99999999999999999999"}, "data_set": ' + DATA_SET + "}", "device: "),
+        ('{"config": {}, "data_set": {"data": 3}}', "'data_set.data' is 3; it has to be text"),
+        (
+            '{"config": {}, "data_set": {"data": "x", "class_names": "ab"}}',
+            "'data_set.class_names' is 'ab'; it has to be a list",
+        ),
+        ('{"config": {}, "data_set": {"data": "x", "class_names": [[]]}}', "is \\[\\]; it has to be text"),
+        (
+            '{"config": {}, "data_set": {"data": "x", "class_names": [], "train_images": true}}',
+            "'data_set.train_images' is True; it has to be a whole number",
+        ),
     ],
 )
 def test_a_train_json_that_is_none_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
