@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gnet_core.config import Framework
 from gnet_core.files.json_documents import MOST_WHOLE, CaseName, Count
@@ -48,18 +48,18 @@ class GpuMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader has to know of how sizes came about, or ""."""
 
 
-class Peak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
     """The best that a device did in a precision (see gnet_core.frameworks.tf.peaks.Peak)."""
 
-    precision: str = ""
-    device: str = ""
+    precision: str | UnsetType = UNSET
+    device: str | UnsetType = UNSET
     flop_per_second: Any = None
     """What is no number that a device can have done is passed over."""
     operation: str = "unknown"
-    copy_bytes_per_second: float | None = None
-    candidates: tuple[dict[str, Any], ...] = ()
-    left_out: dict[str, str] = {}
-    seconds: float | None = None
+    copy_bytes_per_second: float | UnsetType = UNSET
+    candidates: tuple[dict[str, Any], ...] | UnsetType = UNSET
+    left_out: dict[str, str] | UnsetType = UNSET
+    seconds: float | UnsetType = UNSET
 
     @property
     def can_be(self) -> bool:
@@ -84,7 +84,7 @@ def best_peaks(passes: Iterable[Peaks]) -> dict[str, Peak]:
     return best
 
 
-class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
     """Workers that were alive together."""
 
     workers: tuple[str, ...]

@@ -30,6 +30,7 @@ from gnet_core.files.whole import (
 )
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
 from gnet_core.machine.capabilities import has_framework, section
+from gnet_core.machine.description import require_environment
 from gnet_core.machine.environment import precision_support, require_precision
 from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
@@ -126,12 +127,11 @@ def probe(source: Source) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"python: {python} could not be asked about its frameworks ({error})") from error
     try:
-        environment = children.document(answer.stdout)
+        environment: dict[str, Any] = children.document(answer.stdout)
     except ValueError:
         said = children.last_words(answer.stderr)
         raise GnetError(f"python: {python} could not describe its frameworks; it said: {said}") from None
-    if not isinstance(environment, dict) or not {"machine", "tensorflow"} <= environment.keys():
-        raise GnetError(f"python: {python} gave no description of its frameworks; does it have the same gnet?")
+    require_environment(f"python: {python} described its frameworks otherwise than gnet does", "", environment)
     environment["machine"]["commit"] = commit(source.checkout)
     return environment
 

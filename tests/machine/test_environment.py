@@ -1,12 +1,15 @@
 """What is told of a machine, and what is made of it."""
 
 import copy
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from gnet_core.config import GnetError
 from gnet_core.machine import environment as machine
+from gnet_core.machine.description import require_environment
 from gnet_core.system.git import commit
 from tests.conftest import JAX_SECTION, TORCH_SECTION
 
@@ -386,3 +389,29 @@ def test_gpus_that_are_not_told_are_not_taken_for_none(environment):
     new = copy.deepcopy(environment)
     del new["machine"]["gpus"]
     assert hardware_between(environment, new) == ["GPUs: none → unknown"]
+
+
+REPORTS = Path(__file__).parents[2] / "reports"
+
+
+def test_environments_that_earlier_versions_wrote_on_a_cpu_and_a_gpu_are_some():
+    environments = [
+        *(
+            json.loads((REPORTS / name / "run.json").read_text())["environment"]
+            for name in ("example", "h200-precision")
+        ),
+        json.loads((REPORTS / "h200-check" / "gpu-check" / "info.json").read_text()),
+    ]
+    for environment in environments:
+        require_environment("x", "", environment)
+    assert environments[-1]["tensorflow"]["gpus"]
+
+
+def test_what_another_version_adds_to_an_environment_is_left_alone_and_what_is_no_figure_is_refused(environment):
+    environment["machine"]["surprise"] = environment["oneflow"] = {"version": 3}
+    require_environment("x", "environment", environment)
+    environment["machine"]["threads"] = -1
+    with pytest.raises(
+        GnetError, match=r"^x: field 'environment\.machine\.threads' is -1; it has to be a whole number"
+    ):
+        require_environment("x", "environment", environment)
