@@ -42,7 +42,15 @@ _DEVICE = re.compile(r"cpu|gpu:[0-9]{1,4}")
 
 
 class GnetError(ValueError):
-    """Bad usage or bad input, said in one line that names the field, the value and what would be right."""
+    """Bad usage or bad input, said in one line that names the field, the value and what would be right.
+
+    >>> from gnet_core import GnetError, StepConfig
+    >>> try:
+    ...     StepConfig(batch_size=0)
+    ... except GnetError as error:
+    ...     print(error)
+    batch_size: 0 will not do; use a whole number of at least 1
+    """
 
 
 def bad_data(path: PurePath | str, what: str) -> GnetError:
@@ -55,6 +63,11 @@ class StepConfig:
     """Everything that decides what one train step computes and how it is executed.
 
     Raises GnetError from its constructor, naming the field, for a value that is no choice, of the wrong type or range.
+
+    >>> from gnet_core import StepConfig
+    >>> case = StepConfig(execution="xla", precision="mixed_bfloat16", batch_size=64)
+    >>> case.name
+    'xla-mixed_bfloat16-b64-i224-synthetic-cpu'
     """
 
     execution: Execution = "graph"
