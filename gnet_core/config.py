@@ -81,6 +81,7 @@ class StepConfig:
 
     forward: every output that has a loss, and the losses, in training mode, which moves batch normalisation's
     statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
+    The suite parts of gnet bench varies it; gnet train runs whole steps.
     """
 
     layers: Layers = "fused"
@@ -90,7 +91,7 @@ class StepConfig:
     framework: Framework = "tensorflow"
     """What computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX, by jax.jit,
     which is xla. Both are peers to compare with, of which gnet_core.frameworks.base tells what they can be measured
-    in."""
+    in, and which the suite frameworks of gnet bench varies; gnet profile and gnet train take TensorFlow alone."""
 
     batch_size: int = 32
     """Images a step."""
@@ -99,25 +100,30 @@ class StepConfig:
     """Pixels a side of the square RGB image."""
 
     classes: int = 47
-    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset."""
+    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset. In gnet bench and gnet train the data
+    decides."""
 
     widths: Widths = "published"
     """Which table of filter counts: as the notebook ran, or as table 1 of arXiv 1409.4842 has it."""
 
     aux_weight: float = 0.3
-    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
+    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone. The
+    suite auxiliary of gnet bench varies it."""
 
     dropout: bool = True
-    """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ."""
+    """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ. gnet bench
+    measures with it, as one trains, and compares losses without."""
 
     bn_momentum: float = 0.9
-    """Of batch normalisation's moving statistics. Keras' 0.99 lags by hundreds of steps, more than a short run has."""
+    """Of batch normalisation's moving statistics. Keras' 0.99 lags by hundreds of steps, more than a short run has. No
+    speed hangs on it, so gnet bench has no option for it."""
 
     learning_rate: float = 1e-3
-    """Adam's."""
+    """Adam's. No speed hangs on it, so gnet bench has no option for it."""
 
     as_published: bool = False
-    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
+    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses. gnet
+    bench measures steps that learn."""
 
     data: str = "synthetic"
     """synthetic, digits, fashion-mnist, or the path of a folder of images or of IDX files."""

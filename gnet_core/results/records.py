@@ -537,6 +537,7 @@ def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Ma
         precision=(config.precision,),
         batch_size=(config.batch_size,),
         layers=config.layers,
+        widths=config.widths,
         image_size=config.image_size,
         data=config.data,
         seed=config.seed,

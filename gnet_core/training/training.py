@@ -235,8 +235,8 @@ def _run_steps(
 
 def _what_may_help(config: StepConfig) -> str:
     """The options of gnet train that bear on a loss that is not finite."""
-    others = "another --batch-size or --seed"
-    return others if config.precision == "float32" else f"--precision float32, or {others}"
+    others = "a lower --learning-rate, or another --batch-size or --seed"
+    return others if config.precision == "float32" else f"--precision float32, {others}"
 
 
 def _examples(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
