@@ -247,7 +247,8 @@ def _open_folder(name: str, folder: Path) -> DataSet:
 
 
 def _is_dtd(folder: Path) -> bool:
-    return _is_file(folder / "labels" / "train1.txt") and (folder / "images").is_dir()
+    # Path.is_file raises for a text too long to be a name.
+    return os.path.isfile(folder / "labels" / "train1.txt") and (folder / "images").is_dir()  # noqa: PTH113
 
 
 def _open_dtd(name: str, folder: Path, number: int) -> DataSet:
@@ -350,10 +351,6 @@ def _visible(folder: Path) -> list[Path]:
 
 def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises for a text too long to be a name
-
-
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a text too long to be a name
 
 
 def _split_each_class(
