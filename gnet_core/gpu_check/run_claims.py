@@ -61,7 +61,8 @@ def _sizes_hold(seen: Seen) -> list[Finding]:
     sizes: dict[str, dict[str, Any]] = {
         case["case"]: case["gpu_memory"] for case in run.document["cases"] if "gpu_memory" in case
     }
-    found = [_size_holds(row, sizes[row.case])._replace(of=row.case) for row in _measured(run) if row.case in sizes]
+    measured = [row for row in run.rows if row.status == "ok" and row.case in sizes]
+    found = [_size_holds(row, sizes[row.case])._replace(of=row.case) for row in measured]
     return found or [Finding("open", because="no case of the run has a size")]
 
 
@@ -190,10 +191,6 @@ def _at_the_power_limit(run: Run) -> list[Figure]:
     if run.gpu is None or run.gpu.power_cap_share is None:
         return []
     return [Figure("of the blocks' time the power limit lowers clocks", run.gpu.power_cap_share, "")]
-
-
-def _measured(run: Run | None) -> list[Row]:
-    return [row for row in run.rows if row.status == "ok"] if run else []
 
 
 def _peers_measured(seen: Seen) -> list[Finding]:

@@ -113,28 +113,22 @@ def _times_agree(profile: Profile) -> Finding:
 
 def _single_image_is_launch_bound(seen: Seen) -> Finding:
     """The figures are of every trace, since the line between idling and being at work was drawn without a GPU."""
-    at_work = {name: _at_work_seconds(trace) for name, trace in seen.traces.items()}
+    at_work = {
+        name: sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK)
+        for name, profile in seen.traces.items()
+    }
     figures = tuple(
         Figure(f"{name}: at work", seconds / seen.traces[name].untraced_seconds, "of a step")
         for name, seconds in at_work.items()
         if seconds
     )
-    if not at_work.get("batch 1"):
-        return _missing_trace(seen, "batch 1")._replace(figures=figures)
+    if "batch 1" not in at_work:
+        return seen.missing("profile batch 1")._replace(figures=figures)
+    if not at_work["batch 1"]:
+        return Finding("open", figures, "xprof tells nothing of the device in its steps")
     single = seen.traces["batch 1"]
     bound = launch_bound(at_work["batch 1"], single.untraced_seconds)
     return Finding("confirmed" if bound else "wrong", figures, bound)
-
-
-def _at_work_seconds(profile: Profile) -> float:
-    """How long the device works in a step; 0 where that is not told."""
-    return sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK)
-
-
-def _missing_trace(seen: Seen, name: str) -> Finding:
-    if name in seen.traces:
-        return Finding("open", because="xprof tells nothing of the device in its steps")
-    return seen.missing(f"profile {name}")
 
 
 def _command_buffers_off(seen: Seen) -> Finding:

@@ -120,15 +120,13 @@ def _below_peak(seen: Seen) -> Finding | list[Finding]:
 
     def share(worker: WorkerReading) -> Finding:
         process = worker.process
-        flop_per_second = process.info["flop_per_image"] * process.config.batch_size / _step_seconds(worker)
+        flop_per_second = (
+            process.info["flop_per_image"] * process.config.batch_size / statistics.fmean(process.step_seconds)
+        )
         figures = (Figure("TFLOP/s", flop_per_second / 1e12, ""), Figure("MFU", flop_per_second / peak, ""))
         return Finding("confirmed" if flop_per_second <= peak else "wrong", figures)
 
     return of_workers(share)(seen)
-
-
-def _step_seconds(worker: WorkerReading) -> float:
-    return statistics.fmean(worker.process.step_seconds)
 
 
 def _known(samples: list[Sample], figure: Callable[[Sample], float | None]) -> list[float]:
