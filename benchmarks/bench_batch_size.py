@@ -1,10 +1,8 @@
 """How does the throughput scale with the batch, and where does memory end?"""
 
-from typing import Any
+from collections.abc import Callable
 
-from gnet_core.config import StepConfig
-from gnet_core.plan.suites import Suite, Sweep
-from gnet_core.run.timer import Timer
+from gnet_core import StepConfig, Suite, Sweep
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
@@ -20,5 +18,5 @@ SUITE = Suite(
 )
 
 
-def bench_batch_size(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    timer.time_train_step(benchmark, case)
+def bench_batch_size(case: StepConfig, time_train_step: Callable[[StepConfig], None]) -> None:
+    time_train_step(case)

@@ -37,6 +37,7 @@ from gnet_core.cli.options import (
     require_utf8,
     seed_option,
     takes,
+    widths_option,
 )
 from gnet_core.cli.report import tell_run, write_documents
 from gnet_core.config import GnetError, StepConfig
@@ -66,6 +67,7 @@ MEMORY_SHARE = 0.7
 @click.option("--precision", type=PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16.")
 @click.option("--batch-size", type=BATCH_SIZE_LIST, help="Only these, such as 8,16,32.")
 @layers_option
+@widths_option
 @click.option("--image-size", type=Whole("image_size"), help="Pixels a side.")
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @seed_option
@@ -153,6 +155,7 @@ class _Plan:
             seed=asked.seed,
             image_size=asked.image_size or StepConfig().image_size,
             layers=asked.layers,
+            widths=asked.widths,
         )
         require_device_form(asked.device)
         self._sources = self._find_sources(code)
@@ -168,6 +171,7 @@ class _Plan:
             device=self.device,
             image_size=asked.image_size or self._preset.image_size,
             layers=asked.layers,
+            widths=asked.widths,
             data=self._data.name,
             seed=asked.seed,
             classes=self._data.classes,

@@ -163,7 +163,16 @@ def preset_for(name: str, device: str) -> Preset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The values a run may take on each axis: a preset's, or what the user asked for instead."""
+    """The values a run may take on each axis: a preset's, or what the user asked for instead.
+
+    GNET makes it and hands it to a suite's `cases`.
+
+    >>> from gnet_core import StepConfig, Sweep
+    >>> from gnet_core.plan.suites import preset_for
+    >>> sweep = Sweep(preset=preset_for("smoke", "cpu"), template=StepConfig(image_size=96))
+    >>> [(case.execution, case.batch_size) for case in sweep.cases(execution=("graph", "xla"))]
+    [('graph', 8), ('xla', 8)]
+    """
 
     preset: Preset
     template: StepConfig
@@ -171,23 +180,47 @@ class Sweep:
     chosen: Mapping[Axis, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     """Axes the user fixed; they win over whatever a suite would vary."""
 
-    def cases(self, **axes: Iterable[Any]) -> list[StepConfig]:
-        """Every combination of the given axes' values; an axis not given stays at the preset's single value."""
-        default: dict[Axis, tuple[Any, ...]] = {
+    def cases(self, **varied: Iterable[Any]) -> list[StepConfig]:
+        """Every combination of the values of these fields of StepConfig.
+
+        An axis that is not given stays at the preset's single value, another field at the template's. Raises GnetError
+        for a field that there is not, or a value that it cannot have.
+        """
+        values: dict[str, Iterable[Any]] = {
             "execution": ("graph",),
             "precision": ("float32",),
             "batch_size": (self.preset.batch_size,),
         }
-        values = [self.chosen.get(axis) or tuple(axes.get(axis, default[axis])) for axis in AXES]
+        values |= varied
+        for axis, chosen in self.chosen.items():
+            values[axis] = chosen
         return [
-            dataclasses.replace(self.template, **dict(zip(AXES, combination, strict=True)))
-            for combination in itertools.product(*values)
+            StepConfig.from_dict(self.template.to_dict() | dict(zip(values, combination, strict=True)))
+            for combination in itertools.product(*values.values())
         ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What a benchmark module declares of itself, without TensorFlow: its question, its cases, and its comparison."""
+    """What a benchmark module declares of itself, without TensorFlow: its question, its cases, and its comparison.
+
+    This is the whole of a file benchmarks/bench_image_size.py:
+
+    >>> from gnet_core import StepConfig, Suite, Sweep
+    >>> def cases(sweep: Sweep) -> list[StepConfig]:
+    ...     return sweep.cases(image_size=(96, 128))
+    >>> SUITE = Suite(
+    ...     name="image-size",
+    ...     question="What do larger images cost?",
+    ...     cases=cases,
+    ...     varies="image_size",
+    ...     base=96,
+    ... )
+    >>> def bench_image_size(case, time_train_step):
+    ...     time_train_step(case)
+
+    `gnet bench image-size` measures it, and gnet_core.load_run reads the rows.
+    """
 
     name: str
     question: str

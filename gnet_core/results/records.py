@@ -170,6 +170,13 @@ def load_run(directory: Path) -> Run:
     """Read a run directory. Raises GnetError naming the file for a run.json that is missing or cannot be read.
 
     A raw file that cannot be read costs its case's row the figures, not the run: the row is `failed` and says why.
+
+    >>> from pathlib import Path
+    >>> from gnet_core import load_run
+    >>> run = load_run(Path("reports/example"))
+    >>> row = next(row for row in run.rows if row.execution == "xla")
+    >>> row.case, row.status, f"{row.images_per_second:.1f} images/s"
+    ('xla-float32-b16-i224-synthetic-cpu', 'ok', '18.2 images/s')
     """
     path = directory / "run.json"
     document = read_run_document(directory)
@@ -531,6 +538,7 @@ def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Ma
         precision=(config.precision,),
         batch_size=(config.batch_size,),
         layers=config.layers,
+        widths=config.widths,
         image_size=config.image_size,
         data=config.data,
         seed=config.seed,

@@ -194,3 +194,18 @@ def test_on_a_gpu_a_block_is_long_enough_for_its_clock_and_the_percentiles_take_
 
 def test_a_block_shorter_than_its_percentiles_need_has_as_many_single_steps():
     assert sweep.Plan(block_seconds=0.1).single_seconds == 0.1
+
+
+def test_a_suite_may_vary_any_field_of_a_case_and_no_other():
+    swept = sweep.Sweep(
+        preset=sweep.preset_for("smoke", "cpu"), template=StepConfig(seed=3), chosen={"execution": ("xla",)}
+    )
+    cases = swept.cases(execution=("graph", "eager"), image_size=(96, 128), widths=("published", "paper"))
+    assert [(case.image_size, case.widths) for case in cases] == [
+        *[(96, "published"), (96, "paper"), (128, "published"), (128, "paper")],
+    ]
+    assert {(case.execution, case.batch_size, case.seed) for case in cases} == {("xla", 8, 3)}
+    with pytest.raises(GnetError, match="config: unknown field 'depth'; known are"):
+        swept.cases(depth=(1, 2))
+    with pytest.raises(GnetError, match="image_size: 10 will not do"):
+        swept.cases(image_size=(10,))

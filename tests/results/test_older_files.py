@@ -275,6 +275,7 @@ def test_a_run_of_format_version_3_is_known_by_the_time_of_its_start(run_directo
 MEANINGS: dict[str, Any] = {
     "suites": [],
     "layers": "keras",
+    "widths": "published",
     "replicates": None,
     "image_size": None,
     "data": "synthetic",

@@ -527,7 +527,10 @@ def test_what_is_no_file_in_the_place_of_one_is_refused_before_an_epoch_is_run(
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
     ("precision", "advice"),
-    [("float32", "start anew with another --batch-size or --seed"), ("mixed_float16", "with --precision float32, or")],
+    [
+        ("float32", "start anew with a lower --learning-rate, or another"),
+        ("mixed_float16", "with --precision float32, a lower --learning-rate, or"),
+    ],
 )
 def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_that_nothing_is_kept(
     precision: Any, advice: str, bright: DataSet, tmp_path: Path
