@@ -188,7 +188,6 @@ def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -
         "memory_source": "peak resident memory of the process",
         "flop_per_image": 10e9,
         "low_precision_share": 0.9 if config.precision.startswith("mixed_") else 0.0,
-        "delay_seconds": 0.0,
     }
     return {"benchmarks": [{"stats": {"data": block_seconds}, "extra_info": info | extra}]}
 

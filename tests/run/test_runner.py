@@ -189,7 +189,7 @@ def bench(benchmark, case, turns, rounds, run):
         single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
         timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
-        flop_per_image=1, low_precision_share=0.0, delay_seconds=0.0,
+        flop_per_image=1, low_precision_share=0.0,
         loss_first=1.0, loss_last=1.0, skipped_steps=0, peak_memory_bytes=200 * 2**20, memory_source="none",
     )
 """
