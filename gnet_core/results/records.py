@@ -114,7 +114,7 @@ class Row:
     waiting_cpu_share: float | None = None
     """Of one processor, what its processes took while they waited for their turns."""
     delay_seconds: float | None = None
-    """Added to every step to test the suite; None in a run that measures."""
+    """What a plugin of the tests added to every step; None in a run that measures."""
     gpu_power_watts: float | None = None
     """This and the next are medians over turns, of each of which the timed block counts."""
     gpu_sm_clock_hz: float | None = None
@@ -507,7 +507,7 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
         notes.append(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
     if row.voided_samples:
         notes.append(f"{row.voided_samples} samples voided: the step was traced anew")
-    row.delay_seconds = max(process.info["delay_seconds"] for process in processes) or None
+    row.delay_seconds = max(process.info.get("delay_seconds", 0.0) for process in processes) or None
     if row.delay_seconds:
         notes.append(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
     if row.data != "synthetic":

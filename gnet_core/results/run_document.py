@@ -90,8 +90,8 @@ def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
         _require_times(path, name, info[name])
     for name in PHASES:
         _require_number(path, f"phase_seconds.{name}", info["phase_seconds"][name])
-    for name in ("flop_per_image", "delay_seconds"):
-        _require_number(path, name, info[name])
+    _require_number(path, "flop_per_image", info["flop_per_image"])
+    _require_number(path, "delay_seconds", info.get("delay_seconds", 0.0))
     for name in ("loss_first", "loss_last"):
         _require_number(path, name, info[name], least=-math.inf, optional=True)
     _require_number(path, "low_precision_share", info["low_precision_share"], most=1.0, optional=True)

@@ -24,6 +24,7 @@ from gnet_core.plan import request
 from gnet_core.plan.suites import Source
 from gnet_core.run import runner, sources
 from gnet_core.system import children
+from tests.faults.checkout import make_checkout
 from tests.pictures import write_folder, write_image
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +159,12 @@ def test_a_missing_tensorflow_is_one_clear_line(gnet, monkeypatch):
     refused(gnet("info"), "tensorflow: it is not installed here")
 
 
+@pytest.fixture
+def checkout(tmp_path):
+    """One in which all is real but the train step, which sleeps: a run takes no TensorFlow."""
+    return make_checkout(tmp_path / "checkout")
+
+
 def run_gnet(*words, cwd=ROOT, **variables):
     command = [sys.executable, "-m", "gnet_core", *map(str, words)]
     environ = {**os.environ, **variables}
@@ -221,13 +228,13 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
     assert len(benchmark["stats"]["data"]) == 2
 
 
-def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
+def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path, checkout):
     out = tmp_path / "a run"
     words = ["bench", "throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32"]
     words += ["--batch-size", "2", "--image-size", "67", "--widths", "paper", "--device", "cpu", "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "gnet_core", *words],
-        cwd=ROOT,
+        cwd=checkout,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -245,10 +252,10 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
     assert complaint.splitlines()[-1].endswith(f"; go on by: gnet bench --resume '{out}'")
     assert "interrupted before it was measured" in (out / "report.md").read_text()
     assert not [each for each in psutil.process_iter(["cmdline"]) if str(out) in " ".join(each.info["cmdline"] or ())]
-    other = run_gnet("bench", "--resume", out, "--batch-size", 4)
+    other = run_gnet("bench", "--resume", out, "--batch-size", 4, cwd=checkout)
     assert other.returncode == 2
     assert "batch_size: (4,) was asked, but" in other.stderr
-    answer = run_gnet("bench", "--resume", out, "--json")
+    answer = run_gnet("bench", "--resume", out, "--json", cwd=checkout)
     assert answer.returncode == 0, answer.stderr
     (row,) = json.loads(answer.stdout)["rows"]
     assert (row["status"], row["case"]) == ("ok", "eager-float32-b2-i67-synthetic-cpu-widths=paper")
@@ -327,11 +334,11 @@ class FrozenTime(datetime.datetime):
         return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
 
-def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path):
+def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path, checkout):
     words = ["throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32", "--batch-size", 2]
     words += ["--image-size", 67, "--device", "cpu", "--aa"]
     words += ["--python", f"old={sys.executable}", "--python", f"new={sys.executable}"]
-    answer = run_gnet("bench", *words, "--out", tmp_path / "run", "--json")
+    answer = run_gnet("bench", *words, "--out", tmp_path / "run", "--json", cwd=checkout)
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
     assert [row["source"] for row in document["rows"]] == ["old", "new", "again"]

@@ -116,10 +116,18 @@ def test_without_a_measured_peak_there_is_no_utilisation(run_directory):
     assert only_row(run_directory).mfu is None  # a share of next to nothing would have no end
 
 
-def test_a_delay_that_tests_the_suite_is_told(run_directory):
-    run_directory.add(CONFIG, [1.0], delay_seconds=0.02)
-    row = only_row(run_directory)
-    assert (row.delay_seconds, row.note) == (0.02, "every step was delayed by 0.02 s to test the suite")
+@pytest.mark.parametrize(
+    ("extra", "row"),
+    [
+        ({"delay_seconds": 0.02}, (0.02, "every step was delayed by 0.02 s to test the suite")),
+        ({"delay_seconds": 0.0}, (None, "")),  # as earlier versions wrote it
+        ({}, (None, "")),
+    ],
+)
+def test_a_delay_that_tests_the_suite_is_told(run_directory, extra, row):
+    run_directory.add(CONFIG, [1.0], **extra)
+    read = only_row(run_directory)
+    assert (read.delay_seconds, read.note) == row
 
 
 def test_the_step_after_a_wait_is_told_apart_from_the_timed_ones(run_directory):

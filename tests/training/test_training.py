@@ -404,12 +404,13 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
             return trace
 
         records = list(before)
+        coverage = sys.gettrace()
         with claimed(out) if before else training._new_session(out):
             sys.settrace(trace)
             try:
                 training._save_epoch(record, records, out, session, model, variables)
             finally:
-                sys.settrace(None)
+                sys.settrace(coverage)
         return count
 
     def begin(name: str) -> Path:
