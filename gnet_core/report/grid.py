@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tabulate import tabulate
 
 from gnet_core.report.views.section import Section
 from gnet_core.results.records import Row
-from gnet_core.stats.verdicts import Comparison
+from gnet_core.stats.verdicts import Comparison, Verdict
 from gnet_core.text import inert, milliseconds, number, percent, plain
 
 NARROW = 0.05
@@ -19,12 +19,19 @@ NARROW = 0.05
 Item = TypeVar("Item")
 
 
+class Cell(NamedTuple):
+    """A table's cell, and the verdict that it is about where it is about one, so that a page can colour it."""
+
+    text: str
+    verdict: Verdict | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Column(Generic[Item]):
     """A table's column: its heading with the unit, an item's cell, and whether the cell is text."""
 
     heading: str
-    cell: Callable[[Item], str]
+    cell: Callable[[Item], str | Cell]
     text: bool = False
 
 
@@ -40,20 +47,25 @@ class Grid:
     headings: list[str]
     text: list[bool]
     """Of each column, whether it is text and so begins at the left."""
-    rows: list[tuple[str, ...]]
+    rows: list[tuple[Cell, ...]]
     shared: str = ""
     """What is the same in all rows and so has no column."""
 
 
 def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = "") -> Grid:
     """A line an item; a column that no item fills is left out."""
-    filled = [(column, cells) for column in columns if any(cells := [plain(column.cell(item)) for item in items])]
+    drawn = [(column, [_cell(column.cell(item)) for item in items]) for column in columns]
+    filled = [(column, cells) for column, cells in drawn if any(cell.text for cell in cells)]
     return Grid(
         caption=plain(caption),
         headings=[plain(column.heading) for column, _ in filled],
         text=[column.text for column, _ in filled],
         rows=list(zip(*(cells for _, cells in filled), strict=True)),
     )
+
+
+def _cell(cell: str | Cell) -> Cell:
+    return cell._replace(text=plain(cell.text)) if isinstance(cell, Cell) else Cell(plain(cell))
 
 
 def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
@@ -65,7 +77,7 @@ def in_style(told: Grid, style: str) -> str:
     """A grid in tabulate's `style`, of which "pipe" is Markdown, where nothing in it is markup."""
     protect = inert if style == "pipe" else plain
     return tabulate(
-        [[protect(cell) for cell in row] for row in told.rows],
+        [[protect(cell.text) for cell in row] for row in told.rows],
         headers=[protect(heading) for heading in told.headings],
         tablefmt=style,
         disable_numparse=True,
@@ -160,8 +172,8 @@ def _comparison_columns(section: Section) -> list[Column[Row]]:
         return []
     bases = {each.base for each in section.comparisons.values()}
 
-    def of(cell: Callable[[Comparison], str], base: str = "") -> Callable[[Row], str]:
-        def told(row: Row) -> str:
+    def of(cell: Callable[[Comparison], str | Cell], base: str = "") -> Callable[[Row], str | Cell]:
+        def told(row: Row) -> str | Cell:
             if row.status != "ok":
                 return ""
             found = section.comparisons.get(row.case)
@@ -187,9 +199,9 @@ def _work_columns(rows: Sequence[Row]) -> list[Column[Row]]:
     ]
 
 
-def verdict(found: Comparison) -> str:
+def verdict(found: Comparison) -> Cell:
     """The verdict, and that it is of a sequential comparison where it is."""
-    return f"{found.verdict}, sequential" if found.mode == "sequential" else found.verdict
+    return Cell(f"{found.verdict}, sequential" if found.mode == "sequential" else found.verdict, found.verdict)
 
 
 def ratio(found: Comparison) -> str:

@@ -250,4 +250,6 @@ def _unmeasured(run: Run) -> str:
 
 
 def _commands(run: Run) -> str:
-    return pairs_table([(code(case), code(command)) for case, command in facts.commands(run).rows], ("case", "command"))
+    return pairs_table(
+        [(code(case.text), code(command.text)) for case, command in facts.commands(run).rows], ("case", "command")
+    )
