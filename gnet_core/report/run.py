@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core.config import GnetError
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import csv_text
 from gnet_core.files.whole import make_own_folder
 from gnet_core.report import documents, page
@@ -77,15 +77,22 @@ def profile_views(run: Run) -> tuple[list[ProfileView], list[str]]:
     return views, failed
 
 
-def to_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """A row a case and a column a field of Row, in its order; what was not measured is empty."""
-    fields = [field.name for field in dataclasses.fields(Row)]
-    return pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=fields, dtype=object)
+def to_records(run: Run) -> list[dict[str, Any]]:
+    """Each row with the fields of Row in their order, and then whatever else of StepConfig differs between the rows."""
+    known = {field.name for field in dataclasses.fields(Row)}
+    configs = run.configs.values()
+    others = [field.name for field in dataclasses.fields(StepConfig) if field.name not in known]
+    varied = [name for name in others if len({getattr(config, name) for config in configs}) > 1]
+    return [
+        dataclasses.asdict(row) | {name: getattr(run.configs[row.case], name) for name in varied} for row in run.rows
+    ]
 
 
 def to_csv(run: Run) -> str:
-    """cases.csv."""
-    return csv_text.to_csv(to_frame(run.rows))
+    """cases.csv: a line a row; what was not measured is empty."""
+    rows = to_records(run)
+    columns = list(rows[0]) if rows else [field.name for field in dataclasses.fields(Row)]
+    return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
 def verdicts_to_csv(families: Iterable[Family], run: str) -> str:
@@ -112,7 +119,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "environment": run.document["environment"],
         "environments": run.document["environments"],
         "peaks": run.document.get("peaks", []),
-        "rows": [dataclasses.asdict(row) for row in run.rows],
+        "rows": to_records(run),
         "verdicts": [family.to_dict() for family in within(run)],
         "unread": run.unread,
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
