@@ -295,7 +295,8 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
     A framework that has an interpreter of its own is measured from the source that names it alone. Batches ascend, so
-    that memory runs out at the first that is too large. Raises GnetError when nothing is left.
+    that memory runs out at the first that is too large. Raises GnetError when nothing is left, or where two cases have
+    one name.
     """
     wanted: dict[StepConfig, list[str]] = {}
     for suite in suites:
@@ -305,6 +306,11 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
                 wanted[config].append(suite.name)
     if not wanted:
         raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
+    by_name: dict[str, StepConfig] = {}
+    for config in wanted:
+        if (other := by_name.setdefault(config.name, config)) is not config:
+            fields = " and ".join(config.differences(other))
+            raise GnetError(f"suite: {wanted[config][0]!r} has two cases {config.name}, whose name leaves out {fields}")
     ordered = sorted(wanted, key=lambda config: config.batch_size)
     own = {framework for source in sources for framework in source.peers}
     return [

@@ -8,7 +8,7 @@ from gnet_core.plan.suites import AXES
 _WORDS = {
     "batch_size": "batch",
     "aux_weight": "auxiliary weight",
-    "bn_momentum": "batch normalisation's momentum",
+    "bn_momentum": "batch-norm momentum",
 }
 """Where the words are not those of the name."""
 

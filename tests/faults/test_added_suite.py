@@ -126,12 +126,12 @@ def test_the_scaling_views_axis_is_whatever_varies(house_of_suites, tmp_path):
 
 def test_a_field_that_nothing_was_written_for_is_told_as_well(house_of_suites, tmp_path):
     report = measured(house_of_suites, tmp_path, "bn_momentum", (0.9, 0.99), "base=0.9")
-    assert report.column("batch normalisation's momentum") == ["0.9", "0.99"]
+    assert report.column("batch-norm momentum") == ["0.9", "0.99"]
     assert report.headings[-2:] == ["run", "bn_momentum"]
     assert [row[-1] for row in report.rows] == ["0.9", "0.99"]
     assert [row["bn_momentum"] for row in report.json["rows"]] == [0.9, 0.99]
-    (said,) = [each for each in report.json["findings"] if "than batch normalisation's momentum 0.9:" in each]
-    assert said.startswith("batch normalisation's momentum 0.99 is SLOWER than batch normalisation's momentum 0.9:")
+    (said,) = [each for each in report.json["findings"] if "than batch-norm momentum 0.9:" in each]
+    assert said.startswith("batch-norm momentum 0.99 is SLOWER than batch-norm momentum 0.9:")
     assert report.has_everywhere(said)
     assert (report.directory / "plots" / "bn-momentum.svg").exists()
 

@@ -87,6 +87,10 @@ class ScalingView(Section):
         alike = [row for row in self.rows if counts(row) and self.named(row) == self.named(best)]
         alike.sort(key=self._order)
         smallest, largest, named = alike[0], alike[-1], self.named(best)
+        if not _are_numbers([self.varied(best)]) and len(alike) > 1:  # of which none is the smallest
+            least = min(alike, key=speed)
+            told = f"with {named}, {self.value(best)}, is the most; {speed_beside(least)} at {self.value(least)}"
+            return Sentence(speed_in_words(best), f"{told}, the least.")
         if smallest is best:
             told = f"with {named}, {self.value(best)}, the smallest, is the most"
             beside = "" if largest is best else f"; {speed_beside(largest)} at {self.value(largest)}, the largest"
@@ -127,10 +131,10 @@ class _Axis:
     """Where values stand: positive numbers on a logarithmic scale, other numbers on a linear one, words in a row."""
 
     def __init__(self, values: Sequence[Any]) -> None:
-        self._numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        self._log = self._numbers and values[0] > 0
+        numbers = _are_numbers(values)
+        self._log = numbers and values[0] > 0
         self.place: Mapping[Any, float] = {
-            value: float(value) if self._numbers else float(number) for number, value in enumerate(values)
+            value: float(value if numbers else place) for place, value in enumerate(values)
         }
 
     def paint(self, columns: Sequence[Any], label: str) -> None:
@@ -153,6 +157,10 @@ class _Axis:
             axes.set_xlabel(label)
             axes.set_ylim(bottom=0)
             axes.set_ylabel(what)
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _paint_speeds(axes: Any, measured: Sequence[tuple[float, Row]], label: str, look: Mapping[str, Any]) -> None:
