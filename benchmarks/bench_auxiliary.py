@@ -15,6 +15,7 @@ SUITE = Suite(
     cases=cases,
     varies="aux_weight",
     base=0.3,
+    costs="the auxiliary losses",
     position=6,
     presets=("full",),
 )

@@ -13,6 +13,7 @@ SUITE = Suite(
     name="batch-size",
     question="How does the throughput scale with the batch size?",
     cases=cases,
+    view="scaling",
     varies="batch_size",
     position=4,
 )

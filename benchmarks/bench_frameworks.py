@@ -38,6 +38,7 @@ SUITE = Suite(
     cases=cases,
     varies="framework",
     base="tensorflow",
+    base_fields={"execution": "graph"},
     position=8,
     presets=(),
 )

@@ -13,6 +13,7 @@ SUITE = Suite(
     name="parts",
     question="What do forward, backward and optimizer take of a step?",
     cases=cases,
+    view="parts",
     varies="part",
     base="train",
     position=5,

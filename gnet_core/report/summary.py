@@ -16,7 +16,7 @@ from gnet_core.report.grid import Column, Grid, grid
 from gnet_core.report.views.answers import DIFFERENT
 from gnet_core.results.comparisons import within
 from gnet_core.results.gpu_summary import SETTLED, GpuSummary, Spread
-from gnet_core.results.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
+from gnet_core.results.records import LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, POWER, Comparison
 from gnet_core.text import number
@@ -186,7 +186,7 @@ def _reservations_of_rows(measured: list[Row]) -> list[str]:
 def _reservations_of_verdicts(run: Run) -> list[str]:
     why = []
     for family in within(run):
-        if family.suite == AA_SUITE:
+        if family.identical_code:
             odd = [each for each in family.comparisons.values() if each.verdict in DIFFERENT]
             why += [f"identical code against itself came out {each.verdict}" for each in odd]
     if broken := failed_checks(run):

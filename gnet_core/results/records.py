@@ -18,6 +18,7 @@ from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.machine.capabilities import versions
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
+from gnet_core.plan.suites import AGAIN
 from gnet_core.results import gpu_summary, raw_files, run_document
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory
@@ -25,9 +26,6 @@ from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
 from gnet_core.stats.drift import drift_by_case
 from gnet_core.stats.losses import judge_trajectories
-
-AA_SUITE = "aa"
-"""The suite that compares identical code with itself."""
 
 LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND = 1.0, 1e30
 """That anything in a file can be believed to have done."""
@@ -526,12 +524,13 @@ def requested(document: Mapping[str, Any]) -> BenchRequest:
 
 def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Mapping[str, Any]) -> BenchRequest:
     """What measures a case of the run again."""
-    of_again = AA_SUITE in case["suites"]  # which no module declares: an option adds it to a case of another
-    twins = (each for each in document["cases"] if each["config"] == case["config"] and AA_SUITE not in each["suites"])
-    suite = next((each["suites"][0] for each in twins), "throughput") if of_again else case["suites"][0]
+    of_again = case["source"] == AGAIN  # an option adds it to a case of a suite, which the command has to name
+    twins = (each for each in document["cases"] if each["config"] == case["config"] and each["source"] != AGAIN)
+    declared = [suite["name"] for suite in document["suites"]]
+    suites = next((each["suites"] for each in twins), declared) if of_again else case["suites"]
     return dataclasses.replace(
         requested(document),
-        suites=(suite,),
+        suites=tuple(suites[:1]),
         device=config.device,
         replicates=document["replicates"],
         execution=(config.execution,),

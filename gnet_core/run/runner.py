@@ -94,6 +94,8 @@ def discover(checkout: Path) -> list[FoundSuite]:
                 raise TypeError(f"SUITE is {suite!r:.60}")
         except KeyboardInterrupt:
             raise
+        except GnetError as error:
+            raise GnetError(f"benchmarks: {module.name}: {error}") from error
         except BaseException as error:  # also what ends a program, or skips a file of tests
             raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
         found.append(FoundSuite(suite=suite, module=module))

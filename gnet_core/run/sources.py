@@ -19,11 +19,9 @@ from pathlib import Path
 
 from gnet_core.config import FRAMEWORKS, Framework, GnetError
 from gnet_core.machine.capabilities import PEERS
-from gnet_core.plan.suites import Source
+from gnet_core.plan.suites import AGAIN, Source
 from gnet_core.system import git
 
-AGAIN = "again"
-"""The source of an A/A comparison's second half: the first source under another name."""
 HERE = "here"
 """The working tree, beside the revision it is compared with."""
 
