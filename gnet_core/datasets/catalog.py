@@ -64,7 +64,7 @@ class DataSet:
     default_image_size: int
     """Pixels a side that a training session uses when it is not asked for others."""
     notes: tuple[str, ...] = ()
-    """What a user should know before trusting a test accuracy, a sentence each."""
+    """Sentences that a user should read before trusting a test accuracy."""
 
     @property
     def classes(self) -> int:
@@ -87,6 +87,11 @@ def open_data(name_or_path: str) -> DataSet:
     whose content is the same in train and test, which many data sets have, are told of in DataSet.notes.
 
     Raises GnetError naming the file or folder that is missing, damaged, empty or not what it should be.
+
+    >>> from gnet_core import open_data
+    >>> digits = open_data("digits")
+    >>> digits.classes, len(digits.train), len(digits.test)
+    (10, 1438, 359)
     """
     if name_or_path == "digits":
         return _open_digits()
@@ -117,7 +122,7 @@ def open_data(name_or_path: str) -> DataSet:
 
 
 def absolute(name_or_path: str) -> str:
-    """The same data set for a process in another directory: a path made absolute, a name left alone."""
+    """The name or path for a process in another directory: paths are made absolute, names are kept."""
     path, colon, split = name_or_path.rpartition(":")
     if colon and _is_dtd(Path(path)):
         return f"{Path(path).resolve()}:{split}"
@@ -193,7 +198,7 @@ def _notes(
     train_keys: Sequence[Hashable],
     test_keys: Sequence[Hashable],
 ) -> tuple[str, ...]:
-    """What is odd about labels and splits, though many published data sets have it. Keys are equal for equal images."""
+    """Sentences on doubtful labels and splits, which many published data sets have. Equal images have equal keys."""
     notes = []
     trained = {key: index for index, key in reversed(list(enumerate(train_keys)))}
     shared = [index for index, key in enumerate(test_keys) if key in trained]
@@ -242,7 +247,8 @@ def _open_folder(name: str, folder: Path) -> DataSet:
 
 
 def _is_dtd(folder: Path) -> bool:
-    return _is_file(folder / "labels" / "train1.txt") and (folder / "images").is_dir()
+    # Path.is_file raises for a text too long to be a name.
+    return os.path.isfile(folder / "labels" / "train1.txt") and (folder / "images").is_dir()  # noqa: PTH113
 
 
 def _open_dtd(name: str, folder: Path, number: int) -> DataSet:
@@ -336,7 +342,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted by name, without hidden files."""
+    """The entries of a folder, sorted by name, without hidden files."""
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
@@ -345,10 +351,6 @@ def _visible(folder: Path) -> list[Path]:
 
 def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises for a text too long to be a name
-
-
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a text too long to be a name
 
 
 def _split_each_class(

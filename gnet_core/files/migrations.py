@@ -1,4 +1,4 @@
-"""What files of older versions mean: whatever is read that holds a configuration comes by here.
+"""The meaning of files of older versions. Everything that is read and holds a configuration passes through here.
 
 A field that is added to StepConfig needs nothing here where its default is what was measured before it was there, and a
 line in BEFORE where that is another value. What a format version changes in run.json, `current_run` changes in those of
@@ -59,8 +59,33 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
         current.setdefault("run", document["created"])
     if isinstance(current.get("options"), dict):
         current["options"] = {"layers": BEFORE["layers"], **current["options"]}
+    if isinstance(current.get("suites"), list):
+        current["suites"] = [_with_view(suite) for suite in current["suites"]]
     if isinstance(current.get("cases"), list):
         current["cases"] = [_named(case) for case in current["cases"]]
+    return current
+
+
+def _with_view(suite: Any) -> Any:
+    """A suite of run.json with the view that it declares; in files from before there were views, with what a report
+    made of it then.
+    """
+    if not isinstance(suite, dict) or "view" in suite:
+        return suite
+    name, varies, base = (suite.get(field) for field in ("name", "varies", "base"))
+    current = {"view": "speed" if base is None else "comparison", "base_fields": {}, "costs": "", **suite}
+    if varies == "batch_size" and base is None:
+        current["view"] = "scaling"
+    elif varies == "part" and base is not None:
+        current["view"] = "parts"
+    elif varies == "framework":
+        current["base_fields"] = {"execution": "graph"}
+    elif name == "aa" and varies == "source":
+        current["varies"] = None
+    elif varies is None and base is not None:  # nothing was compared then
+        current |= {"view": "speed", "base": None}
+    if name == "auxiliary" and base is not None:
+        current["costs"] = "the auxiliary losses"
     return current
 
 

@@ -194,15 +194,17 @@ def read(document: Any) -> Profile:
     """
     if not isinstance(document, dict):
         raise GnetError(f"profile.json: {document!r:.60} is no object")
-    current = dict(document)
-    if "config" in document:
-        try:
-            current["config"] = read_config(document["config"]).to_dict()
-        except TypeError as error:
-            raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
+    if "config" not in document:
+        raise GnetError("profile.json: field 'config' is missing")
+    try:
+        config = read_config(document["config"])
+    except TypeError as error:
+        raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
+    current = {**document, "config": config.to_dict()}
     if isinstance(document.get("kernels"), list):
         current["kernels"] = [_with_tensor_cores(kernel) for kernel in document["kernels"][: MOST_ROWS + 1]]
     profile = json_documents.typed("profile.json", current, Profile)
+    profile = msgspec.structs.replace(profile, config=config)  # its numbers as they were written: 0 and not 0.0
     if not CASE_NAME.fullmatch(profile.name):
         raise GnetError(f"profile.json: field 'config' is of a case that cannot be: {profile.name!r:.80}")
     return profile

@@ -20,7 +20,7 @@ from gnet_core.machine import environment as machine
 from gnet_core.machine.capabilities import PEERS
 from gnet_core.report import documents, html
 from gnet_core.report.drawing import Picture
-from gnet_core.report.grid import Column, Grid, grid, in_style, ratio, ratio_interval
+from gnet_core.report.grid import Cell, Column, Grid, grid, in_style, ratio, ratio_interval
 from gnet_core.report.ratios import distinct, forest
 from gnet_core.report.summary import HOW_TO_READ_RATIOS, machine_line, reservations
 from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
@@ -321,8 +321,12 @@ def _warnings(compared: Compared) -> list[str]:
 
 def _runs(compared: Compared) -> Grid:
     base, new = (_of_run(run) for run in compared.runs.values())
-    rows: list[tuple[str, ...]] = [(name, plain(value), plain(new[name])) for name, value in base.items()]
-    return Grid(caption="What is compared", headings=["what", *compared.runs], text=[True] * 3, rows=rows)
+    columns = [
+        Column[str]("what", lambda name: name, text=True),
+        Column[str]("BASE", lambda name: base[name], text=True),
+        Column[str]("NEW", lambda name: new[name], text=True),
+    ]
+    return grid(columns, list(base), "What is compared")
 
 
 def _of_run(run: Run) -> dict[str, str]:
@@ -344,7 +348,7 @@ def _verdicts(compared: Compared) -> Grid:
         Column[Comparison]("NEW images/s", lambda each: _speed(compared.new, each.variant)),
         Column[Comparison]("× BASE", ratio),
         Column[Comparison]("95 % of ×", ratio_interval),
-        Column[Comparison]("verdict", lambda each: each.verdict, text=True),
+        Column[Comparison]("verdict", lambda each: Cell(each.verdict, each.verdict), text=True),
         Column[Comparison]("margin", lambda each: percent(each.margin)),
         Column[Comparison]("smallest effect", lambda each: percent(each.smallest_effect)),
         Column[Comparison]("mode", lambda each: each.mode, text=True),

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from gnet_core.report import html, summary
 from gnet_core.report.checks import failed_checks
 from gnet_core.report.drawing import Picture
-from gnet_core.report.findings import findings
-from gnet_core.report.grid import Grid, short_grid, suite_grid
+from gnet_core.report.findings import findings, smallest_effects
+from gnet_core.report.grid import Grid
 from gnet_core.report.profile import ProfileView
-from gnet_core.report.views.answers import Sentence, answers, smallest_effects
-from gnet_core.report.views.section import Section, sections
+from gnet_core.report.views.answers import Sentence
+from gnet_core.report.views.section import Section
+from gnet_core.report.views.suites import sections
 from gnet_core.results.records import Run
 
 
@@ -68,10 +69,10 @@ def _suite(section: Section, picture: Picture | None, numbers: Iterator[int]) ->
     return _Suite(
         name=section.name,
         question=section.suite.question,
-        answers=answers(section),
+        answers=section.answers(),
         picture=picture and _as_one_of_many(picture, numbers),
-        short=short_grid(section),
-        full=suite_grid(section),
+        short=section.short_table(),
+        full=section.full_table(),
     )
 
 

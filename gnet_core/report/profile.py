@@ -12,7 +12,7 @@ from gnet_core.profile.document import Kernel, KindOfTime, NotAvailable, Operati
 from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS
 from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound, launch_bound
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
-from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.grid import Cell, Column, Grid, grid
 from gnet_core.text import milliseconds, percent
 
 MOST_OPERATIONS = 12
@@ -170,11 +170,11 @@ def _kernel_grid(profile: Profile) -> Grid:
     return dataclasses.replace(longest, rows=[*longest.rows, _other_kernels(cut, profile.steps)]) if cut else longest
 
 
-def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[str, ...]:
+def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[Cell, ...]:
     """The cells of a row that sums up kernels; tensor cores by share of their time, and their occupancy by time."""
     seconds = sum(each.seconds for each in kernels)
     occupancy = sum(each.occupancy * each.seconds for each in kernels) / (seconds or 1.0)
-    return (
+    cells = (
         f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
         f"{sum(each.occurrences for each in kernels) / steps:.4g}",
         milliseconds(seconds / steps),
@@ -182,6 +182,7 @@ def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[str, ...]:
         _tensor_core_shares(kernels),
         f"{occupancy:.0%}",
     )
+    return tuple(map(Cell, cells))
 
 
 def _tensor_core_shares(kernels: list[Kernel]) -> str:

@@ -13,20 +13,20 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from gnet_core.config import GnetError
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import csv_text
 from gnet_core.files.whole import make_own_folder
 from gnet_core.report import documents, page
 from gnet_core.report import summary as facts
 from gnet_core.report.checks import failed_checks
 from gnet_core.report.drawing import Picture
-from gnet_core.report.findings import findings
-from gnet_core.report.grid import in_style, pairs_table, short_grid, suite_grid
+from gnet_core.report.findings import findings, smallest_effects
+from gnet_core.report.grid import in_style, pairs_table
 from gnet_core.report.profile import ProfileView, view
 from gnet_core.report.profile_report import paragraphs, tensorboard_line
-from gnet_core.report.views.answers import Sentence, answers, smallest_effects
-from gnet_core.report.views.plots import plot_of
-from gnet_core.report.views.section import Section, sections
+from gnet_core.report.views.answers import Sentence
+from gnet_core.report.views.section import Section
+from gnet_core.report.views.suites import sections
 from gnet_core.results.comparisons import Family, within
 from gnet_core.results.records import Row, Run
 from gnet_core.text import code, inert, plain
@@ -48,7 +48,7 @@ def write(run: Run) -> None:
 
     Raises OSError, and GnetError for a plots/ that leads out of the directory.
     """
-    pictures = {section.name: picture for section in sections(run) if (picture := plot_of(section))}
+    pictures = {section.name: picture for section in sections(run) if (picture := section.picture())}
     views, failed = profile_views(run)
     drawn = [*pictures.values(), *(picture for view in views for picture in view.pictures)]
     if drawn:
@@ -78,15 +78,22 @@ def profile_views(run: Run) -> tuple[list[ProfileView], list[str]]:
     return views, failed
 
 
-def to_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """A row a case and a column a field of Row, in its order; what was not measured is empty."""
-    fields = [field.name for field in dataclasses.fields(Row)]
-    return pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=fields, dtype=object)
+def to_records(run: Run) -> list[dict[str, Any]]:
+    """Each row with the fields of Row in their order, and then whatever else of StepConfig differs between the rows."""
+    known = {field.name for field in dataclasses.fields(Row)}
+    configs = run.configs.values()
+    others = [field.name for field in dataclasses.fields(StepConfig) if field.name not in known]
+    varied = [name for name in others if len({getattr(config, name) for config in configs}) > 1]
+    return [
+        dataclasses.asdict(row) | {name: getattr(run.configs[row.case], name) for name in varied} for row in run.rows
+    ]
 
 
 def to_csv(run: Run) -> str:
-    """cases.csv."""
-    return csv_text.to_csv(to_frame(run.rows))
+    """cases.csv: a line a row; what was not measured is empty."""
+    rows = to_records(run)
+    columns = list(rows[0]) if rows else [field.name for field in dataclasses.fields(Row)]
+    return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
 def verdicts_to_csv(families: Iterable[Family], run: str) -> str:
@@ -113,7 +120,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "environment": run.document.environment,
         "environments": run.document.environments,
         "peaks": msgspec.to_builtins(run.document.peaks),
-        "rows": [dataclasses.asdict(row) for row in run.rows],
+        "rows": to_records(run),
         "verdicts": [family.to_dict() for family in within(run)],
         "unread": run.unread,
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
@@ -148,7 +155,7 @@ def to_terminal(run: Run) -> str:
     parts = [plain(facts.machine_line(run))]
     for section in found:
         said = [f"{plain(section.name)}: {plain(section.suite.question)}"]
-        parts.append("\n".join(said + [plain(" ".join(sentence)) for sentence in answers(section)]))
+        parts.append("\n".join(said + [plain(" ".join(sentence)) for sentence in section.answers()]))
         parts.append(_short_table(section, "simple"))
     parts += [plain(f"{row.case}: {row.status}: {row.note}") for row in run.rows if row.status != "ok"]
     parts += [plain(f"{case}: {reason}") for case, reason in run.unmeasured]
@@ -177,15 +184,15 @@ def quotable_line(run: Run, protect: Callable[[object], str] = inert) -> str:
 def _suite(section: Section, picture: Picture | None) -> list[str]:
     """The question, its answers, the picture, the columns that answer it, and all the others folded."""
     parts = [f"## {inert(section.name)}: {inert(section.suite.question)}"]
-    parts.append(_bullets(map(_in_markdown, answers(section))))
+    parts.append(_bullets(map(_in_markdown, section.answers())))
     if picture:
         parts.append(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})")
-    return [*parts, _short_table(section, "pipe"), _folded("All columns", in_style(suite_grid(section), "pipe"))]
+    return [*parts, _short_table(section, "pipe"), _folded("All columns", in_style(section.full_table(), "pipe"))]
 
 
 def _short_table(section: Section, style: str) -> str:
     """The columns that answer the question, below what all rows share."""
-    short = short_grid(section)
+    short = section.short_table()
     protect = inert if style == "pipe" else plain
     above = f"All with {protect(short.shared)}:\n\n" if short.shared else ""
     return f"{above}{in_style(short, style)}"
@@ -251,4 +258,6 @@ def _unmeasured(run: Run) -> str:
 
 
 def _commands(run: Run) -> str:
-    return pairs_table([(code(case), code(command)) for case, command in facts.commands(run).rows], ("case", "command"))
+    return pairs_table(
+        [(code(case.text), code(command.text)) for case, command in facts.commands(run).rows], ("case", "command")
+    )

@@ -16,10 +16,10 @@ from gnet_core.report.grid import Column, Grid, grid
 from gnet_core.report.views.answers import DIFFERENT
 from gnet_core.results.comparisons import within
 from gnet_core.results.gpu_summary import SETTLED, GpuSummary, Spread
-from gnet_core.results.records import AA_SUITE, Row, Run, requested
+from gnet_core.results.records import Row, Run, requested
 from gnet_core.results.run_document import Peak, best_peaks
 from gnet_core.results.turns import TURNS_FILE
-from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER, Comparison
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, POWER, Comparison
 from gnet_core.text import number
 
 TITLE = "The train step of GoogleNet_2"
@@ -166,7 +166,7 @@ def reservations(run: Run) -> list[str]:
         why.append("the run was interrupted")
     if not measured:
         why.append("nothing was measured")
-    elif (fewest := min(row.replicates for row in measured)) < LEAST_PROCESSES:
+    elif (fewest := min(row.replicates for row in measured)) < MIN_PROCESSES:
         processes = "one process" if fewest == 1 else f"{fewest} processes"
         why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
     return [*why, *_reservations_of_rows(measured), *_reservations_of_verdicts(run)]
@@ -187,7 +187,7 @@ def _reservations_of_rows(measured: list[Row]) -> list[str]:
 def _reservations_of_verdicts(run: Run) -> list[str]:
     why = []
     for family in within(run):
-        if family.suite == AA_SUITE:
+        if family.identical_code:
             odd = [each for each in family.comparisons.values() if each.verdict in DIFFERENT]
             why += [f"identical code against itself came out {each.verdict}" for each in odd]
     if broken := failed_checks(run):

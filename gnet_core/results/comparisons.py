@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
-from gnet_core.plan.suites import SuiteDescription, base_config
-from gnet_core.results.records import AA_SUITE, Row, Run
+from gnet_core.plan.suites import AGAIN, SOURCE, SuiteDescription, base_config
+from gnet_core.results.records import Row, Run
 from gnet_core.stats.losses import judge_trajectories
-from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class Family:
     suite: str
     comparisons: dict[str, Comparison]
     """By the variant's case."""
+    identical_code: bool = False
+    """Whether nothing but the process differs between what is compared."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"suite": self.suite, "comparisons": [each.to_dict() for each in self.comparisons.values()]}
@@ -49,7 +51,8 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
             _pair(run, base, run, row) for row in run.rows if (base := base_row(run, suite, row)) and base is not row
         ]
         if pairs:
-            families.append(_family(suite.name, pairs, margin, spread))
+            family = _family(suite.name, pairs, margin, spread)
+            families.append(dataclasses.replace(family, identical_code=suite.compares_identical_code))
     return families
 
 
@@ -79,11 +82,14 @@ def base_row(run: Run, suite: SuiteDescription, row: Row) -> Row | None:
 def wanted_base(run: Run, suite: SuiteDescription, row: Row) -> tuple[StepConfig, str] | None:
     """Configuration and source of the row that a suite of run.json would compare this one with, if it were there."""
     config = run.configs[row.case]
-    if suite.varies == "source":
-        belongs = (suite.name == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
-        return (config, suite.base) if belongs or row.source == suite.base else None
+    if suite.varies == SOURCE:
+        return (config, suite.base) if row.source != AGAIN else None
+    if suite.name not in row.suite.split("+"):
+        return None
+    if suite.compares_identical_code:
+        return config, suite.base
     wanted = base_config(suite, config)
-    return (wanted, row.source) if wanted and suite.name in row.suite.split("+") else None
+    return (wanted, row.source) if wanted else None
 
 
 def machine_spread(run: Run) -> dict[Mode, float]:
@@ -103,14 +109,14 @@ def _spread_in_sequence(run: Run) -> dict[Mode, float]:
             by_cohort[process.cohort].append(
                 statistics.fmean(value for value in process.log_seconds if not math.isnan(value))
             )
-        if len(by_cohort) >= LEAST_PROCESSES:
+        if len(by_cohort) >= MIN_PROCESSES:
             variances.append(statistics.variance(map(statistics.fmean, by_cohort.values())))
     return {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
 
 
 def _spread_in_turns(run: Run) -> dict[Mode, float]:
     for suite in run.document.suites:
-        if suite.name != AA_SUITE:
+        if not suite.compares_identical_code:
             continue
         for row in run.rows:
             base = base_row(run, suite, row)

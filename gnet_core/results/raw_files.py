@@ -70,7 +70,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     flop_per_image: Amount
     low_precision_share: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] | None
     low_precision_note: str = ""
-    delay_seconds: Amount
+    delay_seconds: Amount = 0.0
 
     def __post_init__(self) -> None:
         if any(index >= self.timed_blocks for index in self.voided_blocks):

@@ -20,16 +20,15 @@ from gnet_core.machine.description import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
 from gnet_core.plan.schedule import WorkerName
+from gnet_core.plan.suites import AGAIN
 from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory
 from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
+from gnet_core.stats.drift import drift_by_case
 from gnet_core.stats.losses import judge_trajectories
-
-AA_SUITE = "aa"
-"""The suite that compares identical code with itself."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -113,7 +112,7 @@ class Row:
     waiting_cpu_share: float | None = None
     """Of one processor, what its processes took while they waited for their turns."""
     delay_seconds: float | None = None
-    """Added to every step to test the suite; None in a run that measures."""
+    """What a plugin of the tests added to every step; None in a run that measures."""
     gpu_power_watts: float | None = None
     """This and the next are medians over turns, of each of which the timed block counts."""
     gpu_sm_clock_hz: float | None = None
@@ -168,6 +167,13 @@ def load_run(directory: Path) -> Run:
     """Read a run directory. Raises GnetError naming the file for a run.json that is missing or cannot be read.
 
     A raw file that cannot be read costs its case's row the figures, not the run: the row is `failed` and says why.
+
+    >>> from pathlib import Path
+    >>> from gnet_core import load_run
+    >>> run = load_run(Path("reports/example"))
+    >>> row = next(row for row in run.rows if row.execution == "xla")
+    >>> row.case, row.status, f"{row.images_per_second:.1f} images/s"
+    ('xla-float32-b16-i224-synthetic-cpu', 'ok', '18.2 images/s')
     """
     path = directory / "run.json"
     document = read_run_document(directory)
@@ -414,7 +420,7 @@ def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepCon
 
 
 def _add_drift(rows: list[Row], processes: dict[str, tuple[ratio.Process, ...]]) -> None:
-    drifts = ratio.drift(processes)
+    drifts = drift_by_case(processes)
     for row in rows:
         drift = drifts.get(row.case)
         if drift is not None and drift.drifting:
@@ -512,18 +518,20 @@ def requested(document: RunDocument) -> BenchRequest:
 
 def _requested_of_case(case: RecordedCase, config: StepConfig, document: RunDocument) -> BenchRequest:
     """What measures a case of the run again."""
-    of_again = AA_SUITE in case.suites  # which no module declares: an option adds it to a case of another
-    twins = (each for each in document.cases if each.config == case.config and AA_SUITE not in each.suites)
-    suite = next((each.suites[0] for each in twins), "throughput") if of_again else case.suites[0]
+    of_again = case.source == AGAIN  # an option adds it to a case of a suite, which the command has to name
+    twins = (each for each in document.cases if each.config == case.config and each.source != AGAIN)
+    declared = tuple(suite.name for suite in document.suites)
+    suites = next((each.suites for each in twins), declared) if of_again else case.suites
     return dataclasses.replace(
         requested(document),
-        suites=(suite,),
+        suites=suites[:1],
         device=config.device,
         replicates=document.replicates,
         execution=(config.execution,),
         precision=(config.precision,),
         batch_size=(config.batch_size,),
         layers=config.layers,
+        widths=config.widths,
         image_size=config.image_size,
         data=config.data,
         seed=config.seed,

@@ -40,7 +40,7 @@ def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -
         for name in ("replicates", "image_size", "worker_memory"):
             if (value := getattr(request, name)) is not None:
                 require_whole(name, value, least=1)
-        StepConfig(data=request.data, seed=request.seed)
+        StepConfig(data=request.data, seed=request.seed, layers=request.layers, widths=request.widths)
         require_whole("memory_bytes", memory_bytes, least=1)
     except (GnetError, TypeError) as error:
         raise GnetError(f"{where}: {error!s:.300}") from error

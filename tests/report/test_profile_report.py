@@ -25,7 +25,7 @@ def view(told):
 
 def cells(told, heading):
     (grid,) = (grid for name, grid in view(told).grids if name.startswith(heading))
-    return grid.headings, grid.rows
+    return grid.headings, [tuple(cell.text for cell in row) for row in grid.rows]
 
 
 def test_the_answer_names_types_parts_and_the_backward_pass(environment):

@@ -114,7 +114,7 @@ def test_a_gpu_at_its_power_limit_is_told_of_once(gpu_run):
         "It ran at its power limit of 700 W for 98% of that time.",
     ]
     assert cases.headings == ["case", "W", "GHz", "°C", "at its limit", "images/J"]
-    assert cases.rows[0][1:] == ("691 (690–692)", "1.41", "61", "98%", "0.10")
+    assert tuple(cell.text for cell in cases.rows[0])[1:] == ("691 (690–692)", "1.41", "61", "98%", "0.10")
 
 
 def test_slowdowns_and_clocks_that_had_not_settled_are_told_with_their_turns(gpu_run):
@@ -130,7 +130,10 @@ def test_slowdowns_and_clocks_that_had_not_settled_are_told_with_their_turns(gpu
         "What else lowered its clock, of 4 turns: too hot (software) in 2, power brake in 1.",
         "In 1 of 4 turns its clock had not settled: in the block's first quarter it was more than 4% off the rest's.",
     ]
-    assert cases.rows[0][-2:] == ("1 of 4", "too hot (software) 2 of 4, power brake 1 of 4")
+    assert tuple(cell.text for cell in cases.rows[0])[-2:] == (
+        "1 of 4",
+        "too hot (software) 2 of 4, power brake 1 of 4",
+    )
 
 
 def test_what_the_driver_does_not_tell_is_left_out(gpu_run):

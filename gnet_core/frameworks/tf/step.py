@@ -17,7 +17,7 @@ Tensor = Any
 
 
 class StepResult(NamedTuple):
-    """What a step leaves on the device: float32 scalars. The last two are running means since `reset_metrics`."""
+    """Results of a step, float32 scalars on the device. The last two are running means since `reset_metrics`."""
 
     loss: Tensor
     mean_loss: Tensor
@@ -25,7 +25,7 @@ class StepResult(NamedTuple):
 
 
 class ResultAndGradients(NamedTuple):
-    """What the body of a step without an optimizer hands out, since gradients that nobody takes are not computed."""
+    """Outputs of a step without an optimizer. They include the gradients, which would not be computed unread."""
 
     result: StepResult
     gradients: list[Tensor]
@@ -46,7 +46,7 @@ class Step:
         self.execution: Execution = config.execution
         self.metrics = metrics
         self.trace_count = 0
-        """How often the body was traced; stays 0 in eager execution, which traces nothing."""
+        """Number of times that the body was traced; 0 in eager execution, which traces nothing."""
         self.function: Body = body
         if config.execution != "eager":
 
@@ -108,6 +108,14 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
     """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
 
     Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
+
+    >>> import numpy as np
+    >>> from gnet_core import StepConfig, build_model, make_train_step
+    >>> config = StepConfig(batch_size=2, image_size=96, classes=10)
+    >>> step = make_train_step(build_model(config), config)
+    >>> result = step(np.zeros((2, 96, 96, 3), np.float32), np.zeros(2, np.uint16))
+    >>> bool(result.loss > 0), step.applied_steps()
+    (True, 1)
     """
     objective = _make_objective(config)
     metrics = _make_metrics()
