@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from gnet_core.report.document import NoAnswer, Sentence
 from gnet_core.report.grid import ratio
 from gnet_core.report.profile import ProfileView
 from gnet_core.report.views.answers import (
     DIFFERENT,
-    NO_ANSWER,
-    Sentence,
     comparison,
     counts,
     parts_of_a_step,
@@ -97,7 +96,7 @@ def _of_suite(section: Section) -> list[_Candidate]:
     if section.varies == "batch_size" and not section.comparisons:
         return list(_scaling(section))
     if section.varies == "part":
-        told = [each for each in parts_of_a_step(section) if each.point != NO_ANSWER]
+        told = [each for each in parts_of_a_step(section) if not isinstance(each, NoAnswer)]
         return [_Candidate(_Rank.PARTS, 0.0, each) for each in told]
     judged = [each for each in worth_telling(section) if _has_enough(each)]
     ranked = sorted((_of_comparison(section, each) for each in judged), key=lambda each: -each.effect)

@@ -68,15 +68,28 @@ def _cell(cell: str | Cell) -> Cell:
     return cell._replace(text=plain(cell.text)) if isinstance(cell, Cell) else Cell(plain(cell))
 
 
+def shared_columns(columns: Sequence[Column[Item]], items: Sequence[Item]) -> tuple[str, list[Column[Item]]]:
+    """In words the columns that have one value in all rows, and the others; of a single row each is a column."""
+    shared, varied = [], []
+    for column in columns:
+        (first, *others) = [_cell(column.cell(item)).text for item in items] or [""]
+        if others and first and set(others) == {first}:
+            shared.append(f"{column.heading} {first}")
+        else:
+            varied.append(column)
+    return ", ".join(shared), varied
+
+
 def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
     """The grid of these in tabulate's `style`."""
     return in_style(grid(columns, items), style)
 
 
 def in_style(told: Grid, style: str) -> str:
-    """A grid in tabulate's `style`, of which "pipe" is Markdown, where nothing in it is markup."""
+    """A grid in tabulate's `style` below what its rows share; "pipe" is Markdown, where nothing in it is markup."""
     protect = inert if style == "pipe" else plain
-    return tabulate(
+    above = f"All with {protect(told.shared)}:\n\n" if told.shared else ""
+    return above + tabulate(
         [[protect(cell.text) for cell in row] for row in told.rows],
         headers=[protect(heading) for heading in told.headings],
         tablefmt=style,
@@ -92,7 +105,7 @@ def suite_grid(section: Section) -> Grid:
 
 def short_grid(section: Section) -> Grid:
     """The handful of columns that answer the suite's question; what all rows share is told once."""
-    shared, varied = _shared_axes(section)
+    shared, varied = shared_columns(_axes(section), section.rows)
     columns = [
         *varied,
         *_speed_columns(),
@@ -102,18 +115,6 @@ def short_grid(section: Section) -> Grid:
         Column("status", lambda row: row.status if row.status != "ok" else "", text=True),
     ]
     return dataclasses.replace(grid(columns, section.rows, section.name), shared=plain(shared))
-
-
-def _shared_axes(section: Section) -> tuple[str, list[Column[Row]]]:
-    """In words the axes that have one value in all rows, and the others; of a single row the first is a column."""
-    shared, varied = [], []
-    for axis in _axes(section):
-        (first, *others) = [axis.cell(row) for row in section.rows]
-        if others and first and set(others) == {first}:
-            shared.append(f"{axis.heading} {first}")
-        else:
-            varied.append(axis)
-    return ", ".join(shared), varied
 
 
 def _columns(section: Section) -> list[Column[Row]]:
@@ -233,8 +234,3 @@ def speed_interval(row: Row) -> str:
     if row.images_per_second_ci_low is None or row.images_per_second_ci_high is None:
         return ""
     return f"{row.images_per_second_ci_low:.1f}–{row.images_per_second_ci_high:.1f}"
-
-
-def pairs_table(lines: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:
-    """A Markdown table of cells that are Markdown already."""
-    return tabulate(lines, headers=headings, tablefmt="pipe", disable_numparse=True)

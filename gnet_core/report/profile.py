@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+from pathlib import Path
 from typing import Any
 
-from gnet_core.plan.request import ProfileRequest, command_line
+from gnet_core.plan.request import ProfileRequest, command_line, quoted
 from gnet_core.profile import device_time, tensor_cores
 from gnet_core.profile.document import Kernel, KindOfTime, NotAvailable, OperationType, PeakMemory, Profile, read
 from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS
 from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound, launch_bound
+from gnet_core.report.document import Block, Bullets, Command, Paragraph, Sentence, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.report.grid import Cell, Column, Grid, grid
 from gnet_core.text import milliseconds, percent
@@ -24,36 +27,66 @@ _BAR = 0.7
 """Of a line's height."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ProfileView:
-    """What is said of one profile, as plain text, tables and pictures."""
+    """What is said of one profile, as plain text, tables and pictures. Each is made when it is asked for, and once."""
 
-    case: str
-    command: str
-    """What takes such a trace again."""
-    answer: str
-    """Where the time goes, in a sentence or two; what the step is bound by comes first."""
-    launch_bound: str
-    """A sentence on a step that is bound by launching kernels, else ""."""
-    grids: list[tuple[str, Grid]]
-    """Each with its heading."""
-    pictures: list[Picture]
-    notes: list[str]
-    """What the figures are and what they rest on, a sentence or two each."""
+    profile: Profile
+
+    @property
+    def case(self) -> str:
+        return self.profile.name
+
+    @property
+    def command(self) -> str:
+        """What takes such a trace again."""
+        return command_line(ProfileRequest.of(self.profile.config, steps=self.profile.steps))
+
+    @functools.cached_property
+    def answer(self) -> str:
+        """Where the time goes, in a sentence or two; what the step is bound by comes first."""
+        return " ".join(part for part in (self.launch_bound, _answer(self.profile)) if part)
+
+    @functools.cached_property
+    def launch_bound(self) -> str:
+        """A sentence on a step that is bound by launching kernels, else ""."""
+        return _launch_bound(self.profile)
+
+    @functools.cached_property
+    def grids(self) -> list[tuple[str, Grid]]:
+        """The tables that have rows, each with its heading."""
+        return [(heading, each) for heading, each in _grids(self.profile) if each.rows]
+
+    @functools.cached_property
+    def pictures(self) -> list[Picture]:
+        """The time by part of the network, and by type of operation."""
+        return _pictures(self.profile)
+
+    @functools.cached_property
+    def notes(self) -> list[str]:
+        """What the figures are and what they rest on, a sentence or two each."""
+        return _notes(self.profile)
 
 
 def view(document: Any) -> ProfileView:
     """What is said of a profile.json. Raises GnetError naming the field that is missing or wrong in it."""
-    profile = read(document)
-    return ProfileView(
-        case=profile.name,
-        command=command_line(ProfileRequest.of(profile.config, steps=profile.steps)),
-        answer=" ".join(part for part in (_launch_bound(profile), _answer(profile)) if part),
-        launch_bound=_launch_bound(profile),
-        grids=[(heading, each) for heading, each in _grids(profile) if each.rows],
-        pictures=_pictures(profile),
-        notes=_notes(profile),
-    )
+    return ProfileView(read(document))
+
+
+def blocks_of(told: ProfileView, *, with_pictures: bool = True) -> list[Block]:
+    """What a report says of a profile: the answer, pictures, tables and notes, and the command that traces again."""
+    return [
+        Paragraph(Sentence(told.answer, "")),
+        *(told.pictures if with_pictures else []),
+        *(section(heading, each) for heading, each in told.grids),
+        Bullets(told.notes),
+        Command(told.command, "What traces it again:"),
+    ]
+
+
+def tensorboard_line(directory: Path) -> str:
+    """The command that shows the traces of a directory."""
+    return f"tensorboard --logdir {quoted(str(directory / 'traces'))}"
 
 
 def pivot(profile: Profile) -> dict[str, dict[str, float]]:

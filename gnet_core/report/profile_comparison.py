@@ -1,4 +1,4 @@
-"""Two profiles side by side, said to people and to programs. Pure but for `write`."""
+"""Two profiles side by side, said to people and to programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from gnet_core.profile.comparison import NO_SECONDS, Change, ProfileComparison
 from gnet_core.profile.parts import PARTS
-from gnet_core.report import documents, html
+from gnet_core.report import documents
+from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
-from gnet_core.report.grid import Column, Grid, grid, in_style
-from gnet_core.text import inert, milliseconds, plain
+from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.terminal import to_terminal as in_terminal
+from gnet_core.text import milliseconds
 
 NO_VERDICT = (
     "These times were taken under the profiler, in one process each, one after the other. They tell where time went, "
@@ -227,52 +229,28 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
     }
 
 
-def to_terminal(compared: ProfileComparison) -> str:
-    """The answer, the tables and the caveats, for a terminal."""
-    parts = [
-        f"BASE {compared.base.name}  {plain(compared.base_directory)}\n"
-        f"NEW  {compared.new.name}  {plain(compared.new_directory)}",
-        plain(answer(compared)),
-    ]
-    for heading, each in grids(compared):
-        parts += [f"{heading}:", in_style(each, "simple")]
-    return "\n\n".join([*parts, "\n".join(f"- {plain(told)}" for told in caveats(compared))])
-
-
-def to_markdown(compared: ProfileComparison, drawn: list[Picture]) -> str:
-    """The whole report.md of a comparison."""
-    parts = [
-        "# Two profiles of GoogleNet_2's train step, side by side",
-        f"BASE is {inert(compared.base.name)}, NEW is {inert(compared.new.name)}.",
-        f"**{inert(answer(compared))}**",
-        *(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})" for picture in drawn),
-    ]
-    for heading, each in grids(compared):
-        parts += [f"## {inert(heading)}", in_style(each, "pipe")]
-    parts += ["## How to read these figures", "\n".join(f"- {inert(told)}" for told in caveats(compared))]
-    return "\n\n".join(parts) + "\n"
-
-
-def to_html(compared: ProfileComparison, drawn: list[Picture]) -> str:
-    """The whole report.html of a comparison: one file that needs no other."""
-    return html.render(
-        "profile_comparison.html.jinja",
-        base=compared.base.name,
-        new=compared.new.name,
-        answer=answer(compared),
-        warning=NO_VERDICT,
-        pictures=drawn,
-        grids=grids(compared),
-        caveats=caveats(compared)[1:],
+def document(compared: ProfileComparison, *, with_pictures: bool = True) -> Document:
+    """The whole report of a comparison."""
+    sides = (("BASE", compared.base, compared.base_directory), ("NEW", compared.new, compared.new_directory))
+    first, *others = caveats(compared)
+    return Document(
+        heading="Two profiles of GoogleNet_2's train step, side by side",
+        banners=[Banner("bad", first)],
+        intro=[Bullets([Sentence(f"{name}:", f"{side.name}, {folder}") for name, side, folder in sides])],
+        summary=[Paragraph(Sentence(answer(compared), "")), *(pictures(compared) if with_pictures else [])],
+        sections=[
+            *(section(heading, each) for heading, each in grids(compared)),
+            section("How to read these figures", Bullets(others)),
+        ],
     )
+
+
+def to_terminal(compared: ProfileComparison) -> str:
+    """What gnet compare --profiles prints."""
+    return in_terminal(document(compared, with_pictures=False))
 
 
 def write(compared: ProfileComparison, directory: Path) -> None:
     """Write comparison.json, report.md, report.html and plots/ into a directory that exists. Raises OSError."""
-    drawn = pictures(compared)
-    texts = {
-        "comparison.json": json.dumps(to_json(compared), indent=1, allow_nan=False),
-        "report.md": to_markdown(compared, drawn),
-        "report.html": to_html(compared, drawn),
-    }
-    documents.write(directory, texts, drawn)
+    data = json.dumps(to_json(compared), indent=1, allow_nan=False)
+    documents.write(directory, document(compared), {"comparison.json": data})

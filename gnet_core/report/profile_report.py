@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ from gnet_core.config import GnetError
 from gnet_core.files import csv_text, json_documents
 from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.machine import environment as machine
-from gnet_core.plan.request import quoted
 from gnet_core.profile import reading
 from gnet_core.profile.document import load_profile
-from gnet_core.report import documents, html
-from gnet_core.report.grid import Column, Grid, grid, in_style
-from gnet_core.report.profile import ProfileView, view
-from gnet_core.text import code, inert, plain
+from gnet_core.report import documents
+from gnet_core.report.document import Banner, Bullets, Command, Document, Paragraph, Sentence, section
+from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.profile import ProfileView, tensorboard_line, view
+from gnet_core.report.terminal import to_terminal as in_terminal
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
@@ -63,8 +62,7 @@ def write_documents(document: dict[str, Any], directory: Path) -> None:
         for name in ("operations", "parts")
         if document[name]
     }
-    texts |= {"report.md": to_markdown(document, told), "report.html": to_html(document, told)}
-    documents.write(directory, texts, told.pictures)
+    documents.write(directory, document_of(document, told), texts)
 
 
 def _tells_operations(directory: Path) -> bool:
@@ -76,63 +74,37 @@ def _tells_operations(directory: Path) -> bool:
     return bool(document.get("operations"))
 
 
-def to_markdown(document: dict[str, Any], told: ProfileView) -> str:
-    """The whole report.md of a profile."""
-    environment = document["environment"]
-    parts = [
-        f"**{NOT_TO_QUOTE}**",
-        "# Where the time of GoogleNet_2's train step goes",
-        f"On {inert(_machine(document))}, {inert(document['created'])}.",
-        *paragraphs(told),
-        *(
-            f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})"
-            for picture in told.pictures
-        ),
-        f"TensorBoard's Profile page opens the trace, from this directory: `{tensorboard_line(Path())}`.",
-        "## Environment",
-        in_style(_environment_grid(environment), "pipe"),
-        *(f"- {inert(doubt)}" for doubt in machine.warnings(environment)),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def to_html(document: dict[str, Any], told: ProfileView) -> str:
-    """The whole report.html of a profile: one file that needs no other."""
-    return html.render(
-        "profile.html.jinja",
-        told=told,
-        warning=NOT_TO_QUOTE,
-        machine=_machine(document),
-        created=document["created"],
-        tensorboard=tensorboard_line(Path()),
-        environment=_environment_grid(document["environment"]),
-        doubts=machine.warnings(document["environment"]),
+def document_of(stored: dict[str, Any], told: ProfileView, *, with_pictures: bool = True) -> Document:
+    """The whole report of a profile.json."""
+    environment = stored["environment"]
+    return Document(
+        heading="Where the time of GoogleNet_2's train step goes",
+        banners=[Banner("bad", NOT_TO_QUOTE)],
+        intro=[Paragraph(f"{told.case} on {_machine(stored)}, {stored['created']}.")],
+        summary=[Paragraph(Sentence(told.answer, "")), *(told.pictures if with_pictures else [])],
+        sections=[
+            *(section(heading, each) for heading, each in told.grids),
+            section("How to read these figures", Bullets(told.notes)),
+            section("What traces it again", Command(told.command)),
+            section(
+                "What shows the whole trace",
+                Command(tensorboard_line(Path()), "In this directory, with charts that are loaded from the internet:"),
+                reference=True,
+            ),
+            section(
+                "Environment",
+                _environment_grid(environment),
+                Bullets(machine.warnings(environment)),
+                reference=True,
+            ),
+        ],
     )
 
 
-def to_terminal(document: dict[str, Any], directory: Path) -> str:
-    parts = section(document, "simple")
-    parts += [f"Report: {directory / 'report.html'} and report.md", f"Trace: {tensorboard_line(directory)}"]
-    return "\n\n".join(parts)
-
-
-def section(document: dict[str, Any], style: str = "pipe") -> list[str]:
-    """The answer, the tables and the notes as paragraphs: of Markdown, or in another of tabulate's styles plain text.
-
-    Raises GnetError naming the field that is missing or wrong in a profile.json.
-    """
-    return paragraphs(view(document), style)
-
-
-def paragraphs(told: ProfileView, style: str = "pipe") -> list[str]:
-    """The same of what was viewed already."""
-    in_markdown = style == "pipe"
-    protect: Callable[[object], str] = inert if in_markdown else plain
-    parts = [f"{code(told.case)}: **{protect(told.answer)}**" if in_markdown else f"{told.case}: {plain(told.answer)}"]
-    for heading, each in told.grids:
-        parts += [f"**{protect(heading)}**" if in_markdown else f"{heading}:", in_style(each, style)]
-    parts.append("\n".join(f"- {protect(note)}" for note in told.notes))
-    return [*parts, f"What traces it again: {(code if in_markdown else plain)(told.command)}"]
+def to_terminal(stored: dict[str, Any], directory: Path) -> str:
+    """What gnet profile prints. Raises GnetError naming the field that is missing or wrong in a profile.json."""
+    told = in_terminal(document_of(stored, view(stored), with_pictures=False))
+    return f"{told}\n\nReport: {directory / 'report.html'} and report.md\n\nTrace: {tensorboard_line(directory)}"
 
 
 def _environment_grid(environment: dict[str, Any]) -> Grid:
@@ -146,8 +118,3 @@ def _environment_grid(environment: dict[str, Any]) -> Grid:
 def _machine(document: dict[str, Any]) -> str:
     environment = document["environment"]
     return f"{machine.label(environment, document['device'])}, TensorFlow {environment['tensorflow']['version']}"
-
-
-def tensorboard_line(directory: Path) -> str:
-    """The command that shows the trace."""
-    return f"tensorboard --logdir {quoted(str(directory / 'traces'))}"

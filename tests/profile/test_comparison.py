@@ -11,6 +11,8 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import comparison
 from gnet_core.report import profile_comparison as profile_comparison_report
+from gnet_core.report.html import to_html
+from gnet_core.report.markdown import to_markdown
 from tests.report.test_profile_report import HOSTILE, Page
 from tests.traces import document
 
@@ -268,11 +270,10 @@ def test_hostile_names_are_inert(profiles):
     write, base, new = profiles
     new["operations"].append(operation(HOSTILE, 9.0))
     found = compared((write, base, new))
-    drawn = profile_comparison_report.pictures(found)
-    page = profile_comparison_report.to_html(found, drawn)
+    page = to_html(profile_comparison_report.document(found))
     assert "<script" not in page
     assert "\x1b" not in page + profile_comparison_report.to_terminal(found)
-    markdown = profile_comparison_report.to_markdown(found, drawn)
+    markdown = to_markdown(profile_comparison_report.document(found))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
 

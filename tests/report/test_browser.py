@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gnet_core.report import run
+from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from tests.conftest import RunDirectory
 from tests.stored import store_endless, store_every_suite, store_hostile
@@ -43,7 +44,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def written(run_directory: RunDirectory) -> Path:
     store_every_suite(run_directory)
-    run.write(records.load_run(run_directory.path))
+    run.write(Summary(records.load_run(run_directory.path)))
     return run_directory.path / run.HTML_FILE
 
 
@@ -104,7 +105,7 @@ def test_no_part_of_the_page_is_wider_than_the_screen(browser, written, name, sc
 @pytest.mark.parametrize("store", [store_hostile, store_endless])
 def test_what_a_stranger_wrote_into_a_run_does_nothing(browser, run_directory, store):
     store(run_directory)
-    run.write(records.load_run(run_directory.path))
+    run.write(Summary(records.load_run(run_directory.path)))
     file = run_directory.path / run.HTML_FILE
     with Opened(browser, file, WIDTHS["phone"]) as opened:
         opened.page.on("dialog", lambda dialog: opened.complaints.append(dialog.message))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import reading
 from gnet_core.report import profile as profile_view
 from gnet_core.report import profile_report
+from gnet_core.report.html import to_html
+from gnet_core.report.markdown import to_markdown
 from tests.traces import document
 
 HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
@@ -241,7 +244,7 @@ def test_the_pictures_say_their_finding_and_describe_themselves(environment):
 
 
 def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
-    text = "\n\n".join(profile_report.section(document(environment)))
+    text = to_markdown(profile_report.document_of(document(environment), view(document(environment))))
     assert text.startswith("`graph-float32-b8-i224-synthetic-cpu`: **100% of the time inside operations")
     assert "| stem      |          150 |           300 |" in text
     assert "**Not available from this trace**" in text
@@ -249,7 +252,7 @@ def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
 
 
 def test_a_section_for_a_terminal_has_no_markup(environment):
-    text = "\n\n".join(profile_report.section(document(environment), "simple"))
+    text = profile_report.to_terminal(document(environment), Path("here"))
     assert "**" not in text
     assert "|" not in text
     assert "_MklNativeFusedConv2D" in text
@@ -270,7 +273,7 @@ class Page(html.parser.HTMLParser):
 
 
 def page(told):
-    return profile_report.to_html(told, view(told))
+    return to_html(profile_report.document_of(told, view(told)))
 
 
 def test_the_page_needs_nothing_else_and_describes_its_pictures(environment):
@@ -294,20 +297,20 @@ def test_hostile_text_is_inert_on_the_page_and_in_markdown(environment):
     assert "<script" not in text
     assert "\x1b" not in text
     assert len(text) < 2**20
-    markdown = profile_report.to_markdown(told, view(told))
+    markdown = to_markdown(profile_report.document_of(told, view(told)))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
     assert "\x1b" not in markdown
     assert "\n# [x]" not in markdown
     assert len(markdown) < 2**17
-    assert "\x1b" not in "".join(profile_report.section(told, "simple"))
+    assert "\x1b" not in profile_report.to_terminal(told, Path("here"))
 
 
 def test_an_endless_environment_is_cut(environment):
     environment["machine"]["processor"] = "x|" * 1_500_000
     environment["machine"]["packages"] = {f"package-{number}": "1" for number in range(10_000)}
     told = document(environment)
-    markdown = profile_report.to_markdown(told, view(told))
+    markdown = to_markdown(profile_report.document_of(told, view(told)))
     assert "| processor " in markdown
     assert len(markdown) < 2**18
     assert len(page(told)) < 2**20
@@ -384,9 +387,9 @@ def test_what_is_no_profile_is_refused_by_its_field(environment):
     told = document(environment)
     del told["operations"]
     with pytest.raises(GnetError, match="field 'operations' is missing"):
-        profile_report.section(told)
+        profile_report.to_terminal(told, Path("here"))
 
 
 def test_the_line_for_tensorboard_survives_a_shell(tmp_path):
-    assert profile_report.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
-    assert profile_report.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")
+    assert profile_view.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
+    assert profile_view.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from gnet_core.report.document import NoAnswer, Sentence
 from gnet_core.report.grid import ratio, ratio_interval, speed_interval
 from gnet_core.report.views.section import Section
 from gnet_core.results.comparisons import break_even_steps, machine_spread
@@ -21,30 +21,20 @@ WORTH_SAVING = 0.95
 
 DIFFERENT = ("FASTER", "SLOWER")
 
-NO_ANSWER = "No answer:"
-"""The point of a sentence that says why there is none."""
-
-
-class Sentence(NamedTuple):
-    """What it comes to, and the rest; plain text, to be joined by a space."""
-
-    point: str
-    rest: str
-
 
 def answers(section: Section) -> list[Sentence]:
     """The answers to the suite's question."""
     if not any(row.images_per_second for row in section.rows):
-        return [Sentence(NO_ANSWER, "none of its cases could be measured.")]
+        return [NoAnswer("No answer:", "none of its cases could be measured.")]
     if section.comparisons:
         if section.varies == "part":
             return parts_of_a_step(section)
         return [comparison(section, found) for found in worth_telling(section)]
     if section.suite["base"] is not None and section.varies != "batch_size":
-        return [Sentence(NO_ANSWER, f"{section.base} and what it is compared with were not both run.")]
+        return [NoAnswer("No answer:", f"{section.base} and what it is compared with were not both run.")]
     counting = [row for row in section.rows if counts(row)]
     if not counting:
-        return [Sentence(NO_ANSWER, "the losses of its cases are not those of the work that was asked for.")]
+        return [NoAnswer("No answer:", "the losses of its cases are not those of the work that was asked for.")]
     best = max(counting, key=_speed)
     return [scaling(section, counting, best) if section.varies == "batch_size" else throughput(section, best)]
 
@@ -129,7 +119,7 @@ def _comparison(section: Section, found: Comparison) -> Sentence:
 
 def _no_ratio(section: Section, found: Comparison) -> Sentence:
     row = section.row(found.variant)
-    return Sentence(NO_ANSWER, f"{section.value(row)} against {section.base}, {section.named(row)}. {found.reason}")
+    return NoAnswer("No answer:", f"{section.value(row)} against {section.base}, {section.named(row)}. {found.reason}")
 
 
 def _break_even(section: Section, base: Row, row: Row, found: Comparison) -> str:
@@ -196,7 +186,7 @@ def _shares(section: Section, base: str, parts: dict[str, Comparison]) -> Senten
     where = section.named(section.row(base))
     if forward is None or gradients is None or forward.ratio is None or gradients.ratio is None:
         reasons = " ".join(found.reason for found in parts.values() if found.ratio is None)
-        return Sentence(NO_ANSWER, f"not all parts of {where} could be measured. {reasons}".rstrip())
+        return NoAnswer("No answer:", f"not all parts of {where} could be measured. {reasons}".rstrip())
     backward = 1 / gradients.ratio - 1 / forward.ratio
     told = [
         f"forward {_share(1 / forward.ratio, _time(forward.high), _time(forward.low))}",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gnet_core.report.document import NoAnswer
 from gnet_core.report.drawing import (
     COLOURS,
     INK,
@@ -341,7 +342,7 @@ def _finding(section: Section) -> str:
     of_its_own = section.varies in ("batch_size", "part", "aux_weight") or section.name == AA_SUITE
     if of_its_own or len(section.comparisons) == 1:
         for sentence in answers(section):
-            if not sentence.point.startswith("No answer"):
+            if not isinstance(sentence, NoAnswer):
                 return f"{sentence.point} {sentence.rest}".partition(". ")[0].rstrip(".")
     compared = [found for found in section.comparisons.values() if found.ratio is not None]
     return _verdicts_told(section, compared) if compared else _best_told(section)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
 from gnet_core.results import comparisons
+from gnet_core.results.comparisons import Family
 from gnet_core.results.records import AA_SUITE, Row, Run
 from gnet_core.stats.verdicts import Comparison
 
@@ -64,12 +66,13 @@ class Section:
         return ", ".join(word for field, word in words.items() if whole or field != self.varies)
 
 
-def sections(run: Run) -> list[Section]:
-    """The suites of a run that have rows, in the run's order."""
-    families = {family.suite: family.comparisons for family in comparisons.within(run)}
+def sections(run: Run, families: Sequence[Family] | None = None) -> list[Section]:
+    """The suites of a run that have rows, in the run's order; `families` are the run's comparisons, where known."""
+    families = comparisons.within(run) if families is None else families
+    by_suite = {family.suite: family.comparisons for family in families}
     found = []
     for suite in run.document["suites"]:
-        compared = families.get(suite["name"], {})
+        compared = by_suite.get(suite["name"], {})
         involved = {*compared, *(each.base for each in compared.values())}
         named = {row.case for row in run.rows if suite["name"] in row.suite.split("+")}
         rows = [row for row in run.rows if row.case in involved | named]
