@@ -21,6 +21,7 @@ from gnet_core.cli.options import (
     device_option,
     now,
     out_option,
+    print_document,
     print_json,
     require_device_form,
 )
@@ -62,7 +63,6 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     from gnet_core.gpu_check import report as gpu_check_report
     from gnet_core.gpu_check.check import Check
     from gnet_core.plan.suites import Source
-    from gnet_core.report.terminal import to_terminal
     from gnet_core.run import runner
 
     checkout = runner.find_checkout(Path.cwd())
@@ -90,7 +90,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     if as_json:
         print_json(gpu_check_report.to_json(report))
     else:
-        print(to_terminal(gpu_check_report.document(report)))
+        print_document(gpu_check_report.document(report))
     to_read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
     read = to_read if (directory / "run.json").exists() else ""
     complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read}")

@@ -19,6 +19,7 @@ from gnet_core.cli.options import (
     as_json_option,
     complain,
     fail_on_option,
+    print_document,
     print_json,
     takes,
 )
@@ -92,7 +93,7 @@ def tell_run(
     if as_json:
         print_json({**reporting.to_json(summary), "failed_gates": failed_gates})
     else:
-        print(reporting.to_terminal(summary))
+        print_document(reporting.document(summary, with_pictures=False))
         tell_gates(failed_gates)
         if unwritten is None:
             print(f"\nReport: {run.directory / reporting.HTML_FILE}")
@@ -116,11 +117,13 @@ def tell_gates(failed: dict[str, list[str]]) -> None:
 def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -> None:
     """Print what a profile tells."""
     from gnet_core.report import profile_report
+    from gnet_core.report.profile import tensorboard_line
 
     if as_json:
         print_json({"directory": str(directory), **document})
     else:
-        print(profile_report.to_terminal(document, directory))
+        print_document(profile_report.document_of(document, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {tensorboard_line(directory)}")
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from gnet_core.files.whole import GPU_CHECK, write_whole
 from gnet_core.gpu_check.evidence import VERDICTS, Claim
-from gnet_core.report.document import Bullets, Document, Paragraph, Sentence, section
+from gnet_core.report.document import Bullets, Document, Paragraph, section
 from gnet_core.report.grid import Column, Grid, grid
 from gnet_core.report.markdown import to_markdown
 
@@ -90,7 +90,7 @@ def document(report: CheckReport) -> Document:
     return Document(
         heading="What is known of the GPU side",
         intro=[Paragraph(f"On {report.machine}, device {report.device}, {report.created}.")],
-        summary=[Paragraph(Sentence(report.answer, ""))],
+        summary=[Paragraph(report.answer)],
         sections=[
             *(section(claim.claim, Bullets(claim.evidence), name=claim.verdict) for claim in _ordered(report.claims)),
             section("The steps", _steps_grid(report.steps)),

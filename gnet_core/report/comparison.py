@@ -21,7 +21,6 @@ from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_interval, shared_columns
 from gnet_core.report.ratios import distinct, forest, in_words
 from gnet_core.report.summary import HOW_TO_READ_RATIOS, Summary
-from gnet_core.report.terminal import to_terminal as in_terminal
 from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.results.comparisons import Between, between, machine_spread
 from gnet_core.results.gates import failed_between
@@ -188,11 +187,6 @@ def to_csv(compared: Compared) -> str:
         for each in compared.comparisons
     ]
     return csv_text.to_csv(pd.DataFrame(rows, columns=list(_CSV_COLUMNS), dtype=object))
-
-
-def to_terminal(compared: Compared) -> str:
-    """What gnet compare prints; the gates that failed it prints last and by itself."""
-    return in_terminal(document(compared, {}, with_pictures=False))
 
 
 def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures: bool = True) -> Document:

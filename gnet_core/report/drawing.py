@@ -63,6 +63,7 @@ _STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,  # inches; a browser's own font may be wider than the one measured with
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from gnet_core.profile.document import Profile
 from gnet_core.report.document import NoAnswer, Sentence
 from gnet_core.report.grid import ratio
-from gnet_core.report.profile import ProfileView
+from gnet_core.report.profile import launch_bound
+from gnet_core.report.ratios import in_words
 from gnet_core.report.views.answers import (
     DIFFERENT,
     comparison,
@@ -56,7 +58,7 @@ class _Candidate(NamedTuple):
     sentence: Sentence
 
 
-def findings(found: Sequence[Section], traces: Sequence[ProfileView] = ()) -> list[Sentence]:
+def findings(found: Sequence[Section], traces: Sequence[Profile] = ()) -> list[Sentence]:
     """At most six sentences, fewer where there is less to tell; plain text. `traces` are those of the same run."""
     candidates = [*_speed(found), *_too_few(found), *_launch_bound(traces)]
     for section in found:
@@ -80,11 +82,12 @@ def _speed(found: Sequence[Section]) -> Iterator[_Candidate]:
         yield _Candidate(_Rank.SPEED, 0.0, throughput(section, row))
 
 
-def _launch_bound(traces: Sequence[ProfileView]) -> Iterator[_Candidate]:
+def _launch_bound(traces: Sequence[Profile]) -> Iterator[_Candidate]:
     """The traced cases whose step is bound by launching kernels."""
-    for view in traces:
-        if view.launch_bound:
-            yield _Candidate(_Rank.TRACED, 0.0, Sentence(f"{view.case}, traced:", view.launch_bound))
+    for profile in traces:
+        if bound := launch_bound(profile):
+            case = ", ".join(in_words(profile.config))
+            yield _Candidate(_Rank.TRACED, 0.0, Sentence(f"{case}, traced:", bound))
 
 
 def _is_whole(section: Section, row: Row) -> bool:

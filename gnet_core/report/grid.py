@@ -1,4 +1,4 @@
-"""Rows and comparisons as cells and tables, for Markdown and a terminal; text from a run is harmless in both."""
+"""Rows and comparisons as cells and tables of plain text, for whichever form a report takes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from tabulate import tabulate
-
 from gnet_core.report.views.section import Section
 from gnet_core.results.records import Row
 from gnet_core.stats.verdicts import Comparison, Verdict
-from gnet_core.text import inert, milliseconds, number, percent, plain
+from gnet_core.text import milliseconds, number, percent, plain
 
 NARROW = 0.05
 """An interval of a ratio that is narrower than this share of it deserves a third digit."""
@@ -80,22 +78,14 @@ def shared_columns(columns: Sequence[Column[Item]], items: Sequence[Item]) -> tu
     return ", ".join(shared), varied
 
 
-def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
-    """The grid of these in tabulate's `style`."""
-    return in_style(grid(columns, items), style)
-
-
-def in_style(told: Grid, style: str) -> str:
-    """A grid in tabulate's `style` below what its rows share; "pipe" is Markdown, where nothing in it is markup."""
-    protect = inert if style == "pipe" else plain
-    above = f"All with {protect(told.shared)}:\n\n" if told.shared else ""
-    return above + tabulate(
-        [[protect(cell.text) for cell in row] for row in told.rows],
-        headers=[protect(heading) for heading in told.headings],
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=["left" if text else "right" for text in told.text],
-    )
+def pairs(lines: Sequence[tuple[str, object]], headings: tuple[str, str], caption: str) -> Grid:
+    """A table of two columns of text."""
+    first, second = headings
+    columns = [
+        Column[tuple[str, object]](first, lambda line: line[0], text=True),
+        Column[tuple[str, object]](second, lambda line: str(line[1]), text=True),
+    ]
+    return grid(columns, lines, caption)
 
 
 def suite_grid(section: Section) -> Grid:

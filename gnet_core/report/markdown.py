@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tabulate import tabulate
+
 from gnet_core.report.document import (
     Banner,
     Block,
@@ -17,7 +19,7 @@ from gnet_core.report.document import (
     Text,
 )
 from gnet_core.report.drawing import Picture
-from gnet_core.report.grid import Grid, in_style
+from gnet_core.report.grid import Grid
 from gnet_core.text import code, inert
 
 
@@ -45,7 +47,7 @@ def _part(block: Block, level: int) -> str:
         case Files(files=files):
             return "\n".join(f"- [{name}]({name}): {inert(holds)}" for name, holds in files)
         case Grid():
-            return in_style(block, "pipe")
+            return _table(block)
         case Picture(description=description):
             return f"![{inert(description)}]({block.path})"
         case Fold(summary=summary, blocks=blocks):
@@ -55,6 +57,17 @@ def _part(block: Block, level: int) -> str:
             named = f"{inert(name)}: {inert(heading)}" if name else inert(heading)
             return "\n\n".join([f"{'#' * level} {named}", *_parts(blocks, level + 1)]) if blocks else ""
     return ""
+
+
+def _table(grid: Grid) -> str:
+    table = tabulate(
+        [[inert(cell.text) for cell in row] for row in grid.rows],
+        headers=[inert(heading) for heading in grid.headings],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if text else "right" for text in grid.text],
+    )
+    return f"All with {inert(grid.shared)}:\n\n{table}" if grid.shared else table
 
 
 def _line(text: Text) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 from gnet_core.profile.comparison import NO_SECONDS, Change, ProfileComparison
 from gnet_core.profile.parts import PARTS
 from gnet_core.report import documents
-from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
+from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.report.grid import Column, Grid, grid
-from gnet_core.report.terminal import to_terminal as in_terminal
+from gnet_core.report.ratios import distinct, in_words
 from gnet_core.text import milliseconds
 
 NO_VERDICT = (
@@ -119,15 +119,15 @@ def caveats(compared: ProfileComparison) -> list[str]:
     return told + [f"The environments differ: {each}" for each in compared.differences]
 
 
-def grids(compared: ProfileComparison) -> list[tuple[str, Grid]]:
-    """The tables, each with its heading."""
+def tables(compared: ProfileComparison) -> list[Section]:
+    """The tables that have rows, each below its heading."""
     unit = compared.unit
-    found = [
-        (f"By part of the network, in one {unit}", _grid("part", compared.parts)),
-        ("The same, forward and backward apart", _grid("part", compared.by_direction)),
-        (f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
+    every = [
+        section(f"By part of the network, in one {unit}", _grid("part", compared.parts)),
+        section("The same, forward and backward apart", _grid("part", compared.by_direction)),
+        section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
     ]
-    return [(heading, each) for heading, each in found if each.rows]
+    return [each for each in every if each.blocks]
 
 
 def _grid(what: str, changes: list[Change]) -> Grid:
@@ -155,6 +155,7 @@ def pictures(compared: ProfileComparison) -> list[Picture]:
 
 def _parts_picture(compared: ProfileComparison) -> Picture:
     changes = sorted(compared.parts, key=lambda change: PARTS.index(change.name))
+    cases, _shared = distinct([in_words(side.config) for side in (compared.base, compared.new)])
 
     def paint(axes: Any) -> None:
         colours = [COLOURS[4] if change.difference > 0 else COLOURS[2] for change in changes]
@@ -165,7 +166,7 @@ def _parts_picture(compared: ProfileComparison) -> Picture:
 
     return draw(
         "profile-parts-compared",
-        f"{_most(compared.parts, 'part')}: {compared.base.name} → {compared.new.name}",
+        f"{_most(compared.parts, 'part')}: {' → '.join(cases)}",
         described(
             "Bars of the difference in time by part of the network, in the order of a step:",
             [f"{change.name} {_signed(change)} ms" for change in changes],
@@ -236,18 +237,17 @@ def document(compared: ProfileComparison, *, with_pictures: bool = True) -> Docu
     return Document(
         heading="Two profiles of GoogleNet_2's train step, side by side",
         banners=[Banner("bad", first)],
-        intro=[Bullets([Sentence(f"{name}:", f"{side.name}, {folder}") for name, side, folder in sides])],
-        summary=[Paragraph(Sentence(answer(compared), "")), *(pictures(compared) if with_pictures else [])],
+        intro=[
+            Bullets(
+                [Sentence(f"{name}:", f"{', '.join(in_words(side.config))}, {folder}") for name, side, folder in sides]
+            )
+        ],
+        summary=[Paragraph(answer(compared)), *(pictures(compared) if with_pictures else [])],
         sections=[
-            *(section(heading, each) for heading, each in grids(compared)),
+            *tables(compared),
             section("How to read these figures", Bullets(others)),
         ],
     )
-
-
-def to_terminal(compared: ProfileComparison) -> str:
-    """What gnet compare --profiles prints."""
-    return in_terminal(document(compared, with_pictures=False))
 
 
 def write(compared: ProfileComparison, directory: Path) -> None:

@@ -12,13 +12,12 @@ from gnet_core.config import GnetError
 from gnet_core.files import csv_text, json_documents
 from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.machine import environment as machine
-from gnet_core.profile import reading
-from gnet_core.profile.document import load_profile
+from gnet_core.profile import document, reading
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Command, Document, Paragraph, Sentence, section
-from gnet_core.report.grid import Column, Grid, grid
-from gnet_core.report.profile import ProfileView, tensorboard_line, view
-from gnet_core.report.terminal import to_terminal as in_terminal
+from gnet_core.report.grid import pairs
+from gnet_core.report.profile import answer, command, notes, pictures, tables, tensorboard_line
+from gnet_core.report.ratios import in_words
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
@@ -28,9 +27,9 @@ _MOST_LINES = 100
 
 def write(directory: Path) -> dict[str, Any]:
     """Convert the trace that directory/run.json names, and write all that `read` and `write_documents` do."""
-    document = read(directory)
-    write_documents(document, directory)
-    return document
+    stored = read(directory)
+    write_documents(stored, directory)
+    return stored
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -39,53 +38,53 @@ def read(directory: Path) -> dict[str, Any]:
     Raises GnetError for a directory without a profile, and for a trace that cannot be read or tells less than the
     profile.json that is there.
     """
-    described = load_profile(directory)
+    described = document.load_profile(directory)
     told = ("run", "created", "device", "config", "environment", "trace")  # earlier versions had no identity
-    document = {key: described[key] for key in told if key in described}
+    stored = {key: described[key] for key in told if key in described}
     xplane = directory / described["trace"]["xplane"]
-    document |= reading.tables(xplane, on_gpu=described["device"].startswith("gpu"))
-    if not document["operations"] and _tells_operations(directory):
+    stored |= reading.tables(xplane, on_gpu=described["device"].startswith("gpu"))
+    if not stored["operations"] and _tells_operations(directory):
         raise GnetError(
             f"{xplane}: it tells no operations, which the {PROFILE_FILE} of before does; bring the whole trace back"
         )
-    return document
+    return stored
 
 
-def write_documents(document: dict[str, Any], directory: Path) -> None:
+def write_documents(stored: dict[str, Any], directory: Path) -> None:
     """Write profile.json, its tables, reports and plots into the directory. Raises OSError, and GnetError for a
     document that cannot be told and for a plots/ that leads elsewhere.
     """
-    told = view(document)
-    texts = {PROFILE_FILE: json.dumps(document, indent=1)}
+    texts = {PROFILE_FILE: json.dumps(stored, indent=1)}
     texts |= {
-        f"{name}.csv": csv_text.to_csv(pd.DataFrame(document[name]))
-        for name in ("operations", "parts")
-        if document[name]
+        f"{name}.csv": csv_text.to_csv(pd.DataFrame(stored[name])) for name in ("operations", "parts") if stored[name]
     }
-    documents.write(directory, document_of(document, told), texts)
+    documents.write(directory, document_of(stored), texts)
 
 
 def _tells_operations(directory: Path) -> bool:
     """Whether the profile.json that is there does."""
     try:
-        document, _digest = json_documents.read_json(directory / PROFILE_FILE, directory)
+        before, _digest = json_documents.read_json(directory / PROFILE_FILE, directory)
     except GnetError:
         return False
-    return bool(document.get("operations"))
+    return bool(before.get("operations"))
 
 
-def document_of(stored: dict[str, Any], told: ProfileView, *, with_pictures: bool = True) -> Document:
-    """The whole report of a profile.json."""
-    environment = stored["environment"]
+def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Document:
+    """The whole report. Raises GnetError naming the field that is missing or wrong in a profile.json."""
+    profile, environment = document.read(stored), stored["environment"]
+    lines = machine.as_lines(environment)[:_MOST_LINES]
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
-        intro=[Paragraph(f"{told.case} on {_machine(stored)}, {stored['created']}.")],
-        summary=[Paragraph(Sentence(told.answer, "")), *(told.pictures if with_pictures else [])],
+        intro=[
+            Paragraph(Sentence(f"{', '.join(in_words(profile.config))}:", f"{_machine(stored)}, {stored['created']}."))
+        ],
+        summary=[Paragraph(answer(profile)), *(pictures(profile) if with_pictures else [])],
         sections=[
-            *(section(heading, each) for heading, each in told.grids),
-            section("How to read these figures", Bullets(told.notes)),
-            section("What traces it again", Command(told.command)),
+            *tables(profile),
+            section("How to read these figures", Bullets(notes(profile))),
+            section("What traces it again", Command(command(profile))),
             section(
                 "What shows the whole trace",
                 Command(tensorboard_line(Path()), "In this directory, with charts that are loaded from the internet:"),
@@ -93,26 +92,12 @@ def document_of(stored: dict[str, Any], told: ProfileView, *, with_pictures: boo
             ),
             section(
                 "Environment",
-                _environment_grid(environment),
+                pairs(lines, ("what", "value"), "Environment"),
                 Bullets(machine.warnings(environment)),
                 reference=True,
             ),
         ],
     )
-
-
-def to_terminal(stored: dict[str, Any], directory: Path) -> str:
-    """What gnet profile prints. Raises GnetError naming the field that is missing or wrong in a profile.json."""
-    told = in_terminal(document_of(stored, view(stored), with_pictures=False))
-    return f"{told}\n\nReport: {directory / 'report.html'} and report.md\n\nTrace: {tensorboard_line(directory)}"
-
-
-def _environment_grid(environment: dict[str, Any]) -> Grid:
-    columns = [
-        Column[tuple[str, str]]("what", lambda line: line[0], text=True),
-        Column[tuple[str, str]]("value", lambda line: line[1], text=True),
-    ]
-    return grid(columns, machine.as_lines(environment)[:_MOST_LINES], "Environment")
 
 
 def _machine(document: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gnet_core.files import csv_text
-from gnet_core.report import documents
+from gnet_core.report import documents, profile
 from gnet_core.report.document import (
     Block,
     Bullets,
@@ -23,9 +23,8 @@ from gnet_core.report.document import (
     section,
 )
 from gnet_core.report.grid import short_grid, suite_grid
-from gnet_core.report.profile import blocks_of, tensorboard_line
+from gnet_core.report.ratios import in_words
 from gnet_core.report.summary import HOW_TO_READ, TITLE, Summary
-from gnet_core.report.terminal import to_terminal as in_terminal
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row
 
@@ -89,11 +88,6 @@ def to_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def to_terminal(summary: Summary) -> str:
-    """The answers with their short tables, and last what it comes to."""
-    return in_terminal(document(summary, with_pictures=False))
-
-
 def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     """The whole report; without its pictures, which take most of the time, for a form that shows none."""
     return Document(
@@ -138,8 +132,11 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
 
 
 def _profiles(summary: Summary, *, with_pictures: bool) -> Section:
-    traces = [section(view.case, *blocks_of(view, with_pictures=with_pictures)) for view in summary.profiles]
-    shown = [Command(tensorboard_line(summary.run.directory), "TensorBoard shows it:")] if traces else []
+    traces = [
+        section(", ".join(in_words(each.config)), *profile.blocks(each, with_pictures=with_pictures))
+        for each in summary.profiles
+    ]
+    shown = [Command(profile.tensorboard_line(summary.run.directory), "TensorBoard shows it:")] if traces else []
     return section(
         "Where does the time of a step go?", *traces, *shown, Bullets(summary.failed_profiles), name="profile"
     )

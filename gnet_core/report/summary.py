@@ -11,12 +11,12 @@ from gnet_core.machine import capabilities
 from gnet_core.machine import environment as machine
 from gnet_core.machine.capabilities import TITLES
 from gnet_core.plan.request import command_line
+from gnet_core.profile.document import Profile, read
 from gnet_core.report import checks, gpu
 from gnet_core.report.document import Banner, Sentence
 from gnet_core.report.drawing import PLOTS, Picture
 from gnet_core.report.findings import findings
-from gnet_core.report.grid import Column, Grid, grid
-from gnet_core.report.profile import ProfileView, view
+from gnet_core.report.grid import Column, Grid, grid, pairs
 from gnet_core.report.views.answers import DIFFERENT, answers, smallest_effects
 from gnet_core.report.views.plots import plot_of
 from gnet_core.report.views.section import Section, sections
@@ -127,17 +127,17 @@ class Summary:
         return smallest_effects(self.sections)
 
     @functools.cached_property
-    def _traces(self) -> tuple[list[ProfileView], list[str]]:
-        views, failed = [], []
+    def _traces(self) -> tuple[list[Profile], list[str]]:
+        profiles, failed = [], []
         for document in self.run.profiles:
             try:
-                views.append(view(document))
+                profiles.append(read(document))
             except GnetError as error:
                 failed.append(f"A profile.json in traces/ cannot be told: {error}")
-        return views, failed
+        return profiles, failed
 
     @property
-    def profiles(self) -> list[ProfileView]:
+    def profiles(self) -> list[Profile]:
         """The run's traces."""
         return self._traces[0]
 
@@ -228,16 +228,12 @@ class Summary:
     @functools.cached_property
     def environment(self) -> Grid:
         """The run's identity, the machine and its software."""
-        columns = [
-            Column[tuple[str, str]]("what", lambda line: line[0], text=True),
-            Column[tuple[str, str]]("value", lambda line: str(line[1]), text=True),
-        ]
         document = self.run.document
         lines = [("run", self.run.identity), *machine.as_lines(document["environment"])]
         for framework in capabilities.own_interpreters(document):
             of_peer = capabilities.of_framework(document, framework)
             lines += capabilities.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
-        return grid(columns, lines, "environment")
+        return pairs(lines, ("what", "value"), "environment")
 
     @functools.cached_property
     def environment_differences(self) -> list[tuple[str, list[str]]]:
@@ -310,7 +306,7 @@ class Summary:
     @functools.cached_property
     def files(self) -> list[tuple[str, str]]:
         """Those of FILES that are there, or are written with the report."""
-        drawn = any(self.pictures) or any(view.pictures for view in self.profiles)
+        drawn = any(self.pictures) or any(each.operations or each.parts for each in self.profiles)
         written = ("cases.csv", "verdicts.csv", *([f"{PLOTS}/"] if drawn else []))
         return [(name, holds) for name, holds in FILES if name in written or (self.run.directory / name).exists()]
 

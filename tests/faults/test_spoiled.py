@@ -21,7 +21,7 @@ from gnet_core.results import gates, records, run_document
 from gnet_core.run import resuming
 from gnet_core.run.runner import CaseState
 from tests.conftest import Faults
-from tests.stored import TRACED, markdown, processes, store_profile
+from tests.stored import TRACED, markdown, processes, store_profile, terminal
 
 SLICE, WHOLE = 25, 2000
 """Spoilings of each walk that are tried: among the tests, and in the whole campaign."""
@@ -68,7 +68,7 @@ def tell(directory: Path, other: records.Run | None = None) -> None:
     run = records.load_run(directory)
     json.dumps(report.to_json(Summary(run)), allow_nan=False)
     markdown(run).encode()
-    report.to_terminal(Summary(run)).encode()
+    terminal(run).encode()
     report.to_csv(run.rows).encode()
     gates.failed_in(run, ("missing", "failed", "not-finite", "other-work"))
     if other is not None:

@@ -13,6 +13,7 @@ from gnet_core.profile import comparison
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
+from gnet_core.report.terminal import to_terminal
 from tests.report.test_profile_report import HOSTILE, Page
 from tests.traces import document
 
@@ -94,7 +95,7 @@ def test_the_answer_turns_when_the_profiles_are_swapped(profiles):
 
 
 def test_no_comparison_calls_itself_a_verdict(profiles):
-    text = profile_comparison_report.to_terminal(compared(profiles))
+    text = to_terminal(profile_comparison_report.document(compared(profiles)))
     assert "taken under the profiler" in text
     for verdict in ("FASTER", "SLOWER", "SAME", "UNRESOLVED"):
         assert verdict not in text
@@ -175,7 +176,9 @@ def test_a_profile_against_itself_has_changed_nothing(profiles):
     parts, operations = profile_comparison_report.pictures(found)
     assert parts.title.startswith("No part changed: ")
     assert operations.title == "No type of operation changed"
-    assert "−0" not in profile_comparison_report.to_terminal(found) + parts.description + operations.description
+    assert (
+        "−0" not in to_terminal(profile_comparison_report.document(found)) + parts.description + operations.description
+    )
 
 
 def test_times_that_cannot_be_divided_have_no_ratio(profiles, tmp_path):
@@ -272,7 +275,7 @@ def test_hostile_names_are_inert(profiles):
     found = compared((write, base, new))
     page = to_html(profile_comparison_report.document(found))
     assert "<script" not in page
-    assert "\x1b" not in page + profile_comparison_report.to_terminal(found)
+    assert "\x1b" not in page + to_terminal(profile_comparison_report.document(found))
     markdown = to_markdown(profile_comparison_report.document(found))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")

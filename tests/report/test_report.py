@@ -17,7 +17,15 @@ from gnet_core.report.views import answers as answering
 from gnet_core.report.views import section as sections
 from gnet_core.results import gates, records
 from tests.conftest import TORCH_SECTION
-from tests.stored import compare_with_golden, markdown, processes, store_every_suite, store_hostile, store_profile
+from tests.stored import (
+    compare_with_golden,
+    markdown,
+    processes,
+    store_every_suite,
+    store_hostile,
+    store_profile,
+    terminal,
+)
 from tests.traces import document as profile_document
 
 NAME = "xla-float32-b8-i224-synthetic-cpu"
@@ -371,8 +379,8 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
     run_directory.add(StepConfig(batch_size=16, execution="eager"), *three(1.0, wobble=0.002), **extra, sequential=True)
     run = load(run_directory)
     (section,) = sections.sections(run)
-    head, _, *lines = grid.in_style(grid.suite_grid(section), "pipe").splitlines()
-    assert [cells(line) for line in (head, *lines)] == [
+    table = grid.suite_grid(section)
+    assert [table.headings, *([cell.text for cell in row] for row in table.rows)] == [
         [
             *("execution", "precision", "batch", "images/s", "95 % interval", "± turns", "ms a step", "p50 ms"),
             "of steps",
@@ -438,13 +446,13 @@ def test_hostile_text_is_inert_wherever_it_comes_from(run_directory):
             headings = columns
         else:
             headings = 0
-    assert "\x1b" not in report.to_terminal(Summary(load(run_directory)))
+    assert "\x1b" not in terminal(load(run_directory))
 
 
 def test_a_text_without_end_is_cut(run_directory):
     run_directory.add(StepConfig(), status="failed", note="x" * 100_000)
     assert len(markdown(load(run_directory))) < 10_000
-    assert len(report.to_terminal(Summary(load(run_directory)))) < 10_000
+    assert len(terminal(load(run_directory))) < 10_000
 
 
 def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(run_directory, environment):
@@ -457,7 +465,7 @@ def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(ru
     (folder / "profile.json").write_text(json.dumps(told))
     run = records.load_run(run_directory.path)
     html = to_html(report.document(Summary(run)))
-    for text in (markdown(run), html, report.to_terminal(Summary(run)), *report.to_json(Summary(run))["findings"][1:]):
+    for text in (markdown(run), html, terminal(run), *report.to_json(Summary(run))["findings"][1:]):
         assert "traced:" in text
         assert "Launch-bound: the GPU is at work for 50 ms of a step of 500 ms" in text
 
@@ -470,7 +478,7 @@ def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):
     run = load(run_directory)
     report.write(Summary(run))
     for text in (
-        report.to_terminal(Summary(run)),
+        terminal(run),
         *((run_directory.path / f"report.{end}").read_text() for end in ("md", "html")),
     ):
         assert "A profile.json in traces/ cannot be told: profile.json: field" in text
@@ -489,7 +497,7 @@ def test_a_whole_report_of_one_process_a_case_is_what_it_was(stored):
     compare_with_golden("first_look.md", (stored.path / "report.md").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("form", [markdown, lambda run: report.to_terminal(Summary(run))])
+@pytest.mark.parametrize("form", [markdown, terminal])
 def test_every_form_of_a_report_begins_or_ends_with_the_same_findings(run_directory, form):
     store_every_suite(run_directory)
     run = load(run_directory)

@@ -7,7 +7,7 @@ from gnet_core.report import run as report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from gnet_core.results.gpu_summary import Spread
-from tests.stored import markdown
+from tests.stored import markdown, terminal
 
 GRAPH = StepConfig(device="gpu:0", batch_size=64)
 EAGER = StepConfig(device="gpu:0", batch_size=64, execution="eager")
@@ -194,7 +194,7 @@ def test_every_form_of_the_report_tells_of_the_gpu(gpu_run):
     run = load(gpu_run)
     report.write(Summary(run))
     page = (gpu_run.path / "report.html").read_text(encoding="utf-8")
-    for text in (markdown(run), page, report.to_terminal(Summary(run))):
+    for text in (markdown(run), page, terminal(run)):
         assert "drew 690 W" in text
     for text in (markdown(run), page):
         assert "The GPU while it worked" in text
