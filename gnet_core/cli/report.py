@@ -87,6 +87,7 @@ def tell_run(
 ) -> int:
     """Print the report of a run, the gates that failed and why it was not written; return the exit status."""
     from gnet_core.report import run as reporting
+    from gnet_core.report.profile import tensorboard_line
     from gnet_core.results import gates
 
     run = summary.run
@@ -95,6 +96,8 @@ def tell_run(
     else:
         print_document(reporting.document(summary, with_pictures=False))
         tell_gates(failed_gates)
+        if run.profiles:
+            print(f"\nTrace: {tensorboard_line(run.directory)}")
         if unwritten is None:
             print(f"\nReport: {run.directory / reporting.HTML_FILE}")
     if unwritten is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ _CSV_COLUMNS = (
 """Of comparison.csv, in its order."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Compared:
     """Two runs, their comparison, and in what else they differ."""
 
@@ -78,6 +79,21 @@ class Compared:
     @property
     def comparisons(self) -> list[Comparison]:
         return list(self.between.family.comparisons.values())
+
+    @functools.cached_property
+    def labels(self) -> dict[str, str]:
+        """What tells each case from the others, in words."""
+        labels, _shared = self._labelled
+        return dict(zip(self.between.family.comparisons, labels, strict=True))
+
+    @property
+    def shared(self) -> str:
+        """What all cases have in common, in words."""
+        return self._labelled[1]
+
+    @functools.cached_property
+    def _labelled(self) -> tuple[list[str], str]:
+        return distinct([_words(self.new, case) for case in self.between.family.comparisons])
 
     @property
     def across_machines(self) -> bool:
@@ -229,8 +245,8 @@ def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures:
 
 def picture_of(compared: Compared) -> Picture:
     """The ratios with their intervals, drawn."""
-    labels, shared = _labels(compared)
-    return forest(compared.comparisons, compared.margin, "forest", _finding(compared), labels, shared)
+    labels = list(compared.labels.values())
+    return forest(compared.comparisons, compared.margin, "forest", _finding(compared), labels, compared.shared)
 
 
 def same_samples(compared: Compared) -> bool:
@@ -253,23 +269,17 @@ def backwards(compared: Compared) -> bool:
 
 def _finding(compared: Compared) -> str:
     """What the verdicts come to, and the case that is furthest from its base."""
-    labels = dict(zip(compared.between.family.comparisons, _labels(compared)[0], strict=True))
     known = [each for each in compared.comparisons if each.ratio]
     clear = [each for each in known if each.verdict in DIFFERENT]
     furthest = max(clear or known, key=lambda each: abs(math.log(each.ratio or 1)), default=None)
     if furthest is None:
         return "No case has a ratio, so nothing is said of NEW against BASE"
-    told = f"{labels[furthest.variant]}, {ratio_in_words(furthest)}"
+    told = f"{compared.labels[furthest.variant]}, {ratio_in_words(furthest)}"
     if len(compared.comparisons) == 1:
         return f"NEW against BASE is {furthest.verdict}: {told}"
     verdicts = [each.verdict for each in compared.comparisons]
     counts = ", ".join(f"{verdict} in {verdicts.count(verdict)}" for verdict in dict.fromkeys(sorted(verdicts)))
     return f"Of {len(verdicts)} cases NEW is {counts}; furthest from BASE is {told}"
-
-
-def _labels(compared: Compared) -> tuple[list[str], str]:
-    """The cases in words without what all of them have in common, and that."""
-    return distinct([_words(compared.new, each.variant) for each in compared.comparisons])
 
 
 def _warnings(compared: Compared) -> list[str]:
@@ -310,8 +320,6 @@ def _of_run(run: Run) -> dict[str, str]:
 
 def _verdicts(compared: Compared) -> Grid:
     """A row a case; what is the same in all of them is said once."""
-    labels, shared = _labels(compared)
-    label_of = dict(zip(compared.between.family.comparisons, labels, strict=True))
     of_all = [
         Column[Comparison]("margin", lambda each: percent(each.margin)),
         Column[Comparison]("mode", lambda each: each.mode, text=True),
@@ -319,7 +327,7 @@ def _verdicts(compared: Compared) -> Grid:
     ]
     alike, varied = shared_columns(of_all, compared.comparisons)
     columns = [
-        Column[Comparison]("case", lambda each: label_of[each.variant], text=True),
+        Column[Comparison]("case", lambda each: compared.labels[each.variant], text=True),
         Column[Comparison]("BASE images/s", lambda each: _speed(compared.base, each.base)),
         Column[Comparison]("NEW images/s", lambda each: _speed(compared.new, each.variant)),
         Column[Comparison]("× BASE", ratio),
@@ -329,19 +337,18 @@ def _verdicts(compared: Compared) -> Grid:
         *varied,
     ]
     found = grid(columns, compared.comparisons, "Verdicts: NEW against BASE, case by case")
-    return dataclasses.replace(found, shared=plain(", ".join(filter(None, [shared, alike]))))
+    return dataclasses.replace(found, shared=plain(", ".join(filter(None, [compared.shared, alike]))))
 
 
 def _reasons(compared: Compared) -> list[Sentence]:
     """Why verdicts are UNRESOLVED: each reason once, with the cases that it holds for."""
-    labels = dict(zip(compared.between.family.comparisons, _labels(compared)[0], strict=True))
     alike: dict[str, list[Comparison]] = {}
     for each in compared.comparisons:
         if each.doubt:
             alike.setdefault(each.doubt, []).append(each)
     found = []
     for comparisons in alike.values():
-        cases = labels[comparisons[0].variant] if len(comparisons) == 1 else f"{len(comparisons)} cases"
+        cases = compared.labels[comparisons[0].variant] if len(comparisons) == 1 else f"{len(comparisons)} cases"
         found.append(Sentence(f"UNRESOLVED in {cases}:", reason_of_all(comparisons)))
     return found
 

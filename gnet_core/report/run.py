@@ -103,8 +103,8 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
             _environment(summary),
             _doubts(summary),
             _unmeasured(summary),
-            section("What measures it again", *_again(summary), reference=True),
             *([_files(summary)] if with_pictures else []),
+            section("What measures it again", *_again(summary), reference=True),
             section("How to read the tables", Bullets(HOW_TO_READ), reference=True),
         ],
     )
@@ -136,10 +136,7 @@ def _profiles(summary: Summary, *, with_pictures: bool) -> Section:
         section(", ".join(in_words(each.config)), *profile.blocks(each, with_pictures=with_pictures))
         for each in summary.profiles
     ]
-    shown = [Command(profile.tensorboard_line(summary.run.directory), "TensorBoard shows it:")] if traces else []
-    return section(
-        "Where does the time of a step go?", *traces, *shown, Bullets(summary.failed_profiles), name="profile"
-    )
+    return section("Where does the time of a step go?", *traces, Bullets(summary.failed_profiles), name="profile")
 
 
 def _gpu_cases(summary: Summary) -> Section | None:

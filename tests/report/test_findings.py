@@ -54,7 +54,7 @@ def test_a_traced_step_that_is_launch_bound_is_a_finding(run_directory, environm
     said = [" ".join(sentence) for sentence in findings(found, [trace])]
     assert said[0].startswith("16.0 images/s")
     assert said[1].startswith(
-        "graph-float32-b1-i224-synthetic-gpu0, traced: Launch-bound: the GPU is at work for 50 ms of a step of 500 ms"
+        "graph, float32, batch 1, device gpu:0, traced: Launch-bound: the GPU is at work for 50 ms of a step of 500 ms"
     )
     busy = read(document(environment, config=config.to_dict(), breakdown=[at_work[0] | {"seconds": 0.4}]))
     assert findings(found, [busy]) == findings(found)

@@ -258,9 +258,10 @@ def test_the_pictures_say_their_finding_and_describe_themselves(environment):
 
 def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
     text = to_markdown(profile_report.document_of(document(environment)))
-    assert text.startswith("`graph-float32-b8-i224-synthetic-cpu`: **100% of the time inside operations")
+    assert "\n\n**graph, float32, batch 8:** Test Processor" in text
+    assert "\n\n## What it comes to\n\n100% of the time inside operations" in text
     assert "| stem      |          150 |           300 |" in text
-    assert "**Not available from this trace**" in text
+    assert "## Not available from this trace" in text
     assert "- A step took 500 ms without the profiler" in text
 
 
