@@ -64,20 +64,20 @@ class StepConfig:
     """float32 has TF32 off; tf32 is float32 on a GPU's tensor cores; the mixed ones keep float32 weights and logits."""
 
     part: Part = "train"
-    """How much of the step there is.
+    """The part of the step that is run.
 
     forward: every output that has a loss, and the losses, in training mode, which moves batch normalisation's
     statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
     """
 
     layers: Layers = "fused"
-    """What computes the network and its updates. keras: Keras' own layers and optimizer, as anyone would write it;
-    fused: ours, which compute the same from the same weights in fewer and faster kernels."""
+    """Layers that compute the network and its updates. keras: Keras' own layers and optimizer, as anyone would write
+    it; fused: ours, which compute the same from the same weights in fewer and faster kernels."""
 
     framework: Framework = "tensorflow"
-    """What computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX, by jax.jit,
-    which is xla. Both are peers to compare with, of which gnet_core.frameworks.base tells what they can be measured
-    in."""
+    """Framework that computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX,
+    by jax.jit, which is xla. Both are peers to compare with, of which gnet_core.frameworks.base tells what they can be
+    measured in."""
 
     batch_size: int = 32
     """Images a step."""
@@ -89,7 +89,7 @@ class StepConfig:
     """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset."""
 
     widths: Widths = "published"
-    """Which table of filter counts: as the notebook ran, or as table 1 of arXiv 1409.4842 has it."""
+    """Table of filter counts: that of the published notebook, or table 1 of arXiv 1409.4842."""
 
     aux_weight: float = 0.3
     """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
@@ -98,10 +98,10 @@ class StepConfig:
     """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ."""
 
     bn_momentum: float = 0.9
-    """Of batch normalisation's moving statistics. Keras' 0.99 lags by hundreds of steps, more than a short run has."""
+    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has."""
 
     learning_rate: float = 1e-3
-    """Adam's."""
+    """Learning rate of Adam."""
 
     as_published: bool = False
     """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
@@ -113,7 +113,7 @@ class StepConfig:
     """cpu or gpu:N."""
 
     seed: int = 0
-    """Of the weights, the synthetic batch, shuffling and dropout."""
+    """Seed of the weights, the synthetic batch, shuffling and dropout."""
 
     def __post_init__(self) -> None:
         require_choice("execution", self.execution, EXECUTIONS)

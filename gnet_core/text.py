@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MOST_CHARACTERS = 600
-"""Of a text from a run; what is longer is no sentence."""
+"""Longest text from a run that is shown; a longer one is no sentence."""
 
 
 def plain(text: object) -> str:
@@ -18,12 +18,12 @@ def plain(text: object) -> str:
 
 
 def inert(text: object) -> str:
-    """The same for Markdown: nothing in it is markup."""
+    """Plain text as Markdown in which nothing is markup."""
     return escape(plain(text))
 
 
 def code(text: object) -> str:
-    """The same as Markdown's code, also inside a table."""
+    """Plain text as code in Markdown, also inside a table."""
     return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
 
 

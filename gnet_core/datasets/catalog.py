@@ -64,7 +64,7 @@ class DataSet:
     default_image_size: int
     """Pixels a side that a training session uses when it is not asked for others."""
     notes: tuple[str, ...] = ()
-    """What a user should know before trusting a test accuracy, a sentence each."""
+    """Sentences that a user should read before trusting a test accuracy."""
 
     @property
     def classes(self) -> int:
@@ -117,7 +117,7 @@ def open_data(name_or_path: str) -> DataSet:
 
 
 def absolute(name_or_path: str) -> str:
-    """The same data set for a process in another directory: a path made absolute, a name left alone."""
+    """The name or path for a process in another directory: paths are made absolute, names are kept."""
     path, colon, split = name_or_path.rpartition(":")
     if colon and _is_dtd(Path(path)):
         return f"{Path(path).resolve()}:{split}"
@@ -193,7 +193,7 @@ def _notes(
     train_keys: Sequence[Hashable],
     test_keys: Sequence[Hashable],
 ) -> tuple[str, ...]:
-    """What is odd about labels and splits, though many published data sets have it. Keys are equal for equal images."""
+    """Sentences on doubtful labels and splits, which many published data sets have. Equal images have equal keys."""
     notes = []
     trained = {key: index for index, key in reversed(list(enumerate(train_keys)))}
     shared = [index for index, key in enumerate(test_keys) if key in trained]
@@ -336,7 +336,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted by name, without hidden files."""
+    """The entries of a folder, sorted by name, without hidden files."""
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:

@@ -16,7 +16,7 @@ from gnet_core.config import bad_data
 from gnet_core.files.whole import open_regular
 
 MAX_IDX_BYTES = 2**30
-"""Of one file's values. EMNIST's largest has half of it."""
+"""Largest IDX file that is read, unpacked. EMNIST's largest has half as many bytes."""
 
 _MAX_GZIP_RATIO = 1032
 """Bytes that one byte of a deflate stream can unpack to, at most."""

@@ -14,20 +14,20 @@ from gnet_core.datasets.image_headers import HeaderError, picture_size
 from gnet_core.files.whole import open_regular, read_bytes
 
 MAX_IMAGE_BYTES = 2**28
-"""Of one image file."""
+"""Largest image file that is read."""
 
 MAX_PICTURE_PIXELS = 2**26
-"""Of one picture, such as 8,192 × 8,192: it takes 0.8 GB as float32, and several are decoded at a time."""
+"""Largest picture, such as 8,192 × 8,192. It takes 0.8 GB as float32, and several are decoded at a time."""
 
 MAX_FRAMES_PIXELS = 2**28
-"""Of all frames of an animation, a byte each."""
+"""Pixels of all frames of the largest animation, which takes a byte for each."""
 
 _END_BYTES = 4096
 _MAX_COMPARED_BYTES = 2**28
 
 
 class ImageFile(NamedTuple):
-    """What is known of an image file that was not decoded."""
+    """An image file, before it is decoded."""
 
     path: str
     identity: tuple[int, int]
@@ -38,7 +38,7 @@ class ImageFile(NamedTuple):
 
 
 def look_at(path: Path) -> ImageFile:
-    """Look at an image file's kind, size and header; decoding it would take too long to do for each of a data set.
+    """Check the kind, size and header of an image file. Decoding every file of a data set would take too long.
 
     Raises GnetError for what is no regular file or no image, for a damaged header and for one that is too large.
     """

@@ -1,4 +1,4 @@
-"""How large a picture will be once it is decoded, from the first bytes of its file: JPEG, PNG, GIF or BMP."""
+"""The size of a picture from the header of its file, before it is decoded: JPEG, PNG, GIF or BMP."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _MAX_STEPS = 2**20
 
 
 class PictureSize(NamedTuple):
-    """What a file promises, in pixels."""
+    """The size that the header of a file gives, in pixels."""
 
     width: int
     height: int
     frames_pixels: int
-    """Of all frames together: an animation is unpacked whole, although its first frame alone is used."""
+    """Pixels of all frames together: an animation is unpacked whole, although only its first frame is used."""
 
 
 class HeaderError(ValueError):
-    """What is wrong with a file's header, in words that follow the file's name."""
+    """A damaged or unknown header. The message continues a sentence that begins with the name of the file."""
 
 
 def picture_size(file: BinaryIO) -> PictureSize:

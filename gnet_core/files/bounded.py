@@ -13,10 +13,10 @@ from gnet_core.config import GnetError
 from gnet_core.files.whole import MAX_TEXT_BYTES, open_regular
 
 MAX_RAW_BYTES = 2**24
-"""Of one raw file. The largest of a run of twenty cases has 0.3 MB."""
+"""Largest raw file that is read. The largest of a run of twenty cases has 0.3 MB."""
 
 MAX_TRACE_BYTES = 2**31 - 1
-"""Of a trace. Protocol buffers, which it is one of, can be no larger."""
+"""Largest trace that is read, which is the largest size of a protocol buffer."""
 
 MAX_FOLDERS = 100
 """In traces/. A run traces one case."""
@@ -25,7 +25,7 @@ _POINTERS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself; `git lfs pull` fetches that",
     b"/annex/objects/": "a git-annex pointer, not the file itself; `git annex get` fetches that",
 }
-"""What stands in a checkout for a large file that was not fetched, by how it begins."""
+"""Beginnings of the pointers that replace a large file in a checkout until it is fetched."""
 
 
 @contextmanager

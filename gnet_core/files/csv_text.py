@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 _FORMULA = r"[=+\-@＝＋－＠﹦﹢﹣﹫]"
-"""How a formula begins; the wide and small forms of a sign are the sign to some spreadsheets."""
+"""Characters that begin a formula. Some spreadsheets accept the wide and small forms of a sign as well."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Where a semicolon separates cells, as it does in half of the world, a cell may also begin inside of another.

@@ -18,7 +18,7 @@ from gnet_core.files.whole import MAX_TEXT_BYTES, READABLE_FORMAT_VERSIONS
 Fields = Mapping[str, type | tuple[type, ...]]
 
 CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
-"""Of StepConfig's name and a source's. It goes into tables and commands, so it may not be anything else."""
+"""Form of the name of a case. It goes into tables and commands, so nothing else is accepted."""
 
 _KINDS = {
     str: "text",

@@ -1,4 +1,4 @@
-"""What files of older versions mean: whatever is read that holds a configuration comes by here.
+"""The meaning of files of older versions. Everything that is read and holds a configuration passes through here.
 
 A field that is added to StepConfig needs nothing here where its default is what was measured before it was there, and a
 line in BEFORE where that is another value. What a format version changes in run.json, `current_run` changes in those of

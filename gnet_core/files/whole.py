@@ -1,4 +1,4 @@
-"""What runs read and write: bounded regular files in; files that are whole or absent out; format versions."""
+"""Files of any directory: regular files of bounded size in, files that are whole or absent out; format versions."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import BinaryIO
 from gnet_core.config import GnetError
 
 RUN_FORMAT_VERSION = 4
-"""Of run.json."""
+"""Format version of run.json."""
 
 RAW_FORMAT_VERSION = 4
-"""Of what a worker adds to pytest-benchmark's file, its extra_info."""
+"""Format version of the extra_info that a worker adds to pytest-benchmark's file."""
 
 READABLE_FORMAT_VERSIONS = (3, 4)
-"""Of both kinds of file. Version 3 knows a run by the time of its start alone."""
+"""Format versions of both kinds of file. Version 3 identifies a run by the time of its start alone."""
 
 MAX_TEXT_BYTES = 2**26
-"""Of one file of text or JSON. The largest that a run of twenty cases writes has 0.3 MB."""
+"""Largest file of text or JSON that is read. The largest of a run of twenty cases has 0.3 MB."""
 
 PARTIAL_PREFIX = ".partial-"
-"""Of the names of files that are being written. What is left of one is of no use to anybody."""
+"""Prefix of files that are being written. A leftover of one has no use."""
 
 LOCK_FILE = ".lock"
-"""Of whoever writes into a directory (see gnet_core.system.claims)."""
+"""Lock of the process that writes into a directory (see gnet_core.system.claims)."""
 
 
 GPU_CHECK = "gpu-check"
@@ -38,7 +38,7 @@ GPU_CHECK = "gpu-check"
 lie in the directory of the check's run, before that is begun."""
 
 PROFILE_FILE = "profile.json"
-"""What a trace tells, beside it."""
+"""The document of a trace, beside it."""
 
 
 def open_regular(path: Path, limit: int = MAX_TEXT_BYTES) -> BinaryIO:
@@ -67,7 +67,7 @@ def read_bytes(path: Path, limit: int = MAX_TEXT_BYTES) -> bytes:
 
 
 def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
-    """The same as UTF-8 text. Raises OSError as `read_bytes` does, and UnicodeDecodeError."""
+    """The content as UTF-8 text. Raises OSError as `read_bytes` does, and UnicodeDecodeError."""
     return read_bytes(path, limit).decode("utf-8")
 
 

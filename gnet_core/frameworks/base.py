@@ -1,4 +1,4 @@
-"""Which frameworks a case can be measured in, and what a timer asks of each."""
+"""The frameworks in which a case can be measured, and the interface that a timer uses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Case(Protocol):
 
     @property
     def steps(self) -> int:
-        """How often the step was run."""
+        """Number of steps that were run."""
 
     @property
     def trace_count(self) -> int:
-        """How often the step was traced; 0 where nothing is."""
+        """Number of times that the step was traced; 0 where nothing is traced."""
 
     def trace(self) -> None:
         """Trace the step without running it, where the framework can tell the two apart."""
@@ -68,7 +68,7 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
     "torch": ("pytest-benchmark",),
     "jax": ("pytest-benchmark", "keras"),
 }
-"""What a worker needs and `gnet info` does not, so that an interpreter may answer and still lack it."""
+"""Packages that a worker needs and `gnet info` does not, so that an interpreter may answer and still lack them."""
 
 
 def load(framework: Framework) -> Any:
@@ -114,7 +114,7 @@ _OF_A_MODEL = ("name", "compute_capability")
 
 
 def _alike(theirs: Any, ours: Any) -> bool:
-    """What one of them does not tell is no difference."""
+    """Fields that one of the two lacks are no difference."""
     return theirs is None or ours is None or theirs == ours
 
 
@@ -142,7 +142,7 @@ def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpret
 
 
 def _brought_by(config: StepConfig) -> str:
-    """What brings a framework that is missing."""
+    """The command or extra that installs a missing framework."""
     if config.framework == "tensorflow":
         return "the extra cpu or gpu brings it, or --python tensorflow=INTERPRETER names one that has it"
     if config.device == "cpu":
@@ -151,7 +151,7 @@ def _brought_by(config: StepConfig) -> str:
 
 
 def _why_not_in_framework(config: StepConfig, environment: Mapping[str, Any]) -> str:
-    """What the framework itself cannot do, or is not measured in."""
+    """Why the framework cannot run a configuration, or is not measured in it; empty where it is."""
     if config.framework == "tensorflow":
         return ""
     if config.data != "synthetic":
@@ -173,7 +173,7 @@ def _why_not_torch(config: StepConfig, environment: Mapping[str, Any]) -> str:
 
 
 def _why_no_compiler(config: StepConfig, found: Mapping[str, Any]) -> str:
-    """What torch.compile lacks."""
+    """Why torch.compile cannot run here; empty where it can."""
     if config.device == "cpu":
         return "" if found["cpp_compiler"] else "torch.compile needs a C++ compiler, and g++ is not on the PATH"
     if not found["triton"]:

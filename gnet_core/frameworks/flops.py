@@ -40,7 +40,7 @@ def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
 
 
 def _passes(layer: Any, model: Any, config: StepConfig) -> int:
-    """How often a step does a layer's multiply-adds: forward, for its weights and for its input."""
+    """Passes over a layer's multiply-adds in a step: forward, for its weights, and for its input."""
     if config.part == "forward":
         return 1
     reads_images = any(layer.input is images for images in model.inputs)

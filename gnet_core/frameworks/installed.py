@@ -1,4 +1,4 @@
-"""Which frameworks this interpreter has, and what each says of itself.
+"""The frameworks that this interpreter has, and the description that each gives of itself.
 
 PyTorch and JAX are each asked in a process of their own: what one framework loads, CUDA's libraries before all, is not
 what another would find.

@@ -126,7 +126,7 @@ class Network(nn.Module):  # type: ignore[misc]
                         target.copy_(array)
 
     def initialise(self) -> None:
-        """As Keras does: Glorot's uniform weights, biases of 0, statistics of no batch."""
+        """Initialise as Keras does: Glorot's uniform weights, zero biases, fresh statistics."""
         for module in self.named.values():
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
@@ -227,7 +227,7 @@ class Case:
 
     @functools.cached_property
     def _work(self) -> _MatrixWork:
-        """Of a step as it is in eager execution, which does not train."""
+        """The matrix work of one eager step, which does not update weights."""
         self.optimizer.zero_grad(set_to_none=True)
         work = _MatrixWork()
         with work:

@@ -1,4 +1,4 @@
-"""What the network's architecture is written in: each method puts x through the layer of that name."""
+"""The builder in whose terms the network is written: each method applies the layer of that name to x."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 Tensor = Any
-"""Of whichever framework the kit is of; none of them ships types."""
+"""A tensor of the builder's framework. No framework ships types for it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Kit(ABC):
     """One kit makes the layers, another computes with layers that are made, a third is of another framework."""
 
     bn_momentum: float = 0.9
-    """Of batch normalisation's moving statistics: what they keep in a step."""
+    """Momentum of batch normalisation's moving statistics: the share that they keep in a step."""
     norm_before_conv3: bool = False
     """Batch normalisation between the 3×3-reduce and the 3×3, which the notebook made and then bypassed."""
 

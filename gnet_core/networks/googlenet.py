@@ -97,7 +97,7 @@ class Architecture:
 
     @classmethod
     def of(cls, config: StepConfig) -> Architecture:
-        """Of a case."""
+        """The architecture of a case."""
         return cls(
             classes=config.classes, widths=config.widths, dropout=config.dropout, as_published=config.as_published
         )

@@ -1,4 +1,4 @@
-"""How large the network's maps are, of which too small ones leave a batch normalisation nothing to learn from."""
+"""Sizes of the network's feature maps. Too small a map leaves batch normalisation one value a channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SizeKit(Kit):
     """Follows the side of a square map through the network, in pixels, and computes nothing else."""
 
     normalised_sides: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Of the map that each batch normalisation normalises, by its name."""
+    """Side in pixels of the map that each batch normalisation normalises, by the name of the normalisation."""
 
     def conv(
         self,

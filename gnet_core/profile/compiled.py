@@ -1,8 +1,8 @@
-"""An XLA step on a CPU, split into the instructions of its module, told by the names of the operations they came from.
+"""The time of a compiled XLA step on a CPU, by instruction, named after the operations that XLA compiled.
 
-XLA's executor reports the start of every instruction; what that hands to the thread pool is reported as regions of
-the pool's threads, which are told to have been recorded by whom. So an instruction's time is its own, and that of the
-regions it recorded, wherever they ran.
+XLA's executor records a span for every instruction. What an instruction hands to the thread pool is recorded as
+regions on the pool's threads, each with a link to the instruction that recorded it. So the time of an instruction is
+its own and that of its regions, on whatever threads they ran.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gnet_core.profile.hlo_names import Module, Named
+from gnet_core.profile.hlo_names import Module, Operation
+from gnet_core.profile.spans import ROUNDING, lasts_until, nested
 
 NOTE = (
-    "Time of each compiled instruction on the CPU, summed over the threads that worked on it, told by the operations "
-    "that XLA made it from: a fusion of several counts as the last of them, and what XLA moves around between layouts "
-    "of its own as a layout copy."
+    "Time of each compiled instruction on the CPU, summed over the threads that worked on it, under the name of the "
+    "operation that XLA compiled it from. A fusion of several counts as the last of them, and a move between XLA's own "
+    "layouts as a layout copy."
 )
 
 _REGION, _STARTED, _RECORDED = (f"ThreadpoolListener::{name}" for name in ("Region", "StartRegion", "Record"))
-_ROUNDING = 0.002
-"""Microseconds: xprof cuts times to nanoseconds."""
 
 
 def is_instruction(event: Mapping[str, Any]) -> bool:
-    """Whether an event is of a compiled instruction that ran."""
+    """Whether an event is the run of a compiled instruction."""
     return "hlo_op" in event["args"]
 
 
@@ -37,23 +36,23 @@ def operations(events: Sequence[Mapping[str, Any]], module_texts: Iterable[str])
     """
     modules = {_module_name(text): Module(text.splitlines()) for text in module_texts}
     unknown = Module([])
-    named: dict[tuple[str, str], Named] = {}
-    found = []
+    sources: dict[tuple[str, str], Operation] = {}
+    runs = []
     for module, instruction, seconds in instruction_seconds(events):
-        if (module, instruction) not in named:
-            named[module, instruction] = modules.get(module, unknown).named(instruction)
-        found.append((*named[module, instruction], seconds))
-    return found
+        if (module, instruction) not in sources:
+            sources[module, instruction] = modules.get(module, unknown).source(instruction)
+        runs.append((*sources[module, instruction], seconds))
+    return runs
 
 
 def _module_name(text: str) -> str:
-    """Modules number their instructions alike, so an instruction's name says nothing without its module's."""
-    found = re.match(r"HloModule ([^\s,]+)", text)
-    return found[1] if found else ""
+    """Every module numbers its instructions from 1, so the name of an instruction needs that of its module."""
+    match = re.match(r"HloModule ([^\s,]+)", text)
+    return match[1] if match else ""
 
 
 def instruction_seconds(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
-    """Module and name of every run of an instruction and its time in seconds, the pool's regions it recorded included.
+    """Module, name and seconds of every run of an instruction, with the regions of the thread pool that it recorded.
 
     `ts` and `dur` are microseconds.
     """
@@ -72,48 +71,31 @@ class _Timeline:
     """Instructions and regions of the thread pool as they lie inside one another on each thread."""
 
     def __init__(self, events: Sequence[Mapping[str, Any]]) -> None:
-        self.spans = [each for each in events if is_instruction(each) or _is_region(each)]
+        self.spans = [event for event in events if is_instruction(event) or _is_region(event)]
         self.spans.sort(key=lambda span: (span["tid"], span["ts"], -span["dur"]))
-        self.own_microseconds: list[float] = [span["dur"] for span in self.spans]
-        self._parents: list[int | None] = []
-        self._nest()
+        self.own_microseconds, self._parents = nested(self.spans)
         self._starts = [(span["tid"], span["ts"]) for span in self.spans]
-        self._recorded = {_flow(each): (each["tid"], each["ts"]) for each in events if each["name"] == _RECORDED}
-        self._flows = sorted((each["tid"], each["ts"], _flow(each)) for each in events if each["name"] == _STARTED)
+        self._recorded = {_flow(event): (event["tid"], event["ts"]) for event in events if event["name"] == _RECORDED}
+        self._flows = sorted((event["tid"], event["ts"], _flow(event)) for event in events if event["name"] == _STARTED)
         self._owners: dict[int, int | None] = {}
-
-    def _nest(self) -> None:
-        enclosing: list[int] = []
-        for index, span in enumerate(self.spans):
-            while enclosing and not self._holds(enclosing[-1], span["tid"], span["ts"] + span["dur"]):
-                enclosing.pop()
-            self._parents.append(enclosing[-1] if enclosing else None)
-            if enclosing:
-                self.own_microseconds[enclosing[-1]] -= span["dur"]
-            enclosing.append(index)
-
-    def _holds(self, index: int, thread: int, moment: float) -> bool:
-        """Whether a span that began earlier goes on until that moment on that thread."""
-        span = self.spans[index]
-        return bool(span["tid"] == thread and moment <= span["ts"] + span["dur"] + _ROUNDING)
 
     def owner(self, index: int) -> int | None:
         """The instruction whose work a span is; None for the executor's own, which schedules instructions."""
         path = []
-        found: int | None = index
-        while found is not None and not is_instruction(self.spans[found]) and found not in self._owners:
-            path.append(found)
-            self._owners[found] = None  # so that no circle can be walked twice
-            found = self._recorder(found)
-        if found is not None:
-            found = self._owners.get(found, found)
-        self._owners.update(dict.fromkeys(path, found))
-        return found
+        owner: int | None = index
+        while owner is not None and not is_instruction(self.spans[owner]) and owner not in self._owners:
+            path.append(owner)
+            self._owners[owner] = None  # so that no circle can be walked twice
+            owner = self._recorder(owner)
+        if owner is not None:
+            owner = self._owners.get(owner, owner)
+        self._owners.update(dict.fromkeys(path, owner))
+        return owner
 
     def _recorder(self, region: int) -> int | None:
         """The innermost span during which a region was recorded."""
         span = self.spans[region]
-        position = bisect.bisect_right(self._flows, (span["tid"], span["ts"] + _ROUNDING, _NO_FLOW)) - 1
+        position = bisect.bisect_right(self._flows, (span["tid"], span["ts"] + ROUNDING, _NO_FLOW)) - 1
         if position < 0 or self._flows[position][0] != span["tid"]:
             return None
         recorded = self._recorded.get(self._flows[position][2])
@@ -122,7 +104,7 @@ class _Timeline:
     def _innermost(self, thread: int, moment: float) -> int | None:
         position = bisect.bisect_right(self._starts, (thread, moment)) - 1
         index = position if position >= 0 and self._starts[position][0] == thread else None
-        while index is not None and not self._holds(index, thread, moment):
+        while index is not None and not lasts_until(self.spans[index], thread, moment):
             index = self._parents[index]
         return index
 

@@ -1,4 +1,4 @@
-"""Whether a GPU's operations, its kernels and its steps tell of the same time; where not, by how much and why."""
+"""Whether the times of a GPU's operations, kernels and steps agree; where they do not, by how much and why."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 from gnet_core.profile.document import DeviceTime
 from gnet_core.text import milliseconds
 
-MOST_GAP = 0.03
-"""Of the larger of two times, what they may differ by."""
+MAX_GAP = 0.03
+"""Share of the larger of two times by which they may differ."""
 
 
 class _Time(NamedTuple):
-    """A time on the device in one step, and what it is of."""
+    """A time on the device in one step, and what took it."""
 
     of: str
     seconds: float
 
 
 def reconciled(time: DeviceTime, steps: int, device_seconds: float | None) -> list[str]:
-    """Sentences on the time a step that operations, kernels and xprof's steps tell: each gap, or that there is none.
+    """Sentences on the device's time in a step by operations, kernels and xprof's steps: every gap, or agreement.
 
     `time` is over all traced `steps`; `device_seconds` is how long the device was at work in one, None where xprof
     recognised no step.
@@ -32,10 +32,10 @@ def reconciled(time: DeviceTime, steps: int, device_seconds: float | None) -> li
     if len(compared) == 1:
         return []
     gaps = []
-    if operations and _gap(operations, kernels) > MOST_GAP:
+    if operations and _gap(operations, kernels) > MAX_GAP:
         reasons = _operations_reasons(time, steps, more=operations.seconds > kernels.seconds)
         gaps.append(_sentence(operations, kernels, reasons))
-    if device and _gap(device, kernels) > MOST_GAP:
+    if device and _gap(device, kernels) > MAX_GAP:
         more = device.seconds > kernels.seconds
         reason = (
             "copies and fills of memory count there too"
@@ -46,7 +46,7 @@ def reconciled(time: DeviceTime, steps: int, device_seconds: float | None) -> li
     if gaps:
         return gaps
     names = " and of ".join(each.of for each in compared)
-    return [f"The time of {names} agrees within {MOST_GAP:.0%}: {milliseconds(kernels.seconds)} ms a step."]
+    return [f"The time of {names} agrees within {MAX_GAP:.0%}: {milliseconds(kernels.seconds)} ms a step."]
 
 
 def _gap(one: _Time, other: _Time) -> float:
@@ -56,7 +56,7 @@ def _gap(one: _Time, other: _Time) -> float:
 
 
 def _operations_reasons(time: DeviceTime, steps: int, *, more: bool) -> list[str]:
-    """What can make the operations' time more, or less, than that of the kernels."""
+    """Why the operations can have taken more, or less, time than the kernels."""
     if more:
         reasons = ["copies and fills of memory are operations without a kernel"]
         return (

@@ -1,7 +1,7 @@
-"""The TensorFlow operations that the instructions of a compiled XLA module came from.
+"""The TensorFlow operation from which XLA compiled an instruction of a module.
 
-XLA keeps the name of an operation with the instructions that it made of it, but not with all that its optimiser puts in
-their place. What lost its name is told by what it is made of, by what it is made for, or by what it is made from.
+XLA keeps the name of an operation with the instructions that it compiles it to, but not with all that its optimiser
+puts in their place. An instruction without a name gets that of an instruction that it fuses, uses, or is used by.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gnet_core.profile.parts import OTHER, SUMS, place
 
 LAYOUT_COPY = "layout copy (XLA)"
-"""The type of an instruction that only moves numbers to where another wants them."""
+"""Type of an instruction that only moves data between layouts."""
 
 _MOVES = frozenset(
     (
@@ -25,16 +25,16 @@ _MOVES = frozenset(
     )
 )
 _PRODUCTS = ("convolution", "dot")
-_MOST_STEPS = 12
-"""From an instruction without a name to one that has one."""
+_MAX_STEPS = 12
+"""From an instruction without a name to the one whose name it gets."""
 
 
-class Named(NamedTuple):
-    """What an instruction came from."""
+class Operation(NamedTuple):
+    """The operation that an instruction was compiled from."""
 
     name: str
-    operation: str
-    """The operation's type."""
+    kind: str
+    """Type of the operation, such as Conv2D."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,11 @@ class _Instruction:
     opcode: str
     operands: tuple[str, ...]
     computation: str
-    """That a fusion calls; empty where it calls none."""
-    origin: Named | None
+    """The computation that a fusion calls; empty for other instructions."""
+    origin: Operation | None
 
 
-_LINE = re.compile(r"\s+(?:ROOT )?%(?P<name>\S+) = (?P<told>.*)")
+_LINE = re.compile(r"\s+(?:ROOT )?%(?P<name>\S+) = (?P<text>.*)")
 _TUPLE = re.compile(r"\(.*?\) (?=[a-z][\w-]*\()")
 _OPCODE = re.compile(r"(?P<opcode>[a-z][\w-]*)\((?P<operands>[^)]*)\)")
 _CALLS = re.compile(r"\bcalls=%(?P<computation>[^\s,]+)")
@@ -55,7 +55,7 @@ _ORIGIN = re.compile(r'metadata=\{op_type="(?P<type>[^"]*)" op_name="(?P<name>[^
 
 
 class Module:
-    """The instructions of a module, from the lines of its text."""
+    """The instructions of a module, parsed from the lines of its text."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._bodies: dict[str, list[_Instruction]] = {}
@@ -71,11 +71,14 @@ class Module:
             for operand in each.operands:
                 self._users[operand].append(each.name)
 
-    def named(self, name: str) -> Named:
-        """What an instruction came from; of one that is not there, its own name as its type."""
+    def source(self, name: str) -> Operation:
+        """The operation that an instruction was compiled from.
+
+        One that is not in the module has its own name as its type.
+        """
         instruction = self._instructions.get(name)
         if instruction is None:
-            return Named("", _stem(name))
+            return Operation("", _stem(name))
         origin = self._own(instruction)
         if origin:
             return origin
@@ -83,11 +86,12 @@ class Module:
             return gradient
         neighbour = self._nearest(name, self._users_of) or self._nearest(name, self._operands_of)
         if neighbour is None:
-            return Named("", LAYOUT_COPY if self._only_moves(instruction) else _stem(name))
-        return Named(neighbour.name, LAYOUT_COPY if self._only_moves(instruction) else neighbour.operation)
+            return Operation("", LAYOUT_COPY if self._only_moves(instruction) else _stem(name))
+        return Operation(neighbour.name, LAYOUT_COPY if self._only_moves(instruction) else neighbour.kind)
 
-    def _own(self, instruction: _Instruction) -> Named | None:
-        """Its own origin or that of the last instruction that it fuses; the first of these that tells a part."""
+    def _own(self, instruction: _Instruction) -> Operation | None:
+        """Its own origin, else that of the last instruction that it fuses; first those that name a part of the
+        network."""
         fused = self._bodies.get(instruction.computation, [])
         origins = [each.origin for each in (instruction, *reversed(fused)) if each.origin]
         return next((each for each in origins if place(each.name).part not in (SUMS, OTHER)), next(iter(origins), None))
@@ -96,20 +100,19 @@ class Module:
         fused = self._bodies.get(instruction.computation, [])
         return all(each.opcode in _MOVES for each in fused or [instruction])
 
-    def _filter_gradient(self, instruction: _Instruction) -> Named | None:
-        """Of a product of what went into a layer and the gradient that came out of it, which XLA leaves without a name.
-
-        Its users, if any, are the optimizer's, which tell nothing of the layer.
+    def _filter_gradient(self, instruction: _Instruction) -> Operation | None:
+        """The gradient of a filter: a product of a layer's input and the gradient of its output, which XLA leaves
+        without a name. Its users, if any, belong to the optimizer and do not name the layer.
         """
         if self._nearest(instruction.name, self._users_of):
             return None
         operands = [self._instructions[each] for each in instruction.operands if each in self._instructions]
         sides = [self._own(each) or self._nearest(each.name, self._operands_of) for each in operands]
-        found = sorted((side for side in sides if side), key=lambda side: place(side.name).direction == "backward")
-        if not found or place(found[-1].name).direction != "backward":
+        ordered = sorted((side for side in sides if side), key=lambda side: place(side.name).direction == "backward")
+        if not ordered or place(ordered[-1].name).direction != "backward":
             return None
         kind = "Conv2DBackpropFilter" if instruction.opcode == "convolution" else "MatMul"
-        return Named(f"gradient_tape/{found[0].name}", kind)
+        return Operation(f"gradient_tape/{ordered[0].name}", kind)
 
     def _users_of(self, name: str) -> list[str]:
         return self._users[name]
@@ -117,10 +120,10 @@ class Module:
     def _operands_of(self, name: str) -> Iterable[str]:
         return self._instructions[name].operands
 
-    def _nearest(self, name: str, neighbours: Callable[[str], Iterable[str]]) -> Named | None:
-        """The nearest origin in one direction; the optimizer's count for none, since it uses every gradient."""
+    def _nearest(self, name: str, neighbours: Callable[[str], Iterable[str]]) -> Operation | None:
+        """The nearest origin in one direction. Those of the optimizer do not count, since it uses every gradient."""
         seen, edge = {name}, [name]
-        for _ in range(_MOST_STEPS):
+        for _ in range(_MAX_STEPS):
             around = (each for this in edge for each in neighbours(this))
             edge = [each for each in dict.fromkeys(around) if each in self._instructions and each not in seen]
             seen.update(edge)
@@ -133,19 +136,19 @@ class Module:
 
 
 def _parsed(line: str) -> _Instruction | None:
-    found = _LINE.match(line)
-    if not found:
+    match = _LINE.match(line)
+    if not match:
         return None
-    told = _TUPLE.sub("", found["told"], count=1) if found["told"].startswith("(") else found["told"]
-    opcode, calls, origin = _OPCODE.search(told), _CALLS.search(told), _ORIGIN.search(told)
+    text = _TUPLE.sub("", match["text"], count=1) if match["text"].startswith("(") else match["text"]
+    opcode, calls, origin = _OPCODE.search(text), _CALLS.search(text), _ORIGIN.search(text)
     if not opcode:
         return None
     return _Instruction(
-        name=found["name"],
+        name=match["name"],
         opcode=opcode["opcode"],
         operands=tuple(re.findall(r"%([^\s,]+)", opcode["operands"])),
         computation=calls["computation"] if calls else "",
-        origin=Named(origin["name"], origin["type"]) if origin else None,
+        origin=Operation(origin["name"], origin["type"]) if origin else None,
     )
 
 

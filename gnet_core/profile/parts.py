@@ -1,4 +1,4 @@
-"""Which part of GoogleNet_2 an operation belongs to, and in which direction, by the name TensorFlow gave it.
+"""The part of GoogleNet_2 and the direction that an operation belongs to, by its name in TensorFlow.
 
 A name is a path, as in gradient_tape/googlenet_2_1/inception_3a_5x5_1/convolution/Conv2DBackpropFilter: Keras names its
 scopes after layers (with a number where a name is taken), the tape puts gradients under gradient_tape, and Grappler a
@@ -14,10 +14,10 @@ Direction = Literal["forward", "backward", "neither"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 SUMS = "gradient_sums"
-"""Where the gradients of several users of a tensor are added up; the tape names these sums after no layer."""
+"""Sums of the gradients of several users of a tensor, which the tape names after no layer."""
 
 OTHER = "other"
-"""What belongs to no part that its name tells."""
+"""Operations whose names belong to no part."""
 
 PARTS = (
     *("stem", "inception_3a", "inception_3b", "pool_3"),
@@ -25,11 +25,11 @@ PARTS = (
     *("inception_5a", "inception_5b", "class_1", "class_2", "main"),
     *("loss", SUMS, "metrics", "optimizer", OTHER),
 )
-"""In the order in which a step comes to them."""
+"""The parts, in the order of a step."""
 
 
 class Place(NamedTuple):
-    """Where in the step an operation is."""
+    """Part and direction of an operation."""
 
     part: str
     direction: Direction
@@ -45,12 +45,12 @@ _SCOPES: dict[str, re.Pattern[str]] = {
 """gnet_core.frameworks.tf.step opens the scopes of the loss and of the metrics, Keras those of the losses and of its
 optimizers."""
 
-_OF_SCOPES: dict[str, Direction] = {"metrics": "neither", "optimizer": "neither", SUMS: "backward"}
-"""Of those that have one direction only."""
+_DIRECTIONS_OF_SCOPES: dict[str, Direction] = {"metrics": "neither", "optimizer": "neither", SUMS: "backward"}
+"""Directions of the scopes that have only one."""
 
 
 def place(name: str) -> Place:
-    """The part of the network and the direction that an operation's name tells."""
+    """The part and the direction of an operation, by its name."""
     path = name.split("/")
     direction: Direction = "backward" if "gradient_tape" in path else "forward"
     for scope in path:
@@ -58,5 +58,5 @@ def place(name: str) -> Place:
             return Place(layer[1], direction)
         for part, pattern in _SCOPES.items():
             if pattern.match(scope):
-                return Place(part, _OF_SCOPES.get(part, direction))
+                return Place(part, _DIRECTIONS_OF_SCOPES.get(part, direction))
     return Place(OTHER, direction if direction == "backward" else "neither")

@@ -1,4 +1,4 @@
-"""What a traced step's time goes to as xprof divides it: input, host, compilation, launches, device, and the rest."""
+"""The time of a traced step as xprof divides it: input, host, compilation, launches, device, and the rest."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ KINDS = {
     "compileTimeMs": "compilation",
     "otherTimeMs": "idle, Python and all other",
 }
-"""Columns of xprof's overview_page, milliseconds a step, and what they are called here."""
+"""Columns of xprof's overview_page, in milliseconds a step, and their names here."""
 
 MODERATE, HIGH = 0.05, 0.20
 """Shares of input from which xprof calls a step bound by it (xprof/convert/op_stats_to_input_pipeline_analysis.cc)."""
 
 AT_WORK = ("device compute", "device to device", "device collectives")
-"""The kinds of time in which a device is at work. As today's traces name copies and fills, those are device compute."""
+"""The kinds of time in which a device is at work. Copies and fills count as device compute in current traces."""
 
 REST = KINDS["otherTimeMs"]
 
 _LAUNCH = KINDS["kernelLaunchTimeMs"]
 
-MOST_IDLE = 0.5
-"""Share of a step beyond which a device that idles makes the step launch-bound."""
+MAX_IDLE_SHARE = 0.5
+"""Share of a step for which the device may idle before the step counts as launch-bound."""
 
 
 def step_table(trace: Trace) -> list[dict[str, Any]]:
@@ -45,16 +45,16 @@ def step_table(trace: Trace) -> list[dict[str, Any]]:
 
 
 def step_seconds(steps: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Of each step of a step_table."""
+    """Seconds of each step of a step_table."""
     return [step["stepTimeMs"] / 1e3 for step in steps]
 
 
 def breakdown(steps: Sequence[Mapping[str, Any]], *, on_gpu: bool) -> list[dict[str, Any]]:
     """Mean seconds a step of each kind, with its share of the step.
 
-    What only a device has is left out on a CPU. On a GPU xprof divides a step by what its device did, from the first
-    kernel to the last, and counts nothing of the host (xprof/convert/xplane_to_op_stats.cc): kinds of the host's of
-    which it tells 0 are left out there, since they are not measured.
+    On a CPU the kinds that only another device has are left out. On a GPU xprof divides a step by what its device did,
+    from the first kernel to the last, and does not count the host (xprof/convert/xplane_to_op_stats.cc): a zero of the
+    host's kinds is no measurement there, so it is left out.
     """
     if not steps:
         return []
@@ -77,7 +77,7 @@ def input_bound(share: float) -> str:
 
 
 def at_work(device_seconds: float, step_seconds: float) -> str:
-    """For how long the device is at work in a step; as in `launch_bound`."""
+    """Part of a sentence: for how long the device is at work in a step, both in seconds as in `launch_bound`."""
     share = device_seconds / step_seconds
     return (
         f"the GPU is at work for {milliseconds(device_seconds)} ms of a step of {milliseconds(step_seconds)} ms "
@@ -91,7 +91,7 @@ def launch_bound(device_seconds: float, step_seconds: float) -> str:
     `device_seconds` is how long the device is at work in a step, and `step_seconds` a whole step without the profiler,
     which slows the host and hardly the kernels.
     """
-    if device_seconds >= (1 - MOST_IDLE) * step_seconds:
+    if device_seconds >= (1 - MAX_IDLE_SHARE) * step_seconds:
         return ""
-    told = f"Launch-bound: {at_work(device_seconds, step_seconds)} and waits for the host in the rest"
-    return f"{told}; a larger batch gives each kernel more to do."
+    sentence = f"Launch-bound: {at_work(device_seconds, step_seconds)} and waits for the host in the rest"
+    return f"{sentence}; a larger batch gives each kernel more to do."

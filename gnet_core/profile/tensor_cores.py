@@ -50,7 +50,7 @@ _SIGNS: tuple[tuple[Use, str], ...] = (
     # arithmetic. gemm_fusion_dot, fusion and the like are Triton's or cuDNN's: their names do not tell.
     ("not used", r"^(loop|input)_\w+_fusion|^wrapped_"),
 )
-"""What in a name, in small letters, decides; the first that fits. Each was seen in a public trace or in the source."""
+"""Patterns of lower-case names; the first match decides. Each was seen in a trace or in the source of the library."""
 
 _PATTERNS = [(use, re.compile(pattern)) for use, pattern in _SIGNS]
 
@@ -62,9 +62,9 @@ def use(kernel: str) -> Use:
 
 
 def shares(kernels: Iterable[tuple[str, float]]) -> dict[str, float] | None:
-    """Shares of time, 0..1, by use, of pairs of a use and its time; None where there is no time."""
-    found: dict[str, float] = dict.fromkeys(USES, 0.0)
+    """Shares of time, 0..1, by use of tensor cores, from pairs of a use and its seconds; None where no time passed."""
+    seconds_by_use: dict[str, float] = dict.fromkeys(USES, 0.0)
     for verdict, seconds in kernels:
-        found[verdict] += seconds
-    total = sum(found.values())
-    return {verdict: seconds / total for verdict, seconds in found.items()} if total else None
+        seconds_by_use[verdict] += seconds
+    total = sum(seconds_by_use.values())
+    return {verdict: seconds / total for verdict, seconds in seconds_by_use.items()} if total else None

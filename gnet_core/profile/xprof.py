@@ -1,4 +1,4 @@
-"""A trace (*.xplane.pb) as xprof's tools tell it. Nothing here needs TensorFlow."""
+"""A trace (*.xplane.pb), read by xprof's tools. Nothing here needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gnet_core.files import bounded
 
 
 class NoAnswerError(GnetError):
-    """One of xprof's tools tells nothing of a trace that xprof can read, or fails on it."""
+    """One of xprof's tools gives no answer for a trace that xprof can read, or fails on it."""
 
 
 class Trace:
@@ -28,34 +28,34 @@ class Trace:
         self._copy = copy
 
     def tool(self, name: str) -> Any:
-        """What one of xprof's tools says, parsed. Raises NoAnswerError where that is nothing, or the tool fails."""
-        said = self._ask(name)
+        """The parsed answer of one of xprof's tools. Raises NoAnswerError where it is empty or the tool fails."""
+        answer = self._ask(name)
         try:
-            return json.loads(said)
+            return json.loads(answer)
         except ValueError as error:
-            raise NoAnswerError(f"xprof's {name} says {said[:40]!r}, which is no JSON") from error
+            raise NoAnswerError(f"xprof's {name} says {answer[:40]!r}, which is no JSON") from error
 
     def events(self) -> list[dict[str, Any]]:
-        """What xprof's trace_viewer shows: name, device, tid, ts and dur in microseconds, and args, all of them text.
+        """The events of xprof's trace_viewer: name, device, tid, ts and dur in microseconds, and args, which are text.
 
-        They are taken as xprof hands them to its own JSON writer, which takes longer than all else here together.
+        They are taken before xprof's own JSON writer, which takes longer than everything else here together.
         Raises NoAnswerError where xprof gives none.
         """
-        told: list[bytes | None] = []
+        answers: list[bytes | None] = []
 
         def keep(paths: Any, tool: str, options: Any) -> tuple[None, bool]:
             from xprof.convert import _pywrap_profiler_plugin
 
             data, success = _pywrap_profiler_plugin.xspace_to_tools_data(paths, tool, options)
-            told.append(data if success else None)
+            answers.append(data if success else None)
             return None, False
 
         self._ask("trace_viewer", keep)
         from xprof.protobuf import trace_events_old_pb2
 
-        if not told or told[0] is None:
+        if not answers or answers[0] is None:
             raise NoAnswerError("xprof's trace_viewer tells nothing of this trace")
-        trace = trace_events_old_pb2.Trace.FromString(told[0])
+        trace = trace_events_old_pb2.Trace.FromString(answers[0])
         return [
             {
                 "name": event.name,
@@ -69,7 +69,7 @@ class Trace:
         ]
 
     def module_texts(self) -> Iterator[str]:
-        """Every XLA module that was compiled or ran, as XLA's optimiser left it, in XLA's own text."""
+        """The text of every XLA module that was compiled or ran, after XLA's optimiser."""
         self._convert("tool_names", {})  # which leaves a file a module
         for file in sorted(self._copy.parent.glob(f"*{_MODULE}")):
             if file.name == _NO_MODULE:
@@ -91,17 +91,17 @@ class Trace:
             )
 
     def _ask(self, tool: str, instead: Callable[..., Any] | None = None) -> Any:
-        """What a tool says. Raises NoAnswerError where that is nothing, and where it fails, in whatever way."""
+        """The answer of a tool. Raises NoAnswerError where it is empty, and where the tool fails in whatever way."""
         try:
-            said = self._convert(tool, {}, instead)
+            answer = self._convert(tool, {}, instead)
         except Exception as error:
             raise NoAnswerError(f"xprof's {tool} fails on this trace ({_in_words(error)})") from error
-        if not said and instead is None:  # None is all that xprof says of a failure of its own
+        if not answer and instead is None:  # None is all that xprof says of a failure of its own
             raise NoAnswerError(f"xprof's {tool} tells nothing of this trace")
-        return said
+        return answer
 
     def _convert(self, tool: str, options: Mapping[str, Any], instead: Callable[..., Any] | None = None) -> Any:
-        """What xprof's Python module gives; `instead` takes the place of the function that asks its C++ side."""
+        """The answer of xprof's Python module; `instead` replaces the function that calls its C++ side."""
         with _silent_stderr():
             from xprof.convert import raw_to_tool_data
 
@@ -116,9 +116,9 @@ _MODULE, _NO_MODULE = ".hlo_proto.pb", "NO_MODULE.hlo_proto.pb"
 
 @contextlib.contextmanager
 def open_trace(xplane: Path) -> Iterator[Trace]:
-    """Raises GnetError for what is no trace that xprof can read, and OSError where there is no room for a copy.
+    """Open a trace. Raises GnetError for a file that xprof cannot read, and OSError where there is no room for a copy.
 
-    The copy goes through the memory in pieces; xprof itself then holds the whole of a trace.
+    The copy is made in pieces; xprof itself then holds the whole trace in memory.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "host.xplane.pb"
@@ -138,7 +138,7 @@ def open_trace(xplane: Path) -> Iterator[Trace]:
 
 
 def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a table in Google's visualisation format, by column id; none of a table without columns."""
+    """The rows of a table in Google's visualisation format, each by column id. A table without columns has none."""
     columns = [column["id"] for column in table.get("cols", [])]
     return [
         dict(zip(columns, (cell.get("v") for cell in row["c"]), strict=True))
@@ -148,13 +148,13 @@ def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _in_words(error: Exception) -> str:
-    """The kind of an exception and the first line of what it says."""
+    """The type of an exception and the first line of its message."""
     return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
 
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: xprof's C++ side logs there, out of reach of sys.stderr."""
+    """Discard what is written to file descriptor 2, to which xprof's C++ side logs past sys.stderr."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

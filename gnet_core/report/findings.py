@@ -23,7 +23,7 @@ from gnet_core.report.views.answers import (
 )
 from gnet_core.report.views.section import Section
 from gnet_core.results.records import AA_SUITE, Row
-from gnet_core.stats.verdicts import LEAST_PROCESSES, Comparison
+from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 
 MOST = 6
 """Of more than these nobody remembers any."""
@@ -132,7 +132,7 @@ def _rank(section: Section, found: Comparison) -> _Rank:
 
 def _has_enough(found: Comparison) -> bool:
     """Whether it could come to a verdict; a comparison without figures tells why, which is an answer as well."""
-    return found.ratio is None or min(found.base_processes, found.variant_processes) >= LEAST_PROCESSES
+    return found.ratio is None or min(found.base_processes, found.variant_processes) >= MIN_PROCESSES
 
 
 def _too_few(found: Sequence[Section]) -> Iterator[_Candidate]:
@@ -152,8 +152,6 @@ def _too_few(found: Sequence[Section]) -> Iterator[_Candidate]:
         number = "1 comparison" if len(short) == 1 else f"{len(short)} comparisons"
         fewest = min(min(each.base_processes, each.variant_processes) for each in short)
         processes = "one process" if fewest == 1 else f"{fewest} processes"
-        told = (
-            f"{'; '.join(groups)}, from {processes} a side; a verdict takes {LEAST_PROCESSES} or more (--replicates)."
-        )
+        told = f"{'; '.join(groups)}, from {processes} a side; a verdict takes {MIN_PROCESSES} or more (--replicates)."
         point = f"UNRESOLVED, {number} for want of processes:"
         yield _Candidate(_Rank.TOO_FEW, 0.0, Sentence(point, told))

@@ -23,7 +23,7 @@ from gnet_core.report.views.section import Section, sections
 from gnet_core.results.comparisons import Family, within
 from gnet_core.results.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
 from gnet_core.results.turns import TURNS_FILE
-from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, POWER, Comparison
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, POWER, Comparison
 
 TITLE = "The train step of GoogleNet_2"
 
@@ -179,7 +179,7 @@ class Summary:
             why.append("the run was interrupted")
         if not measured:
             why.append("nothing was measured")
-        elif (fewest := min(row.replicates for row in measured)) < LEAST_PROCESSES:
+        elif (fewest := min(row.replicates for row in measured)) < MIN_PROCESSES:
             processes = "one process" if fewest == 1 else f"{fewest} processes"
             why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
         return [*why, *_reservations_of_rows(measured), *self._reservations_of_verdicts()]

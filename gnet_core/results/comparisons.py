@@ -13,7 +13,7 @@ from gnet_core.config import StepConfig
 from gnet_core.plan.suites import base_config
 from gnet_core.results.records import AA_SUITE, Row, Run
 from gnet_core.stats.losses import judge_trajectories
-from gnet_core.stats.verdicts import DEFAULT_MARGIN, LEAST_PROCESSES, Comparison, Mode, Pair, judge
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def _spread_in_sequence(run: Run) -> dict[Mode, float]:
             by_cohort[process.cohort].append(
                 statistics.fmean(value for value in process.log_seconds if not math.isnan(value))
             )
-        if len(by_cohort) >= LEAST_PROCESSES:
+        if len(by_cohort) >= MIN_PROCESSES:
             variances.append(statistics.variance(map(statistics.fmean, by_cohort.values())))
     return {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
 

@@ -23,6 +23,7 @@ from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
+from gnet_core.stats.drift import drift_by_case
 from gnet_core.stats.losses import judge_trajectories
 
 AA_SUITE = "aa"
@@ -411,7 +412,7 @@ def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepCon
 
 
 def _add_drift(rows: list[Row], processes: dict[str, tuple[ratio.Process, ...]]) -> None:
-    drifts = ratio.drift(processes)
+    drifts = drift_by_case(processes)
     for row in rows:
         drift = drifts.get(row.case)
         if drift is not None and drift.drifting:

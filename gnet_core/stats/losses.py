@@ -26,7 +26,7 @@ XLA's float32 was 33 % off. None of it has been measured on a GPU yet: what is j
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What came of comparing a loss trajectory with float32's."""
+    """The result of comparing a loss trajectory with that of float32."""
 
     within: bool
     """Whether every loss is finite and every judged one within its tolerance."""
@@ -47,13 +47,15 @@ def judge_trajectory(
     Raises GnetError for an unknown precision.
     """
     require_choice("precision", precision, PRECISIONS)
-    bad = _first_bad(losses)
-    if bad is not None:
-        return Judgement(within=False, deviation=None, reason=f"The loss after {bad} updates is not finite.")
+    entry = _first_not_finite(losses)
+    if entry is not None:
+        return Judgement(within=False, deviation=None, reason=f"The loss after {entry} updates is not finite.")
     pairs = list(zip(losses, reference, TOLERANCE[precision], strict=False))
-    bad = _first_bad(reference[: len(pairs)])
-    if bad is not None:
-        return Judgement(within=False, deviation=None, reason=f"The loss of float32 after {bad} updates is not finite.")
+    entry = _first_not_finite(reference[: len(pairs)])
+    if entry is not None:
+        return Judgement(
+            within=False, deviation=None, reason=f"The loss of float32 after {entry} updates is not finite."
+        )
     if not pairs:
         return Judgement(within=False, deviation=None, reason="There is no loss to compare with float32's.")
     deviations = [_deviation(loss, base) for loss, base, _ in pairs]
@@ -86,13 +88,13 @@ def share_of_tolerance(
     `judge_trajectory` lets it be. None where there is nothing to compare, and where a loss is not finite.
     """
     pairs = list(zip(losses, reference, TOLERANCE[precision], strict=False))
-    if _first_bad([loss for pair in pairs for loss in pair[:2]]) is not None:
+    if _first_not_finite([loss for pair in pairs for loss in pair[:2]]) is not None:
         return None
     return max((_deviation(loss, base) / allowed for loss, base, allowed in pairs), default=None)
 
 
-def _first_bad(losses: Sequence[float | None]) -> int | None:
-    """The first entry that is no finite number."""
+def _first_not_finite(losses: Sequence[float | None]) -> int | None:
+    """The first entry that is missing or not finite."""
     return next((entry for entry, loss in enumerate(losses) if loss is None or not math.isfinite(loss)), None)
 
 

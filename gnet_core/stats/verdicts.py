@@ -17,24 +17,24 @@ Verdict = Literal["FASTER", "SLOWER", "SAME", "UNRESOLVED"]
 Mode = Literal["turns", "sequential"]
 
 DEFAULT_MARGIN = 0.02
-"""Speeds nearer to each other than this fraction are the same for every purpose."""
+"""Speeds that differ by less than this fraction count as the same."""
 
-LEAST_PROCESSES = 3
-"""A side. Two would give an interval, but one whose width is mostly luck."""
+MIN_PROCESSES = 3
+"""Processes a side that a verdict takes. Two give an interval, but its width is mostly luck."""
 
-MOST_ADVISED = 100
-"""More processes a side than this are not worth counting out to the reader."""
+MAX_ADVISED_PROCESSES = 100
+"""Larger numbers of further processes a side are not worth advising."""
 
 ERROR = 1 - stats.CONFIDENCE
-"""Of a comparison alone, and the share of false discoveries that a table's FASTER and SLOWER may hold."""
+"""Error of a single comparison, and the false discovery rate of a table's FASTER and SLOWER."""
 
 POWER = 0.9
-"""The probability that "would tell" and "would have been found" stand for."""
+"""Probability with which a minimum detectable effect is detected, and advised processes lead to a verdict."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two measured cases to be set against each other."""
+    """Two measured cases to be compared."""
 
     base: str
     variant: str
@@ -50,7 +50,9 @@ class Pair:
     """Why this pair may not be judged, as a sentence; empty where it may."""
 
     by_run: bool = False
-    """Whether each cohort is a whole run and counts once: several of base, that tell how runs differ, against one."""
+    """Whether each cohort is a whole run and counts once: several of the base, whose spread is that between runs, and
+    one of the variant.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ class Comparison:
     """What would probably resolve it."""
 
     more_processes: int | None = None
-    """How many more a side that would be; None where it would be more than MOST_ADVISED, or something else."""
+    """How many more a side that would be; None where it would be more than MAX_ADVISED_PROCESSES, or something else."""
 
     @property
     def reason(self) -> str:
@@ -165,7 +167,7 @@ def _effect(pair: Pair) -> stats.LogRatio | None:
 
 
 def _enough(pair: Pair, effect: stats.LogRatio) -> bool:
-    return (effect.base_units if pair.by_run else min(effect.base_units, effect.variant_units)) >= LEAST_PROCESSES
+    return (effect.base_units if pair.by_run else min(effect.base_units, effect.variant_units)) >= MIN_PROCESSES
 
 
 def _compare(
@@ -175,7 +177,7 @@ def _compare(
     margin: float,
     machine: Mapping[Mode, float],
 ) -> Comparison:
-    mode: Mode = "turns" if effect.in_turns else "sequential"
+    mode: Mode = "turns" if effect.interleaved else "sequential"
     verdict = _verdict(effect, adjusted_p_value, math.log1p(margin))
     doubt, advice, more = _reason(pair, effect, adjusted_p_value, margin) if verdict == "UNRESOLVED" else ("", "", None)
     return Comparison(
@@ -231,16 +233,16 @@ def _reason(
     if pair.by_run:
         return doubt, "more runs of base, or turns (gnet bench --against), would tell more", None
     more = _processes_wanted(effect, adjusted_p_value, math.log1p(margin))
-    return doubt, _more([more], in_turns=effect.in_turns), more
+    return doubt, _more([more], in_turns=effect.interleaved), more
 
 
 def _too_few(pair: Pair, effect: stats.LogRatio) -> str:
     if pair.by_run:
-        return f"{effect.base_units} runs of base; how far separate runs differ takes at least {LEAST_PROCESSES}."
-    what = "processes took turns" if effect.in_turns else "cohorts were timed one after the other"
+        return f"{effect.base_units} runs of base; how far separate runs differ takes at least {MIN_PROCESSES}."
+    what = "processes took turns" if effect.interleaved else "cohorts were timed one after the other"
     return (
         f"{effect.base_units} of base and {effect.variant_units} of variant {what}; "
-        f"a verdict needs at least {LEAST_PROCESSES} a side."
+        f"a verdict needs at least {MIN_PROCESSES} a side."
     )
 
 
@@ -249,14 +251,18 @@ def _more(wanted: Sequence[int | None], *, in_turns: bool) -> str:
     known = sorted(each for each in wanted if each is not None)
     told = f"a side{'' if in_turns else ', each in a cohort of its own,'} would probably tell"
     if not known:
-        return f"not even {MOST_ADVISED} more processes {told}"
+        return f"not even {MAX_ADVISED_PROCESSES} more processes {told}"
     number = str(known[0]) if known[0] == known[-1] else f"{known[0]}–{known[-1]}"
-    beyond = f", and in {len(wanted) - len(known)} of them not even {MOST_ADVISED}" if len(known) < len(wanted) else ""
+    beyond = (
+        f", and in {len(wanted) - len(known)} of them not even {MAX_ADVISED_PROCESSES}"
+        if len(known) < len(wanted)
+        else ""
+    )
     return f"about {number} more process{'es' if known[-1] > 1 else ''} {told}{beyond}"
 
 
 def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> int | None:
-    """How many more processes a side would tell with the probability POWER; None beyond MOST_ADVISED.
+    """How many more processes a side would tell with the probability POWER; None beyond MAX_ADVISED_PROCESSES.
 
     It holds if estimate and spread are the true ones and the layout is repeated: with an estimate outside the margin
     the interval has to leave out 1, with one inside it has to fit between estimate and margin.
@@ -268,8 +274,8 @@ def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: f
     # Among the table's cells a single test has less than 5 % to spend.
     error = ERROR * effect.p_value / adjusted_p_value if beyond and adjusted_p_value else ERROR
     now = min(effect.base_units, effect.variant_units)
-    growth = 1 + np.arange(1, MOST_ADVISED + 1) / now
-    degrees = effect.degrees * growth
+    growth = 1 + np.arange(1, MAX_ADVISED_PROCESSES + 1) / now
+    degrees = effect.degrees_of_freedom * growth
     reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, POWER)
     errors = effect.standard_error / np.sqrt(growth)
     enough = reach * errors <= (size if beyond else margin - size)

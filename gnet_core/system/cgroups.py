@@ -1,4 +1,4 @@
-"""What a container or a service may take: the limits of this process' control groups, of version 1 and 2.
+"""The limits of this process' control groups, as of a container or a service, in version 1 and 2.
 
 A group lies within others, and the limits of all of them hold, so the smallest counts. What an administrator keeps from
 this process' sight (the groups around a container's own) cannot be read, and neither can its limits. The processors of
@@ -21,7 +21,7 @@ _UNLIMITED_BYTES = 2**62
 
 
 class Throttling(NamedTuple):
-    """How often and how long a CPU quota has stopped the groups so far, in all."""
+    """How often and for how long a CPU quota has stopped the groups so far."""
 
     periods: int
     seconds: float
@@ -51,7 +51,7 @@ class ControlGroups:
         return min((limit for limit, _used in self._memory_limits()), default=None)
 
     def memory_left_bytes(self) -> int | None:
-        """What they may still take besides what they hold that cannot be dropped; None without a limit."""
+        """Bytes that the groups may still allocate, with those that can be reclaimed; None without a limit."""
         return min((max(0, limit - used) for limit, used in self._memory_limits()), default=None)
 
     def cpu_quota_cores(self) -> float | None:
@@ -59,7 +59,7 @@ class ControlGroups:
         return min(filter(None, map(_quota_cores, self._cpu)), default=None)
 
     def throttling(self) -> Throttling | None:
-        """What quotas cost so far; None where nothing counts it."""
+        """Throttling by quotas so far; None where no group counts it."""
         tables = [_table(file) for file in self._cpu_stats]
         if not tables:
             return None
@@ -82,14 +82,14 @@ class _Mount(NamedTuple):
     """A tree of groups in the file system."""
 
     controllers: frozenset[str]
-    """Of version 1; none of version 2."""
+    """Controllers of version 1; version 2 has none."""
     top: PurePosixPath
     """The group that is mounted."""
     place: PurePosixPath
 
 
 def _mounts(text: str) -> Iterator[_Mount]:
-    """Of /proc/self/mountinfo: see proc_pid_mountinfo(5)."""
+    """The mounts in the text of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
     for line in text.splitlines():
         fields, _, kind = line.partition(" - ")
         with contextlib.suppress(ValueError):  # a line of another shape
@@ -105,7 +105,7 @@ def _unescaped(path: str) -> str:
 
 
 def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
-    """Of /proc/self/cgroup, controllers and the group's path: "4:cpu,cpuacct:/a" of version 1, "0::/a" of version 2."""
+    """Groups in the text of /proc/self/cgroup: "4:cpu,cpuacct:/a" in version 1, "0::/a" in version 2."""
     for line in text.splitlines():
         number, _, rest = line.partition(":")
         controllers, colon, path = rest.partition(":")
@@ -158,7 +158,7 @@ def _number(file: Path) -> int | None:
 
 
 def _text(file: Path) -> str:
-    """What a file holds; nothing where it is not there, as of a controller that is not on."""
+    """The text of a file; empty where it does not exist, as for a controller that is off."""
     try:
         return read_text(file, _MAX_FILE_BYTES)
     except (OSError, ValueError):

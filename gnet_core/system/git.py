@@ -13,7 +13,8 @@ COMMIT_FILE = ".gnet-commit"
 
 
 def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """What `git -C checkout arguments` says. Raises OSError where git cannot be started, TimeoutExpired where it hangs.
+    """The output of `git -C checkout arguments`. Raises OSError where git cannot be started, TimeoutExpired where it
+    hangs.
 
     GIT_DIR, GIT_INDEX_FILE and their kind, which a hook has in its environment, would point git at another repository.
     """

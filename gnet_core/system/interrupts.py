@@ -26,7 +26,7 @@ _IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")
 
 
 class _Handler:
-    """What the signals are handled by, once `install` was called."""
+    """The handler of the signals, once `install` was called."""
 
     def __init__(self) -> None:
         self.deferring = 0

@@ -1,4 +1,4 @@
-"""What a case defines and the environment could define otherwise: left out before any framework is imported.
+"""Settings of the environment that would contradict a case. They are removed before any framework is imported.
 
 A case's execution, precision, framework and device are what its row says. Environment variables and Keras' own file of
 settings could make them something else, so they do not act, and the reader is told what was asked for. Whatever only
@@ -31,7 +31,7 @@ SET = {
     # And it would stop at three quarters of it, where the other frameworks go on to a larger batch.
     "XLA_CLIENT_MEM_FRACTION": "0.95",
 }
-"""What the suite sets itself; a case in JAX puts another backend in its place."""
+"""Settings of the suite's own. A case in JAX replaces the backend."""
 
 _KERAS_FILE = "keras.json"
 
@@ -123,7 +123,7 @@ def hold(environ: MutableMapping[str, str]) -> None:
 
 
 def defined_by_case(name: str) -> str:
-    """What of a case the variable would decide; empty for one that decides nothing of it."""
+    """The field of a case that the variable would decide; empty for a variable that decides none."""
     return _of_pattern(name, DEFINED_BY_CASE)
 
 
@@ -133,7 +133,7 @@ def started_with() -> Mapping[str, str]:
 
 
 def left_out() -> dict[str, str]:
-    """What was asked for and does not act in this process, by variable, and by "keras.json" what that asks for."""
+    """Settings that were removed in this process: values by variable, and those of a keras.json under "keras.json"."""
     asked = _noted(_started_with)
     told = _keras_settings(_keras_file(asked.pop("KERAS_HOME", None)))
     return {name: printable(value) for name, value in asked.items()} | ({_KERAS_FILE: told} if told else {})
@@ -159,7 +159,7 @@ def _of_pattern(name: str, table: Mapping[str, str]) -> str:
 
 
 def _noted(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the process that started this one has left out already."""
+    """Settings that the parent process has removed already."""
     try:
         noted = json.loads(environ.get(LEFT_OUT_VARIABLE, "{}"))
     except ValueError:
@@ -188,7 +188,7 @@ def _keras_file(home: str | None) -> Path:
 
 
 def _keras_settings(file: Path) -> str:
-    """What a keras.json asks for that is not Keras' default, as JSON; "damaged" of one that Keras could not use."""
+    """The settings of a keras.json that are not Keras' default, as JSON; "damaged" for one that Keras cannot read."""
     try:
         settings = json.loads(read_text(file, 2**16))
     except FileNotFoundError:

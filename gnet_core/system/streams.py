@@ -1,4 +1,4 @@
-"""What gnet prints on: streams on which printing never fails, whoever reads them and in whatever encoding."""
+"""Standard streams on which printing never fails, whatever their encoding is and whoever reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPELLED = {
     **dict(zip("×–—−÷±≤≥→…µ", ("x", "-", "-", "-", "/", "+-", "<=", ">=", "->", "...", "u"), strict=True)),
     **dict(zip("²³‘’“”·█▏▎▍▌▋▊▉", ("^2", "^3", "'", "'", '"', '"', "*", *"########"), strict=True)),
 }
-"""How characters of our own are written where an encoding lacks them."""
+"""Replacements for characters of ours that the encoding of a stream lacks."""
 
 
 class _Output(io.FileIO):

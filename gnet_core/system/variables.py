@@ -55,7 +55,7 @@ def recorded(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def tuning(recorded_variables: Mapping[str, str]) -> dict[str, str]:
-    """Of recorded ones those that set how something computes, not only where code lies or which devices there are."""
+    """The recorded variables that change how something computes, and not only where code or devices are."""
     plain = (*_WHERE_CODE_IS_FOUND, *_DESCRIBING, *MEANINGLESS)
     return {
         name: value

@@ -1,4 +1,4 @@
-"""What a training session is resumed from: train.json (what is run on what) and state.npz (what has become of it)."""
+"""The files from which a training session is resumed: train.json, its configuration, and state.npz, its state."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SESSION_FILE = "train.json"
 STATE_FILE = "state.npz"
 
 MAX_HISTORY_BYTES = 2**26
-"""Of the epochs' records in state.npz, four bytes a character: a million epochs do not fit, ten thousand do."""
+"""Largest size of the epochs' records in state.npz, at four bytes a character. Ten thousand epochs fit."""
 
 _MAX_HEADER_BYTES = 1024
-"""Of what a zip file and NumPy tell of an array before its values."""
+"""Largest size of the headers of zip and NumPy before the values of an array."""
 
 _END_BYTES = 42
 """Of a zip file, which tell how long its directory is: the locator that only very large files have, then the end."""
@@ -60,7 +60,7 @@ class EpochRecord:
     epoch_seconds: float
     """Wall time of training and testing. Tracing and compiling fall into the first epoch after a start."""
     images_per_second: float
-    """Of the training part."""
+    """Images a second of the training part."""
     skipped_steps: int
     """Steps that loss scaling left out because a gradient was not finite; only mixed_float16 can have any."""
 
@@ -147,7 +147,7 @@ class Session:
         return digest.hexdigest()
 
     def _document(self) -> dict[str, Any]:
-        """What train.json tells of the session."""
+        """The contents of train.json."""
         config = {field: value for field, value in self.config.to_dict().items() if field not in self.unrecorded}
         return {"config": config, "data_set": self._data_set()}
 

@@ -103,12 +103,12 @@ def xplane(tmp_path_factory):
 
 def test_an_xla_step_on_a_cpu_is_split_into_operations_and_parts(xplane):
     with xprof.open_trace(xplane) as trace:
-        singles = operations.single_operations(trace, on_gpu=False)
-    types = operations.by_type(singles)
+        times = operations.operation_times(trace, on_gpu=False)
+    types = operations.by_type(times)
     assert {"Conv2D", "Conv2DBackpropFilter"} <= set(types["operation"])
     assert types["share"].sum() == pytest.approx(1)
-    assert (singles["occurrences"] % 2 == 0).all()  # two steps, each of the same instructions
-    parts = operations.by_part(singles)
+    assert (times.table["occurrences"] % 2 == 0).all()  # two steps, each of the same instructions
+    parts = operations.by_part(times)
     places = set(parts[["part", "direction"]].itertuples(index=False, name=None))
     assert {("stem", "forward"), ("stem", "backward"), ("inception_3a", "backward"), ("optimizer", "neither")} <= places
 

@@ -48,8 +48,8 @@ def test_kernels_of_no_operation_are_added_up():
 
 def test_a_table_as_long_as_xprof_makes_it_is_cut():
     row = ("a", False, False, 1, 1.0, 25.0)
-    assert not gpu_tables.is_cut(kernel_stats(*[row] * (gpu_tables.MOST_KERNELS - 1)))
-    assert gpu_tables.is_cut(kernel_stats(*[row] * gpu_tables.MOST_KERNELS))
+    assert not gpu_tables.is_cut(kernel_stats(*[row] * (gpu_tables.MAX_KERNELS - 1)))
+    assert gpu_tables.is_cut(kernel_stats(*[row] * gpu_tables.MAX_KERNELS))
 
 
 def test_a_trace_without_kernels_tells_nothing_of_tensor_cores():

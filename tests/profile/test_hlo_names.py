@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gnet_core.profile.hlo_names import LAYOUT_COPY, Module, Named
+from gnet_core.profile.hlo_names import LAYOUT_COPY, Module, Operation
 
 FORWARD = "googlenet_2_1/inception_3a_3x3_relu_1/Relu"
 INPUT_GRADIENT = "gradient_tape/googlenet_2_1/inception_3b_1x1_1/convolution/Conv2DBackpropInput"
@@ -64,39 +64,39 @@ def module() -> Module:
 @pytest.mark.parametrize(
     ("instruction", "expected"),
     [
-        ("relu.1", Named(FORWARD, "Relu")),
-        ("gradient.1", Named(INPUT_GRADIENT, "Conv2DBackpropInput")),
-        ("update.1", Named("adam/AssignAddVariableOp_4", "AssignAddVariableOp")),
+        ("relu.1", Operation(FORWARD, "Relu")),
+        ("gradient.1", Operation(INPUT_GRADIENT, "Conv2DBackpropInput")),
+        ("update.1", Operation("adam/AssignAddVariableOp_4", "AssignAddVariableOp")),
     ],
 )
 def test_an_instruction_with_a_name_keeps_it(module, instruction, expected):
-    assert module.named(instruction) == expected
+    assert module.source(instruction) == expected
 
 
 def test_a_fusion_is_named_after_the_last_that_tells_a_part(module):
-    assert module.named("sum_fusion.2") == Named("gradient_tape/googlenet_2_1/main_bn_1/mul", "Mul")
+    assert module.source("sum_fusion.2") == Operation("gradient_tape/googlenet_2_1/main_bn_1/mul", "Mul")
 
 
 def test_a_filter_gradient_without_a_name_belongs_to_the_layer_whose_input_it_takes(module):
-    assert module.named("filter.7") == Named(f"gradient_tape/{FORWARD}", "Conv2DBackpropFilter")
+    assert module.source("filter.7") == Operation(f"gradient_tape/{FORWARD}", "Conv2DBackpropFilter")
 
 
 def test_what_lost_its_name_is_told_by_what_uses_it(module):
-    assert module.named("window.5") == Named(POOL_GRADIENT, "MaxPoolGrad")
+    assert module.source("window.5") == Operation(POOL_GRADIENT, "MaxPoolGrad")
 
 
 def test_a_copy_into_another_layout_is_one_of_whatever_wants_it(module):
-    assert module.named("copy.9") == Named(INPUT_GRADIENT, LAYOUT_COPY)
+    assert module.source("copy.9") == Operation(INPUT_GRADIENT, LAYOUT_COPY)
 
 
 def test_the_optimizer_s_use_of_a_gradient_tells_nothing_so_its_source_does(module):
-    assert module.named("moved.1") == Named(FORWARD, LAYOUT_COPY)
+    assert module.source("moved.1") == Operation(FORWARD, LAYOUT_COPY)
 
 
 def test_what_nothing_tells_is_its_own_kind(module):
-    assert module.named("lonely.4") == Named("", "lonely")
-    assert module.named("unheard-of.12") == Named("", "unheard-of")
+    assert module.source("lonely.4") == Operation("", "lonely")
+    assert module.source("unheard-of.12") == Operation("", "unheard-of")
 
 
 def test_text_that_is_no_module_names_nothing():
-    assert Module(["", "garbage", "%", "  %x", "  %x = ", "ENTRY"]).named("x.1") == Named("", "x")
+    assert Module(["", "garbage", "%", "  %x", "  %x = ", "ENTRY"]).source("x.1") == Operation("", "x")

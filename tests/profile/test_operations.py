@@ -14,6 +14,8 @@ import pytest
 
 from gnet_core.config import GnetError
 from gnet_core.profile import gpu_tables, operations, step_breakdown, xprof
+from gnet_core.profile.operations import OperationTimes
+from gnet_core.profile.spans import nested
 from gnet_core.profile.xprof import NoAnswerError
 from tests.traces import Launch, gpu_trace, trace_tiny_network
 
@@ -34,13 +36,13 @@ def graph_xplane(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trace_tiny_network("graph", tmp_path_factory.mktemp("only_graph"), STEPS)
 
 
-def single_operations(xplane: Path) -> pd.DataFrame:
+def operation_times(xplane: Path) -> OperationTimes:
     with xprof.open_trace(xplane) as trace:
-        return operations.single_operations(trace, on_gpu=False)
+        return operations.operation_times(trace, on_gpu=False)
 
 
 def types(xplane: Path) -> pd.DataFrame:
-    return operations.by_type(single_operations(xplane))
+    return operations.by_type(operation_times(xplane))
 
 
 def step_seconds(xplane: Path) -> list[float]:
@@ -73,8 +75,8 @@ def test_shares_sum_to_one_longest_first_and_follow_self_time(xplane: Path) -> N
 
 
 def test_single_operations_add_up_to_their_types(xplane: Path) -> None:
-    singles = single_operations(xplane)
-    table = operations.by_type(singles)
+    times = operation_times(xplane)
+    singles, table = times.table, operations.by_type(times)
     assert list(singles.columns) == ["name", "operation", "occurrences", "self_seconds", "share"]
     assert singles["occurrences"].sum() == table["occurrences"].sum()
     assert singles["self_seconds"].sum() == pytest.approx(table["self_seconds"].sum())
@@ -82,30 +84,31 @@ def test_single_operations_add_up_to_their_types(xplane: Path) -> None:
 
 
 def test_parts_add_up_to_all_operations_and_tell_forward_from_backward(graph_xplane: Path) -> None:
-    singles = single_operations(graph_xplane)
-    table = operations.by_part(singles)
+    times = operation_times(graph_xplane)
+    singles, table = times.table, operations.by_part(times)
     assert list(table.columns) == ["part", "direction", "occurrences", "self_seconds", "share"]
     assert table["self_seconds"].sum() == pytest.approx(singles["self_seconds"].sum())
     places = set(table[["part", "direction"]].itertuples(index=False, name=None))
     assert {("stem", "forward"), ("stem", "backward"), ("inception_3a", "backward"), ("optimizer", "neither")} <= places
     convolutions = singles[singles["operation"].str.contains("Conv2DBackpropFilter")]
-    only = operations.by_part(convolutions.reset_index(drop=True).set_axis(convolutions.columns, axis=1))
+    only = operations.by_part(times._replace(table=convolutions.reset_index(drop=True)))
     assert set(only["direction"]) == {"backward"}
 
 
 def test_eager_operations_have_no_parts_since_they_have_no_names(tmp_path: Path) -> None:
-    singles = single_operations(trace_tiny_network("eager", tmp_path, 1))
-    assert singles.attrs["unplaced"] == operations.NO_NAMES
-    assert operations.by_part(singles).empty
+    times = operation_times(trace_tiny_network("eager", tmp_path, 1))
+    assert times.unplaced == operations.NO_NAMES
+    assert operations.by_part(times).empty
 
 
 def test_self_times_agree_with_those_of_xprof_where_it_lists_every_operation(graph_xplane: Path) -> None:
     with xprof.open_trace(graph_xplane) as trace:
         rows = xprof.rows(trace.tool("framework_op_stats")[1])
-    assert 100 < len(rows) < operations.MOST_DEVICE_OPERATIONS
+    assert 100 < len(rows) < operations.MAX_DEVICE_OPERATIONS
     theirs = {(row["operation"], row["type"]): row["total_self_time"] / 1e6 for row in rows}
     ours = {
-        (row.name, row.operation): row.self_seconds for row in single_operations(graph_xplane).itertuples(index=False)
+        (row.name, row.operation): row.self_seconds
+        for row in operation_times(graph_xplane).table.itertuples(index=False)
     }
     assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-8)
 
@@ -118,14 +121,14 @@ def test_every_requested_step_is_recognised(xplane: Path) -> None:
 
 
 def test_a_cpu_trace_says_what_its_times_are(graph_xplane: Path) -> None:
-    assert "CPU" in single_operations(graph_xplane).attrs["note"]
+    assert "CPU" in operation_times(graph_xplane).note
 
 
 def test_nothing_is_left_behind_by_a_conversion(
     graph_xplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    single_operations(graph_xplane)
+    operation_times(graph_xplane)
     step_seconds(graph_xplane)
     assert list(graph_xplane.parent.iterdir()) == [graph_xplane]
     assert list(tmp_path.iterdir()) == []
@@ -134,10 +137,10 @@ def test_nothing_is_left_behind_by_a_conversion(
 def test_a_conversion_prints_nothing_and_gives_stderr_back(
     graph_xplane: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    single_operations(graph_xplane)
+    operation_times(graph_xplane)
     os.write(2, b"after a table. ")
     with pytest.raises(GnetError):
-        single_operations(_write(graph_xplane.parent.parent / "bad.xplane.pb", b"no trace"))
+        operation_times(_write(graph_xplane.parent.parent / "bad.xplane.pb", b"no trace"))
     os.write(2, b"after a failure.")
     assert capfd.readouterr() == ("", "after a table. after a failure.")
 
@@ -158,7 +161,7 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("read", [single_operations, step_seconds])
+@pytest.mark.parametrize("read", [operation_times, step_seconds])
 def test_a_file_that_is_no_trace_is_refused_by_name(
     read: Callable[[Path], Any], graph_xplane: Path, tmp_path: Path
 ) -> None:
@@ -176,7 +179,7 @@ def test_a_file_that_is_no_trace_is_refused_by_name(
 def test_a_trace_without_events_gives_no_empty_table(tmp_path: Path) -> None:
     empty = gpu_trace(tmp_path / "empty.xplane.pb", [], steps=0)
     with pytest.raises(NoAnswerError, match="the trace holds no operations"):
-        single_operations(empty)
+        operation_times(empty)
     assert step_seconds(empty) == []
 
 
@@ -209,7 +212,9 @@ def test_self_time_leaves_out_what_ran_inside_on_the_same_thread() -> None:
         _event("elsewhere:Mul", 1, 8, tid=2),
         _event("after:Mul", 10, 3),
     ]
-    assert operations.self_seconds(events) == pytest.approx([3e-6, 4e-6, 1e-6, 2e-6, 8e-6, 3e-6])
+    own_microseconds, parents = nested(events)
+    assert own_microseconds == pytest.approx([3, 4, 1, 2, 8, 3])
+    assert parents == [1, None, 0, 1, None, None]
 
 
 def test_every_operation_of_a_cpu_is_kept_and_memory_events_are_not_counted() -> None:
@@ -217,7 +222,7 @@ def test_every_operation_of_a_cpu_is_kept_and_memory_events_are_not_counted() ->
     events += [_event("block/0:Mul", 10_000, 5), {"name": "process_name", "args": {}, "ts": 0, "dur": 0, "tid": 1}]
     events.append({"name": "MemoryAllocation", "args": {"tf_op": "block/0"}, "ts": 1, "dur": 0, "tid": 1})
     trace: Any = Told(events)
-    table = operations.single_operations(trace, on_gpu=False)
+    table = operations.operation_times(trace, on_gpu=False).table
     assert len(table) == 600
     assert table.set_index("name").loc["block/0", "occurrences"] == 2
     assert table["occurrences"].sum() == 601
@@ -225,19 +230,19 @@ def test_every_operation_of_a_cpu_is_kept_and_memory_events_are_not_counted() ->
 
 
 def test_a_trace_beyond_what_xprof_keeps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "MOST_EVENTS", 2)
+    monkeypatch.setattr(operations, "MAX_EVENTS", 2)
     trace: Any = Told([_event("a:Mul", 0, 1), _event("b:Mul", 1, 1)])
     with pytest.raises(GnetError, match=r"trace fewer steps"):
-        operations.single_operations(trace, on_gpu=False)
+        operations.operation_times(trace, on_gpu=False)
 
 
 @pytest.fixture
-def gpu_operations(tmp_path: Path) -> Callable[..., pd.DataFrame]:
+def gpu_operations(tmp_path: Path) -> Callable[..., OperationTimes]:
     """What real xprof tells of the operations of a made-up step on a GPU."""
 
-    def told(*launches: Launch, **how: Any) -> pd.DataFrame:
+    def told(*launches: Launch, **how: Any) -> OperationTimes:
         with xprof.open_trace(gpu_trace(tmp_path / "gpu.xplane.pb", launches, **how)) as trace:
-            return operations.single_operations(trace, on_gpu=True)
+            return operations.operation_times(trace, on_gpu=True)
 
     return told
 
@@ -245,20 +250,16 @@ def gpu_operations(tmp_path: Path) -> Callable[..., pd.DataFrame]:
 STEM = "googlenet_2_1/stem_7x7_1/convolution/Conv2D:Conv2D"
 
 
-def test_a_gpus_operations_are_those_of_its_kernels(gpu_operations: Callable[..., pd.DataFrame]) -> None:
-    table = gpu_operations(Launch("xmma", 400, STEM), Launch("mul", 100, "adam/mul:Mul"), Launch("nobody's", 50))
-    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+def test_a_gpus_operations_are_those_of_its_kernels(gpu_operations: Callable[..., OperationTimes]) -> None:
+    times = gpu_operations(Launch("xmma", 400, STEM), Launch("mul", 100, "adam/mul:Mul"), Launch("nobody's", 50))
+    assert times.table[["name", "operation", "occurrences"]].to_dict("records") == [
         {"name": STEM.partition(":")[0], "operation": "Conv2D", "occurrences": 3},
         {"name": "adam/mul", "operation": "Mul", "occurrences": 3},
     ]
-    assert table["self_seconds"].tolist() == pytest.approx([1200e-6, 300e-6])
-    assert table.attrs == {
-        "note": "Self time of the device's kernels.",
-        "unplaced": "",
-        "cut": False,
-        "launched_seconds": 0.0,
-    }
-    parts = operations.by_part(table)
+    assert times.table["self_seconds"].tolist() == pytest.approx([1200e-6, 300e-6])
+    assert times.note == "Self time of the device's kernels."
+    assert (times.unplaced, times.cut, times.launched_seconds) == ("", False, 0.0)
+    parts = operations.by_part(times)
     assert list(parts["part"]) == ["stem", "optimizer"]
 
 
@@ -281,20 +282,20 @@ def compiled() -> tuple[bytes, list[str]]:
 
 
 def test_an_xla_step_on_a_gpu_is_told_by_the_names_of_tensorflows_operations(
-    gpu_operations: Callable[..., pd.DataFrame], compiled: tuple[bytes, list[str]]
+    gpu_operations: Callable[..., OperationTimes], compiled: tuple[bytes, list[str]]
 ) -> None:
     module, instructions = compiled
     launches = [Launch(name, 100 * (2 - number), instruction=name) for number, name in enumerate(instructions)]
-    table = gpu_operations(*launches, module=module)
-    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+    times = gpu_operations(*launches, module=module)
+    assert times.table[["name", "operation", "occurrences"]].to_dict("records") == [
         {"name": "googlenet_2_1/stem_7x7_1/MatMul", "operation": "MatMul", "occurrences": 3},
         {"name": "adam/Tanh", "operation": "Tanh", "occurrences": 3},
     ]
-    assert list(operations.by_part(table)["part"]) == ["stem", "optimizer"]
+    assert list(operations.by_part(times)["part"]) == ["stem", "optimizer"]
 
 
 def test_an_xla_step_whose_module_is_missing_has_kernels_without_operations(
-    gpu_operations: Callable[..., pd.DataFrame], tmp_path: Path
+    gpu_operations: Callable[..., OperationTimes], tmp_path: Path
 ) -> None:
     with pytest.raises(NoAnswerError, match="no operation that ran on the GPU"):
         gpu_operations(Launch("fusion_1", 100, instruction="fusion.1"))
@@ -304,19 +305,19 @@ def test_an_xla_step_whose_module_is_missing_has_kernels_without_operations(
 
 
 def test_xprof_cuts_a_gpus_table_and_that_is_noticed(
-    gpu_operations: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+    gpu_operations: Callable[..., OperationTimes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [Launch("mul", 10, f"stem_7x7/mul_{number}:Mul") for number in range(600)]
-    assert len(gpu_operations(*many, steps=1)) == 600
-    monkeypatch.setattr(operations, "MOST_EVENTS", 100)
+    assert len(gpu_operations(*many, steps=1).table) == 600
+    monkeypatch.setattr(operations, "MAX_EVENTS", 100)
     cut = gpu_operations(*many, steps=1)
-    assert len(cut) == operations.MOST_DEVICE_OPERATIONS
-    assert cut.attrs["cut"]
-    assert not gpu_operations(*many[:498], steps=1).attrs["cut"]
+    assert len(cut.table) == operations.MAX_DEVICE_OPERATIONS
+    assert cut.cut
+    assert not gpu_operations(*many[:498], steps=1).cut
 
 
 def test_a_kernel_without_an_operation_belongs_to_the_eager_one_that_launched_it(
-    gpu_operations: Callable[..., pd.DataFrame],
+    gpu_operations: Callable[..., OperationTimes],
 ) -> None:
     launches = (
         Launch("xmma", 400, eager="Conv2D"),
@@ -325,33 +326,33 @@ def test_a_kernel_without_an_operation_belongs_to_the_eager_one_that_launched_it
         Launch("nobody's", 70),
         Launch("MemcpyD2H", 10, "edge_7_loss:_Recv"),
     )
-    table = gpu_operations(*launches)
-    assert table[["name", "operation", "occurrences"]].to_dict("records") == [
+    times = gpu_operations(*launches)
+    assert times.table[["name", "operation", "occurrences"]].to_dict("records") == [
         {"name": "Conv2D", "operation": "Conv2D", "occurrences": 6},
         {"name": "Mul", "operation": "Mul", "occurrences": 3},
         {"name": "edge_7_loss", "operation": "_Recv", "occurrences": 3},
     ]
-    assert table["self_seconds"].tolist() == pytest.approx([1350e-6, 300e-6, 30e-6])
-    assert table.attrs["launched_seconds"] == pytest.approx(1650e-6)
-    assert table.attrs["unplaced"] == operations.NO_NAMES
-    assert "launched" in table.attrs["note"]
+    assert times.table["self_seconds"].tolist() == pytest.approx([1350e-6, 300e-6, 30e-6])
+    assert times.launched_seconds == pytest.approx(1650e-6)
+    assert times.unplaced == operations.NO_NAMES
+    assert "launched" in times.note
 
 
-def test_operations_that_ran_eagerly_on_a_gpu_have_no_part(gpu_operations: Callable[..., pd.DataFrame]) -> None:
-    table = gpu_operations(Launch("xmma", 400, "Conv2D:Conv2D"), Launch("mul", 100, "Mul:Mul"))
-    assert set(table["operation"]) == {"Conv2D", "Mul"}
-    assert table.attrs["unplaced"] == operations.NO_NAMES
-    assert operations.by_part(table).empty
+def test_operations_that_ran_eagerly_on_a_gpu_have_no_part(gpu_operations: Callable[..., OperationTimes]) -> None:
+    times = gpu_operations(Launch("xmma", 400, "Conv2D:Conv2D"), Launch("mul", 100, "Mul:Mul"))
+    assert set(times.table["operation"]) == {"Conv2D", "Mul"}
+    assert times.unplaced == operations.NO_NAMES
+    assert operations.by_part(times).empty
 
 
-def test_names_that_are_none_of_the_networks_are_not_one_part(gpu_operations: Callable[..., pd.DataFrame]) -> None:
-    table = gpu_operations(Launch("xmma", 400, "jit(step)/dot:Dot"), Launch("mul", 100, "jit(step)/mul:Mul"))
-    assert table.attrs["unplaced"] == operations.NO_PARTS
-    assert operations.by_part(table).empty
+def test_names_that_are_none_of_the_networks_are_not_one_part(gpu_operations: Callable[..., OperationTimes]) -> None:
+    times = gpu_operations(Launch("xmma", 400, "jit(step)/dot:Dot"), Launch("mul", 100, "jit(step)/mul:Mul"))
+    assert times.unplaced == operations.NO_PARTS
+    assert operations.by_part(times).empty
 
 
 def test_a_gpus_trace_without_its_operations_never_shows_the_hosts(
-    gpu_operations: Callable[..., pd.DataFrame], graph_xplane: Path
+    gpu_operations: Callable[..., OperationTimes], graph_xplane: Path
 ) -> None:
     with pytest.raises(NoAnswerError, match="no operation that ran on the GPU"):
         gpu_operations(Launch("xmma", 400))
@@ -359,4 +360,4 @@ def test_a_gpus_trace_without_its_operations_never_shows_the_hosts(
         xprof.open_trace(graph_xplane) as trace,
         pytest.raises(NoAnswerError, match="no operation that ran on the GPU"),
     ):
-        operations.single_operations(trace, on_gpu=True)
+        operations.operation_times(trace, on_gpu=True)

@@ -181,20 +181,20 @@ def test_a_gpus_trace_without_the_gpu_names_what_it_lacks_and_shows_nothing_of_t
     assert (tables["operations"], tables["parts"], tables["kernels"]) == ([], [], [])
     assert (tables["tensor_cores"], tables["device_time"]) == (None, None)
     assert missing(tables) == {
-        "time by operation and by part of the network": "the trace tells of no operation that ran on the GPU",
+        "time by operation and by part of the network": "the trace holds no operation that ran on the GPU",
         "the GPU's kernels and their tensor cores": reading.NOTHING_OF_THE_GPU,
         "the peak of the GPU's memory": "the trace holds no allocation; gnet bench tells what was held",
         "device compute and idle time": reading.NOTHING_OF_THE_GPU,
     }
     assert len(tables["step_seconds"]) == 2
     assert {*AT_WORK, "kernel launch"}.isdisjoint(row["kind"] for row in tables["breakdown"])
-    assert tables["note"] == "There is no table of operations: the trace tells of no operation that ran on the GPU."
+    assert tables["note"] == "There is no table of operations: the trace holds no operation that ran on the GPU."
 
 
 def test_eager_execution_on_a_gpu_says_why_there_are_no_parts(gpu_tables: Callable[..., dict[str, Any]]) -> None:
     tables = gpu_tables(Launch("xmma", 400, "Conv2D:Conv2D"), Launch("mul", 100, "Mul:Mul"))
     assert tables["parts"] == []
-    assert missing(tables)["time by part of the network"].startswith("eager execution tells the profiler")
+    assert missing(tables)["time by part of the network"].startswith("eager execution gives the profiler")
 
 
 def test_a_cpu_trace_without_an_allocation_says_so(gpu_tables: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

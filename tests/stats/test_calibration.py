@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gnet_core.stats import ratio
+from gnet_core.stats.drift import drift_by_case
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, Pair, judge
 from tests.noise import (
     ANY_DIFFERENCE,
@@ -130,7 +131,7 @@ def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):
             ]
             for case, side in enumerate(trial)
         }
-        found += [bool(drift and drift.drifting) for drift in ratio.drift(cases).values()]
+        found += [bool(drift and drift.drifting) for drift in drift_by_case(cases).values()]
     return found / trials
 
 

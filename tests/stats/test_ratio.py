@@ -63,7 +63,7 @@ def known(ratio: stats.LogRatio | None) -> stats.LogRatio:
 def test_a_variant_that_takes_half_the_time_is_twice_as_fast():
     ratio = known(stats.log_ratio(processes([2.0, 4.0]), processes([1.0, 2.0])))
     assert math.exp(ratio.estimate) == pytest.approx(2)
-    assert ratio.in_turns
+    assert ratio.interleaved
 
 
 def test_cohorts_of_one_pair_each_give_the_paired_t_test():
@@ -73,7 +73,7 @@ def test_cohorts_of_one_pair_each_give_the_paired_t_test():
     interval = expected.confidence_interval()
     assert ratio.p_value == pytest.approx(expected.pvalue)
     assert (ratio.low, ratio.high) == pytest.approx((interval.low, interval.high))
-    assert ratio.degrees == 3
+    assert ratio.degrees_of_freedom == 3
 
 
 def test_one_cohort_gives_the_pooled_two_sample_t_test():
@@ -82,7 +82,7 @@ def test_one_cohort_gives_the_pooled_two_sample_t_test():
     ratio = known(stats.log_ratio(sides[0], sides[1]))
     expected = distributions.ttest_ind(base, variant)
     assert ratio.p_value == pytest.approx(expected.pvalue)
-    assert ratio.degrees == 5
+    assert ratio.degrees_of_freedom == 5
     assert ratio.spread == pytest.approx(math.sqrt((2 * np.var(base, ddof=1) + 3 * np.var(variant, ddof=1)) / 5))
 
 
@@ -98,7 +98,7 @@ def test_cohorts_of_several_sizes_give_least_squares_with_an_effect_a_cohort():
     design = np.array([[cohort == "a", cohort == "b", cohort == "c", case] for cohort, case in layout], dtype=float)
     coefficients, squares, *_ = np.linalg.lstsq(design, logs)
     variance = squares[0] / 4 * np.linalg.inv(design.T @ design)[3, 3]
-    assert ratio.degrees == 4
+    assert ratio.degrees_of_freedom == 4
     assert ratio.estimate == pytest.approx(-coefficients[3])
     assert ratio.standard_error == pytest.approx(math.sqrt(variance))
 
@@ -112,12 +112,12 @@ def test_separate_cohorts_give_welchs_t_test_on_the_cohorts_means():
     ratio = known(stats.log_ratio(sides[0], sides[1]))
     expected = distributions.ttest_ind(*[[np.mean(c) for c in side] for side in (base, variant)], equal_var=False)
     assert ratio.p_value == pytest.approx(expected.pvalue)
-    assert ratio.degrees == pytest.approx(expected.df)
-    assert not ratio.in_turns
+    assert ratio.degrees_of_freedom == pytest.approx(expected.df)
+    assert not ratio.interleaved
     assert (ratio.base_processes, ratio.base_units) == (4, 3)
 
 
-def test_weather_that_all_share_leaves_no_trace_in_turns():
+def test_common_mode_drift_leaves_no_trace_where_cases_are_interleaved():
     weather = [1.0, 3.0, 0.5, 2.0]
     base, variant = processes(weather, weather), processes(weather, weather)
     ratio = known(stats.log_ratio(base, variant))
@@ -141,7 +141,7 @@ def test_one_pair_alone_does_not_put_aside_what_the_other_processes_tell():
     variant = [stats.Process(f"variant {number}", (0.5 + number / 100,)) for number in range(3)]
     both = [stats.Process("both", (0.0,))], [stats.Process("both", (9.0,))]
     assert stats.log_ratio([*base, *both[0]], [*variant, *both[1]]) == stats.log_ratio(base, variant)
-    assert known(stats.log_ratio(base[:1] + both[0], variant[:1] + both[1])).in_turns
+    assert known(stats.log_ratio(base[:1] + both[0], variant[:1] + both[1])).interleaved
 
 
 def test_one_pair_has_a_ratio_without_an_interval():
@@ -194,67 +194,6 @@ def test_p_values_are_adjusted_for_their_family():
     # Benjamini & Hochberg by hand: 0.01 × 4 / 1; min(0.02 × 4 / 2, …); 0.03 × 4 / 3; 0.5 × 4 / 4.
     assert stats.benjamini_hochberg([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.04, 0.04])
     assert stats.benjamini_hochberg([]) == []
-
-
-def steady(cases: int, rounds: int = 20, seed: int = 0) -> dict[str, list[stats.Process]]:
-    """Three processes a case, all in one cohort, in weather that wanders by 10 % and with 1 % of their own."""
-    rng = np.random.default_rng(seed)
-    weather = 0.1 * rng.normal(size=rounds)
-    logs = weather + 0.01 * rng.normal(size=(cases, 3, rounds))
-    return {str(case): [stats.Process("all", tuple(row)) for row in rows] for case, rows in enumerate(logs.tolist())}
-
-
-def falling(process: stats.Process, change: float) -> stats.Process:
-    rounds = len(process.log_seconds)
-    line = (math.log1p(change) * i / (rounds - 1) for i in range(rounds))
-    return stats.Process(process.cohort, tuple(a + b for a, b in zip(process.log_seconds, line, strict=True)))
-
-
-def test_a_case_that_becomes_faster_than_its_company_drifts_and_its_company_does_not():
-    cases = steady(4)
-    cases["2"] = [falling(process, -0.2) for process in cases["2"]]
-    found = stats.drift(cases)
-    assert [case for case, drift in found.items() if drift and drift.drifting] == ["2"]
-    assert found["2"] is not None
-    assert found["2"].change == pytest.approx(-0.2, abs=0.03)
-
-
-def test_a_drift_of_three_percent_is_seen_but_no_matter():
-    cases = steady(4)
-    cases["2"] = [falling(process, -0.03) for process in cases["2"]]
-    found = stats.drift(cases)["2"]
-    assert found is not None
-    assert found.p_value < 0.01
-    assert not found.drifting
-
-
-def test_weather_that_turns_worse_for_all_is_no_drift():
-    cases = {case: [falling(process, 0.5) for process in members] for case, members in steady(3).items()}
-    assert not any(drift and drift.drifting for drift in stats.drift(cases).values())
-
-
-def test_a_stalled_turn_and_voided_samples_are_no_drift():
-    cases = steady(3)
-    logs = list(cases["0"][0].log_seconds)
-    logs[-1] += math.log(5)
-    logs[3] = logs[4] = math.nan
-    cases["0"][0] = stats.Process("all", tuple(logs))
-    assert not any(drift and drift.drifting for drift in stats.drift(cases).values())
-
-
-def test_a_case_alone_drifts_only_where_the_weather_can_hardly_be_meant():
-    rng = np.random.default_rng(0)
-    alone = [stats.Process(str(i), tuple(0.01 * rng.normal(size=100))) for i in range(3)]
-    (found,) = stats.drift({"alone": alone}).values()
-    (fallen,) = stats.drift({"alone": [falling(process, -0.3) for process in alone]}).values()
-    assert found is not None
-    assert fallen is not None
-    assert (found.drifting, fallen.drifting) == (False, True)
-
-
-def test_too_few_rounds_say_nothing_about_drift():
-    assert stats.drift(steady(2, rounds=4)) == {"0": None, "1": None}
-    assert stats.drift({"voided": [stats.Process("all", (math.nan,) * 9 + (1.0,))]}) == {"voided": None}
 
 
 def test_more_processes_and_more_turns_resolve_smaller_effects_and_one_process_none():

@@ -1,4 +1,4 @@
-"""What Keras' layers and optimizer compute, from the same weights, in fewer and faster kernels of TensorFlow."""
+"""The computations of Keras' layers and optimizer, on the same weights, in fewer and faster kernels of TensorFlow."""
 
 from __future__ import annotations
 

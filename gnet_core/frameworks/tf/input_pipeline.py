@@ -1,4 +1,4 @@
-"""What is fed to a step: a synthetic batch made on the device, or a data set decoded and resized in tf.data."""
+"""The input of a step: a synthetic batch made on the device, or a data set decoded and resized in tf.data."""
 
 from __future__ import annotations
 

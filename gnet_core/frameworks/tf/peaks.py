@@ -1,4 +1,4 @@
-"""What a device can do at best in TensorFlow, measured: the denominator of an MFU and the bandwidth beside it.
+"""The peak FLOP/s and bandwidth of a device in TensorFlow, measured: the denominator of an MFU.
 
 `python -m gnet_core.frameworks.tf.peaks --device cpu --precision float32,mixed_bfloat16` prints one JSON document.
 """
@@ -28,22 +28,22 @@ DType = Any
 """A tf.DType."""
 
 SECONDS = 6.0
-"""Of all candidates' calls together. With MIN_CALLS of the largest it makes 10 s of two processor cores."""
+"""Seconds of all candidates' calls together. With MIN_CALLS of the largest that is 10 s of two processor cores."""
 MIN_CALLS = 3
 COPY_BYTES = {"cpu": 2**28, "gpu": 2**29}
 """Bytes of the tensor that is copied: many times a last-level cache."""
 SEED = 20140917
-"""Of every random input."""
+"""Seed of every random input."""
 
 
 class Candidate(NamedTuple):
     """One operation that may be the fastest, and how often a call repeats it."""
 
     kind: str
-    """What does the work: among candidates of one kind, more FLOP take longer."""
+    """The kind of operation. Among candidates of one kind, more FLOP take longer."""
     operation: str
     flop: int
-    """Of one repetition; a convolution's are those of the direct algorithm, as in gnet_core.frameworks.flops."""
+    """FLOP of one repetition. Those of a convolution are of the direct algorithm, as in gnet_core.frameworks.flops."""
     repetitions: int
     make_inputs: Callable[[DType], list[Tensor]]
     call: Callable[..., Tensor]
@@ -57,7 +57,7 @@ class Timing:
     operation: str
     flop_per_call: int
     seconds: tuple[float, ...]
-    """Of each call, the device having finished."""
+    """Seconds of each call, until the device has finished."""
 
     @property
     def best_seconds(self) -> float:
@@ -69,7 +69,7 @@ class Timing:
 
     @property
     def flop_per_second(self) -> float:
-        """Of the best call: whatever disturbs one only makes it slower, and a peak is what could be reached."""
+        """FLOP/s of the fastest call: disturbances only make calls slower, and a peak is the best that was reached."""
         return self.flop_per_call / self.best_seconds
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Peak:
     precision: Precision
     device: str
     flop_per_second: float
-    """Of the best call of the best candidate."""
+    """FLOP/s of the fastest call of the fastest candidate."""
     operation: str
     """That candidate."""
     copy_bytes_per_second: float
@@ -93,7 +93,7 @@ class Peak:
     left_out: dict[str, str]
     """Candidates that were not timed, and why."""
     seconds: float
-    """What the whole measurement took, random inputs and tracing included."""
+    """Seconds of the whole measurement, random inputs and tracing included."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -134,7 +134,7 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
 
 
 def candidates_for(kind: str) -> list[Candidate]:
-    """What is tried on a "cpu" or "gpu"; of each kind the smaller first.
+    """The candidates on a "cpu" or "gpu", the smaller ones of each kind first.
 
     The convolutions are 3×3 ones like those of the network's stem and fourth stage, with as many channels out as in so
     that they chain. A call is 9 GFLOP or more on a CPU, a TFLOP or more on a GPU: beside that its launch is little.
@@ -192,7 +192,7 @@ class Images(NamedTuple):
 
     @property
     def flop(self) -> int:
-        """Of the convolution, and of each of its two gradients."""
+        """FLOP of the convolution, and of each of its two gradients."""
         return 2 * math.prod(self.kernel) * self.batch * self.side**2
 
     def operation(self, kind: str) -> str:

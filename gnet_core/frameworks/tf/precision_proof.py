@@ -1,4 +1,4 @@
-"""Which share of a step's matrix work ran in a lower precision: asked of what ran, not of the policy.
+"""The share of a step's matrix work that ran in a lower precision, read from what ran and not from the policy.
 
 Matrix work is the convolutions, their two gradients and the matrix products; each weighs its floating-point operations,
 a multiplication and an addition counted as two and padding counted as if it were image.
@@ -87,7 +87,7 @@ def _operation_work(kind: str, operands: list[Tensor], result: Tensor) -> Matrix
 
 
 def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_features: int | None = None) -> float:
-    """Of a convolution and of both its gradients; the kernel's last side is its output features unless given."""
+    """FLOP of a convolution or of one of its gradients. The kernel's last side is its output features unless given."""
     kernel = tuple(kernel)
     return 2.0 * math.prod(kernel) * math.prod(output) / (output_features or kernel[-1])
 
@@ -154,7 +154,7 @@ def profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> A
 
 
 _FUSED = {"BiasAdd", "Relu"}
-"""What a convolution or product is fused with; the kernel then bears the name of the last."""
+"""Operations with which a convolution or product is fused. The kernel then has the name of the last one."""
 
 
 def work_by_name(graph: Any) -> dict[str, MatrixWork]:

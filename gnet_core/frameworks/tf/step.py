@@ -17,7 +17,7 @@ Tensor = Any
 
 
 class StepResult(NamedTuple):
-    """What a step leaves on the device: float32 scalars. The last two are running means since `reset_metrics`."""
+    """Results of a step, float32 scalars on the device. The last two are running means since `reset_metrics`."""
 
     loss: Tensor
     mean_loss: Tensor
@@ -25,7 +25,7 @@ class StepResult(NamedTuple):
 
 
 class ResultAndGradients(NamedTuple):
-    """What the body of a step without an optimizer hands out, since gradients that nobody takes are not computed."""
+    """Outputs of a step without an optimizer. They include the gradients, which would not be computed unread."""
 
     result: StepResult
     gradients: list[Tensor]
@@ -46,7 +46,7 @@ class Step:
         self.execution: Execution = config.execution
         self.metrics = metrics
         self.trace_count = 0
-        """How often the body was traced; stays 0 in eager execution, which traces nothing."""
+        """Number of times that the body was traced; 0 in eager execution, which traces nothing."""
         self.function: Body = body
         if config.execution != "eager":
 

@@ -41,14 +41,14 @@ class TraceSummary:
     """Wall time of each step under the profiler, the device finished."""
 
     untraced_step_seconds: tuple[float, ...]
-    """The same for as many steps right before, without the profiler."""
+    """Seconds of as many steps right before, without the profiler."""
 
     warnings: tuple[str, ...] = ()
-    """What the trace lacks and why, and in what its steps were others than those that are measured."""
+    """Sentences on what the trace lacks, and how its steps differ from those that are measured."""
 
     @property
     def overhead_seconds(self) -> float:
-        """What the profiler added to a step: median under it less median without. Noise can make it negative."""
+        """Seconds that the profiler adds to a step: median with it less median without. Noise can make it negative."""
         return statistics.median(self.traced_step_seconds) - statistics.median(self.untraced_step_seconds)
 
     def to_dict(self, directory: Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _newest_trace(log_dir: Path) -> Path:
 
 
 def _missing_from(xplane: Path) -> list[str]:
-    """What the profiler itself reports as gone wrong, and the GPU's side where there is a GPU and no trace of it."""
+    """Errors that the profiler reports, and a GPU of which there is no trace."""
     space = xplane_pb2.XSpace.FromString(xplane.read_bytes())
     missing = [f"the profiler reports: {text}" for text in (*space.errors, *space.warnings)]
     gpus = [plane for plane in space.planes if plane.name.startswith("/device:GPU")]
