@@ -16,6 +16,7 @@ from gnet_core.files.json_documents import CASE_NAME
 from gnet_core.files.migrations import read_config
 from gnet_core.machine import environment as machine
 from gnet_core.profile import tensor_cores
+from gnet_core.profile.counting import counting_of
 from gnet_core.profile.parts import DIRECTIONS, PARTS
 
 MOST_ROWS = 100_000
@@ -127,6 +128,8 @@ class Profile:
 
     config: StepConfig
     created: str
+    counting: str
+    """How the operations' times were counted, a Counting; the note of a version that knew of none."""
     note: str
     """What the operations' times are."""
     operations: list[OperationType]
@@ -186,6 +189,7 @@ def read(document: Any) -> Profile:
     return Profile(
         config=_config(document),
         created=str(document.get("created", "")),
+        counting=str(document.get("counting") or counting_of(str(document.get("note", "")))),
         note=str(document.get("note", "")),
         operations=_records(document, "operations", OperationType),
         parts=_parts(document),
