@@ -14,9 +14,6 @@ from gnet_core.text import plain
 _HEADING = 8
 """Characters that a row of a heading may have in a table that is too wide."""
 
-_MIN_TEXT = 12
-"""Characters that are left of its widest column of text."""
-
 
 def to_terminal(document: Document, width: int | None = None) -> str:
     """The document without its pictures, its folds and the sections that are for reference.
@@ -68,27 +65,39 @@ def _filled(text: str, width: int | None) -> str:
 
 
 def _table(grid: Grid, width: int | None) -> str:
-    """The table; where it is too wide its headings take several rows, and then its widest column of text as well."""
-    table = _drawn(grid, grid.headings)
+    """The table. Where it is too wide its headings take several rows, and then each row of figures stands below the
+    words that name it; a table of text alone has its last column in several rows.
+    """
+    rows = [[cell.text for cell in row] for row in grid.rows]
+    narrow = [_rows_of(heading, _HEADING) for heading in grid.headings]
+    table = _drawn(grid.headings, rows, grid.text)
     if width is None or _widest(table) <= width:
         return table
-    headings = ["\n".join(textwrap.wrap(heading, _HEADING, break_long_words=False)) for heading in grid.headings]
-    excess = _widest(_drawn(grid, headings)) - width
-    lengths = [max(len(row[column].text) for row in grid.rows) if text else 0 for column, text in enumerate(grid.text)]
-    longest = lengths.index(max(lengths))
-    limits = [max(_MIN_TEXT, length - excess) if at == longest else None for at, length in enumerate(lengths)]
-    return _drawn(grid, headings, limits if excess > 0 else None)
+    if _widest(table := _drawn(narrow, rows, grid.text)) <= width:
+        return table
+    if all(grid.text):
+        room = width - _widest(_drawn(narrow[:-1], [row[:-1] for row in rows], grid.text[:-1])) - 2
+        return _drawn(narrow, [[*row[:-1], _rows_of(row[-1], max(_HEADING, room))] for row in rows], grid.text)
+    names = grid.text.index(False)
+    figures = _drawn(narrow[names:], [row[names:] for row in rows], grid.text[names:]).splitlines()
+    head = len(figures) - len(rows)
+    below = zip(rows, figures[head:], strict=True)
+    named = (line for row, figure in below for line in (", ".join(filter(None, row[:names])), figure))
+    return "\n".join([*figures[:head], *named])
 
 
-def _drawn(grid: Grid, headings: Sequence[str], limits: Sequence[int | None] | None = None) -> str:
-    return tabulate(
-        [[cell.text for cell in row] for row in grid.rows],
-        headers=headings,
-        tablefmt="simple",
-        disable_numparse=True,
-        colalign=["left" if text else "right" for text in grid.text],
-        maxcolwidths=limits,
-    )
+def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], text: Sequence[bool]) -> str:
+    columns = zip(headings, *rows, strict=True)
+    rule = ["-" * max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    align = ["left" if each else "right" for each in text]
+    # Headings as rows like any other: tabulate would make each column wider than its heading.
+    table = tabulate([headings, rule, *rows], tablefmt="plain", disable_numparse=True, colalign=align)
+    return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def _rows_of(text: str, width: int) -> str:
+    """Text in rows that break at spaces alone."""
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def _widest(table: str) -> int:
