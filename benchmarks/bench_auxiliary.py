@@ -1,15 +1,12 @@
 """What do the auxiliary classifiers and their losses cost?"""
 
-import dataclasses
-from typing import Any
+from collections.abc import Callable
 
-from gnet_core.config import StepConfig
-from gnet_core.plan.suites import Suite, Sweep
-from gnet_core.run.timer import Timer
+from gnet_core import StepConfig, Suite, Sweep
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
-    return [dataclasses.replace(case, aux_weight=aux_weight) for case in sweep.cases() for aux_weight in (0.3, 0)]
+    return sweep.cases(aux_weight=(0.3, 0))
 
 
 SUITE = Suite(
@@ -18,10 +15,11 @@ SUITE = Suite(
     cases=cases,
     varies="aux_weight",
     base=0.3,
+    costs="the auxiliary losses",
     position=6,
     presets=("full",),
 )
 
 
-def bench_auxiliary(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    timer.time_train_step(benchmark, case)
+def bench_auxiliary(case: StepConfig, time_train_step: Callable[[StepConfig], None]) -> None:
+    time_train_step(case)

@@ -1,10 +1,8 @@
 """How does the throughput scale with the batch, and where does memory end?"""
 
-from typing import Any
+from collections.abc import Callable
 
-from gnet_core.config import StepConfig
-from gnet_core.plan.suites import Suite, Sweep
-from gnet_core.run.timer import Timer
+from gnet_core import StepConfig, Suite, Sweep
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
@@ -15,10 +13,11 @@ SUITE = Suite(
     name="batch-size",
     question="How does the throughput scale with the batch size?",
     cases=cases,
+    view="scaling",
     varies="batch_size",
     position=4,
 )
 
 
-def bench_batch_size(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    timer.time_train_step(benchmark, case)
+def bench_batch_size(case: StepConfig, time_train_step: Callable[[StepConfig], None]) -> None:
+    time_train_step(case)

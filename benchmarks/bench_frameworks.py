@@ -1,13 +1,16 @@
 """Would PyTorch or JAX train the same network faster?"""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-from gnet_core.config import Execution, Framework, StepConfig
-from gnet_core.plan.suites import Suite, Sweep
-from gnet_core.run.timer import Timer
+from gnet_core import StepConfig, Suite, Sweep
 
-PEERS: tuple[tuple[Framework, Execution], ...] = (("torch", "eager"), ("torch", "graph"), ("jax", "xla"))
+PEERS: tuple[dict[str, Any], ...] = (
+    {"framework": "torch", "execution": "eager"},
+    {"framework": "torch", "execution": "graph"},
+    {"framework": "jax", "execution": "xla"},
+)
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
@@ -25,12 +28,7 @@ def cases(sweep: Sweep) -> list[StepConfig]:
         for case in graphs
         for execution in ("graph", *(() if on_cpu else executions))
     ]
-    peers = [
-        dataclasses.replace(case, framework=framework, execution=execution)
-        for case in graphs
-        for framework, execution in PEERS
-        if execution in executions
-    ]
+    peers = [dataclasses.replace(case, **peer) for case in graphs for peer in PEERS if peer["execution"] in executions]
     return list(dict.fromkeys(ours + peers))
 
 
@@ -40,10 +38,11 @@ SUITE = Suite(
     cases=cases,
     varies="framework",
     base="tensorflow",
+    base_fields={"execution": "graph"},
     position=8,
     presets=(),
 )
 
 
-def bench_frameworks(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    timer.time_train_step(benchmark, case)
+def bench_frameworks(case: StepConfig, time_train_step: Callable[[StepConfig], None]) -> None:
+    time_train_step(case)

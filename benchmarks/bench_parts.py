@@ -1,21 +1,19 @@
 """What do the forward pass, the backward pass and the optimizer take of a step?"""
 
-import dataclasses
-from typing import Any
+from collections.abc import Callable
 
-from gnet_core.config import PARTS, StepConfig
-from gnet_core.plan.suites import Suite, Sweep
-from gnet_core.run.timer import Timer
+from gnet_core import StepConfig, Suite, Sweep
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
-    return [dataclasses.replace(case, part=part) for case in sweep.cases() for part in PARTS]
+    return sweep.cases(part=("train", "gradients", "forward"))
 
 
 SUITE = Suite(
     name="parts",
     question="What do forward, backward and optimizer take of a step?",
     cases=cases,
+    view="parts",
     varies="part",
     base="train",
     position=5,
@@ -23,5 +21,5 @@ SUITE = Suite(
 )
 
 
-def bench_parts(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    timer.time_train_step(benchmark, case)
+def bench_parts(case: StepConfig, time_train_step: Callable[[StepConfig], None]) -> None:
+    time_train_step(case)

@@ -1,10 +1,8 @@
 """What does each precision buy over float32?"""
 
-from typing import Any
+from collections.abc import Callable
 
-from gnet_core.config import StepConfig
-from gnet_core.plan.suites import Suite, Sweep
-from gnet_core.run.timer import Timer
+from gnet_core import StepConfig, Suite, Sweep
 
 
 def cases(sweep: Sweep) -> list[StepConfig]:
@@ -21,5 +19,5 @@ SUITE = Suite(
 )
 
 
-def bench_precision(benchmark: Any, case: StepConfig, timer: Timer) -> None:
-    timer.time_train_step(benchmark, case)
+def bench_precision(case: StepConfig, time_train_step: Callable[[StepConfig], None]) -> None:
+    time_train_step(case)

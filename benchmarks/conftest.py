@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,12 @@ def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
     yield Timer(plan, Turns(channel), options.gnet_run)
     if channel:
         channel.close()
+
+
+@pytest.fixture
+def time_train_step(benchmark: Any, timer: Timer) -> Callable[[StepConfig], None]:
+    """Measures a case's train step, as pytest-benchmark's one benchmark of a test function."""
+    return functools.partial(timer.time_train_step, benchmark)
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

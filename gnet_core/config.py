@@ -42,7 +42,15 @@ _DEVICE = re.compile(r"cpu|gpu:[0-9]{1,4}")
 
 
 class GnetError(ValueError):
-    """Bad usage or bad input, said in one line that names the field, the value and what would be right."""
+    """Bad usage or bad input, said in one line that names the field, the value and what would be right.
+
+    >>> from gnet_core import GnetError, StepConfig
+    >>> try:
+    ...     StepConfig(batch_size=0)
+    ... except GnetError as error:
+    ...     print(error)
+    batch_size: 0 will not do; use a whole number of at least 1
+    """
 
 
 def bad_data(path: PurePath | str, what: str) -> GnetError:
@@ -55,6 +63,11 @@ class StepConfig:
     """Everything that decides what one train step computes and how it is executed.
 
     Raises GnetError from its constructor, naming the field, for a value that is no choice, of the wrong type or range.
+
+    >>> from gnet_core import StepConfig
+    >>> case = StepConfig(execution="xla", precision="mixed_bfloat16", batch_size=64)
+    >>> case.name
+    'xla-mixed_bfloat16-b64-i224-synthetic-cpu'
     """
 
     execution: Execution = "graph"
@@ -68,6 +81,7 @@ class StepConfig:
 
     forward: every output that has a loss, and the losses, in training mode, which moves batch normalisation's
     statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
+    The suite parts of gnet bench varies it; gnet train runs whole steps.
     """
 
     layers: Layers = "fused"
@@ -76,8 +90,8 @@ class StepConfig:
 
     framework: Framework = "tensorflow"
     """Framework that computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX,
-    by jax.jit, which is xla. Both are peers to compare with, of which gnet_core.frameworks.base tells what they can be
-    measured in."""
+    by jax.jit, which is xla. Both are peers to compare with; gnet_core.frameworks.base says in what they can be
+    measured. The suite frameworks of gnet bench varies it; gnet profile and gnet train take TensorFlow alone."""
 
     batch_size: int = 32
     """Images a step."""
@@ -86,25 +100,30 @@ class StepConfig:
     """Pixels a side of the square RGB image."""
 
     classes: int = 47
-    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset."""
+    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset. In gnet bench and gnet train the data
+    decides."""
 
     widths: Widths = "published"
     """Table of filter counts: that of the published notebook, or table 1 of arXiv 1409.4842."""
 
     aux_weight: float = 0.3
-    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
+    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone. The
+    suite auxiliary of gnet bench varies it."""
 
     dropout: bool = True
-    """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ."""
+    """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ. gnet bench
+    measures with it, as one trains, and compares losses without."""
 
     bn_momentum: float = 0.9
-    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has."""
+    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has. It
+    changes no speed, so gnet bench has no option for it."""
 
     learning_rate: float = 1e-3
-    """Learning rate of Adam."""
+    """Learning rate of Adam. It changes no speed, so gnet bench has no option for it."""
 
     as_published: bool = False
-    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
+    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses. gnet
+    bench measures steps that learn."""
 
     data: str = "synthetic"
     """synthetic, digits, fashion-mnist, or the path of a folder of images or of IDX files."""

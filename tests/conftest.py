@@ -98,6 +98,9 @@ SUITES = [
 
 Case = TypeVar("Case")
 
+WITHOUT_PLUGINS = ("-p", "no:hypothesispytest", "-p", "no:xdist")
+"""For the workers of a run in a test: to load these, which it has no use for, is half of what a worker takes."""
+
 CREATED = "2026-01-02T03:04:05+00:00"
 
 
@@ -105,6 +108,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults", choices=("slice", "all"), default="slice", help="how much of the fault campaign to run"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "campaign: slow and run with --faults all alone; a fast one like it always runs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.faults == "all":
+        return
+    left_out = [item for item in items if item.get_closest_marker("campaign")]
+    items[:] = [item for item in items if not item.get_closest_marker("campaign")]
+    config.hook.pytest_deselected(items=left_out)
 
 
 class Faults:
@@ -188,7 +203,6 @@ def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -
         "memory_source": "peak resident memory of the process",
         "flop_per_image": 10e9,
         "low_precision_share": 0.9 if config.precision.startswith("mixed_") else 0.0,
-        "delay_seconds": 0.0,
     }
     return {"benchmarks": [{"stats": {"data": block_seconds}, "extra_info": info | extra}]}
 

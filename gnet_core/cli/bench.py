@@ -37,6 +37,7 @@ from gnet_core.cli.options import (
     require_utf8,
     seed_option,
     takes,
+    widths_option,
 )
 from gnet_core.cli.report import tell_run, write_documents
 from gnet_core.config import GnetError, StepConfig
@@ -66,6 +67,7 @@ MEMORY_SHARE = 0.7
 @click.option("--precision", type=PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16.")
 @click.option("--batch-size", type=BATCH_SIZE_LIST, help="Only these, such as 8,16,32.")
 @layers_option
+@widths_option
 @click.option("--image-size", type=Whole("image_size"), help="Pixels a side.")
 @click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @seed_option
@@ -153,14 +155,13 @@ class _Plan:
             seed=asked.seed,
             image_size=asked.image_size or StepConfig().image_size,
             layers=asked.layers,
+            widths=asked.widths,
         )
         require_device_form(asked.device)
         self._sources = self._find_sources(code)
-        self._environments = runner.probe_all(
-            [source for name, source in self._sources.items() if name != sources.AGAIN]
-        )
-        if sources.AGAIN in self._sources:
-            self._environments[sources.AGAIN] = next(iter(self._environments.values()))
+        self._environments = runner.probe_all([source for name, source in self._sources.items() if name != sweep.AGAIN])
+        if sweep.AGAIN in self._sources:
+            self._environments[sweep.AGAIN] = next(iter(self._environments.values()))
         self.environment = runner.deciding(self._environments)
         self.device = choose_device(asked.device, self.environment)
         self._preset: Preset = sweep.preset_for(asked.preset, self.device)
@@ -168,6 +169,7 @@ class _Plan:
             device=self.device,
             image_size=asked.image_size or self._preset.image_size,
             layers=asked.layers,
+            widths=asked.widths,
             data=self._data.name,
             seed=asked.seed,
             classes=self._data.classes,
@@ -181,14 +183,15 @@ class _Plan:
     def runner(self, directory: Path, previous: dict[str, Any] | None) -> tuple[Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
         from gnet_core.machine import environment
+        from gnet_core.plan import suites as sweep
         from gnet_core.results.run_document import MAX_RAW_FILES
         from gnet_core.run import resuming
         from gnet_core.run.runner import Runner, make_states
-        from gnet_core.run.sources import AGAIN, HERE, digests
+        from gnet_core.run.sources import HERE, digests
         from gnet_core.run.worker import RunSettings
 
         asked = self._asked
-        code = {name: digests(source) for name, source in self._sources.items() if name != AGAIN}
+        code = {name: digests(source) for name, source in self._sources.items() if name != sweep.AGAIN}
         states = make_states(self._planned, self._found, self._sources, self._environments, self._data.train_images)
         replicates = asked.replicates or self._preset.replicates
         if replicates * len(states) > MAX_RAW_FILES:
@@ -242,6 +245,7 @@ class _Plan:
         return Runner(states, suites, settings, document, standing, self._data.require_unchanged), settings
 
     def _find_sources(self, code: Path) -> dict[str, Source]:
+        from gnet_core.plan import suites as sweep
         from gnet_core.run import runner, sources
 
         asked = self._asked
@@ -259,34 +263,34 @@ class _Plan:
             found = {old.name: old, sources.HERE: dataclasses.replace(named[0], name=sources.HERE)}
         if asked.aa:
             first = next(iter(found.values()))
-            found[sources.AGAIN] = dataclasses.replace(first, name=sources.AGAIN)
+            found[sweep.AGAIN] = dataclasses.replace(first, name=sweep.AGAIN)
         return found
 
     def _plan_cases(self) -> list[PlannedCase]:
         from gnet_core.plan import suites as sweep
         from gnet_core.run import runner
-        from gnet_core.run.sources import AGAIN
 
-        sources = [source for name, source in self._sources.items() if name != AGAIN]
+        sources = [source for name, source in self._sources.items() if name != sweep.AGAIN]
         planned = sweep.plan_cases([item.suite for item in self._found], self._sweep, sources)
         if self._asked.aa:
             usual = self._sweep.cases()[0]
             able = [case for case in planned if not runner.why_not(case, self._sources, self._environments)] or planned
             twin = next((case for case in able if case.config == usual), able[0])
-            planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
+            planned.append(dataclasses.replace(twin, suites=("aa",), source=sweep.AGAIN))
         return planned
 
     def _described_suites(self) -> list[dict[str, Any]]:
-        from gnet_core.run.sources import AGAIN
+        from gnet_core.plan import suites as sweep
 
         described = [item.suite.to_dict() for item in self._found]
-        first, *others = [name for name in self._sources if name != AGAIN]
+        first, *others = [name for name in self._sources if name != sweep.AGAIN]
+        of_sources = {"view": "comparison", "base": first, "base_fields": {}, "costs": ""}
         if others:
             question = f"How fast are the same cases from {', '.join(others)} as from {first}?"
-            described.append({"name": "sources", "question": question, "varies": "source", "base": first})
-        if AGAIN in self._sources:
+            described.append({"name": "sources", "question": question, "varies": sweep.SOURCE, **of_sources})
+        if sweep.AGAIN in self._sources:
             question = "How far is identical code from itself here?"
-            described.append({"name": "aa", "question": question, "varies": "source", "base": first})
+            described.append({"name": "aa", "question": question, "varies": None, **of_sources})
         return described
 
 

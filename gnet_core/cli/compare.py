@@ -97,7 +97,10 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     from gnet_core.report import profile_comparison as profile_comparison_report
     from gnet_core.system.claims import claimed_empty
 
-    _refuse_what_asks_for_verdicts()
+    context = click.get_current_context()
+    for name in ("margin", "fail_on", "across_machines", "like_base"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))
     out = out or default_directory("compare", "profiles")
     with claimed_empty(out):
@@ -108,13 +111,6 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
         print_document(profile_comparison_report.document(compared, with_pictures=False))
         print(f"\nReport: {out / 'report.html'} and report.md")
     return FINE
-
-
-def _refuse_what_asks_for_verdicts() -> None:
-    context = click.get_current_context()
-    for name in ("margin", "fail_on", "across_machines", "like_base"):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
 
 
 def _load(directory: Path) -> Run:

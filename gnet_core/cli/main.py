@@ -26,27 +26,24 @@ from gnet_core.cli.options import (
     FINE,
     INTERRUPTED,
     UNEXPECTED,
-    Number,
     Whole,
     as_json_option,
     checkout_or_none,
     choose_device,
     complain,
     default_directory,
-    device_option,
-    layers_option,
     now,
     out_option,
     print_json,
     require_case_name,
     require_device_form,
     require_utf8,
-    seed_option,
+    step_options,
     takes,
 )
 from gnet_core.cli.report import print_profile, report
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.plan.request import InfoRequest, ProfileRequest
+from gnet_core.plan.request import InfoRequest, ProfileRequest, TrainRequest
 from gnet_core.system import interrupts, streams
 
 
@@ -190,27 +187,14 @@ def info(request: InfoRequest) -> int:
 
 
 @commands.command()
-@click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
-@click.option("--precision", default="float32", show_default=True, metavar="NAME")
-@click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="How much of it.")
-@layers_option
+@click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
 @click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
 @click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
 @click.option("--classes", type=Whole("classes"), help="Labels there are; else as many as the data has.")
-@click.option("--widths", default="published", show_default=True, metavar="published|paper", help="Table of filters.")
-@click.option("--aux-weight", type=Number("aux_weight"), default=0.3, show_default=True, help="0: no auxiliary loss.")
-@click.option("--dropout/--no-dropout", default=True, show_default=True, help="Without it every dropout rate is 0.")
-@click.option(
-    "--bn-momentum", type=Number("bn_momentum"), default=0.9, show_default=True, help="Of batch normalisation."
-)
-@click.option("--learning-rate", type=Number("learning_rate"), default=1e-3, show_default=True, help="Adam's.")
-@click.option("--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss.")
-@click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
+@click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="How much of it.")
 @click.option("--steps", type=Whole("steps"), default=5, show_default=True, help="Whole steps to trace, at most 10.")
-@device_option
-@seed_option
+@step_options
 @out_option("<date-time>-profile-<device>")
-@as_json_option
 @takes(ProfileRequest)
 def profile(request: ProfileRequest) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
@@ -277,29 +261,11 @@ def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: in
 @click.option("--epochs", type=Whole("epochs"), default=10, show_default=True)
 @click.option("--batch-size", type=Whole("batch_size"), default=32, show_default=True)
 @click.option("--image-size", type=Whole("image_size"), help="Pixels a side; else what suits the data.")
-@click.option("--precision", default="float32", show_default=True, metavar="NAME")
-@click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla")
-@layers_option
-@click.option(
-    "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: watch training collapse."
-)
-@device_option
-@seed_option
+@step_options
 @out_option("<date-time>-train-<data>")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the session in this directory.")
-@as_json_option
-@click.pass_context
-def train(
-    context: click.Context,
-    /,
-    *,
-    epochs: int,
-    device: str,
-    out: Path | None,
-    resume: Path | None,
-    as_json: bool,
-    **asked: Any,
-) -> int:
+@takes(TrainRequest)
+def train(request: TrainRequest) -> int:
     """Train and test for some epochs; write history, curves and the best weights."""
     from gnet_core.config import slug
     from gnet_core.datasets.catalog import absolute, open_data
@@ -307,19 +273,22 @@ def train(
     from gnet_core.networks.map_sizes import require_learnable
     from gnet_core.training import session
 
+    out, resume, device = request.out, request.resume, request.device
     if out is not None and resume is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
     require_device_form(device)
-    asked["data"] = absolute(asked["data"])
+    data = absolute(request.data)
     if resume is not None:
         # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
-        explicit = {name for name in asked if context.get_parameter_source(name) is click.ParameterSource.COMMANDLINE}
-        config = dataclasses.replace(session.recorded_config(resume), **{name: asked[name] for name in explicit})
+        source = click.get_current_context().get_parameter_source
+        asked = {**request.asked(), "data": data}
+        del asked["device"]
+        explicit = {name: asked[name] for name in asked if source(name) is click.core.ParameterSource.COMMANDLINE}
+        config = dataclasses.replace(session.recorded_config(resume), **explicit)
         dataset = open_data(config.data)
     else:
-        dataset = open_data(asked["data"])
-        asked["image_size"] = asked["image_size"] or dataset.default_image_size
-        config = make_config(**asked, classes=dataset.classes)
+        dataset = open_data(data)
+        config = request.config(device="cpu", data=data, classes=dataset.classes, image_size=dataset.default_image_size)
     if out is not None:
         require_empty(out)
     require_learnable(config)
@@ -334,9 +303,9 @@ def train(
     config = dataclasses.replace(config, device=choose_device(asked_device, environment))
     machine.require_precision(config.precision, config.device, environment)
     directory = resume or out or default_directory("train", slug(config.data))
-    history = training.train(config, dataset, directory, epochs, resume=resume is not None)
+    history = training.train(config, dataset, directory, request.epochs, resume=resume is not None)
     best = session.best(history)
-    if as_json:
+    if request.as_json:
         print_json({"directory": str(directory), "epochs": [dataclasses.asdict(record) for record in history]})
     else:
         from tabulate import tabulate
@@ -345,8 +314,3 @@ def train(
         click.echo(tabulate(rows, headers="keys", floatfmt=".4g"))
         click.echo(f"\nBest test accuracy {best.test_accuracy:.2%} in epoch {best.epoch}. Written to {directory}")
     return FINE
-
-
-def make_config(**values: Any) -> StepConfig:
-    """A StepConfig of what the command line gave; its constructor refuses what is no choice."""
-    return StepConfig(**values)

@@ -123,6 +123,41 @@ def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def widths_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--widths", default="published", metavar="published|paper", show_default=True, help="Table of filters."
+    )(command)
+
+
+def step_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of gnet_core.plan.request.StepRequest."""
+    options = (
+        click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla"),
+        click.option("--precision", default="float32", show_default=True, metavar="NAME"),
+        layers_option,
+        widths_option,
+        _number_option("aux_weight", "Of each auxiliary classifier's loss; 0 leaves them out."),
+        click.option("--dropout/--no-dropout", default=True, show_default=True, help="Without it every rate is 0."),
+        _number_option("bn_momentum", "Of batch normalisation's moving statistics."),
+        _number_option("learning_rate", "Adam's."),
+        click.option(
+            "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: training collapses."
+        ),
+        device_option,
+        seed_option,
+        as_json_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _number_option(field: str, told: str) -> Callable[..., Any]:
+    default = getattr(StepConfig, field)
+    name = f"--{field.replace('_', '-')}"
+    return click.option(name, type=Number(field), default=default, show_default=True, help=told)
+
+
 def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--seed", type=Whole("seed", 0), default=0, show_default=True, help="Of weights and data.")(
         command

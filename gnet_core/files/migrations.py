@@ -44,8 +44,33 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
     current = {**since, **document, "format_version": RUN_FORMAT_VERSION}
     if isinstance(current.get("options"), dict):
         current["options"] = {"layers": BEFORE["layers"], **current["options"]}
+    if isinstance(current.get("suites"), list):
+        current["suites"] = [_with_view(suite) for suite in current["suites"]]
     if isinstance(current.get("cases"), list):
         current["cases"] = [_named(case) for case in current["cases"]]
+    return current
+
+
+def _with_view(suite: Any) -> Any:
+    """A suite of run.json with the view that it declares; in files from before there were views, with what a report
+    made of it then.
+    """
+    if not isinstance(suite, dict) or "view" in suite:
+        return suite
+    name, varies, base = (suite.get(field) for field in ("name", "varies", "base"))
+    current = {"view": "speed" if base is None else "comparison", "base_fields": {}, "costs": "", **suite}
+    if varies == "batch_size" and base is None:
+        current["view"] = "scaling"
+    elif varies == "part" and base is not None:
+        current["view"] = "parts"
+    elif varies == "framework":
+        current["base_fields"] = {"execution": "graph"}
+    elif name == "aa" and varies == "source":
+        current["varies"] = None
+    elif varies is None and base is not None:  # nothing was compared then
+        current |= {"view": "speed", "base": None}
+    if name == "auxiliary" and base is not None:
+        current["costs"] = "the auxiliary losses"
     return current
 
 

@@ -100,7 +100,10 @@ def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Map
     """
     theirs = capabilities.gpu(environment, config.device, config.framework)
     ours = capabilities.gpu(own, config.device)
-    if theirs is None or ours is None or all(_alike(theirs[field], ours[field]) for field in _OF_A_MODEL):
+    if theirs is None or ours is None:
+        return ""
+    models = [(theirs[field], ours[field]) for field in ("name", "compute_capability")]
+    if all(None in pair or pair[0] == pair[1] for pair in models):  # what one of them does not tell is no difference
         return ""
     told = f"{_told(theirs)} to {TITLES[config.framework]} and {_told(ours)} to {TITLES[capabilities.leading(own)]}"
     return f"{config.device} is {told}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
@@ -108,14 +111,6 @@ def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Map
 
 def _told(gpu: Mapping[str, Any]) -> str:
     return f"{gpu['name']} (capability {capabilities.capability(gpu)})"
-
-
-_OF_A_MODEL = ("name", "compute_capability")
-
-
-def _alike(theirs: Any, ours: Any) -> bool:
-    """Fields that one of the two lacks are no difference."""
-    return theirs is None or ours is None or theirs == ours
 
 
 def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpreter: str) -> str:

@@ -23,7 +23,7 @@ import pandas as pd
 from gnet_core.config import Execution, Precision, StepConfig
 from gnet_core.files.whole import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
 from gnet_core.gpu_check import claims
-from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Seen, TakenMemory, TraceReading, WorkerReading
+from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Seen, TakenMemory, WorkerReading
 from gnet_core.gpu_check.report import CheckReport, Status, Step, write
 from gnet_core.machine import environment as machine
 from gnet_core.machine import gpu_conditions, nvml
@@ -45,7 +45,7 @@ over a second.
 """
 
 TRACED_STEPS = 3
-"""Few enough for a trace of 16 MiB."""
+"""Few enough for a trace of some megabytes."""
 
 _PRESET = "check"
 _MOST_SHARE = 0.2
@@ -108,11 +108,9 @@ class Check:
         self._run = uuid.uuid4().hex
         self._steps: list[Step] = []
         self._workers: dict[Execution, WorkerReading] = {}
-        self._traces: dict[str, TraceReading] = {}
+        self._traces: dict[str, document.Profile] = {}
         self._peak: float | None = None
-        self._measured: records.Run | None = None
-        self._executions: records.Run | None = None
-        self._frameworks: records.Run | None = None
+        self._runs: dict[str, records.Run] = {}
         self._complete = False
 
     def run(self) -> bool:
@@ -128,7 +126,7 @@ class Check:
             self._complete = True
         except KeyboardInterrupt:
             pass
-        if self._measured:
+        if "bench" in self._runs:
             self._join_traces()
         self._write()
         return self._complete
@@ -152,6 +150,7 @@ class Check:
 
     def report(self) -> CheckReport:
         """The list as it stands."""
+        run = self._runs.get("bench")
         why_not = {step.name: f"{step.status}: {step.why}" for step in self._steps if step.why}
         seen = Seen(
             device=self._config.device,
@@ -159,10 +158,10 @@ class Check:
             workers=self._workers,
             traces=self._traces,
             peak_flop_per_second=self._peak,
-            run=self._measured,
-            executions=self._executions,
-            turns=_turns_of(self._measured),
-            frameworks=self._frameworks,
+            run=run,
+            executions=self._runs.get("bench execution"),
+            turns=turns.read_turns(run.directory, run.identity) if run else pd.DataFrame(),
+            frameworks=self._runs.get("frameworks"),
             why_not=why_not,
         )
         return CheckReport(
@@ -265,38 +264,19 @@ class Check:
 
     def _trace(self, name: str, limit: float) -> None:
         """A profile in a directory of its own, which later joins the traces of the run."""
-        config = self._traced(name)
+        changes: dict[str, Any] = {"float32": {"precision": "float32"}, "batch 1": {"batch_size": 1}}
+        config = dataclasses.replace(self._config, **changes.get(name, {"execution": name}))
         out = self._own / "traces" / config.name
         self._python(f"profile {name}", ProfileRequest.of(config, steps=TRACED_STEPS, out=out), limit)
-        profile = document.read(json.loads(read_text(out / PROFILE_FILE)))
-        (trace,) = (out / "traces").glob("plugins/profile/*/*.xplane.pb")
-        self._traces[name] = TraceReading(profile=profile, trace_bytes=trace.stat().st_size)
-
-    def _traced(self, name: str) -> StepConfig:
-        changes: dict[str, Any] = {"float32": {"precision": "float32"}, "batch 1": {"batch_size": 1}}
-        return dataclasses.replace(self._config, **changes.get(name, {"execution": name}))
+        self._traces[name] = document.read(json.loads(read_text(out / PROFILE_FILE)))
 
     def _bench(self, limit: float) -> None:
-        out = self._directory
-        try:
-            request = self._bench_request(out, suites=("precision",), worker_memory=self._worker_memory())
-            self._measure("bench", request, limit)
-        finally:
-            if (out / "run.json").exists():
-                self._measured = records.load_run(out)
-
-    def _bench_request(self, out: Path, **asked: Any) -> BenchRequest:
-        return BenchRequest(preset=_PRESET, device=self._config.device, out=out, **asked)
+        self._measure("bench", self._directory, limit, suites=("precision",), worker_memory=self._worker_memory())
 
     def _measure_executions(self, limit: float) -> None:
-        out = self._own / "execution"
         suites = ("implementation", "execution")
-        try:
-            request = self._bench_request(out, suites=suites, worker_memory=self._worker_memory())
-            self._measure("bench execution", request, limit)
-        finally:
-            if (out / "run.json").exists():
-                self._executions = records.load_run(out)
+        out = self._own / "execution"
+        self._measure("bench execution", out, limit, suites=suites, worker_memory=self._worker_memory())
 
     def _worker_memory(self) -> int | None:
         """What each worker of a run takes of a GPU at most, in bytes, so that none has to be probed; None on a CPU.
@@ -321,17 +301,10 @@ class Check:
         packages = self._environment["machine"]["packages"]
         if not self._peers and not {"torch", "jax"} & set(packages):
             raise StepError("not begun", "neither PyTorch nor JAX is installed, and --python named none")
-        out = self._own / "frameworks"
         # float32 as well, without whose losses no other precision's may be quoted.
         precisions: tuple[Precision, ...] = ("float32", self._config.precision)
-        try:
-            request = self._bench_request(
-                out, suites=("frameworks",), precision=precisions, replicates=1, python=tuple(self._peers)
-            )
-            self._measure("frameworks", request, limit)
-        finally:
-            if (out / "run.json").exists():
-                self._frameworks = records.load_run(out)
+        asked: dict[str, Any] = {"suites": ("frameworks",), "precision": precisions, "python": tuple(self._peers)}
+        self._measure("frameworks", self._own / "frameworks", limit, replicates=1, **asked)
 
     def _measure_peak(self, limit: float) -> None:
         """What the device does at best in the precision of the workers."""
@@ -340,8 +313,14 @@ class Check:
         found = children.document(read_text(self._log("peak")))
         self._peak = records.peak_flop_per_second({"peaks": [found]}).get(precision)
 
-    def _measure(self, name: str, request: BenchRequest, limit: float) -> None:
-        self._python(name, request, limit * (1 - _REPORT_SHARE), kept=(0, 3))
+    def _measure(self, name: str, out: Path, limit: float, **asked: Any) -> None:
+        """A run of gnet bench, which is read however it ended."""
+        request = BenchRequest(preset=_PRESET, device=self._config.device, out=out, **asked)
+        try:
+            self._python(name, request, limit * (1 - _REPORT_SHARE), kept=(0, 3))
+        finally:
+            if (out / "run.json").exists():
+                self._runs[name] = records.load_run(out)
 
     def _python(self, name: str, request: Request, limit: float, kept: Sequence[int] = (0,)) -> None:
         """Run a command as a child, asked to end when little of its time is left. What it prints goes into
@@ -384,7 +363,3 @@ def _run_child(command: Sequence[str], cwd: Path, log: int, limit: float) -> tup
                 return process.poll() or 0, False
         finally:
             children.kill(process)
-
-
-def _turns_of(run: records.Run | None) -> pd.DataFrame:
-    return turns.read_turns(run.directory, run.identity) if run else pd.DataFrame()

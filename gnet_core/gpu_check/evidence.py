@@ -125,23 +125,11 @@ class WorkerReading:
         return [] if self.work is None else self._between(max(self.work.ended, last - 1.0), last)
 
     @property
-    def in_block(self) -> list[Sample]:
-        return [] if self.block is None else self._between(*self.block)
-
-    @property
     def at_work(self) -> list[Sample]:
         return [] if self.work is None else self._between(*self.work)
 
     def _between(self, begin: float, end: float) -> list[Sample]:
         return [sample for sample in self.samples if begin <= sample.at_seconds <= end]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TraceReading:
-    """A profile and the trace that it was read from."""
-
-    profile: Profile
-    trace_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,7 +140,7 @@ class Seen:
     environment: Mapping[str, Any]
     """As `gnet info --json` tells it."""
     workers: Mapping[Execution, WorkerReading]
-    traces: Mapping[str, TraceReading]
+    traces: Mapping[str, Profile]
     """By the names of PROFILED."""
     peak_flop_per_second: float | None
     """Of the device in mixed_bfloat16."""
@@ -187,7 +175,7 @@ def of_workers(ask: Callable[[WorkerReading], Finding]) -> Question:
     return question
 
 
-def of_traces(ask: Callable[[TraceReading], Finding], names: Sequence[str] = PROFILED) -> Question:
+def of_traces(ask: Callable[[Profile], Finding], names: Sequence[str] = PROFILED) -> Question:
     """A finding for each of these traces."""
 
     def question(seen: Seen) -> list[Finding]:

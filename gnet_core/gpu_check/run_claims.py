@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gnet_core.config import PRECISIONS
-from gnet_core.gpu_check.evidence import MOST_NAMED, Claims, Figure, Finding, Seen
+from gnet_core.gpu_check.evidence import MOST_NAMED, Claims, Figure, Finding, Question, Seen
 from gnet_core.machine import capabilities
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED
@@ -61,7 +61,8 @@ def _sizes_hold(seen: Seen) -> list[Finding]:
     sizes: dict[str, dict[str, Any]] = {
         case["case"]: case["gpu_memory"] for case in run.document["cases"] if "gpu_memory" in case
     }
-    found = [_size_holds(row, sizes[row.case])._replace(of=row.case) for row in _measured(run) if row.case in sizes]
+    measured = [row for row in run.rows if row.status == "ok" and row.case in sizes]
+    found = [_size_holds(row, sizes[row.case])._replace(of=row.case) for row in measured]
     return found or [Finding("open", because="no case of the run has a size")]
 
 
@@ -71,33 +72,23 @@ def _size_holds(row: Row, size: dict[str, Any]) -> Finding:
     return Finding("confirmed" if used <= size["bytes"] else "wrong", figures, f"known by: {size['origin']}")
 
 
-def _tf32_off(seen: Seen) -> list[Finding]:
-    return _of_comparisons(seen.run, seen.missing("bench"), "precision", "tf32", confirmed=("FASTER",))
+def _compared(suite: str, *confirmed: str, precision: str = "") -> Question:
+    """A finding for each comparison of a suite, of one precision or of all, by its verdict."""
 
+    def question(seen: Seen) -> list[Finding]:
+        run, step = (seen.run, "bench") if suite == "precision" else (seen.executions, "bench execution")
+        if run is None:
+            return [seen.missing(step)]
+        found = [
+            _of_comparison(comparison, confirmed)._replace(of=case)
+            for family in comparisons.within(run)
+            if family.suite == suite
+            for case, comparison in family.comparisons.items()
+            if precision in ("", run.configs[case].precision)
+        ]
+        return found or [seen.missing(step)]
 
-def _bfloat16_pays(seen: Seen) -> list[Finding]:
-    return _of_comparisons(seen.run, seen.missing("bench"), "precision", "mixed_bfloat16", confirmed=("FASTER",))
-
-
-def _fused_no_slower(seen: Seen) -> list[Finding]:
-    missing = seen.missing("bench execution")
-    return _of_comparisons(seen.executions, missing, "implementation", "", confirmed=("FASTER", "SAME"))
-
-
-def _of_comparisons(
-    run: Run | None, missing: Finding, suite: str, precision: str, confirmed: tuple[str, ...]
-) -> list[Finding]:
-    """The comparisons of a suite, of one precision or of all; `missing` where there are none."""
-    if run is None:
-        return [missing]
-    found = [
-        _of_comparison(comparison, confirmed)._replace(of=case)
-        for family in comparisons.within(run)
-        if family.suite == suite
-        for case, comparison in family.comparisons.items()
-        if precision in ("", run.configs[case].precision)
-    ]
-    return found or [missing]
+    return question
 
 
 def _of_comparison(comparison: Comparison, confirmed: tuple[str, ...]) -> Finding:
@@ -202,19 +193,6 @@ def _at_the_power_limit(run: Run) -> list[Figure]:
     return [Figure("of the blocks' time the power limit lowers clocks", run.gpu.power_cap_share, "")]
 
 
-def _energy_told(seen: Seen) -> Finding:
-    rows = _measured(seen.run)
-    if not rows:
-        return seen.missing("bench")
-    figures = tuple(Figure(row.case, row.images_per_joule, "images/J") for row in rows if row.images_per_joule)
-    untold = [row.case for row in rows if not row.images_per_joule]
-    return Finding("wrong" if untold else "confirmed", figures, f"not told: {', '.join(untold)}" if untold else "")
-
-
-def _measured(run: Run | None) -> list[Row]:
-    return [row for row in run.rows if row.status == "ok"] if run else []
-
-
 def _peers_measured(seen: Seen) -> list[Finding]:
     run = seen.frameworks
     if run is None:
@@ -251,9 +229,9 @@ def _of_peer(row: Row) -> Finding:
 CLAIMS: Claims = (
     ("Every case of the run fits, beside those that it takes turns with", _all_fit),
     ("No process has more memory in use than its case was planned with", _sizes_hold),
-    ("TF32 is off in float32: tf32 is faster", _tf32_off),
-    ("mixed_bfloat16 is faster than float32", _bfloat16_pays),
-    ("The fused layers are not slower than Keras' own", _fused_no_slower),
+    ("TF32 is off in float32: tf32 is faster", _compared("precision", "FASTER", precision="tf32")),
+    ("mixed_bfloat16 is faster than float32", _compared("precision", "FASTER", precision="mixed_bfloat16")),
+    ("The fused layers are not slower than Keras' own", _compared("implementation", "FASTER", "SAME")),
     ("Losses are float32's within the tolerances, which are a CPU's", _losses_within),
     ("Every turn tells the GPU's clock, power, temperature and energy", _turns_told),
     (f"In {1 - MOST_GPU_DISTURBED_SHARE:.0%} of the turns clocks have settled to within {SETTLED:.0%}", _turns_settle),
@@ -262,7 +240,6 @@ CLAIMS: Claims = (
         f"At most {MOST_GPU_DISTURBED_SHARE:.0%} of the turns count as disturbed for the GPU's own state",
         _gpu_disturbs_few_turns,
     ),
-    ("Every case tells its images for each joule", _energy_told),
     ("The GPU is seen by PyTorch and JAX", _peers_see_the_gpu),
     ("PyTorch and JAX are measured beside TensorFlow", _peers_measured),
 )

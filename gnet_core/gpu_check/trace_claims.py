@@ -6,8 +6,9 @@ import re
 import statistics
 
 from gnet_core.frameworks.tf import command_buffers
-from gnet_core.gpu_check.evidence import SAMPLED, Claims, Figure, Finding, Seen, TraceReading, of_traces
+from gnet_core.gpu_check.evidence import SAMPLED, Claims, Figure, Finding, Seen, of_traces
 from gnet_core.profile import device_time, tensor_cores
+from gnet_core.profile.document import Profile
 from gnet_core.profile.step_breakdown import AT_WORK, launch_bound
 
 KERNEL_TIME_TOLERANCE = 0.10
@@ -22,12 +23,6 @@ MOST_NAMED_UNKNOWN = 20
 MOST_UNPLACED_KERNEL_SHARE = 0.05
 """Of the time of all kernels, in kernels that belong to no operation, as those within a CUDA graph do."""
 
-MOST_TRANSPOSES = 10
-"""A step in float32 on NHWC images: at its edges TensorFlow's layout optimizer needs 6."""
-
-MOST_TRACE_BYTES = 16 * 2**20
-"""What can be brought home from a machine that is lent."""
-
 _CONVERSION = re.compile(
     r"nchwtonhwc|nhwctonchw"  # cuDNN's
     r"|swapdimension1and2intensor3|shuffleintensor3simple"  # TensorFlow's, also within its FusedBatchNorm
@@ -39,40 +34,35 @@ and converts what comes channels last by itself, unless TF_USE_CUDNN_BATCHNORM_S
 (fused_batch_norm_op.cc, fast_nhwc_batch_norm); its graph shows nothing of that."""
 
 
-def _holds_kernels(trace: TraceReading) -> Finding:
-    kernels = trace.profile.kernels
-    seconds = sum(each.seconds for each in kernels) / trace.profile.steps
-    figures = (Figure("kernels", len(kernels), ""), Figure("in a step", seconds * 1e3, "ms"))
-    return Finding("confirmed" if kernels else "wrong", figures, "; ".join(trace.profile.warnings))
+def _steps_recognised(profile: Profile) -> Finding:
+    shares = {each.kind: each.share for each in profile.breakdown}
+    figures = (
+        Figure("kernels", len(profile.kernels), ""),
+        *(Figure(kind, share, "") for kind, share in shares.items() if share >= 0.005),
+    )
+    because = "; ".join(profile.warnings) if shares else "xprof recognised no step"
+    return Finding("confirmed" if profile.kernels and shares.get("device compute") else "wrong", figures, because)
 
 
-def _steps_recognised(trace: TraceReading) -> Finding:
-    shares = {each.kind: each.share for each in trace.profile.breakdown}
-    if not shares:
-        return Finding("wrong", because="xprof recognised no step")
-    figures = tuple(Figure(kind, share, "") for kind, share in shares.items() if share >= 0.005)
-    return Finding("confirmed" if shares.get("device compute") else "wrong", figures)
-
-
-def _names_judged(trace: TraceReading) -> Finding:
-    if not (shares := _tensor_core_shares(trace)):
+def _names_judged(profile: Profile) -> Finding:
+    if not (shares := _tensor_core_shares(profile)):
         return Finding("open", because=_NO_KERNELS)
-    unknown = [each for each in trace.profile.kernels if each.tensor_cores == "unknown"]
+    unknown = [each for each in profile.kernels if each.tensor_cores == "unknown"]
     named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in unknown[:MOST_NAMED_UNKNOWN])
     figures = (*(Figure(use, share, "") for use, share in shares.items()), Figure("unknown names", len(unknown), ""))
     return Finding("confirmed" if shares["unknown"] <= MOST_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
 
 
-def _uses_tensor_cores(trace: TraceReading) -> Finding:
-    if not (shares := _tensor_core_shares(trace)):
+def _uses_tensor_cores(profile: Profile) -> Finding:
+    if not (shares := _tensor_core_shares(profile)):
         return Finding("open", because=_NO_KERNELS)
     return Finding("confirmed" if shares["used"] else "wrong", (Figure("of the kernels' time", shares["used"], ""),))
 
 
-def _uses_no_tensor_cores(trace: TraceReading) -> Finding:
-    if not (shares := _tensor_core_shares(trace)):
+def _uses_no_tensor_cores(profile: Profile) -> Finding:
+    if not (shares := _tensor_core_shares(profile)):
         return Finding("open", because=_NO_KERNELS)
-    using = [each.kernel[:80] for each in trace.profile.kernels if each.tensor_cores == "used"]
+    using = [each.kernel[:80] for each in profile.kernels if each.tensor_cores == "used"]
     figures = (Figure("of the kernels' time", shares["used"], ""),)
     return Finding("wrong" if using else "confirmed", figures, ", ".join(using[:MOST_NAMED_UNKNOWN]))
 
@@ -80,19 +70,19 @@ def _uses_no_tensor_cores(trace: TraceReading) -> Finding:
 _NO_KERNELS = "there are no kernels"
 
 
-def _tensor_core_shares(trace: TraceReading) -> dict[str, float]:
+def _tensor_core_shares(profile: Profile) -> dict[str, float]:
     """Of the kernels' time by what their names tell; empty where there are no kernels."""
-    return tensor_cores.shares((each.tensor_cores, each.seconds) for each in trace.profile.kernels) or {}
+    return tensor_cores.shares((each.tensor_cores, each.seconds) for each in profile.kernels) or {}
 
 
-def _converts_no_layouts(trace: TraceReading) -> Finding:
-    kernels = trace.profile.kernels
+def _converts_no_layouts(profile: Profile) -> Finding:
+    kernels = profile.kernels
     if not kernels:
         return Finding("open", because=_NO_KERNELS)
     converting = [each for each in kernels if _CONVERSION.search(each.kernel)]
     figures = (
         Figure("of the kernels' time", sum(each.share for each in converting), ""),
-        Figure("launches a step", sum(each.occurrences for each in converting) / trace.profile.steps, ""),
+        Figure("launches a step", sum(each.occurrences for each in converting) / profile.steps, ""),
     )
     if not converting:
         return Finding("confirmed", figures)
@@ -101,8 +91,7 @@ def _converts_no_layouts(trace: TraceReading) -> Finding:
     return Finding("wrong", figures, f"{named}; {told}")
 
 
-def _times_agree(trace: TraceReading) -> Finding:
-    profile = trace.profile
+def _times_agree(profile: Profile) -> Finding:
     told = profile.device_time
     if told is None or not told.operations_seconds or not told.kernels_seconds:
         return Finding("open", because="operations or kernels are missing")
@@ -122,60 +111,31 @@ def _times_agree(trace: TraceReading) -> Finding:
     return Finding("open" if is_cut else "wrong", figures, gaps)
 
 
-def _few_transposes(trace: TraceReading) -> Finding:
-    if not trace.profile.operations:
-        return Finding("open", because=trace.profile.note)
-    counts = {each.plain: each.occurrences for each in trace.profile.operations if "Transpose" in each.operation}
-    each_step = sum(counts.values()) / trace.profile.steps
-    figures = (Figure("transposes of a step", each_step, ""),)
-    return Finding("confirmed" if each_step <= MOST_TRANSPOSES else "wrong", figures)
-
-
-def _normalisations_fused(trace: TraceReading) -> Finding:
-    if not trace.profile.operations:
-        return Finding("open", because=trace.profile.note)
-    figures = tuple(
-        Figure(
-            f"{kind} a step",
-            sum(each.occurrences for each in trace.profile.operations if each.operation == kind) / trace.profile.steps,
-            "",
-        )
-        for kind in ("_FusedBatchNormEx", "FusedBatchNormV3")
-    )
-    return Finding("confirmed" if figures[0].value else "wrong", figures)
-
-
 def _single_image_is_launch_bound(seen: Seen) -> Finding:
     """The figures are of every trace, since the line between idling and being at work was drawn without a GPU."""
-    at_work = {name: _at_work_seconds(trace) for name, trace in seen.traces.items()}
+    at_work = {
+        name: sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK)
+        for name, profile in seen.traces.items()
+    }
     figures = tuple(
-        Figure(f"{name}: at work", seconds / seen.traces[name].profile.untraced_seconds, "of a step")
+        Figure(f"{name}: at work", seconds / seen.traces[name].untraced_seconds, "of a step")
         for name, seconds in at_work.items()
         if seconds
     )
-    if not at_work.get("batch 1"):
-        return _missing_trace(seen, "batch 1")._replace(figures=figures)
+    if "batch 1" not in at_work:
+        return seen.missing("profile batch 1")._replace(figures=figures)
+    if not at_work["batch 1"]:
+        return Finding("open", figures, "xprof tells nothing of the device in its steps")
     single = seen.traces["batch 1"]
-    bound = launch_bound(at_work["batch 1"], single.profile.untraced_seconds)
+    bound = launch_bound(at_work["batch 1"], single.untraced_seconds)
     return Finding("confirmed" if bound else "wrong", figures, bound)
-
-
-def _at_work_seconds(trace: TraceReading) -> float:
-    """How long the device works in a step; 0 where that is not told."""
-    return sum(each.seconds for each in trace.profile.breakdown if each.kind in AT_WORK)
-
-
-def _missing_trace(seen: Seen, name: str) -> Finding:
-    if name in seen.traces:
-        return Finding("open", because="xprof tells nothing of the device in its steps")
-    return seen.missing(f"profile {name}")
 
 
 def _command_buffers_off(seen: Seen) -> Finding:
     """With the step that was traced as a share of the one that was timed, which has them: what they buy."""
     if "xla" not in seen.traces:
         return seen.missing("profile xla")
-    profile = seen.traces["xla"].profile
+    profile = seen.traces["xla"]
     figures = [Figure("kernels a step", sum(each.occurrences for each in profile.kernels) / profile.steps, "")]
     if timed := seen.workers.get("xla"):
         ratio = profile.untraced_seconds / statistics.fmean(timed.process.step_seconds)
@@ -189,31 +149,16 @@ def _command_buffers_off(seen: Seen) -> Finding:
     return Finding("confirmed" if figures[-1].value <= MOST_UNPLACED_KERNEL_SHARE else "wrong", tuple(figures))
 
 
-def _memory_traced(trace: TraceReading) -> Finding:
-    memory = trace.profile.peak_memory
-    if memory is None:
-        return Finding("wrong", because="it holds no allocation")
-    return Finding("confirmed", (Figure(f"peak of {memory.allocator}", memory.peak_bytes / 2**30, "GiB"),))
-
-
-def _small_enough(trace: TraceReading) -> Finding:
-    figures = (Figure("trace", trace.trace_bytes / 2**20, "MiB"),)
-    return Finding("confirmed" if trace.trace_bytes <= MOST_TRACE_BYTES else "wrong", figures)
-
-
-def _parts_told(trace: TraceReading) -> Finding:
-    other = sum(each.share for each in trace.profile.parts if each.part == "other")
-    if not trace.profile.parts:
-        lacking = [each.why for each in trace.profile.not_available if "part of the network" in each.what]
+def _parts_told(profile: Profile) -> Finding:
+    other = sum(each.share for each in profile.parts if each.part == "other")
+    if not profile.parts:
+        lacking = [each.why for each in profile.not_available if "part of the network" in each.what]
         return Finding("wrong", because="; ".join(lacking))
     return Finding("confirmed" if other <= 0.10 else "wrong", (Figure("in no part of the network", other, ""),))
 
 
 CLAIMS: Claims = (
-    (f"A trace of a few steps has at most {MOST_TRACE_BYTES / 2**20:g} MiB", of_traces(_small_enough)),
-    ("A trace holds the GPU's kernels", of_traces(_holds_kernels)),
-    ("A trace tells the peak of the GPU's memory", of_traces(_memory_traced)),
-    ("xprof recognises the steps and what the GPU computes in them", of_traces(_steps_recognised)),
+    ("A trace holds the GPU's kernels, in steps that xprof recognises", of_traces(_steps_recognised)),
     ("A step of a single image is launch-bound", _single_image_is_launch_bound),
     ("XLA's command buffers are off in a traced step", _command_buffers_off),
     (
@@ -229,15 +174,7 @@ CLAIMS: Claims = (
     ),
     ("A graph and XLA tell the time of each part of the network", of_traces(_parts_told, ("graph", "xla", "float32"))),
     (
-        f"A step in float32 has at most {MOST_TRANSPOSES} layout transposes",
-        of_traces(_few_transposes, ("float32",)),
-    ),
-    (
         "Nothing converts layouts in mixed_bfloat16, within an operation neither",
         of_traces(_converts_no_layouts, SAMPLED),
-    ),
-    (
-        "Batch normalisations are fused with their ReLU in float32 (_FusedBatchNormEx)",
-        of_traces(_normalisations_fused, ("float32",)),
     ),
 )

@@ -225,8 +225,6 @@ def warnings(environment: Mapping[str, Any]) -> list[str]:
         found.append(f"A CPU quota allows {_quota(machine)}: the system stops this process for part of each period.")
     if machine["available_memory_bytes"] < 4 * 2**30:
         found.append(f"Only {machine['available_memory_bytes'] / 2**30:.1f} GiB of memory are free.")
-    if "GNET_DELAY_SECONDS" in machine["environment_variables"]:
-        found.append("GNET_DELAY_SECONDS adds a delay to each step: these figures are of no use but to test the suite.")
     found += _warnings_of_settings(machine, tensorflow)
     pays = precision_support(environment, "cpu")
     if not capabilities.gpus(environment) and not pays["mixed_bfloat16"].pays:

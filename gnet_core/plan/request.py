@@ -100,6 +100,7 @@ class BenchRequest(Request):
     precision: tuple[Precision, ...] | None = None
     batch_size: tuple[int, ...] | None = None
     layers: Layers = "fused"
+    widths: Widths = "published"
     image_size: int | None = None
     data: str = "synthetic"
     seed: int = 0
@@ -163,31 +164,50 @@ def _json_types(hint: Any) -> tuple[tuple[type, ...], type]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProfileRequest(Request):
-    """What is asked of `gnet profile`: every field that a TensorFlow step can differ in, and how it is traced."""
+class StepRequest(Request):
+    """What is asked of a command that takes one step of TensorFlow, to trace it or to train with it."""
 
-    program: ClassVar = ("gnet_core", "profile")
-
-    execution: Execution = "graph"
-    precision: Precision = "float32"
-    part: Part = "train"
-    layers: Layers = "fused"
-    batch_size: int = 8
-    image_size: int = 224
-    classes: int | None = None
-    """None: as many as the data has."""
-    widths: Widths = "published"
-    aux_weight: float = 0.3
-    dropout: bool = True
-    bn_momentum: float = 0.9
-    learning_rate: float = 1e-3
-    as_published: bool = False
-    data: str = "synthetic"
-    steps: int = 5
+    execution: Execution = StepConfig.execution
+    precision: Precision = StepConfig.precision
+    layers: Layers = StepConfig.layers
+    widths: Widths = StepConfig.widths
+    aux_weight: float = StepConfig.aux_weight
+    dropout: bool = StepConfig.dropout
+    bn_momentum: float = StepConfig.bn_momentum
+    learning_rate: float = StepConfig.learning_rate
+    as_published: bool = StepConfig.as_published
     device: str = "auto"
     seed: int = 0
     out: Path | None = None
     as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
+
+    def asked(self) -> dict[str, Any]:
+        """The fields of StepConfig that were not left open."""
+        fields = {field.name for field in dataclasses.fields(StepConfig)}
+        return {name: value for name, value in vars(self).items() if name in fields and value is not None}
+
+    def config(self, *, device: str, data: str, **left_open: Any) -> StepConfig:
+        """The case on the device that was chosen, with the data by its absolute path; `left_open` is what the data
+        decides where nothing was asked.
+
+        Raises GnetError naming the field of a value that cannot be.
+        """
+        return StepConfig(**(left_open | self.asked() | {"device": device, "data": data}))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileRequest(StepRequest):
+    """What is asked of `gnet profile`: every field that a TensorFlow step can differ in, and how it is traced."""
+
+    program: ClassVar = ("gnet_core", "profile")
+
+    part: Part = StepConfig.part
+    batch_size: int = 8
+    image_size: int = 224
+    classes: int | None = None
+    """None: as many as the data has."""
+    data: str = "synthetic"
+    steps: int = 5
 
     @classmethod
     def of(cls, config: StepConfig, **how: Any) -> ProfileRequest:
@@ -199,14 +219,19 @@ class ProfileRequest(Request):
             values["classes"] = None
         return cls(**values, **how)
 
-    def config(self, *, device: str, data: str, classes: int) -> StepConfig:
-        """The case on the device that was chosen, with the data by its absolute path and as many classes as it has.
 
-        Raises GnetError naming the field of a value that cannot be.
-        """
-        fields = {field.name for field in dataclasses.fields(StepConfig)}
-        values = {name: value for name, value in vars(self).items() if name in fields}
-        return StepConfig(**(values | {"device": device, "data": data, "classes": self.classes or classes}))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainRequest(StepRequest):
+    """What is asked of `gnet train`."""
+
+    program: ClassVar = ("gnet_core", "train")
+
+    data: str = "digits"
+    epochs: int = 10
+    batch_size: int = 32
+    image_size: int | None = None
+    """None: what suits the data."""
+    resume: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,17 @@ from typing import Any, Literal, get_args
 from gnet_core.config import Execution, Framework, GnetError, Precision, StepConfig, require_choice
 
 Axis = Literal["execution", "precision", "batch_size"]
-Varied = Literal["execution", "precision", "batch_size", "part", "aux_weight", "layers", "framework"]
+ViewName = Literal["comparison", "scaling", "parts", "speed"]
 PresetName = Literal["smoke", "quick", "full", "check"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 AXES: tuple[Axis, ...] = get_args(Axis)
+VIEWS: tuple[ViewName, ...] = get_args(ViewName)
+
+SOURCE = "source"
+"""What a comparison of sources varies, which is no field of a StepConfig."""
+AGAIN = "again"
+"""The source of an A/A comparison's second half: the first source under another name."""
 
 MOST_SINGLE_SECONDS = 0.5
 """See Plan.single_seconds."""
@@ -163,7 +169,16 @@ def preset_for(name: str, device: str) -> Preset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The values a run may take on each axis: a preset's, or what the user asked for instead."""
+    """The values a run may take on each axis: a preset's, or what the user asked for instead.
+
+    GNET makes it and hands it to a suite's `cases`.
+
+    >>> from gnet_core import StepConfig, Sweep
+    >>> from gnet_core.plan.suites import preset_for
+    >>> sweep = Sweep(preset=preset_for("smoke", "cpu"), template=StepConfig(image_size=96))
+    >>> [(case.execution, case.batch_size) for case in sweep.cases(execution=("graph", "xla"))]
+    [('graph', 8), ('xla', 8)]
+    """
 
     preset: Preset
     template: StepConfig
@@ -171,39 +186,103 @@ class Sweep:
     chosen: Mapping[Axis, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     """Axes the user fixed; they win over whatever a suite would vary."""
 
-    def cases(self, **axes: Iterable[Any]) -> list[StepConfig]:
-        """Every combination of the given axes' values; an axis not given stays at the preset's single value."""
-        default: dict[Axis, tuple[Any, ...]] = {
+    def cases(self, **varied: Iterable[Any]) -> list[StepConfig]:
+        """Every combination of the values of these fields of StepConfig.
+
+        An axis that is not given stays at the preset's single value, another field at the template's. Raises GnetError
+        for a field that there is not, or a value that it cannot have.
+        """
+        values: dict[str, Iterable[Any]] = {
             "execution": ("graph",),
             "precision": ("float32",),
             "batch_size": (self.preset.batch_size,),
         }
-        values = [self.chosen.get(axis) or tuple(axes.get(axis, default[axis])) for axis in AXES]
+        values |= varied
+        for axis, chosen in self.chosen.items():
+            values[axis] = chosen
         return [
-            dataclasses.replace(self.template, **dict(zip(AXES, combination, strict=True)))
-            for combination in itertools.product(*values)
+            StepConfig.from_dict(self.template.to_dict() | dict(zip(values, combination, strict=True)))
+            for combination in itertools.product(*values.values())
         ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What a benchmark module declares of itself, without TensorFlow: its question, its cases, and its comparison."""
+    """What a benchmark module declares of itself, without TensorFlow: its question, its cases, and the view that
+    answers.
+
+    This is the whole of a file benchmarks/bench_image_size.py:
+
+    >>> from gnet_core import StepConfig, Suite, Sweep
+    >>> def cases(sweep: Sweep) -> list[StepConfig]:
+    ...     return sweep.cases(image_size=(96, 128))
+    >>> SUITE = Suite(
+    ...     name="image-size",
+    ...     question="What do larger images cost?",
+    ...     cases=cases,
+    ...     varies="image_size",
+    ...     base=96,
+    ... )
+    >>> def bench_image_size(case, time_train_step):
+    ...     time_train_step(case)
+
+    `gnet bench image-size` measures it, and gnet_core.load_run reads the rows.
+
+    Raises GnetError from its constructor, naming the field, for a declaration that no report could follow.
+    """
 
     name: str
     question: str
     cases: Callable[[Sweep], list[StepConfig]]
-    varies: Varied | None = None
-    """The field of StepConfig its table compares along."""
+    view: ViewName | None = None
+    """How a report answers the question.
+
+    comparison: each case against its base, as a ratio with a verdict; scaling: speed and memory over the values of the
+    field that varies; parts: what of a step each value takes; speed: the most images/s. None: comparison where there
+    is a base, else speed.
+    """
+    varies: str | None = None
+    """The field of StepConfig that the view is about, whichever it is."""
     base: Any = None
     """The value of that field that the others are compared with; None compares with nothing."""
+    base_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What else of the base is fixed, by field, whatever the cases have that are compared with it."""
+    costs: str = ""
+    """What the base has and the others lack, in words, where the answer is the share of a step that it takes."""
     position: int = 100
     """Where it stands in a report, lowest first."""
     presets: tuple[PresetName, ...] = PRESETS
     """Which have it also where it is not named."""
 
+    def __post_init__(self) -> None:
+        if self.view is not None:
+            require_choice("view", self.view, VIEWS)
+        fields = tuple(field.name for field in dataclasses.fields(StepConfig))
+        for field in (*([] if self.varies is None else [self.varies]), *self.base_fields):
+            require_choice("varies" if field == self.varies else "base_fields", field, fields)
+        if self.varies is None and (self.base is not None or self.view == "scaling"):
+            raise GnetError(f"varies: None will not do beside {self._needs}; name a field of StepConfig")
+        if self.base is None and self.view in ("comparison", "parts"):
+            raise GnetError(f"base: None will not do beside view {self.view!r}; name a value of {self.varies}")
+        if self.varies is not None and self.base is not None:
+            dataclasses.replace(StepConfig(), **{**self.base_fields, self.varies: self.base})
+
+    @property
+    def _needs(self) -> str:
+        """What is declared that cannot be without a field that varies."""
+        return f"view {self.view!r}" if self.base is None else f"base {self.base!r:.60}"
+
     def to_dict(self) -> dict[str, Any]:
-        """What a report needs to know of it."""
-        return {"name": self.name, "question": self.question, "varies": self.varies, "base": self.base}
+        """What a report needs to know of it, as run.json has it."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "view": self.view or ("speed" if self.base is None else "comparison"),
+            "varies": self.varies,
+            "base": self.base,
+            "base_fields": dict(self.base_fields),
+            "costs": self.costs,
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -249,7 +328,8 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
     A framework that has an interpreter of its own is measured from the source that names it alone. Batches ascend, so
-    that memory runs out at the first that is too large. Raises GnetError when nothing is left.
+    that memory runs out at the first that is too large. Raises GnetError when nothing is left, or where two cases have
+    one name.
     """
     wanted: dict[StepConfig, list[str]] = {}
     for suite in suites:
@@ -259,6 +339,11 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
                 wanted[config].append(suite.name)
     if not wanted:
         raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
+    by_name: dict[str, StepConfig] = {}
+    for config in wanted:
+        if (other := by_name.setdefault(config.name, config)) is not config:
+            fields = " and ".join(config.differences(other))
+            raise GnetError(f"suite: {wanted[config][0]!r} has two cases {config.name}, whose name leaves out {fields}")
     ordered = sorted(wanted, key=lambda config: config.batch_size)
     own = {framework for source in sources for framework in source.peers}
     return [
@@ -273,12 +358,15 @@ def base_config(suite: Mapping[str, Any], config: StepConfig) -> StepConfig | No
     """The case that a suite (see Suite.to_dict) compares this one with, which may be itself; None: with nothing."""
     if suite["base"] is None or suite["varies"] is None:
         return None
-    changes = {suite["varies"]: suite["base"]}
-    if suite["varies"] == "framework":  # each of which executes in ways of its own
-        if config.framework == suite["base"] and config.execution != StepConfig.execution:
-            return None  # our own executions are compared by a suite of theirs
-        changes["execution"] = StepConfig.execution
-    return dataclasses.replace(config, **changes)
+    base = dataclasses.replace(config, **{**suite["base_fields"], suite["varies"]: suite["base"]})
+    # What differs from the base in its other fields alone is another suite's to compare.
+    same_value = getattr(config, suite["varies"]) == getattr(base, suite["varies"])
+    return None if same_value and base != config else base
+
+
+def compares_identical_code(suite: Mapping[str, Any]) -> bool:
+    """Whether a suite (see Suite.to_dict) compares with its base what differs from it in nothing."""
+    return suite["varies"] is None and suite["base"] is not None
 
 
 def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[tuple[PlannedCase, PlannedCase]]:

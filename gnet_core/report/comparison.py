@@ -19,8 +19,9 @@ from gnet_core.machine.capabilities import PEERS, of_framework, own_interpreters
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import Picture
+from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_interval, shared_columns
-from gnet_core.report.ratios import distinct, forest, in_words
+from gnet_core.report.ratios import distinct, forest
 from gnet_core.report.summary import HOW_TO_READ_RATIOS, Summary
 from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.results.comparisons import Between, between, machine_spread
@@ -371,7 +372,7 @@ def _missing(there: Run, missing: Run, cases: Sequence[str]) -> list[str]:
 
 
 def _words(run: Run, case: str) -> list[str]:
-    return in_words(run.configs[case], run.row_of[case].source)
+    return case_words(run.configs[case], run.row_of[case].source)
 
 
 def _speed(run: Run, case: str) -> str:

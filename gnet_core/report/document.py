@@ -21,10 +21,6 @@ class Sentence(NamedTuple):
     rest: str
 
 
-class NoAnswer(Sentence):
-    """Why a question has no answer."""
-
-
 Text: TypeAlias = str | Sentence
 
 

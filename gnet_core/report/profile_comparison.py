@@ -12,8 +12,9 @@ from gnet_core.profile.parts import PARTS
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
+from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Column, Grid, grid
-from gnet_core.report.ratios import distinct, in_words
+from gnet_core.report.ratios import distinct
 from gnet_core.text import milliseconds
 
 NO_VERDICT = (
@@ -155,7 +156,7 @@ def pictures(compared: ProfileComparison) -> list[Picture]:
 
 def _parts_picture(compared: ProfileComparison) -> Picture:
     changes = sorted(compared.parts, key=lambda change: PARTS.index(change.name))
-    cases, _shared = distinct([in_words(side.config) for side in (compared.base, compared.new)])
+    cases, _shared = distinct([case_words(side.config) for side in (compared.base, compared.new)])
 
     def paint(axes: Any) -> None:
         colours = [COLOURS[4] if change.difference > 0 else COLOURS[2] for change in changes]
@@ -239,7 +240,10 @@ def document(compared: ProfileComparison, *, with_pictures: bool = True) -> Docu
         banners=[Banner("bad", first)],
         intro=[
             Bullets(
-                [Sentence(f"{name}:", f"{', '.join(in_words(side.config))}, {folder}") for name, side, folder in sides]
+                [
+                    Sentence(f"{name}:", f"{', '.join(case_words(side.config))}, {folder}")
+                    for name, side, folder in sides
+                ]
             )
         ],
         summary=[Paragraph(answer(compared)), *(pictures(compared) if with_pictures else [])],

@@ -15,9 +15,9 @@ from gnet_core.machine import environment as machine
 from gnet_core.profile import document, reading
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Command, Document, Paragraph, Sentence, section
+from gnet_core.report.fields import case_words
 from gnet_core.report.grid import pairs
 from gnet_core.report.profile import answer, command, notes, pictures, tables, tensorboard_line
-from gnet_core.report.ratios import in_words
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
@@ -78,7 +78,9 @@ def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Docume
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
         intro=[
-            Paragraph(Sentence(f"{', '.join(in_words(profile.config))}:", f"{_machine(stored)}, {stored['created']}."))
+            Paragraph(
+                Sentence(f"{', '.join(case_words(profile.config))}:", f"{_machine(stored)}, {stored['created']}.")
+            )
         ],
         summary=[Paragraph(answer(profile)), *(pictures(profile) if with_pictures else [])],
         sections=[

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gnet_core.config import StepConfig, slug
 from gnet_core.report.drawing import (
     COLOURS,
     FAINT,
@@ -82,17 +81,6 @@ def distinct(names: Sequence[Sequence[str]]) -> tuple[list[str], str]:
     shared = [word for word in names[0] if all(word in words for words in names)]
     labels = [", ".join(word for word in words if word not in shared) or ", ".join(words) for words in names]
     return labels, ", ".join(shared)
-
-
-def in_words(config: StepConfig, source: str = "") -> list[str]:
-    """A case in words: its axes, and whatever else is not the default and part of its name."""
-    axes = [config.execution, config.precision, f"batch {config.batch_size}"]
-    said = ("execution", "precision", "batch_size", "seed", "classes")
-    others = {field: value for field, value in config.overrides().items() if field not in said}
-    if "data" in others:
-        others["data"] = slug(config.data)
-    told = [f"{field.replace('_', ' ')} {value}" for field, value in others.items()]
-    return [*axes, *told, *([f"from {source}"] if source else [])]
 
 
 def wrapped(label: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from gnet_core.config import StepConfig
 from gnet_core.files import csv_text
 from gnet_core.report import documents, profile
 from gnet_core.report.document import (
@@ -22,11 +23,10 @@ from gnet_core.report.document import (
     Sentence,
     section,
 )
-from gnet_core.report.grid import short_grid, suite_grid
-from gnet_core.report.ratios import in_words
+from gnet_core.report.fields import case_words
 from gnet_core.report.summary import HOW_TO_READ, TITLE, Summary
 from gnet_core.results.comparisons import Family
-from gnet_core.results.records import Row
+from gnet_core.results.records import Row, Run
 
 HTML_FILE = "report.html"
 
@@ -46,14 +46,26 @@ def write(summary: Summary) -> None:
     Raises OSError, and GnetError for a plots/ that leads out of the directory.
     """
     run = summary.run
-    tables = {"cases.csv": to_csv(run.rows), "verdicts.csv": verdicts_to_csv(summary.families, run.identity)}
+    tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.identity)}
     documents.write(run.directory, document(summary), tables)
 
 
-def to_csv(rows: Iterable[Row]) -> str:
-    """cases.csv: a line a case and a column a field of Row, in its order; what was not measured is empty."""
-    fields = [field.name for field in dataclasses.fields(Row)]
-    return csv_text.to_csv(pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=fields, dtype=object))
+def to_records(run: Run) -> list[dict[str, Any]]:
+    """Each row with the fields of Row in their order, and then whatever else of StepConfig differs between the rows."""
+    known = {field.name for field in dataclasses.fields(Row)}
+    configs = run.configs.values()
+    others = [field.name for field in dataclasses.fields(StepConfig) if field.name not in known]
+    varied = [name for name in others if len({getattr(config, name) for config in configs}) > 1]
+    return [
+        dataclasses.asdict(row) | {name: getattr(run.configs[row.case], name) for name in varied} for row in run.rows
+    ]
+
+
+def to_csv(run: Run) -> str:
+    """cases.csv: a line a row; what was not measured is empty."""
+    rows = to_records(run)
+    columns = list(rows[0]) if rows else [field.name for field in dataclasses.fields(Row)]
+    return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
 def verdicts_to_csv(families: Iterable[Family], run: str) -> str:
@@ -80,7 +92,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "environment": run.document["environment"],
         "environments": run.document["environments"],
         "peaks": run.document.get("peaks", []),
-        "rows": [dataclasses.asdict(row) for row in run.rows],
+        "rows": to_records(run),
         "verdicts": [family.to_dict() for family in summary.families],
         "unread": run.unread,
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
@@ -123,8 +135,8 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
             suite.suite["question"],
             Bullets(answers),
             picture,
-            short_grid(suite),
-            Fold("All columns", [suite_grid(suite)]),
+            suite.short_table(),
+            Fold("All columns", [suite.full_table()]),
             name=suite.name,
         )
         for suite, answers, picture in zip(summary.sections, summary.answers, pictures, strict=True)
@@ -133,7 +145,7 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
 
 def _profiles(summary: Summary, *, with_pictures: bool) -> Section:
     traces = [
-        section(", ".join(in_words(each.config)), *profile.blocks(each, with_pictures=with_pictures))
+        section(", ".join(case_words(each.config)), *profile.blocks(each, with_pictures=with_pictures))
         for each in summary.profiles
     ]
     return section("Where does the time of a step go?", *traces, Bullets(summary.failed_profiles), name="profile")

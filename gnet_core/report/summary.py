@@ -15,13 +15,13 @@ from gnet_core.profile.document import Profile, read
 from gnet_core.report import checks, gpu
 from gnet_core.report.document import Banner, Sentence
 from gnet_core.report.drawing import PLOTS, Picture
-from gnet_core.report.findings import findings
+from gnet_core.report.findings import findings, smallest_effects
 from gnet_core.report.grid import Column, Grid, grid, pairs
-from gnet_core.report.views.answers import DIFFERENT, answers, smallest_effects
-from gnet_core.report.views.plots import plot_of
-from gnet_core.report.views.section import Section, sections
+from gnet_core.report.views.answers import DIFFERENT
+from gnet_core.report.views.section import Section
+from gnet_core.report.views.suites import sections
 from gnet_core.results.comparisons import Family, within
-from gnet_core.results.records import AA_SUITE, LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
+from gnet_core.results.records import LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND, Row, Run, requested
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, POWER, Comparison
 
@@ -109,12 +109,12 @@ class Summary:
     @functools.cached_property
     def answers(self) -> list[list[Sentence]]:
         """The answers of each section."""
-        return [answers(section) for section in self.sections]
+        return [section.answers() for section in self.sections]
 
     @functools.cached_property
     def pictures(self) -> list[Picture | None]:
         """The picture of each section that has figures."""
-        return [plot_of(section) for section in self.sections]
+        return [section.picture() for section in self.sections]
 
     @functools.cached_property
     def findings(self) -> list[Sentence]:
@@ -187,7 +187,7 @@ class Summary:
     def _reservations_of_verdicts(self) -> list[str]:
         why = []
         for family in self.families:
-            if family.suite == AA_SUITE:
+            if family.identical_code:
                 odd = [each for each in family.comparisons.values() if each.verdict in DIFFERENT]
                 why += [f"identical code against itself came out {each.verdict}" for each in odd]
         if broken := self.failed_checks:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
-from gnet_core.plan.suites import base_config
-from gnet_core.results.records import AA_SUITE, Row, Run
+from gnet_core.plan.suites import AGAIN, SOURCE, base_config, compares_identical_code
+from gnet_core.results.records import Row, Run
 from gnet_core.stats.losses import judge_trajectories
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge
 
@@ -23,6 +23,8 @@ class Family:
     suite: str
     comparisons: dict[str, Comparison]
     """By the variant's case."""
+    identical_code: bool = False
+    """Whether nothing but the process differs between what is compared."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"suite": self.suite, "comparisons": [each.to_dict() for each in self.comparisons.values()]}
@@ -47,7 +49,8 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
             _pair(run, base, run, row) for row in run.rows if (base := base_row(run, suite, row)) and base is not row
         ]
         if pairs:
-            families.append(_family(suite["name"], pairs, margin, spread))
+            family = _family(suite["name"], pairs, margin, spread)
+            families.append(dataclasses.replace(family, identical_code=compares_identical_code(suite)))
     return families
 
 
@@ -77,11 +80,14 @@ def base_row(run: Run, suite: Mapping[str, Any], row: Row) -> Row | None:
 def wanted_base(run: Run, suite: Mapping[str, Any], row: Row) -> tuple[StepConfig, str] | None:
     """Configuration and source of the row that a suite of run.json would compare this one with, if it were there."""
     config = run.configs[row.case]
-    if suite["varies"] == "source":
-        belongs = (suite["name"] == AA_SUITE) == (AA_SUITE in row.suite.split("+"))
-        return (config, suite["base"]) if belongs or row.source == suite["base"] else None
+    if suite["varies"] == SOURCE:
+        return (config, suite["base"]) if row.source != AGAIN else None
+    if suite["name"] not in row.suite.split("+"):
+        return None
+    if compares_identical_code(suite):
+        return config, suite["base"]
     wanted = base_config(suite, config)
-    return (wanted, row.source) if wanted and suite["name"] in row.suite.split("+") else None
+    return (wanted, row.source) if wanted else None
 
 
 def machine_spread(run: Run) -> dict[Mode, float]:
@@ -108,7 +114,7 @@ def _spread_in_sequence(run: Run) -> dict[Mode, float]:
 
 def _spread_in_turns(run: Run) -> dict[Mode, float]:
     for suite in run.document["suites"]:
-        if suite["name"] != AA_SUITE:
+        if not compares_identical_code(suite):
             continue
         for row in run.rows:
             base = base_row(run, suite, row)

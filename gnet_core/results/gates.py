@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gnet_core.config import GnetError
+from gnet_core.plan.suites import SOURCE
 from gnet_core.results import comparisons
 from gnet_core.results.comparisons import Between, other_work, within
-from gnet_core.results.records import AA_SUITE, Row, Run
+from gnet_core.results.records import Row, Run
 from gnet_core.stats.verdicts import Comparison
 
 _OF_SOURCES = ("slower", "unresolved")
@@ -32,7 +33,7 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
 
     Raises GnetError for a gate that could never fail.
     """
-    of_sources = [suite for suite in run.document["suites"] if _is_of_sources(suite)]
+    of_sources = [suite for suite in run.document["suites"] if suite["varies"] == SOURCE]
     require_sources(gates, compared=bool(of_sources))
     names = {suite["name"] for suite in of_sources}
     families = within(run)
@@ -96,10 +97,6 @@ def _otherwise(base: Run, new: Run, compared: Iterable[Comparison]) -> list[str]
     return [
         each.variant for each in compared if other_work(base, base.row_of[each.base], new, new.row_of[each.variant])
     ]
-
-
-def _is_of_sources(suite: dict[str, object]) -> bool:
-    return suite["varies"] == "source" and suite["name"] != AA_SUITE
 
 
 def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:

@@ -18,6 +18,7 @@ from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.machine.capabilities import versions
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
+from gnet_core.plan.suites import AGAIN
 from gnet_core.results import gpu_summary, raw_files, run_document
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory
@@ -25,9 +26,6 @@ from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
 from gnet_core.stats.drift import drift_by_case
 from gnet_core.stats.losses import judge_trajectories
-
-AA_SUITE = "aa"
-"""The suite that compares identical code with itself."""
 
 LEAST_FLOP_PER_SECOND, MOST_FLOP_PER_SECOND = 1.0, 1e30
 """That anything in a file can be believed to have done."""
@@ -114,7 +112,7 @@ class Row:
     waiting_cpu_share: float | None = None
     """Of one processor, what its processes took while they waited for their turns."""
     delay_seconds: float | None = None
-    """Added to every step to test the suite; None in a run that measures."""
+    """What a plugin of the tests added to every step; None in a run that measures."""
     gpu_power_watts: float | None = None
     """This and the next are medians over turns, of each of which the timed block counts."""
     gpu_sm_clock_hz: float | None = None
@@ -170,6 +168,13 @@ def load_run(directory: Path) -> Run:
     """Read a run directory. Raises GnetError naming the file for a run.json that is missing or cannot be read.
 
     A raw file that cannot be read costs its case's row the figures, not the run: the row is `failed` and says why.
+
+    >>> from pathlib import Path
+    >>> from gnet_core import load_run
+    >>> run = load_run(Path("reports/example"))
+    >>> row = next(row for row in run.rows if row.execution == "xla")
+    >>> row.case, row.status, f"{row.images_per_second:.1f} images/s"
+    ('xla-float32-b16-i224-synthetic-cpu', 'ok', '18.2 images/s')
     """
     path = directory / "run.json"
     document = read_run_document(directory)
@@ -500,7 +505,7 @@ def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
         notes.append(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
     if row.voided_samples:
         notes.append(f"{row.voided_samples} samples voided: the step was traced anew")
-    row.delay_seconds = max(process.info["delay_seconds"] for process in processes) or None
+    row.delay_seconds = max(process.info.get("delay_seconds", 0.0) for process in processes) or None
     if row.delay_seconds:
         notes.append(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
     if row.data != "synthetic":
@@ -519,18 +524,20 @@ def requested(document: Mapping[str, Any]) -> BenchRequest:
 
 def _requested_of_case(case: Mapping[str, Any], config: StepConfig, document: Mapping[str, Any]) -> BenchRequest:
     """What measures a case of the run again."""
-    of_again = AA_SUITE in case["suites"]  # which no module declares: an option adds it to a case of another
-    twins = (each for each in document["cases"] if each["config"] == case["config"] and AA_SUITE not in each["suites"])
-    suite = next((each["suites"][0] for each in twins), "throughput") if of_again else case["suites"][0]
+    of_again = case["source"] == AGAIN  # an option adds it to a case of a suite, which the command has to name
+    twins = (each for each in document["cases"] if each["config"] == case["config"] and each["source"] != AGAIN)
+    declared = [suite["name"] for suite in document["suites"]]
+    suites = next((each["suites"] for each in twins), declared) if of_again else case["suites"]
     return dataclasses.replace(
         requested(document),
-        suites=(suite,),
+        suites=tuple(suites[:1]),
         device=config.device,
         replicates=document["replicates"],
         execution=(config.execution,),
         precision=(config.precision,),
         batch_size=(config.batch_size,),
         layers=config.layers,
+        widths=config.widths,
         image_size=config.image_size,
         data=config.data,
         seed=config.seed,

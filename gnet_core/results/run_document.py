@@ -9,9 +9,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import GnetError, StepConfig, require_choice
 from gnet_core.files.json_documents import CASE_NAME, MOST_WHOLE, Fields, require_fields
 from gnet_core.machine.environment import require_environment
+from gnet_core.plan.suites import SOURCE, VIEWS, compares_identical_code
 
 RUN_FIELDS: Fields = {
     "created": str,
@@ -35,7 +36,15 @@ _OPTIONAL_RUN_FIELDS: Fields = {
     "gpu_memory": dict,
     "data_fingerprint": str,
 }
-_SUITE_FIELDS: Fields = {"name": str, "question": str, "varies": (str, NoneType), "base": object}
+_SUITE_FIELDS: Fields = {
+    "name": str,
+    "question": str,
+    "view": str,
+    "varies": (str, NoneType),
+    "base": object,
+    "base_fields": dict,
+    "costs": str,
+}
 _COHORT_FIELDS: Fields = {"workers": list, "order": list, "complete": bool}
 _CASE_FIELDS: Fields = {
     "case": str,
@@ -90,8 +99,8 @@ def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
         _require_times(path, name, info[name])
     for name in PHASES:
         _require_number(path, f"phase_seconds.{name}", info["phase_seconds"][name])
-    for name in ("flop_per_image", "delay_seconds"):
-        _require_number(path, name, info[name])
+    _require_number(path, "flop_per_image", info["flop_per_image"])
+    _require_number(path, "delay_seconds", info.get("delay_seconds", 0.0))
     for name in ("loss_first", "loss_last"):
         _require_number(path, name, info[name], least=-math.inf, optional=True)
     _require_number(path, "low_precision_share", info["low_precision_share"], most=1.0, optional=True)
@@ -107,16 +116,21 @@ def require_raw(path: Path, info: Mapping[str, Any], blocks: Any) -> None:
 def _require_suite(path: Path, suite: Any) -> None:
     where = f"{path}: suites"
     require_fields(where, suite, _SUITE_FIELDS)
-    if suite["varies"] == "source" and not isinstance(suite["base"], str | NoneType):
+    require_choice(f"{where}: {suite['name']!r:.60}: view", suite["view"], VIEWS)
+    of_sources = suite["varies"] == SOURCE or compares_identical_code(suite)
+    if of_sources and not isinstance(suite["base"], str | NoneType):
         raise GnetError(f"{where}: base is {suite['base']!r:.60}; it has to be the name of a source")
-    if suite["varies"] in (None, "source"):
+    if of_sources or suite["varies"] is None:
+        if suite["view"] in ("scaling", "parts"):
+            raise GnetError(f"{where}: {suite['name']!r:.60} varies no field, which view {suite['view']!r} needs")
         return
     known = [field.name for field in dataclasses.fields(StepConfig)]
     if suite["varies"] not in known:
         told = f"{suite['name']!r:.60} varies {suite['varies']!r:.60}"
         raise GnetError(f"{where}: {told}; it has to be source or one of {', '.join(known)}")
     try:
-        dataclasses.replace(StepConfig(), **{suite["varies"]: suite["base"]} if suite["base"] is not None else {})
+        base = {} if suite["base"] is None else {suite["varies"]: suite["base"]}
+        dataclasses.replace(StepConfig(), **{**suite["base_fields"], **base})
     except (TypeError, GnetError) as error:
         raise GnetError(f"{where}: {suite['name']!r:.60} varies or compares what cannot be: {error!s:.300}") from error
 

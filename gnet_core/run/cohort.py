@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from gnet_core.config import StepConfig
@@ -179,7 +179,8 @@ class Cohort:
 
         Those of a worker that was crowded out are left out, as its samples are: it will be started again.
         """
-        usual_hz = _median(found.frequency_hz for _, found in self._taken)
+        frequencies = [found.frequency_hz for _, found in self._taken if found.frequency_hz is not None]
+        usual_hz = statistics.median(frequencies) if frequencies else None
         by_worker: dict[str, list[GpuConditions]] = {}
         for turn, found in self._taken:
             by_worker.setdefault(turn["worker"], []).append(found.gpu)
@@ -248,8 +249,3 @@ class Cohort:
         if since is None or burned is None or (waited := time.monotonic() - since[0]) < LEAST_WAIT_SECONDS:
             return None
         return (burned - since[1]) / waited
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None

@@ -11,7 +11,6 @@ from typing import Any
 
 from gnet_core.config import (
     EXECUTIONS,
-    LAYERS,
     PRECISIONS,
     GnetError,
     StepConfig,
@@ -47,7 +46,6 @@ def require_options(path: Path, document: Mapping[str, Any]) -> BenchRequest:
     request = BenchRequest.from_dict(where, options)
     try:
         require_choice("preset", request.preset, PRESETS)
-        require_choice("layers", request.layers, LAYERS)
         for execution in request.execution or ():
             require_choice("execution", execution, EXECUTIONS)
         for precision in request.precision or ():
@@ -57,7 +55,7 @@ def require_options(path: Path, document: Mapping[str, Any]) -> BenchRequest:
         for name in ("replicates", "image_size", "worker_memory"):
             if (value := getattr(request, name)) is not None:
                 require_whole(name, value, least=1)
-        StepConfig(data=request.data, seed=request.seed)
+        StepConfig(data=request.data, seed=request.seed, layers=request.layers, widths=request.widths)
         require_whole("memory_bytes", document["memory_bytes"], least=1)
     except (GnetError, TypeError) as error:
         raise GnetError(f"{where}: {error!s:.300}") from error

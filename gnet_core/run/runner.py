@@ -94,6 +94,8 @@ def discover(checkout: Path) -> list[FoundSuite]:
                 raise TypeError(f"SUITE is {suite!r:.60}")
         except KeyboardInterrupt:
             raise
+        except GnetError as error:
+            raise GnetError(f"benchmarks: {module.name}: {error}") from error
         except BaseException as error:  # also what ends a program, or skips a file of tests
             raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
         found.append(FoundSuite(suite=suite, module=module))
@@ -422,19 +424,16 @@ class Runner:
         wanted = list(dict.fromkeys(lost)) or self._open_cases()
         # Beside its base, or the comparison would be of processes that never took turns.
         beside = [bases[case] for case in lost if case in bases]
-        sizes, memory = self._sizes(list(dict.fromkeys([*beside, *wanted])), progress)
+        cases = list(dict.fromkeys([*beside, *wanted]))
+        sizes, memory = {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
+        if any(case.config.device != "cpu" for case in cases):
+            sizes, memory = self._gpu_sizes(cases, progress)
         planned = tuple(
             PlannedCohort(jobs=tuple(jobs), again=bool(lost))
             for jobs in cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
         )
         self._standing = dataclasses.replace(self._standing, cohorts=(*self._standing.cohorts, *planned), lost=())
         self.write()
-
-    def _sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
-        """Bytes that each case takes, without those that cannot run, and what all that are alive may take."""
-        if any(case.config.device != "cpu" for case in cases):
-            return self._gpu_sizes(cases, progress)
-        return {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
         """What each case takes of a GPU, which no formula knows: some run alone for a turn, in ascending batches.

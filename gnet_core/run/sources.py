@@ -19,11 +19,9 @@ from pathlib import Path
 
 from gnet_core.config import FRAMEWORKS, Framework, GnetError
 from gnet_core.machine.capabilities import PEERS
-from gnet_core.plan.suites import Source
+from gnet_core.plan.suites import AGAIN, Source
 from gnet_core.system import git
 
-AGAIN = "again"
-"""The source of an A/A comparison's second half: the first source under another name."""
 HERE = "here"
 """The working tree, beside the revision it is compared with."""
 
@@ -174,7 +172,7 @@ def digests(source: Source) -> dict[str, str]:
         for path in ([source.checkout / name] if Path(name).suffix else sorted((source.checkout / name).rglob("*")))
     ]
     return {
-        str(path.relative_to(source.checkout)): _digest(path)
+        str(path.relative_to(source.checkout)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         for path in paths
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -183,11 +181,6 @@ def digests(source: Source) -> dict[str, str]:
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The files that differ between two answers of `digests`, added and removed ones among them."""
     return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _require_whole(checkout: Path, asked: str, commit: str, folder: Path) -> None:
@@ -209,13 +202,10 @@ def _git(checkout: Path, asked: str, *arguments: str) -> bytes:
         raise GnetError(f"against: git cannot be asked ({error}); it is needed to read a revision") from error
     if answer.returncode != 0:
         said = "; ".join(answer.stderr.decode(errors="replace").split("\n")).strip("; ") or "nothing"
-        raise GnetError(f"against: {asked!r} cannot be read; git said: {said}{_shallow_hint(checkout)}")
+        if git.run(checkout, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+            said += " (this clone is shallow: git fetch --unshallow brings its older revisions)"
+        raise GnetError(f"against: {asked!r} cannot be read; git said: {said}")
     return answer.stdout
-
-
-def _shallow_hint(checkout: Path) -> str:
-    shallow = git.run(checkout, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
-    return " (this clone is shallow: git fetch --unshallow brings its older revisions)" if shallow else ""
 
 
 def _remove_abandoned(own: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -94,20 +93,11 @@ class Timer:
         with self._phase("trace"):
             case.trace()
 
-        def run(steps: int) -> Any:
-            if not delay_seconds:
-                return case.run(steps)
-            for _ in range(steps):
-                loss = case.run(1)
-                time.sleep(delay_seconds)
-            return loss
-
         def observe() -> tuple[int, float]:
-            return case.applied_steps(), float(run(1))
+            return case.applied_steps(), float(case.run(1))
 
         # Dropout's masks differ between executions, so the losses that are compared are those without.
         case.set_dropout(False)
-        delay_seconds = float(os.environ.get("GNET_DELAY_SECONDS", 0))
         with self._phase("first_call"):
             losses = [observe()]
         warmup_seconds: list[float] = []
@@ -119,8 +109,8 @@ class Timer:
             case.set_dropout(True)
             # Both: a few steps of a fast device are over before its clocks have risen.
             while not warmup_seconds or sum(warmup_seconds) < self.plan.block_seconds:
-                warmup_seconds.append(_seconds(lambda: run(1)))
-        blocks = Blocks(self.turns, run, lambda: case.trace_count, self.plan, statistics.median(warmup_seconds))
+                warmup_seconds.append(_seconds(lambda: case.run(1)))
+        blocks = Blocks(self.turns, case.run, lambda: case.trace_count, self.plan, statistics.median(warmup_seconds))
         last = blocks.time(benchmark)
         peak_bytes, memory_source = case.peak_memory()
         steps, skipped = case.steps, case.skipped_steps()
@@ -147,7 +137,6 @@ class Timer:
             flop_per_image=case.flop_per_image(),
             low_precision_share=share,
             low_precision_note=why_no_share,
-            delay_seconds=delay_seconds,
         )
 
     @contextlib.contextmanager

@@ -320,8 +320,11 @@ class Worker:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
         if other := self._measured_otherwise(benchmarks[0]):
             raise WorkerLost("unsupported", f"void: {other}")
-        probed = _told_of_both(self._environment, environment)
-        if changed := differences(probed, _with_commit_of(probed, environment)):
+        # A worker imports its own framework and no other, so it says nothing of the others.
+        probed = {name: section for name, section in self._environment.items() if name in environment}
+        # That of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
+        environment["machine"]["commit"] = probed["machine"]["commit"]
+        if changed := differences(probed, environment):
             told = "; ".join(map(str, changed))
             raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)
@@ -340,16 +343,6 @@ class Worker:
             return f"{self.raw}: field {error} is missing"
         told = [f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in others.items()]
         return "; ".join(told)
-
-
-def _told_of_both(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what an interpreter said of all its frameworks, what a worker says too: its own framework imports no other."""
-    return {name: section for name, section in probed.items() if name in environment}
-
-
-def _with_commit_of(probed: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The worker of an older revision runs from a copy as well, but looks for its commit in git, which knows none."""
-    return {**environment, "machine": {**environment["machine"], "commit": probed["machine"]["commit"]}}
 
 
 _REASONS = (

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.stats import false_discovery_control
 
 MIN_SAMPLES = {50: 1, 95: 100, 99: 1000}
 """Samples that a percentile needs, so that some lie beyond it: five beyond the 95th, ten beyond the 99th."""
@@ -154,10 +153,16 @@ def resolvable_effect(
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """The p-values of one family, adjusted so that those below 0.05 hold at most 5 % false discoveries on average."""
-    if not p_values:
-        return []
-    return [float(value) for value in false_discovery_control(p_values)]
+    """The p-values of one family, adjusted so that those below 0.05 hold at most 5 % false discoveries on average.
+
+    Benjamini and Hochberg, 1995, as scipy.stats.false_discovery_control has it, whose import takes half a second.
+    """
+    count = len(p_values)
+    falling = np.argsort(p_values)[::-1]
+    scaled = np.asarray(p_values, float)[falling] * (count / np.arange(count, 0, -1))
+    adjusted = np.empty(count)
+    adjusted[falling] = np.minimum.accumulate(np.minimum(scaled, 1.0))
+    return [float(value) for value in adjusted]
 
 
 def _quantile(probability: float, degrees_of_freedom: float) -> float:

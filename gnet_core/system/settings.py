@@ -102,7 +102,11 @@ def hold_process() -> None:
     hold(os.environ)
     _started_with.update(os.environ)
     if "keras" in sys.modules:  # by whoever imports this package after it: keras.json has been read already
-        _reset_keras(sys.modules["keras"])
+        keras: Any = sys.modules["keras"]
+        keras.config.set_image_data_format(_KERAS_DEFAULTS["image_data_format"])
+        keras.config.set_floatx(_KERAS_DEFAULTS["floatx"])
+        keras.config.set_epsilon(_KERAS_DEFAULTS["epsilon"])
+        keras.config.set_dtype_policy(_KERAS_DEFAULTS["floatx"])
 
 
 def hold(environ: MutableMapping[str, str]) -> None:
@@ -200,10 +204,3 @@ def _keras_settings(file: Path) -> str:
     usual = _KERAS_DEFAULTS
     asked = {name: value for name, value in settings.items() if name in usual and value != usual[name]}
     return json.dumps(asked, sort_keys=True)[:200] if asked else ""
-
-
-def _reset_keras(keras: Any) -> None:
-    keras.config.set_image_data_format(_KERAS_DEFAULTS["image_data_format"])
-    keras.config.set_floatx(_KERAS_DEFAULTS["floatx"])
-    keras.config.set_epsilon(_KERAS_DEFAULTS["epsilon"])
-    keras.config.set_dtype_policy(_KERAS_DEFAULTS["floatx"])

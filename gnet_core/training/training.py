@@ -51,6 +51,18 @@ def train(config: StepConfig, dataset: DataSet, out: Path, epochs: int, *, resum
     no session or a different one or has no epoch left to do; for labels beyond config.classes, a batch larger than the
     training images or too small to learn from, an image that cannot be decoded, a loss that is not finite, memory that
     is not enough, and an `out` that cannot be written.
+
+    >>> from pathlib import Path
+    >>> from gnet_core import StepConfig, build_model, open_data, train
+    >>> digits = open_data("digits")
+    >>> config = StepConfig(image_size=digits.default_image_size, classes=digits.classes)
+    >>> history = train(config, digits, Path("trained-digits"), epochs=1)
+    >>> 0 < history[-1].test_accuracy <= 1
+    True
+
+    The best of its epochs is a network again:
+
+    >>> build_model(config).load_weights("trained-digits/best.weights.h5")
     """
     require_whole("epochs", epochs, least=1)
     session = Session.of(config, dataset)
@@ -223,8 +235,8 @@ def _run_steps(
 
 def _what_may_help(config: StepConfig) -> str:
     """The options of gnet train that bear on a loss that is not finite."""
-    others = "another --batch-size or --seed"
-    return others if config.precision == "float32" else f"--precision float32, or {others}"
+    others = "a lower --learning-rate, or another --batch-size or --seed"
+    return others if config.precision == "float32" else f"--precision float32, {others}"
 
 
 def _examples(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple[Tensor, Tensor]]:

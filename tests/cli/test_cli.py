@@ -24,6 +24,7 @@ from gnet_core.plan import request
 from gnet_core.plan.suites import Source
 from gnet_core.run import runner, sources
 from gnet_core.system import children
+from tests.faults.checkout import make_checkout
 from tests.pictures import write_folder, write_image
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,7 @@ def refused(answer, *parts):
         (["bench", "--batch-size", "8.5"], ["batch_size: '8.5'"]),
         (["bench", "--image-size", "66"], ["image_size: 66", "at least 67"]),
         (["bench", "--image-size", "big"], ["image_size: 'big'"]),
+        (["bench", "--widths", "wide"], ["widths: 'wide' is unknown; use one of published, paper"]),
         (["bench", "--seed", "-1"], ["seed: -1"]),
         (["bench", "--replicates", "0"], ["replicates: 0"]),
         (["bench", "execution", "--preset", "smoke", "--replicates", "9" * 400], ["replicates: 999", "use at most "]),
@@ -101,6 +103,10 @@ def refused(answer, *parts):
         (["train", "--epochs", "0"], ["epochs: 0"]),
         (["train", "--batch-size", "0"], ["batch_size: 0"]),
         (["train", "--image-size", "10"], ["image_size: 10"]),
+        (["train", "--widths", "wide"], ["widths: 'wide' is unknown"]),
+        (["train", "--learning-rate", "fast"], ["learning_rate: 'fast' will not do; use a number"]),
+        (["train", "--learning-rate", "-1"], ["learning_rate: -1 will not do; use a number of at least 0"]),
+        (["train", "--bn-momentum", "1"], ["bn_momentum: 1 will not do; use a number below 1"]),
         (["train", "--resume", "tests"], ["train.json", "missing"]),
         (["train", "--resume", "tests", "--out", "x"], ["out: x cannot be named beside --resume"]),
         (["fly"], ["No such command 'fly'"]),
@@ -151,6 +157,12 @@ def test_a_missing_tensorflow_is_one_clear_line(gnet, monkeypatch):
 
     monkeypatch.setattr(main.info, "callback", import_it)
     refused(gnet("info"), "tensorflow: it is not installed here")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """One in which all is real but the train step, which sleeps: a run takes no TensorFlow."""
+    return make_checkout(tmp_path / "checkout")
 
 
 def run_gnet(*words, cwd=ROOT, **variables):
@@ -216,13 +228,13 @@ def test_the_benchmarks_run_by_hand_on_real_data(tmp_path):
     assert len(benchmark["stats"]["data"]) == 2
 
 
-def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
+def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path, checkout):
     out = tmp_path / "a run"
     words = ["bench", "throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32"]
-    words += ["--batch-size", "2", "--image-size", "67", "--device", "cpu", "--out", str(out)]
+    words += ["--batch-size", "2", "--image-size", "67", "--widths", "paper", "--device", "cpu", "--out", str(out)]
     with subprocess.Popen(
         [sys.executable, "-m", "gnet_core", *words],
-        cwd=ROOT,
+        cwd=checkout,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -240,12 +252,14 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path):
     assert complaint.splitlines()[-1].endswith(f"; go on by: gnet bench --resume '{out}'")
     assert "interrupted before it was measured" in (out / "report.md").read_text()
     assert not [each for each in psutil.process_iter(["cmdline"]) if str(out) in " ".join(each.info["cmdline"] or ())]
-    other = run_gnet("bench", "--resume", out, "--batch-size", 4)
+    other = run_gnet("bench", "--resume", out, "--batch-size", 4, cwd=checkout)
     assert other.returncode == 2
     assert "batch_size: (4,) was asked, but" in other.stderr
-    answer = run_gnet("bench", "--resume", out, "--json")
+    answer = run_gnet("bench", "--resume", out, "--json", cwd=checkout)
     assert answer.returncode == 0, answer.stderr
-    assert [row["status"] for row in json.loads(answer.stdout)["rows"]] == ["ok"]
+    (row,) = json.loads(answer.stdout)["rows"]
+    assert (row["status"], row["case"]) == ("ok", "eager-float32-b2-i67-synthetic-cpu-widths=paper")
+    assert " --widths paper" in row["command"]
 
 
 def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environment, tmp_path):
@@ -320,11 +334,11 @@ class FrozenTime(datetime.datetime):
         return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
 
-def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path):
+def test_two_interpreters_and_the_same_code_again_take_turns_in_one_run(tmp_path, checkout):
     words = ["throughput", "--preset", "smoke", "--execution", "eager", "--precision", "float32", "--batch-size", 2]
     words += ["--image-size", 67, "--device", "cpu", "--aa"]
     words += ["--python", f"old={sys.executable}", "--python", f"new={sys.executable}"]
-    answer = run_gnet("bench", *words, "--out", tmp_path / "run", "--json")
+    answer = run_gnet("bench", *words, "--out", tmp_path / "run", "--json", cwd=checkout)
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
     assert [row["source"] for row in document["rows"]] == ["old", "new", "again"]
@@ -389,9 +403,16 @@ def test_profile_switches_command_buffers_off_for_xla_before_tensorflow_is_asked
 def test_train_runs_a_session_for_real_and_resumes_it_without_its_options(tmp_path):
     folder, out = write_folder(tmp_path / "pictures", images=5), tmp_path / "session"
     words = ("--execution", "eager", "--batch-size", 4, "--image-size", 67, "--device", "cpu")
-    answer = run_gnet("train", "--data", folder, *words, "--epochs", 1, "--out", out)
+    how = ("--learning-rate", "0.002", "--no-dropout", "--aux-weight", 0, "--widths", "paper", "--bn-momentum", 0.5)
+    answer = run_gnet("train", "--data", folder, *words, *how, "--epochs", 1, "--out", out)
     assert answer.returncode == 0, answer.stderr
     assert "Best test accuracy" in answer.stdout
+    config = json.loads((out / "train.json").read_text())["config"]
+    given = ("learning_rate", "dropout", "aux_weight", "widths", "bn_momentum")
+    assert [config[field] for field in given] == [0.002, False, 0, "paper", 0.5]
+    answer = run_gnet("train", "--resume", out, "--epochs", 2, "--learning-rate", 0.1)
+    assert answer.returncode == 2
+    assert "\ngnet: learning_rate: 0.1 differs from the session in" in answer.stderr
     answer = run_gnet("train", "--resume", out, "--epochs", 2, "--json")
     assert answer.returncode == 0, answer.stderr
     assert [record["epoch"] for record in json.loads(answer.stdout)["epochs"]] == [1, 2]

@@ -29,6 +29,9 @@ INTERRUPTED = {module.__file__ for module in (claims, cohort, whole, runner, sch
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
 TURNS, REPLICATES = 3, 2
 
+COVERAGE = sys.gettrace()
+"""What traces lines besides, to be put back; None where nothing does."""
+
 CONFIGS = [StepConfig(batch_size=size, execution=execution) for size in (4, 8) for execution in ("graph", "eager")]
 SUITE = Suite(name="execution", question="?", cases=lambda _sweep: CONFIGS, varies="execution", base="graph")
 LOST = {(4, "eager", 1): WorkerLost("failed", "it died")}
@@ -103,7 +106,7 @@ def paper_workers(monkeypatch):
     PaperWorker.alive.clear()
     before = signal.signal(signal.SIGINT, interrupts._handler)
     yield
-    sys.settrace(None)
+    sys.settrace(COVERAGE)
     signal.signal(signal.SIGINT, before)
 
 
@@ -164,7 +167,7 @@ def executed_lines(directory: Path) -> list[tuple[str, int, int]]:
 
     sys.settrace(trace)
     run_once(directory, resumed=False)
-    sys.settrace(None)
+    sys.settrace(COVERAGE)
     return [(file, line, times) for (file, line), times in sorted(seen.items())]
 
 
@@ -179,7 +182,7 @@ def interrupt_at(file: str, line: int, time: int, *, by_signal: bool) -> None:
         if event == "line" and frame.f_code.co_filename == file and frame.f_lineno == line:
             left -= 1
             if left == 0:
-                sys.settrace(None)
+                sys.settrace(COVERAGE)
                 if by_signal:
                     signal.raise_signal(signal.SIGINT)
                 else:
@@ -218,7 +221,7 @@ def interrupted_run(directory: Path, file: str, line: int, time: int, *, by_sign
     except KeyboardInterrupt:
         pass  # where it came before or after the run itself
     finally:
-        sys.settrace(None)
+        sys.settrace(COVERAGE)
     assert not PaperWorker.alive
     assert not list(directory.glob(".lock")) or not by_signal
     if not (directory / "run.json").exists():

@@ -120,7 +120,7 @@ def go_on(checkout, directory, temporary):
 
 
 def test_signals_at_any_moment_lose_nothing_and_leave_nothing_behind(tmp_path, checkout, faults):
-    for number, disturbance in enumerate(faults.slice_of(disturbances(130), 3)):
+    for number, disturbance in enumerate(faults.slice_of(disturbances(130), 2)):
         directory, temporary = tmp_path / f"run {number}", tmp_path / f"temporary {number}"
         temporary.mkdir()
         try:
@@ -233,7 +233,7 @@ def environments(count):
 
 
 def test_variables_that_are_meant_for_others_change_nothing(tmp_path, checkout, faults):
-    for number, variables in enumerate(faults.slice_of(environments(30), 2)):
+    for number, variables in enumerate(faults.slice_of(environments(30), 1)):
         directory = tmp_path / f"run {number}"
         # With PYTHONSAFEPATH the folder that gnet is started in is no place that Python looks for code in.
         found = {**variables, "PYTHONPATH": str(checkout)}

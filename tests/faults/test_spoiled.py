@@ -69,7 +69,7 @@ def tell(directory: Path, other: records.Run | None = None) -> None:
     json.dumps(report.to_json(Summary(run)), allow_nan=False)
     markdown(run).encode()
     terminal(run).encode()
-    report.to_csv(run.rows).encode()
+    report.to_csv(run).encode()
     gates.failed_in(run, ("missing", "failed", "not-finite", "other-work"))
     if other is not None:
         for base, new in ((run, other), (other, run)):

@@ -23,21 +23,20 @@ from gnet_core.frameworks.tf.precision_proof import (
     share_of,
 )
 from gnet_core.frameworks.tf.step import make_train_step
-from gnet_core.networks.googlenet import Filters, inception_layer
 
 CONFIG = StepConfig(batch_size=2, image_size=67, classes=3, aux_weight=0.0)
-FILTERS = Filters(conv1=4, reduce3=4, conv3=8, reduce5=4, conv5=4, pool=4)
 F8, BF16, F32 = 20, 16, 11
 
 COMPILED_FOR_H100 = Path(__file__).parents[3] / "shared/gpu/without-a-gpu/jax-step-bfloat16-b64-h100.hlo.pb.gz"
 
 
 def two_blocks(dtype, second):
-    """A step's network of two inception blocks, of which the second may have another dtype."""
+    """A step's network of two blocks, a convolution each, of which the second may have another dtype."""
     inputs = keras.Input((CONFIG.image_size, CONFIG.image_size, 3))
     x = layers.Conv2D(16, 7, strides=8, dtype=dtype)(inputs)
-    x = inception_layer(x, FILTERS, LayerKit(dtype=dtype), "first")
-    x = inception_layer(x, FILTERS, LayerKit(dtype=second), "second")
+    for name, policy in (("first", dtype), ("second", second)):
+        kit = LayerKit(dtype=policy)
+        x = kit.conv(kit.norm_relu(x, name), 16, 3, name, padding="same")
     x = layers.GlobalAveragePooling2D(dtype=dtype)(x)
     model = keras.Model(inputs, layers.Dense(CONFIG.classes, dtype="float32")(x))
     model.inception_model = keras.Model(model.inputs, model.outputs[0])

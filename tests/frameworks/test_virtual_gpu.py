@@ -90,7 +90,12 @@ def optimise(graph):
 
 @pytest.mark.parametrize(
     ("precision", "fused_normalisations"),
-    [("float32", 18), ("tf32", 18), ("mixed_bfloat16", 0), ("mixed_float16", 0)],
+    [
+        ("float32", 18),
+        pytest.param("tf32", 18, marks=pytest.mark.campaign),
+        ("mixed_bfloat16", 0),
+        pytest.param("mixed_float16", 0, marks=pytest.mark.campaign),
+    ],
 )
 def test_the_default_layers_cost_no_kernels_but_their_own(precision, fused_normalisations):
     step = optimised(precision, "fused")

@@ -105,12 +105,11 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     assert steps.pop("frameworks") == "not begun"
     assert set(steps.values()) == {"done"}, document["steps"]
     found = verdicts(document)
-    assert found["TensorFlow sees the GPUs that NVML shows"] == "confirmed"
-    assert found["Power, clock and temperature are told during a block"] == "confirmed"
+    assert found["TensorFlow sees the GPUs that NVML shows, in the same order"] == "confirmed"
     assert found["Every case of the run fits, beside those that it takes turns with"] == "confirmed"
-    assert found["A trace holds the GPU's kernels"] == "wrong"
+    assert found["A trace holds the GPU's kernels, in steps that xprof recognises"] == "wrong"
     # Power that does not fall when the worker idles is the stand-in's.
-    assert found["Power in a block is above that of idling"] == "wrong"
+    assert found["Power rises with the work and falls within 0.5 s of the last step"] == "wrong"
     run = records.load_run(out)
     assert run.document["device"] == "gpu:0"
     assert {case["gpu_memory"]["origin"] for case in run.document["cases"]} == {"told"}  # none was probed
@@ -125,7 +124,7 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     # The stand-in's energy is of 400 W, and so is that of the samples within a few per cent.
     assert found["The energy counter agrees with mean power × time within 20%"] == "confirmed"
     text = (out / gpu_check_report.MARKDOWN_FILE).read_text()
-    assert "**wrong: A trace holds the GPU's kernels**" in text
+    assert "**wrong: A trace holds the GPU's kernels, in steps that xprof recognises**" in text
     assert not house.orphans(str(out))
 
 
@@ -157,7 +156,7 @@ def test_killed_at_any_moment_it_leaves_what_was_finished_and_no_process(checkou
         ("worker graph", "done"),
         ("profile graph", "running"),
     ]
-    kernels = next(claim for claim in document["claims"] if claim["claim"] == "A trace holds the GPU's kernels")
+    kernels = next(claim for claim in document["claims"] if claim["claim"].startswith("A trace holds"))
     assert kernels["findings"][0]["because"] == "running: it has not ended"
     assert (out / GPU_CHECK / "worker-graph.json").exists()
     # What is there is not written over by another check.

@@ -22,13 +22,6 @@ def test_the_machine_describes_itself_with_sizes_that_make_sense(tmp_path):
     assert said["commit"] is None
 
 
-def test_a_delay_that_tests_the_suite_is_a_warning(environment):
-    environment["machine"]["environment_variables"] = {"GNET_DELAY_SECONDS": "0.01"}
-    assert machine.warnings(environment) == [
-        "GNET_DELAY_SECONDS adds a delay to each step: these figures are of no use but to test the suite."
-    ]
-
-
 def test_the_commit_says_when_files_differ_from_it(tmp_path):
     def git(*arguments):
         who = ("-c", "user.name=test", "-c", "user.email=test@example.com")

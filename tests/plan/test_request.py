@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -33,6 +36,7 @@ from gnet_core.plan.request import (
     ProfileRequest,
     ReportRequest,
     Request,
+    TrainRequest,
     command_line,
     program_words,
     words,
@@ -40,7 +44,10 @@ from gnet_core.plan.request import (
 
 COMMANDS: dict[type[Request], click.Command] = {
     PeaksRequest: peaks.command,
-    **{kind: commands.commands[kind.program[1]] for kind in (BenchRequest, InfoRequest, ProfileRequest, ReportRequest)},
+    **{
+        kind: commands.commands[kind.program[1]]
+        for kind in (BenchRequest, InfoRequest, ProfileRequest, ReportRequest, TrainRequest)
+    },
 }
 
 ODD = [
@@ -128,6 +135,28 @@ def test_every_option_of_a_command_is_a_field_of_its_request_with_the_same_defau
     assert sorted(parsed) == sorted(field.name for field in dataclasses.fields(kind))
     defaults = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in needed}
     assert {name: parsed[name] for name in defaults} == defaults
+
+
+def docstrings_of_fields() -> dict[str, str]:
+    """Of StepConfig: the text below each field."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(StepConfig)).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
+
+
+@pytest.mark.parametrize("kind", [BenchRequest, ProfileRequest, TrainRequest], ids=lambda kind: kind.__name__)
+def test_a_field_of_a_case_without_an_option_says_of_the_command_why(kind: type[Request]) -> None:
+    options = {field.name for field in dataclasses.fields(kind)}
+    documented = docstrings_of_fields()
+    assert documented.keys() == {field.name for field in dataclasses.fields(StepConfig)}
+    silent = [
+        name for name, text in documented.items() if name not in options and f"gnet {kind.program[1]}" not in text
+    ]
+    assert not silent
 
 
 def test_what_is_at_its_default_is_left_out() -> None:

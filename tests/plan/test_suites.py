@@ -87,6 +87,49 @@ def test_what_the_user_chose_wins_over_every_suite():
     assert (case.config.execution, case.config.precision, case.config.batch_size) == ("xla", "float32", 2)
 
 
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        ({"view": "table"}, "^view: 'table' is unknown; use one of comparison, scaling, parts, speed$"),
+        ({"varies": "speed"}, "^varies: 'speed' is unknown; use one of execution, precision, part, layers, "),
+        ({"varies": "source", "base": "old"}, "^varies: 'source' is unknown"),
+        ({"varies": "image_size", "base": 66}, "^image_size: 66 will not do"),
+        ({"varies": "image_size", "base": 96, "base_fields": {"turbo": 1}}, "^base_fields: 'turbo' is unknown"),
+        ({"varies": "image_size", "base": 96, "base_fields": {"execution": "fast"}}, "^execution: 'fast' is unknown"),
+        (
+            {"varies": "image_size", "view": "comparison"},
+            "^base: None will not do beside view 'comparison'; name a value",
+        ),
+        ({"base": 96}, "^varies: None will not do beside base 96; name a field of StepConfig$"),
+        ({"view": "scaling"}, "^varies: None will not do beside view 'scaling'"),
+    ],
+)
+def test_a_suite_that_no_report_could_follow_is_refused_by_its_field(declared, why):
+    with pytest.raises(GnetError, match=why):
+        sweep.Suite(name="x", question="?", cases=lambda _sweep: [], **declared)
+
+
+@pytest.mark.parametrize(
+    ("declared", "view"),
+    [
+        ({}, "speed"),
+        ({"varies": "image_size"}, "speed"),
+        ({"varies": "image_size", "base": 96}, "comparison"),
+        ({"varies": "image_size", "view": "scaling"}, "scaling"),
+    ],
+)
+def test_a_suite_that_names_no_view_compares_where_it_has_a_base(declared, view):
+    assert sweep.Suite(name="x", question="?", cases=lambda _sweep: [], **declared).to_dict()["view"] == view
+
+
+def test_two_cases_of_one_name_are_refused_by_what_the_name_leaves_out():
+    suite = sweep.Suite(name="seeds", question="?", cases=lambda _sweep: [StepConfig(seed=0), StepConfig(seed=1)])
+    made = sweep.Sweep(preset=sweep.preset_for("smoke", "cpu"), template=StepConfig())
+    why = "^suite: 'seeds' has two cases graph-float32-b32-i224-synthetic-cpu, whose name leaves out seed$"
+    with pytest.raises(GnetError, match=why):
+        sweep.plan_cases([suite], made, HERE)
+
+
 def test_an_unknown_preset_is_refused_by_name():
     with pytest.raises(GnetError, match="preset: 'slow'"):
         sweep.preset_for("slow", "cpu")
@@ -194,3 +237,18 @@ def test_on_a_gpu_a_block_is_long_enough_for_its_clock_and_the_percentiles_take_
 
 def test_a_block_shorter_than_its_percentiles_need_has_as_many_single_steps():
     assert sweep.Plan(block_seconds=0.1).single_seconds == 0.1
+
+
+def test_a_suite_may_vary_any_field_of_a_case_and_no_other():
+    swept = sweep.Sweep(
+        preset=sweep.preset_for("smoke", "cpu"), template=StepConfig(seed=3), chosen={"execution": ("xla",)}
+    )
+    cases = swept.cases(execution=("graph", "eager"), image_size=(96, 128), widths=("published", "paper"))
+    assert [(case.image_size, case.widths) for case in cases] == [
+        *[(96, "published"), (96, "paper"), (128, "published"), (128, "paper")],
+    ]
+    assert {(case.execution, case.batch_size, case.seed) for case in cases} == {("xla", 8, 3)}
+    with pytest.raises(GnetError, match="config: unknown field 'depth'; known are"):
+        swept.cases(depth=(1, 2))
+    with pytest.raises(GnetError, match="image_size: 10 will not do"):
+        swept.cases(image_size=(10,))

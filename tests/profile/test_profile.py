@@ -50,6 +50,7 @@ def test_nearly_all_of_a_real_steps_time_has_a_part_of_the_network(tables: dict[
     assert sum(row["share"] for row in tables["parts"]) == pytest.approx(1)
 
 
+@pytest.mark.campaign  # half a minute of XLA's compiler; a tiny step through it is in test_compiled_step
 def test_nearly_all_of_a_real_xla_steps_time_has_a_part_too(tmp_path: Path) -> None:
     from gnet_core.frameworks.tf import trace
 

@@ -5,7 +5,7 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.profile.document import read
 from gnet_core.report.findings import MOST, findings
-from gnet_core.report.views.section import sections
+from gnet_core.report.views.suites import sections
 from gnet_core.results import records
 from tests.stored import processes, store_every_suite
 from tests.traces import document
@@ -148,7 +148,7 @@ def test_a_speed_at_other_work_is_nobodys_finding(run_directory, spoiled):
 def test_a_part_of_a_step_is_no_speed_of_the_step(run_directory):
     add(run_directory, *processes(1.0), suites=("parts",))
     add(run_directory, *processes(0.3), part="forward", suites=("parts",))
-    assert [sentence.partition(" (")[0] for sentence in told(run_directory)] == ["16.0 images/s"]
+    assert [sentence.partition(" (")[0] for sentence in told(run_directory)] == ["16.0 images/s", "forward 30%"]
 
 
 def test_of_a_suite_with_many_comparisons_two_stand_before_the_other_suites(run_directory):

@@ -11,9 +11,7 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.report import drawing
 from gnet_core.report.ratios import LOOKS
-from gnet_core.report.views import plots
-from gnet_core.report.views import section as sections
-from gnet_core.report.views.answers import answers
+from gnet_core.report.views import suites as sections
 from gnet_core.results import records
 from tests.conftest import RunDirectory
 from tests.svg import height_points, outside_references, words
@@ -62,7 +60,7 @@ def section_of(directory, suite):
 
 
 def plot_of(directory, suite):
-    return plots.plot_of(section_of(directory, suite))
+    return section_of(directory, suite).picture()
 
 
 @pytest.mark.parametrize("suite", FORMS)
@@ -90,7 +88,7 @@ def test_swapping_the_figures_of_two_rows_changes_the_title(run_of, suite):
 def test_the_title_is_the_answer_to_the_suites_question(run_of, suite, seconds):
     directory = run_of(suite, seconds)
     title = plot_of(directory, suite).title
-    assert " ".join(answers(section_of(directory, suite))[0]).startswith(title)
+    assert " ".join(section_of(directory, suite).answers()[0]).startswith(title)
     assert re.search(r"\d", title)
     assert title in " ".join(words(plot_of(directory, suite)))
 
@@ -263,5 +261,5 @@ def test_the_same_run_gives_the_same_plots(run_of):
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    check = "import sys; import gnet_core.report.views.plots; sys.exit('matplotlib' in sys.modules)"
+    check = "import sys; import gnet_core.report.views.suites; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

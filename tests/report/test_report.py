@@ -9,12 +9,10 @@ import re
 import pytest
 
 from gnet_core.config import Part, StepConfig
-from gnet_core.report import grid
 from gnet_core.report import run as report
 from gnet_core.report.html import to_html
 from gnet_core.report.summary import Summary
-from gnet_core.report.views import answers as answering
-from gnet_core.report.views import section as sections
+from gnet_core.report.views import suites as sections
 from gnet_core.results import gates, records
 from tests.conftest import TORCH_SECTION
 from tests.stored import (
@@ -56,7 +54,7 @@ def load(directory):
 
 
 def test_the_csv_begins_with_the_contracts_columns_and_has_a_line_a_case(stored):
-    lines = list(csv.reader(io.StringIO(report.to_csv(load(stored).rows))))
+    lines = list(csv.reader(io.StringIO(report.to_csv(load(stored)))))
     assert lines[0][: len(CONTRACT)] == CONTRACT
     assert len(lines) == 5
     first = dict(zip(lines[0], lines[1], strict=True))
@@ -66,7 +64,7 @@ def test_the_csv_begins_with_the_contracts_columns_and_has_a_line_a_case(stored)
 
 
 def test_a_figure_that_was_not_measured_is_empty(stored):
-    timeout = list(csv.DictReader(io.StringIO(report.to_csv(load(stored).rows))))[2]
+    timeout = list(csv.DictReader(io.StringIO(report.to_csv(load(stored)))))[2]
     assert timeout["status"] == "timeout"
     assert timeout["images_per_second"] == timeout["peak_memory_bytes"] == timeout["mfu"] == ""
 
@@ -195,13 +193,14 @@ def test_an_interrupted_run_may_not_be_quoted(run_directory):
 def answers(directory, suite):
     run = load(directory)
     (section,) = [section for section in sections.sections(run) if section.name == suite]
-    return [" ".join(sentence) for sentence in answering.answers(section)]
+    return [" ".join(sentence) for sentence in section.answers()]
 
 
 def test_suites_without_a_base_answer_from_their_rows(stored):
     assert answers(stored, "throughput") == ["8.0 images/s (one process) with graph, float32, batch 8: 1000 ms a step."]
     assert answers(stored, "batch-size") == [
-        "8.0 images/s (one process) with graph, float32, batch 8, the smallest, is the most."
+        "8.0 images/s (one process) with graph, float32, batch 8, the smallest, is the most; "
+        "7.8 at batch 16, the largest."
     ]
 
 
@@ -285,17 +284,17 @@ def test_without_all_parts_there_are_no_shares(run_directory):
     [
         (
             three(0.8, wobble=0.001),
-            "The auxiliary losses cost 20% (20–20%) of a step: "
-            "without them it is 1.250× (1.247–1.253) as fast, graph, float32, batch 8.",
+            "20% (20–20%) of a step goes to the auxiliary losses: "
+            "a step without is 1.250× (1.247–1.253) as fast, graph, float32, batch 8.",
         ),
         (
             three(1.0),
-            "The auxiliary losses cost nothing that matters: 0% (0–0%) of a step; "
-            "without them it is 1.000× (1.000–1.000) as fast, graph, float32, batch 8.",
+            "Nothing that matters goes to the auxiliary losses: 0% (0–0%) of a step; "
+            "a step without is 1.000× (1.000–1.000) as fast, graph, float32, batch 8.",
         ),
         (
             three(1.0)[:1],
-            "UNRESOLVED what the auxiliary losses cost: 0% of a step; without them it is 1.00× as fast, graph, "
+            "UNRESOLVED how much goes to the auxiliary losses: 0% of a step; a step without is 1.00× as fast, graph, "
             "float32, batch 8. 1 of base and 1 of variant processes took turns; a verdict needs at least 3 a side.",
         ),
     ],
@@ -379,7 +378,7 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
     run_directory.add(StepConfig(batch_size=16, execution="eager"), *three(1.0, wobble=0.002), **extra, sequential=True)
     run = load(run_directory)
     (section,) = sections.sections(run)
-    table = grid.suite_grid(section)
+    table = section.full_table()
     assert [table.headings, *([cell.text for cell in row] for row in table.rows)] == [
         [
             *("execution", "precision", "batch", "images/s", "95 % interval", "± turns", "ms a step", "p50 ms"),

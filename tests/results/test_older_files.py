@@ -263,6 +263,29 @@ def test_a_case_that_was_not_measured_and_cannot_be_read_is_left_alone(run_direc
     assert records.load_run(run_directory.path).unmeasured == [(StepConfig().name, "interrupted")]
 
 
+@pytest.mark.parametrize(
+    ("suite", "means"),
+    [
+        (("throughput", None, None), {"view": "speed"}),
+        (("execution", "execution", "graph"), {"view": "comparison"}),
+        (("batch-size", "batch_size", None), {"view": "scaling"}),
+        (("batches", "batch_size", 8), {"view": "comparison"}),
+        (("parts", "part", "train"), {"view": "parts"}),
+        (("auxiliary", "aux_weight", 0.3), {"view": "comparison", "costs": "the auxiliary losses"}),
+        (("frameworks", "framework", "tensorflow"), {"view": "comparison", "base_fields": {"execution": "graph"}}),
+        (("sources", "source", "old"), {"view": "comparison"}),
+        (("aa", "source", ""), {"view": "comparison", "varies": None}),
+        (("odd", None, 3), {"view": "speed", "base": None}),
+    ],
+)
+def test_a_suite_from_before_there_were_views_has_the_one_that_its_report_had(run_directory, suite, means):
+    older = dict(zip(("name", "varies", "base"), suite, strict=True)) | {"question": "?"}
+    run_directory.document["suites"] = [older]
+    run_directory.add(StepConfig(), [1.0])
+    (found,) = records.read_run_document(run_directory.path)["suites"]
+    assert found == {"base_fields": {}, "costs": "", **older, **means}
+
+
 def test_a_run_of_format_version_3_is_known_by_the_time_of_its_start(run_directory):
     run_directory.add(StepConfig(), [1.0], format_version=3)
     run_directory.document["format_version"] = 3
@@ -275,6 +298,7 @@ def test_a_run_of_format_version_3_is_known_by_the_time_of_its_start(run_directo
 MEANINGS: dict[str, Any] = {
     "suites": [],
     "layers": "keras",
+    "widths": "published",
     "replicates": None,
     "image_size": None,
     "data": "synthetic",

@@ -116,10 +116,18 @@ def test_without_a_measured_peak_there_is_no_utilisation(run_directory):
     assert only_row(run_directory).mfu is None  # a share of next to nothing would have no end
 
 
-def test_a_delay_that_tests_the_suite_is_told(run_directory):
-    run_directory.add(CONFIG, [1.0], delay_seconds=0.02)
-    row = only_row(run_directory)
-    assert (row.delay_seconds, row.note) == (0.02, "every step was delayed by 0.02 s to test the suite")
+@pytest.mark.parametrize(
+    ("extra", "row"),
+    [
+        ({"delay_seconds": 0.02}, (0.02, "every step was delayed by 0.02 s to test the suite")),
+        ({"delay_seconds": 0.0}, (None, "")),  # as earlier versions wrote it
+        ({}, (None, "")),
+    ],
+)
+def test_a_delay_that_tests_the_suite_is_told(run_directory, extra, row):
+    run_directory.add(CONFIG, [1.0], **extra)
+    read = only_row(run_directory)
+    assert (read.delay_seconds, read.note) == row
 
 
 def test_the_step_after_a_wait_is_told_apart_from_the_timed_ones(run_directory):
@@ -360,6 +368,10 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
         records.load_run(run_directory.path)
 
 
+VIEW = {"view": "comparison", "base_fields": {}, "costs": ""}
+"""What a suite of run.json says since suites declare a view."""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -382,6 +394,19 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
         ),
         (lambda run: run["suites"][1].update(varies="to_dict", base=None), "varies 'to_dict'"),
         (lambda run: run["suites"][1].update(base="turbo"), "execution: 'turbo' is unknown"),
+        (
+            lambda run: run["suites"][1].update(VIEW, view="table"),
+            "'execution': view: 'table' is unknown; use one of comp",
+        ),
+        (lambda run: run["suites"][1].update(VIEW, view=["scaling"]), "field 'view' is ['scaling']; it has to be text"),
+        (lambda run: run["suites"][1].update(VIEW, base_fields={"turbo": 1}), "varies or compares what cannot be: "),
+        (lambda run: run["suites"][1].update(VIEW, base_fields={"batch_size": 0}), "batch_size: 0 will not do"),
+        (
+            lambda run: run["suites"][0].update(VIEW, view="scaling"),
+            "'throughput' varies no field, which view 'scaling'",
+        ),
+        (lambda run: run["suites"][0].update(VIEW, base=3), "base is 3; it has to be the name of a source"),
+        (lambda run: run["suites"][0].update(view="speed"), "suites: field 'base_fields' is missing"),
         (lambda run: run.update(cohorts=[{"workers": [1], "order": [], "complete": True}]), "'workers' holds 1"),
         (lambda run: run.update(cases=["x"]), "case None: 'x' is no object"),
         (lambda run: run["cases"][0].pop("note"), f"case '{CONFIG.name}': field 'note' is missing"),

@@ -19,6 +19,7 @@ OPTIONS = {
     "preset": "quick",
     "device": "cpu",
     "layers": "fused",
+    "widths": "published",
     "replicates": 2,
     "image_size": None,
     "data": "synthetic",

@@ -27,7 +27,7 @@ from gnet_core.run.cohort import expected_seconds
 from gnet_core.run.protocol import Channel
 from gnet_core.run.worker import RunSettings, Worker
 from gnet_core.system import children
-from tests.conftest import MACHINE, TENSORFLOW
+from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS
 
 HERE = {"": Source(checkout=Path(__file__).parents[2])}
 
@@ -189,7 +189,7 @@ def bench(benchmark, case, turns, rounds, run):
         single_step_seconds=[],
         phase_seconds=dict.fromkeys(("import", "build", "trace", "first_call", "warmup"), 1.0), steps=1,
         timed_blocks=len(taken), voided_blocks=[], resumed_step_seconds=[], losses_without_dropout=[[0, 1.0]],
-        flop_per_image=1, low_precision_share=0.0, delay_seconds=0.0,
+        flop_per_image=1, low_precision_share=0.0,
         loss_first=1.0, loss_last=1.0, skipped_steps=0, peak_memory_bytes=200 * 2**20, memory_source="none",
     )
 """
@@ -203,7 +203,9 @@ def checkout(tmp_path, monkeypatch):
     (folder / "benchmarks").mkdir(parents=True)
     (folder / "benchmarks" / "conftest.py").write_text(CONFTEST)
     (folder / "benchmarks" / "bench_fake.py").write_text(MODULE)
-    (folder / "pytest.ini").write_text("[pytest]\npython_files = bench_*.py\npython_functions = bench*\n")
+    (folder / "pytest.ini").write_text(
+        f"[pytest]\npython_files = bench_*.py\npython_functions = bench*\naddopts = {' '.join(WITHOUT_PLUGINS)}\n"
+    )
     return folder
 
 
@@ -213,7 +215,7 @@ def settings_for(checkout, *, alive=1, replicates=1, **plan):
     directory.mkdir(exist_ok=True)
     return RunSettings(
         directory=directory,
-        plan=Plan(turns=3, **{"limit_seconds": 60.0, **plan}),
+        plan=Plan(**{"turns": 3, "limit_seconds": 60.0, **plan}),
         replicates=replicates,
         memory_bytes=max(300, 60 * alive + 30) * 2**20 if alive > 1 else 110 * 2**20,
         seed=0,
@@ -279,24 +281,26 @@ LOSSES = [
     ("is silent", "failed", "ended with status 0"),
     ("bad_alloc", "oom", "std::bad_alloc"),
     ("leaves", "failed", "ended with status 0"),
-    ("eats", "oom", "GiB allowed"),
 ]
 
 
-@pytest.mark.parametrize("alive", [1, 3], ids=["alone", "in turns"])
-@pytest.mark.parametrize(("behaviour", "status", "note"), LOSSES)
-def test_a_worker_that_fails_is_a_row_with_its_status_and_the_others_go_on(checkout, behaviour, status, note, alive):
-    settings = settings_for(checkout, alive=alive)
-    complete, document = run(states_for("fine", behaviour, "fine"), settings)
-    _fine, failed, last = document["cases"]
+@pytest.mark.parametrize("alive", [1, len(LOSSES) + 2], ids=["alone", "in turns"])
+@pytest.mark.parametrize("losses", [LOSSES, [("eats", "oom", "GiB allowed")]], ids=["told", "eats"])
+def test_workers_that_fail_are_rows_with_their_status_and_the_others_go_on(checkout, losses, alive):
+    settings = settings_for(checkout, alive=alive if len(losses) > 1 else min(alive, 3))
+    behaviours, statuses, notes = zip(*losses, strict=True)
+    complete, document = run(states_for("fine", *behaviours, "fine"), settings)
+    _fine, *failed, last = document["cases"]
     assert complete
-    assert [case["status"] for case in document["cases"]] == ["ok", status, "ok"]
-    assert note in failed["note"]
+    assert [case["status"] for case in document["cases"]] == ["ok", *statuses, "ok"]
+    assert [case["note"] for case, note in zip(failed, notes, strict=True) if note not in case["note"]] == []
     assert last["raw"] == [f"raw/{last['case']}.r1.json"]
     # What had no memory beside the others is tried again alone; what eats may grow beyond all that there is at once.
-    again = status == "oom" and (behaviour != "eats" or len(document["cohorts"]) == 2)
-    assert len(document["cohorts"]) == (3 if alive == 1 else 2 if again else 1)
-    assert [row.samples for row in records.load_run(settings.directory).rows] == [3, 0, 3]
+    again = statuses.count("oom")
+    expected = {len(document["cases"])} if alive == 1 else {1 + again, 1} if "eats" in behaviours else {1 + again}
+    assert len(document["cohorts"]) in expected
+    samples = [row.samples for row in records.load_run(settings.directory).rows]
+    assert samples == [3, *[0] * len(losses), 3]
     assert not processes_of(checkout)
     assert not list((settings.directory / "raw").glob(".partial*"))
 
@@ -338,8 +342,8 @@ def test_workers_of_a_cohort_take_turns_in_an_order_drawn_anew_each_round(checko
 def test_the_order_of_turns_follows_from_the_seed(checkout):
     orders = []
     for seed in (1, 1, 2):
-        settings = dataclasses.replace(settings_for(checkout, alive=4), seed=seed)
-        _, document = run(states_for("fine", "fine", "fine", "fine"), settings)
+        settings = dataclasses.replace(settings_for(checkout, alive=2, turns=12), seed=seed)
+        _, document = run(states_for("fine", "fine"), settings)
         orders.append(document["cohorts"][0]["order"])
     assert orders[0] == orders[1] != orders[2]
 
@@ -354,19 +358,19 @@ def test_a_worker_for_which_there_is_no_memory_beside_the_others_runs_alone_afte
     assert len(document["cohorts"]) == 2
 
 
-@pytest.mark.parametrize("behaviour", ["starts alone only", "takes turns alone only", "finds no device beside others"])
-def test_out_of_memory_beside_others_is_tried_again_alone_and_the_others_go_on(checkout, behaviour):
-    settings = settings_for(checkout, alive=3, replicates=2)
-    complete, document = run(states_for("fine", behaviour, "fine"), settings)
+def test_out_of_memory_beside_others_is_tried_again_alone_and_the_others_go_on(checkout):
+    behaviours = ["starts alone only", "takes turns alone only", "finds no device beside others"]
+    settings = settings_for(checkout, alive=5, replicates=2)
+    complete, document = run(states_for("fine", *behaviours, "fine"), settings)
     assert complete
-    assert [(case["status"], case["note"]) for case in document["cases"]] == [("ok", "")] * 3
-    name = document["cases"][1]["case"]
+    assert [(case["status"], case["note"]) for case in document["cases"]] == [("ok", "")] * 5
     together, alone = document["cohorts"][:2], document["cohorts"][2:]
-    assert [len(cohort["workers"]) for cohort in together] == [3, 3]
-    assert [cohort["workers"] for cohort in alone] == [[f"{name}.r1"], [f"{name}.r2"]]
+    assert [len(cohort["workers"]) for cohort in together] == [5, 5]
+    again = [f"{case['case']}.r{replicate}" for case in document["cases"][1:-1] for replicate in (1, 2)]
+    assert sorted(cohort["workers"] for cohort in alone) == sorted([worker] for worker in again)
     turns = pd.read_csv(settings.directory / "turns.csv")
-    assert set(turns[turns["worker"].str.startswith(name)]["cohort"]) == {3, 4}
-    assert [row.samples for row in records.load_run(settings.directory).rows] == [6, 6, 6]
+    assert set(turns[turns["worker"].isin(again)]["cohort"]) == set(range(3, 9))
+    assert [row.samples for row in records.load_run(settings.directory).rows] == [6] * 5
 
 
 def test_out_of_memory_alone_is_no_matter_of_others_and_not_tried_again(checkout):

@@ -194,6 +194,10 @@ def test_p_values_are_adjusted_for_their_family():
     # Benjamini & Hochberg by hand: 0.01 × 4 / 1; min(0.02 × 4 / 2, …); 0.03 × 4 / 3; 0.5 × 4 / 4.
     assert stats.benjamini_hochberg([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.04, 0.04])
     assert stats.benjamini_hochberg([]) == []
+    for size in (1, 2, 50):
+        p_values = np.random.default_rng(size).random(size).tolist()
+        p_values[::7] = [0.02] * len(p_values[::7])  # ties
+        assert stats.benjamini_hochberg(p_values) == pytest.approx(distributions.false_discovery_control(p_values))
 
 
 def test_more_processes_and_more_turns_resolve_smaller_effects_and_one_process_none():

@@ -21,6 +21,9 @@ with claimed(Path(sys.argv[1])):
     sys.stdin.read()
 """
 
+COVERAGE = sys.gettrace()
+"""What traces lines besides, to be put back; None where nothing does."""
+
 
 @pytest.fixture
 def holder(tmp_path):
@@ -62,7 +65,7 @@ def signal_at(line, directory):
         if frame.f_code.co_filename != claims.__file__:
             return None
         if event == "line" and frame.f_lineno == line:
-            sys.settrace(None)
+            sys.settrace(COVERAGE)
             signal.raise_signal(signal.SIGINT)
         return trace
 
@@ -71,7 +74,7 @@ def signal_at(line, directory):
         with claims.claimed(directory):
             pass
     finally:
-        sys.settrace(None)
+        sys.settrace(COVERAGE)
 
 
 def test_an_interrupt_while_the_lock_is_made_or_removed_leaves_none(tmp_path, monkeypatch):

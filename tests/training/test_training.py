@@ -404,12 +404,13 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
             return trace
 
         records = list(before)
+        coverage = sys.gettrace()
         with claimed(out) if before else training._new_session(out):
             sys.settrace(trace)
             try:
                 training._save_epoch(record, records, out, session, model, variables)
             finally:
-                sys.settrace(None)
+                sys.settrace(coverage)
         return count
 
     def begin(name: str) -> Path:
@@ -527,7 +528,10 @@ def test_what_is_no_file_in_the_place_of_one_is_refused_before_an_epoch_is_run(
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
     ("precision", "advice"),
-    [("float32", "start anew with another --batch-size or --seed"), ("mixed_float16", "with --precision float32, or")],
+    [
+        ("float32", "start anew with a lower --learning-rate, or another"),
+        ("mixed_float16", "with --precision float32, a lower --learning-rate, or"),
+    ],
 )
 def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_that_nothing_is_kept(
     precision: Any, advice: str, bright: DataSet, tmp_path: Path

@@ -24,6 +24,13 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
     The three sub-models `inception_model`, `class_1` and `class_2` share one trunk and its weights; calling the whole
     network passes over that trunk once. `layers="fused"` changes how the whole network computes, neither its layers nor
     its weights. Raises GnetError for images under 67 pixels a side.
+
+    >>> import numpy as np
+    >>> from gnet_core import GoogleNet_2
+    >>> network = GoogleNet_2((96, 96, 3), classes=10)
+    >>> main, class_1, class_2 = network(np.zeros((1, 96, 96, 3), np.float32))
+    >>> main.shape
+    TensorShape([1, 10])
     """
 
     def __init__(
@@ -110,7 +117,12 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
 
 
 def build_model(config: StepConfig) -> GoogleNet_2:
-    """The network of a case, its weights drawn from the case's seed (which becomes Keras' global seed)."""
+    """The network of a case, its weights drawn from the case's seed (which becomes Keras' global seed).
+
+    >>> from gnet_core import StepConfig, build_model
+    >>> build_model(StepConfig(widths="published")).count_params()
+    8179037
+    """
     keras.utils.set_random_seed(config.seed)
     return GoogleNet_2(
         (config.image_size, config.image_size, 3),

@@ -116,7 +116,8 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
     set_tf32(precision)
     kind = device.partition(":")[0]
     with tf.device(name):
-        timings, left_out = time_candidates(candidates_for(kind), _dtype(precision), seconds)
+        dtype = tf.as_dtype(precision.removeprefix("mixed_")) if precision.startswith("mixed_") else tf.float32
+        timings, left_out = time_candidates(candidates_for(kind), dtype, seconds)
         copied = copy_bytes_per_second(COPY_BYTES[kind], seconds / 10)
     if not timings:
         raise GnetError(f"device: {device!r} had no memory for any candidate; free some")
@@ -351,10 +352,6 @@ def copies(source: Tensor, target: Tensor) -> list[Callable[[], Tensor]]:
     into_new = tf.function(lambda: tf.raw_ops.DeepCopy(x=source), autograph=False)
     into_variable = tf.function(lambda: target.scatter_update(tf.IndexedSlices(source, places)), autograph=False)
     return [into_new, into_variable]
-
-
-def _dtype(precision: Precision) -> DType:
-    return tf.as_dtype(precision.removeprefix("mixed_")) if precision.startswith("mixed_") else tf.float32
 
 
 @click.command(help="Measure what a device can do at best in TensorFlow and print one JSON document.")

@@ -108,6 +108,14 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
     """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
 
     Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
+
+    >>> import numpy as np
+    >>> from gnet_core import StepConfig, build_model, make_train_step
+    >>> config = StepConfig(batch_size=2, image_size=96, classes=10)
+    >>> step = make_train_step(build_model(config), config)
+    >>> result = step(np.zeros((2, 96, 96, 3), np.float32), np.zeros(2, np.uint16))
+    >>> bool(result.loss > 0), step.applied_steps()
+    (True, 1)
     """
     objective = _make_objective(config)
     metrics = _make_metrics()

@@ -1,0 +1,84 @@
+"""The columns that the tables of all suites have in common: what was measured of a row, and what it is compared to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gnet_core.report.grid import Cell, Column, ratio, ratio_interval, verdict
+from gnet_core.report.views.answers import speed_interval
+from gnet_core.results.records import Row
+from gnet_core.stats.verdicts import Comparison
+from gnet_core.text import milliseconds, number, percent
+
+TURNS = Column[Row]("± turns", lambda row: number(row.turn_spread, "{:.1%}"))
+_STEP = Column[Row]("ms a step", lambda row: milliseconds(row.step_seconds))
+_MFU = Column[Row]("MFU", lambda row: number(row.mfu, "{:.1%}"))
+_MEMORY = Column[Row]("peak GiB", lambda row: number(row.peak_memory_bytes and row.peak_memory_bytes / 2**30, "{:.2f}"))
+
+SPEED = (
+    Column[Row]("images/s", lambda row: number(row.images_per_second, "{:.1f}")),
+    Column[Row]("95 % interval", speed_interval),
+)
+COST = (_STEP, _MFU, _MEMORY)
+"""What a step takes."""
+
+STEPS = (
+    TURNS,
+    _STEP,
+    Column[Row]("p50 ms", lambda row: milliseconds(row.step_seconds_p50)),
+    Column[Row]("p95 ms", lambda row: milliseconds(row.step_seconds_p95)),
+    Column[Row]("of steps", lambda row: str(row.single_steps or "")),
+)
+START = (
+    Column[Row]("trace s", lambda row: number(row.trace_seconds, "{:.1f}")),
+    Column[Row]("compile s", lambda row: number(row.compile_seconds, "{:.1f}")),
+    Column[Row]("first step s", lambda row: number(row.first_step_seconds, "{:.1f}")),
+    _MEMORY,
+)
+OUTCOME = (
+    Column[Row]("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
+    Column[Row]("disturbed", lambda row: _disturbed(row), text=True),
+    Column[Row]("status", lambda row: row.status, text=True),
+    Column[Row]("note", lambda row: row.note, text=True),
+)
+FAILED = Column[Row]("status", lambda row: row.status if row.status != "ok" else "", text=True)
+"""Only of those that are not ok."""
+
+
+def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list[Column[Row]]:
+    """The ratio, its interval, the verdict and what could have been found; none where nothing is compared."""
+    if not comparisons:
+        return []
+    bases = {each.base for each in comparisons.values()}
+
+    def of(cell: Callable[[Comparison], str | Cell], of_base: str = "") -> Callable[[Row], str | Cell]:
+        def told(row: Row) -> str | Cell:
+            if row.status != "ok":
+                return ""
+            found = comparisons.get(row.case)
+            return cell(found) if found else of_base if row.case in bases else ""
+
+        return told
+
+    return [
+        Column(f"× {base}", of(ratio, of_base="1")),
+        Column("95 % of ×", of(ratio_interval)),
+        Column("verdict", of(verdict), text=True),
+        Column("smallest effect", of(lambda each: percent(each.smallest_effect))),
+    ]
+
+
+def work_columns(rows: Sequence[Row]) -> list[Column[Row]]:
+    """The arithmetic and the energy that the rows' images took, in the unit that suits the fastest."""
+    most = max((row.gflop_per_second or 0.0 for row in rows), default=0.0)
+    unit, gflop = ("TFLOP/s", 1000.0) if most >= 1000 else ("GFLOP/s", 1.0)
+    return [
+        Column(unit, lambda row: number(row.gflop_per_second and row.gflop_per_second / gflop, "{:.1f}")),
+        _MFU,
+        Column("images/J", lambda row: number(row.images_per_joule, "{:.2f}")),
+    ]
+
+
+def _disturbed(row: Row) -> str:
+    """Of how many turns, where there were any."""
+    return f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else ""
