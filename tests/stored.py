@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 
 from gnet_core.config import Part, StepConfig
+from gnet_core.report import run as report
+from gnet_core.report.markdown import to_markdown
+from gnet_core.report.summary import Summary
+from gnet_core.report.terminal import to_terminal
+from gnet_core.results.records import Run
 from tests.conftest import RunDirectory
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,6 +26,16 @@ REMAKE = "GNET_GOLDEN"
 """In the environment it makes tests write their golden files anew. They fail all the same: look at what changed."""
 
 TRACED = StepConfig(batch_size=16)
+
+
+def markdown(run: Run) -> str:
+    """A run's report.md without its pictures, which take most of the time."""
+    return to_markdown(report.document(Summary(run), with_pictures=False))
+
+
+def terminal(run: Run) -> str:
+    """What is printed of a run."""
+    return to_terminal(report.document(Summary(run), with_pictures=False))
 
 
 def compare_with_golden(name: str, text: str) -> None:

@@ -338,6 +338,7 @@ def _run_and_report(
 ) -> int:
     # The report's modules too are imported before the run: their files may change while it goes on.
     from gnet_core.report import run as _run_report  # noqa: F401
+    from gnet_core.report.summary import Summary
     from gnet_core.results import gates, records
     from gnet_core.run.cohort import expected_seconds
 
@@ -350,7 +351,8 @@ def _run_and_report(
             complete, stopped = False, str(error)
     result = records.load_run(settings.directory)
     failed = gates.failed_in(result, asked.fail_on if complete else ())
-    status = tell_run(result, failed, write_documents(result), as_json=asked.as_json)
+    summary = Summary(result)
+    status = tell_run(summary, failed, write_documents(summary), as_json=asked.as_json)
     if stopped:
         complain(stopped)
         return BAD_USAGE

@@ -15,6 +15,7 @@ from gnet_core.cli.options import (
     complain,
     default_directory,
     fail_on_option,
+    print_document,
     print_json,
 )
 from gnet_core.cli.report import tell_gates
@@ -84,7 +85,7 @@ def compare(
     if as_json:
         print_json(comparison.to_json(compared, failed))
     else:
-        print(comparison.to_terminal(compared))
+        print_document(comparison.document(compared, {}, with_pictures=False))
         tell_gates(failed)
         if out is not None:
             print(f"\nReport: {out / comparison.HTML_FILE}")
@@ -107,7 +108,7 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     if as_json:
         print_json({"directory": str(out), **profile_comparison_report.to_json(compared)})
     else:
-        print(profile_comparison_report.to_terminal(compared))
+        print_document(profile_comparison_report.document(compared, with_pictures=False))
         print(f"\nReport: {out / 'report.html'} and report.md")
     return FINE
 

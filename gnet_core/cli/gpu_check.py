@@ -21,6 +21,7 @@ from gnet_core.cli.options import (
     device_option,
     now,
     out_option,
+    print_document,
     print_json,
     require_device_form,
 )
@@ -86,7 +87,10 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
         )
         complete = check.run()
         report = check.report()
-    print_json(gpu_check_report.to_json(report)) if as_json else print(gpu_check_report.to_terminal(report))
+    if as_json:
+        print_json(gpu_check_report.to_json(report))
+    else:
+        print_document(gpu_check_report.document(report))
     to_read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
     read = to_read if (directory / "run.json").exists() else ""
     complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read}")

@@ -6,15 +6,19 @@ import datetime
 import functools
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 from gnet_core.plan.request import Request
+
+if TYPE_CHECKING:
+    from gnet_core.report.document import Document
 
 FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
 """What a command ends with. 70 is what sysexits.h calls an internal software error."""
@@ -172,6 +176,13 @@ def complain(message: str) -> None:
     """Say what is wrong in one line on stderr; what a file brought in tells the terminal nothing."""
     harmless = "".join(each if each.isprintable() else " " for each in message)
     print(f"gnet: {' '.join(harmless.split())}", file=sys.stderr)
+
+
+def print_document(document: Document) -> None:
+    """Print a report, no wider than the terminal where stdout is one."""
+    from gnet_core.report.terminal import to_terminal
+
+    print(to_terminal(document, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
 
 
 def print_json(document: Any) -> None:

@@ -19,6 +19,7 @@ from gnet_core.cli.options import (
     as_json_option,
     complain,
     fail_on_option,
+    print_document,
     print_json,
     takes,
 )
@@ -27,7 +28,7 @@ from gnet_core.files.whole import GPU_CHECK, MAX_TEXT_BYTES
 from gnet_core.plan.request import ReportRequest
 
 if TYPE_CHECKING:
-    from gnet_core.results.records import Run
+    from gnet_core.report.summary import Summary
 
 _CHECK = f"{GPU_CHECK}.md"
 
@@ -54,6 +55,7 @@ def report(request: ReportRequest) -> int:
     while another process writes into it; what can be read is printed all the same.
     """
     from gnet_core.profile import document as profile_document
+    from gnet_core.report.summary import Summary
     from gnet_core.results import gates, records
 
     run_dir, fail_on = request.run_dir, request.fail_on
@@ -69,26 +71,33 @@ def report(request: ReportRequest) -> int:
         return _report_profile(run_dir, as_json=request.as_json)
     run = records.load_run(run_dir)
     failed = gates.failed_in(run, fail_on)  # refuses what cannot fail before anything is written
-    return tell_run(run, failed, _rewrite_documents(run), as_json=request.as_json)
+    summary = Summary(run)
+    return tell_run(summary, failed, _rewrite_documents(summary), as_json=request.as_json)
 
 
-def write_documents(run: Run) -> Unwritten | None:
+def write_documents(summary: Summary) -> Unwritten | None:
     """Write the documents of a run whose directory this process has claimed; why not, where that cannot be done."""
     from gnet_core.report import run as reporting
 
-    return _attempt(lambda: reporting.write(run), contextlib.nullcontext())
+    return _attempt(lambda: reporting.write(summary), contextlib.nullcontext())
 
 
-def tell_run(run: Run, failed_gates: dict[str, list[str]], unwritten: Unwritten | None, *, as_json: bool) -> int:
+def tell_run(
+    summary: Summary, failed_gates: dict[str, list[str]], unwritten: Unwritten | None, *, as_json: bool
+) -> int:
     """Print the report of a run, the gates that failed and why it was not written; return the exit status."""
     from gnet_core.report import run as reporting
+    from gnet_core.report.profile import tensorboard_line
     from gnet_core.results import gates
 
+    run = summary.run
     if as_json:
-        print_json({**reporting.to_json(run), "failed_gates": failed_gates})
+        print_json({**reporting.to_json(summary), "failed_gates": failed_gates})
     else:
-        print(reporting.to_terminal(run))
+        print_document(reporting.document(summary, with_pictures=False))
         tell_gates(failed_gates)
+        if run.profiles:
+            print(f"\nTrace: {tensorboard_line(run.directory)}")
         if unwritten is None:
             print(f"\nReport: {run.directory / reporting.HTML_FILE}")
     if unwritten is not None:
@@ -111,11 +120,13 @@ def tell_gates(failed: dict[str, list[str]]) -> None:
 def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -> None:
     """Print what a profile tells."""
     from gnet_core.report import profile_report
+    from gnet_core.report.profile import tensorboard_line
 
     if as_json:
         print_json({"directory": str(directory), **document})
     else:
-        print(profile_report.to_terminal(document, directory))
+        print_document(profile_report.document_of(document, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {tensorboard_line(directory)}")
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:
@@ -146,16 +157,17 @@ def _report_check(directory: Path, *, as_json: bool) -> int:
     return FINE
 
 
-def _rewrite_documents(run: Run) -> Unwritten | None:
+def _rewrite_documents(summary: Summary) -> Unwritten | None:
     """Write the documents anew unless those that are there tell more than can be read now."""
     from gnet_core.report import run as reporting
     from gnet_core.system.claims import claimed
 
+    run = summary.run
     if run.unread and any(os.path.lexists(run.directory / name) for name in reporting.DOCUMENTS):
         more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
         why = f"those that are there may tell more, since a file of the run cannot be read now: {run.unread[0]}{more}"
         return Unwritten(why, CASES_FAILED)
-    return _attempt(lambda: reporting.write(run), claimed(run.directory))
+    return _attempt(lambda: reporting.write(summary), claimed(run.directory))
 
 
 def _attempt(write: Callable[[], None], claim: contextlib.AbstractContextManager[None]) -> Unwritten | None:

@@ -1,4 +1,4 @@
-"""The list that a check of a GPU ends with: as JSON, as Markdown and for a terminal."""
+"""The list that a check of a GPU ends with: as JSON, and as a document that is written as Markdown and printed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from gnet_core.files.whole import GPU_CHECK, write_whole
 from gnet_core.gpu_check.evidence import VERDICTS, Claim
-from gnet_core.report.grid import Column, Grid, grid, in_style
-from gnet_core.text import inert, plain
+from gnet_core.report.document import Bullets, Document, Paragraph, section
+from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.markdown import to_markdown
 
 JSON_FILE, MARKDOWN_FILE = f"{GPU_CHECK}.json", f"{GPU_CHECK}.md"
 
@@ -84,43 +85,27 @@ def to_json(report: CheckReport) -> dict[str, Any]:
     }
 
 
-def to_markdown(report: CheckReport) -> str:
-    """The whole gpu-check.md."""
-    parts = [
-        "# What is known of the GPU side",
-        f"On {inert(report.machine)}, device {inert(report.device)}, {inert(report.created)}.",
-        f"**{inert(report.answer)}**",
-        *(_claim_paragraph(claim) for claim in _ordered(report.claims)),
-        "## The steps",
-        in_style(_steps_grid(report.steps), "pipe"),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def to_terminal(report: CheckReport) -> str:
-    """A line a claim and its evidence below it, which is too long for a table."""
-    lines = [f"On {plain(report.machine)}, device {plain(report.device)}:"]
-    for claim in _ordered(report.claims):
-        lines.append(f"{claim.verdict}: {plain(claim.claim)}")
-        lines += [f"    {plain(evidence)}" for evidence in claim.evidence]
-    lines += ["", in_style(_steps_grid(report.steps), "simple"), "", plain(report.answer)]
-    return "\n".join(lines)
+def document(report: CheckReport) -> Document:
+    """The whole list: a section a claim with its evidence, the worst first, and what became of the steps."""
+    return Document(
+        heading="What is known of the GPU side",
+        intro=[Paragraph(f"On {report.machine}, device {report.device}, {report.created}.")],
+        summary=[Paragraph(report.answer)],
+        sections=[
+            *(section(claim.claim, Bullets(claim.evidence), name=claim.verdict) for claim in _ordered(report.claims)),
+            section("The steps", _steps_grid(report.steps)),
+        ],
+    )
 
 
 def write(report: CheckReport, directory: Path) -> None:
     """Write both files into the directory, each whole. Raises OSError."""
     write_whole(directory / JSON_FILE, json.dumps(to_json(report), indent=1, allow_nan=False))
-    write_whole(directory / MARKDOWN_FILE, to_markdown(report))
+    write_whole(directory / MARKDOWN_FILE, to_markdown(document(report)))
 
 
 def _ordered(claims: Sequence[Claim]) -> list[Claim]:
     return sorted(claims, key=lambda claim: VERDICTS.index(claim.verdict))
-
-
-def _claim_paragraph(claim: Claim) -> str:
-    return "\n".join(
-        [f"**{claim.verdict}: {inert(claim.claim)}**", "", *(f"- {inert(evidence)}" for evidence in claim.evidence)]
-    )
 
 
 def _steps_grid(steps: Sequence[Step]) -> Grid:

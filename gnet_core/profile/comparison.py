@@ -107,7 +107,7 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
             "parts do not grow alike with the image, so profile both at one size"
         )
     per_image = sides[0].config.batch_size != sides[1].config.batch_size
-    shared_out = sides[0].note != sides[1].note
+    shared_out = sides[0].counting != sides[1].counting
 
     def changes(times: Callable[[Profile], Iterable[tuple[str, float]]]) -> list[Change]:
         told = [_summed(times(side)) for side in sides]

@@ -15,12 +15,6 @@ from typing import Any
 from gnet_core.profile.hlo_names import Module, Operation
 from gnet_core.profile.spans import ROUNDING, lasts_until, nested
 
-NOTE = (
-    "Time of each compiled instruction on the CPU, summed over the threads that worked on it, under the name of the "
-    "operation that XLA compiled it from. A fusion of several counts as the last of them, and a move between XLA's own "
-    "layouts as a layout copy."
-)
-
 _REGION, _STARTED, _RECORDED = (f"ThreadpoolListener::{name}" for name in ("Region", "StartRegion", "Record"))
 
 

@@ -16,6 +16,7 @@ from gnet_core.files.json_documents import CASE_NAME, MOST_WHOLE, Count
 from gnet_core.files.migrations import read_config
 from gnet_core.machine.description import require_environment
 from gnet_core.profile import tensor_cores
+from gnet_core.profile.counting import counting_of
 from gnet_core.profile.parts import PARTS, Direction
 
 MOST_ROWS = 100_000
@@ -141,6 +142,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     config: StepConfig
     created: str = ""
+    counting: str = ""
+    """How the operations' times were counted, a Counting; the note of a version that knew of none."""
     note: str = ""
     """What the operations' times are."""
     operations: Annotated[list[OperationType], Meta(max_length=MOST_ROWS)]
@@ -200,7 +203,8 @@ def read(document: Any) -> Profile:
         config = read_config(document["config"])
     except TypeError as error:
         raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
-    current = {**document, "config": config.to_dict()}
+    counting = document.get("counting") or counting_of(str(document.get("note", "")))
+    current = {**document, "config": config.to_dict(), "counting": counting}
     if isinstance(document.get("kernels"), list):
         current["kernels"] = [_with_tensor_cores(kernel) for kernel in document["kernels"][: MOST_ROWS + 1]]
     profile = json_documents.typed("profile.json", current, Profile)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from gnet_core.config import GnetError
 from gnet_core.profile import compiled
+from gnet_core.profile.counting import Counting
 from gnet_core.profile.parts import OTHER, PARTS, place
 from gnet_core.profile.spans import nested
 from gnet_core.profile.xprof import NoAnswerError, Trace, rows
@@ -33,8 +34,7 @@ class OperationTimes(NamedTuple):
     """A row for every named operation, longest first: name, operation (its type), occurrences, self_seconds, share
     (0..1, summing to 1).
     """
-    note: str
-    """What the times are."""
+    counting: Counting
     named: bool = True
     """Whether operations have names; those of eager execution have types alone."""
     launched_seconds: float = 0.0
@@ -99,10 +99,6 @@ def _totals(runs: list[tuple[str, str, float]]) -> pd.DataFrame:
     return grouped.agg(occurrences=("self_seconds", "size"), self_seconds=("self_seconds", "sum"))
 
 
-_KERNELS_NOTE = "Self time of the device's kernels."
-_LAUNCHES_NOTE = "Self time of the device's kernels, each assigned to the eager operation that launched it."
-
-
 def _device_operations(trace: Trace) -> OperationTimes:
     try:
         events = trace.events()
@@ -123,8 +119,8 @@ def _device_operations(trace: Trace) -> OperationTimes:
             runs.append((name, kind, seconds))
     # In an eager step the copies between host and device have names all the same.
     named = launched_seconds < sum(seconds for name, kind, seconds in runs if name != kind)
-    note = _LAUNCHES_NOTE if launched_seconds else _KERNELS_NOTE
-    return OperationTimes(_totals(runs), note, named, launched_seconds)
+    counting: Counting = "launched kernels" if launched_seconds else "kernels"
+    return OperationTimes(_totals(runs), counting, named, launched_seconds)
 
 
 _GPU = "/device:GPU"
@@ -137,7 +133,7 @@ def _listed_operations(trace: Trace) -> OperationTimes:
     values = [(row["operation"], row["type"], int(row["occurrences"]), row["total_self_time"] / 1e6) for row in listed]
     table = pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"])
     named = any(name != kind for name, kind, *_ in values)
-    return OperationTimes(table, _KERNELS_NOTE, named, cut=len(table) >= MAX_DEVICE_OPERATIONS)
+    return OperationTimes(table, "kernels", named, cut=len(table) >= MAX_DEVICE_OPERATIONS)
 
 
 def _launched_by(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -170,16 +166,16 @@ def _host_operations(trace: Trace) -> OperationTimes:
     if len(events) >= MAX_EVENTS:
         raise GnetError(f"xplane: '{trace.xplane}' has {len(events)} events, as many as xprof keeps; trace fewer steps")
     if any(map(compiled.is_instruction, events)):
-        return OperationTimes(_totals(compiled.operations(events, trace.module_texts())), compiled.NOTE)
-    note, named = "Wall time inside each operation on the CPU, what it hands to other threads included.", True
+        return OperationTimes(_totals(compiled.operations(events, trace.module_texts())), "compiled instructions")
+    counting: Counting = "graph operations"
     spans = [(event, operation) for event in events if (operation := _graph_operation(event))]
     if not spans:
-        note = "Wall time inside each operation on the CPU, TensorFlow's own dispatch included, Python's left out."
-        spans, named = [(event, operation) for event in events if (operation := _eager_operation(event))], False
+        counting = "eager operations"
+        spans = [(event, operation) for event in events if (operation := _eager_operation(event))]
     own_microseconds, _parents = nested([event for event, _ in spans])
     seconds = [max(own, 0.0) / 1e6 for own in own_microseconds]
     runs = [(*operation, own) for (_, operation), own in zip(spans, seconds, strict=True)]
-    return OperationTimes(_totals(runs), note, named)
+    return OperationTimes(_totals(runs), counting, named=counting == "graph operations")
 
 
 def _graph_operation(event: dict[str, Any]) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 
 from gnet_core.profile import gpu_tables, tensor_cores
+from gnet_core.profile.counting import NOTES
 from gnet_core.profile.operations import OperationTimes, by_part, by_type, operation_times
 from gnet_core.profile.step_breakdown import AT_WORK, breakdown, step_seconds, step_table
 from gnet_core.profile.xprof import NoAnswerError, Trace, open_trace
@@ -57,7 +58,10 @@ def tables(xplane: Path, *, on_gpu: bool) -> dict[str, Any]:
         "breakdown": divided,
         "operations": operations.types if operations else [],
         "parts": operations.parts if operations else [],
-        "note": operations.times.note if operations else f"There is no table of operations: {no_operations}.",
+        "counting": operations.times.counting if operations else "",
+        "note": NOTES[operations.times.counting]
+        if operations
+        else f"There is no table of operations: {no_operations}.",
         "kernels": kernels.listed if kernels else [],
         "tensor_cores": kernels.tensor_cores if kernels else None,
         "device_time": _device_time(operations and operations.times, kernels) if kernels else None,

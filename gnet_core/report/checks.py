@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gnet_core.results import comparisons
+from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
 
 STATUSES = ("ok", "oom", "failed", "timeout", "unsupported")
@@ -18,7 +18,7 @@ MOST_WAITING_CPU_SHARE = 0.01
 """Of one processor. A worker that waits for its turn should take nothing of what the active one has."""
 
 
-def failed_checks(run: Run) -> list[str]:
+def failed_checks(run: Run, families: Sequence[Family]) -> list[str]:
     """What does not hold, a sentence each; empty where all is well."""
     found = list(_cases(run))
     for row in run.rows:
@@ -27,7 +27,7 @@ def failed_checks(run: Run) -> list[str]:
                 f"{row.case}: {sentence}"
                 for sentence in (*_figures(row), *_precision(run, row), *_losses(run, row), *_waiting(row))
             ]
-    return [*found, *_comparisons(run)]
+    return [*found, *_comparisons(families)]
 
 
 def _cases(run: Run) -> Iterator[str]:
@@ -83,8 +83,8 @@ def _waiting(row: Row) -> Iterator[str]:
         yield f"its processes used {share:.1%} of a processor while they waited, which disturbed the others' turns."
 
 
-def _comparisons(run: Run) -> Iterator[str]:
-    for family in comparisons.within(run):
+def _comparisons(families: Sequence[Family]) -> Iterator[str]:
+    for family in families:
         for found in family.comparisons.values():
             for sentence in _interval("the ratio", found.low, found.ratio, found.high):
                 yield f"{family.suite}, {found.variant}: {sentence}"

@@ -1,16 +1,14 @@
-"""Two runs side by side, said to people and to programs: the terminal, JSON, compare.html, compare.md and a CSV.
-
-Pure but for `write`.
-"""
+"""Two runs side by side, said to people and to programs: the terminal, JSON, compare.html, compare.md and a CSV."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -18,17 +16,19 @@ from gnet_core.config import Framework, GnetError
 from gnet_core.files import csv_text
 from gnet_core.machine import environment as machine
 from gnet_core.machine.capabilities import PEERS
-from gnet_core.report import documents, html
+from gnet_core.report import documents
+from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import Picture
-from gnet_core.report.grid import Cell, Column, Grid, grid, in_style, ratio, ratio_interval
+from gnet_core.report.fields import case_words
+from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_interval, shared_columns
 from gnet_core.report.ratios import distinct, forest
-from gnet_core.report.summary import HOW_TO_READ_RATIOS, machine_line, reservations
+from gnet_core.report.summary import HOW_TO_READ_RATIOS, Summary
 from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.results.comparisons import Between, between, machine_spread
 from gnet_core.results.gates import failed_between
 from gnet_core.results.records import Run
-from gnet_core.stats.verdicts import Comparison
-from gnet_core.text import inert, number, percent, plain
+from gnet_core.stats.verdicts import Comparison, reason_of_all
+from gnet_core.text import number, percent, plain
 
 ONE_AFTER_THE_OTHER = (
     "The two runs were timed one after the other: the machine's weather between them is part of every ratio. Where its "
@@ -62,7 +62,7 @@ _CSV_COLUMNS = (
 """Of comparison.csv, in its order."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Compared:
     """Two runs, their comparison, and in what else they differ."""
 
@@ -81,6 +81,21 @@ class Compared:
     def comparisons(self) -> list[Comparison]:
         return list(self.between.family.comparisons.values())
 
+    @functools.cached_property
+    def labels(self) -> dict[str, str]:
+        """What tells each case from the others, in words."""
+        labels, _shared = self._labelled
+        return dict(zip(self.between.family.comparisons, labels, strict=True))
+
+    @property
+    def shared(self) -> str:
+        """What all cases have in common, in words."""
+        return self._labelled[1]
+
+    @functools.cached_property
+    def _labelled(self) -> tuple[list[str], str]:
+        return distinct([_words(self.new, case) for case in self.between.family.comparisons])
+
     @property
     def across_machines(self) -> bool:
         return any(difference.kind == "hardware" for difference in self.differences)
@@ -88,32 +103,6 @@ class Compared:
     @property
     def runs(self) -> dict[str, Run]:
         return {"BASE": self.base, "NEW": self.new}
-
-
-class Part(NamedTuple):
-    """Something that a comparison leaves out or has to be read with: a list, and as a table where that says more."""
-
-    heading: str
-    lines: list[str]
-    grid: Grid | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Told:
-    """All that is said of two runs, as text that is yet to be made harmless where it is written."""
-
-    finding: str
-    warnings: list[str]
-    """What is said before anything else."""
-    runs: Grid
-    alike: str
-    """That their environments do not differ; empty where they do."""
-    verdicts: Grid
-    reasons: list[str]
-    """Why a verdict is UNRESOLVED."""
-    reading: list[str]
-    """What the ratios have to be read with, in sentences."""
-    parts: list[Part]
 
 
 def compare(
@@ -178,10 +167,7 @@ def write(compared: Compared, failed: dict[str, list[str]], directory: Path) -> 
 
     Raises OSError.
     """
-    picture = picture_of(compared)
-    page = html.render("compare.html.jinja", told=_told(compared, failed), picture=picture, terms=HOW_TO_READ_RATIOS)
-    texts = {"comparison.csv": to_csv(compared), "compare.md": to_markdown(compared, failed), HTML_FILE: page}
-    documents.write(directory, texts, [picture])
+    documents.write(directory, document(compared, failed), {"comparison.csv": to_csv(compared)}, stem="compare")
 
 
 def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
@@ -200,8 +186,8 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "environment_differences": [difference._asdict() for difference in compared.differences],
         "configuration_differences": compared.other_configs,
         "machine_spread": {name.lower(): machine_spread(run) for name, run in compared.runs.items()},
-        "reservations": {name.lower(): reservations(run) for name, run in compared.runs.items()},
-        "reservations_like_base": {str(run.directory): reservations(run) for run in compared.like_base},
+        "reservations": {name.lower(): Summary(run).reservations for name, run in compared.runs.items()},
+        "reservations_like_base": {str(run.directory): Summary(run).reservations for run in compared.like_base},
         "failed_gates": failed,
     }
 
@@ -220,36 +206,48 @@ def to_csv(compared: Compared) -> str:
     return csv_text.to_csv(pd.DataFrame(rows, columns=list(_CSV_COLUMNS), dtype=object))
 
 
-def to_terminal(compared: Compared) -> str:
-    """The table, what it has to be read with, and what it leaves out."""
-    told = _told(compared, {})
-    parts = [*told.warnings, f"BASE {plain(compared.base.directory)}\nNEW  {plain(compared.new.directory)}"]
-    parts += [in_style(told.verdicts, "simple"), *map(plain, told.reasons), *told.reading]
-    parts += ["\n".join([f"{part.heading}:", *(f"  {plain(line)}" for line in part.lines)]) for part in told.parts]
-    return "\n\n".join(parts)
-
-
-def to_markdown(compared: Compared, failed: dict[str, list[str]]) -> str:
-    """The whole compare.md; `failed` are the gates that failed, with their cases."""
-    told, picture = _told(compared, failed), picture_of(compared)
-    parts = ["# Two runs compared", *(f"**{inert(warning)}**" for warning in told.warnings), inert(told.finding)]
-    parts += [in_style(told.runs, "pipe"), *([told.alike] if told.alike else []), "## Verdicts"]
-    parts += [
-        f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})",
-        in_style(told.verdicts, "pipe"),
-    ]
-    parts += [_bullets(told.reasons)] if told.reasons else []
-    parts += ["## How far to trust them", *map(inert, told.reading)]
-    for part in told.parts:
-        parts += [f"## {inert(part.heading)}", in_style(part.grid, "pipe") if part.grid else _bullets(part.lines)]
-    parts += ["## How to read it", _bullets(f"{term}: {meaning}" for term, meaning in HOW_TO_READ_RATIOS)]
-    return "\n\n".join(parts) + "\n"
+def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures: bool = True) -> Document:
+    """The whole report; `failed` are the gates that failed, with their cases."""
+    base, new = compared.base, compared.new
+    return Document(
+        heading="Two runs compared",
+        title=_finding(compared),
+        banners=[Banner("bad", warning) for warning in _warnings(compared)],
+        intro=[Bullets([Sentence(f"{name}:", str(run.directory)) for name, run in compared.runs.items()])],
+        summary=[Paragraph(f"{_finding(compared)}.")],
+        sections=[
+            section(
+                "Verdicts",
+                picture_of(compared) if with_pictures else None,
+                _verdicts(compared),
+                Bullets(_reasons(compared)),
+            ),
+            section("How far to trust them", *map(Paragraph, _reading(compared))),
+            section("No figures in NEW for", Bullets(_missing(base, new, compared.between.only_base))),
+            section("Only NEW has figures for", Bullets(_missing(new, base, compared.between.only_new))),
+            section("Not configured alike", Bullets(compared.other_configs)),
+            section("The environments differ", Bullets(_differing(compared.differences))),
+            section("Further runs of BASE", Bullets([str(run.directory) for run in compared.like_base])),
+            *(
+                section(f"{name} is not to be quoted", Bullets(Summary(run).reservations))
+                for name, run in [*compared.runs.items(), *((str(run.directory), run) for run in compared.like_base)]
+            ),
+            section("Gates that failed", Bullets([f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()])),
+            section(
+                "What is compared",
+                _runs(compared),
+                None if compared.differences else Paragraph(ALIKE),
+                reference=True,
+            ),
+            section("How to read it", Bullets(HOW_TO_READ_RATIOS), reference=True),
+        ],
+    )
 
 
 def picture_of(compared: Compared) -> Picture:
     """The ratios with their intervals, drawn."""
-    labels, shared = _labels(compared)
-    return forest(compared.comparisons, compared.margin, "forest", _finding(compared), labels, shared)
+    labels = list(compared.labels.values())
+    return forest(compared.comparisons, compared.margin, "forest", _finding(compared), labels, compared.shared)
 
 
 def same_samples(compared: Compared) -> bool:
@@ -270,38 +268,19 @@ def backwards(compared: Compared) -> bool:
         return False
 
 
-def _told(compared: Compared, failed: dict[str, list[str]]) -> Told:
-    return Told(
-        finding=f"{_finding(compared)}.",
-        warnings=_warnings(compared),
-        runs=_runs(compared),
-        alike="" if compared.differences else ALIKE,
-        verdicts=_verdicts(compared),
-        reasons=[f"{each.variant}: {each.reason}" for each in compared.comparisons if each.reason],
-        reading=_reading(compared),
-        parts=_parts(compared, failed),
-    )
-
-
 def _finding(compared: Compared) -> str:
     """What the verdicts come to, and the case that is furthest from its base."""
-    labels = dict(zip(compared.between.family.comparisons, _labels(compared)[0], strict=True))
     known = [each for each in compared.comparisons if each.ratio]
     clear = [each for each in known if each.verdict in DIFFERENT]
     furthest = max(clear or known, key=lambda each: abs(math.log(each.ratio or 1)), default=None)
     if furthest is None:
         return "No case has a ratio, so nothing is said of NEW against BASE"
-    told = f"{labels[furthest.variant]}, {ratio_in_words(furthest)}"
+    told = f"{compared.labels[furthest.variant]}, {ratio_in_words(furthest)}"
     if len(compared.comparisons) == 1:
         return f"NEW against BASE is {furthest.verdict}: {told}"
     verdicts = [each.verdict for each in compared.comparisons]
     counts = ", ".join(f"{verdict} in {verdicts.count(verdict)}" for verdict in dict.fromkeys(sorted(verdicts)))
     return f"Of {len(verdicts)} cases NEW is {counts}; furthest from BASE is {told}"
-
-
-def _labels(compared: Compared) -> tuple[list[str], str]:
-    """The cases' names without what all of them have in common, and that."""
-    return distinct([each.variant.split("-") for each in compared.comparisons])
 
 
 def _warnings(compared: Compared) -> list[str]:
@@ -332,8 +311,7 @@ def _runs(compared: Compared) -> Grid:
 def _of_run(run: Run) -> dict[str, str]:
     document = run.document
     return {
-        "directory": str(run.directory),
-        "machine": machine_line(run),
+        "machine": Summary(run).machine,
         "commit": str(document.environment["machine"].get("commit") or machine.UNKNOWN),
         "started": document.created,
         "preset": document.preset,
@@ -342,19 +320,38 @@ def _of_run(run: Run) -> dict[str, str]:
 
 
 def _verdicts(compared: Compared) -> Grid:
+    """A row a case; what is the same in all of them is said once."""
+    of_all = [
+        Column[Comparison]("margin", lambda each: percent(each.margin)),
+        Column[Comparison]("mode", lambda each: each.mode, text=True),
+        Column[Comparison]("processes", lambda each: f"{each.base_processes}+{each.variant_processes}"),
+    ]
+    alike, varied = shared_columns(of_all, compared.comparisons)
     columns = [
-        Column[Comparison]("case", lambda each: each.variant, text=True),
+        Column[Comparison]("case", lambda each: compared.labels[each.variant], text=True),
         Column[Comparison]("BASE images/s", lambda each: _speed(compared.base, each.base)),
         Column[Comparison]("NEW images/s", lambda each: _speed(compared.new, each.variant)),
         Column[Comparison]("× BASE", ratio),
         Column[Comparison]("95 % of ×", ratio_interval),
         Column[Comparison]("verdict", lambda each: Cell(each.verdict, each.verdict), text=True),
-        Column[Comparison]("margin", lambda each: percent(each.margin)),
         Column[Comparison]("smallest effect", lambda each: percent(each.smallest_effect)),
-        Column[Comparison]("mode", lambda each: each.mode, text=True),
-        Column[Comparison]("processes", lambda each: f"{each.base_processes}+{each.variant_processes}"),
+        *varied,
     ]
-    return grid(columns, compared.comparisons, "Verdicts: NEW against BASE, case by case")
+    found = grid(columns, compared.comparisons, "Verdicts: NEW against BASE, case by case")
+    return dataclasses.replace(found, shared=plain(", ".join(filter(None, [compared.shared, alike]))))
+
+
+def _reasons(compared: Compared) -> list[Sentence]:
+    """Why verdicts are UNRESOLVED: each reason once, with the cases that it holds for."""
+    alike: dict[str, list[Comparison]] = {}
+    for each in compared.comparisons:
+        if each.doubt:
+            alike.setdefault(each.doubt, []).append(each)
+    found = []
+    for comparisons in alike.values():
+        cases = compared.labels[comparisons[0].variant] if len(comparisons) == 1 else f"{len(comparisons)} cases"
+        found.append(Sentence(f"UNRESOLVED in {cases}:", reason_of_all(comparisons)))
+    return found
 
 
 def _reading(compared: Compared) -> list[str]:
@@ -363,39 +360,19 @@ def _reading(compared: Compared) -> list[str]:
     return said + [told for name, run in compared.runs.items() if (told := spread_of_identical_code(run, f"in {name}"))]
 
 
-def _parts(compared: Compared, failed: dict[str, list[str]]) -> list[Part]:
-    """Those that have something to say."""
-    found = [
-        Part("No figures in NEW for", [_missing(compared.new, case) for case in compared.between.only_base]),
-        Part("Only NEW has figures for", [_missing(compared.base, case) for case in compared.between.only_new]),
-        Part("Not configured alike", compared.other_configs),
-        Part("The environments differ", list(map(str, compared.differences)), _differences_grid(compared.differences)),
-        Part("Further runs of BASE", [str(run.directory) for run in compared.like_base]),
-        *(Part(f"{name} is not to be quoted", reservations(run)) for name, run in compared.runs.items()),
-        *(Part(f"{run.directory} is not to be quoted", reservations(run)) for run in compared.like_base),
-        Part("Gates that failed", [f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()]),
-    ]
-    return [part for part in found if part.lines]
+def _differing(differences: Sequence[machine.Difference]) -> list[Sentence]:
+    return [Sentence(f"{each.name}:", f"{each.base} → {each.new} ({each.kind})") for each in differences]
 
 
-def _differences_grid(differences: Sequence[machine.Difference]) -> Grid:
-    columns = [
-        Column[machine.Difference]("what", lambda each: each.name, text=True),
-        Column[machine.Difference]("BASE", lambda each: each.base, text=True),
-        Column[machine.Difference]("NEW", lambda each: each.new, text=True),
-        Column[machine.Difference]("kind", lambda each: each.kind, text=True),
-    ]
-    return grid(columns, differences, "In what the environments differ")
+def _missing(there: Run, missing: Run, cases: Sequence[str]) -> list[str]:
+    """Cases that only one run has figures for, in words, and why the other has none where it tells."""
+    reasons = {row.case: f"{row.status}, {row.note}" for row in missing.rows} | dict(missing.unmeasured)
+    told = [(", ".join(_words(there, case)), reasons.get(case)) for case in cases]
+    return [f"{name}: {reason}" if reason else name for name, reason in told]
 
 
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {inert(line)}" for line in lines)
-
-
-def _missing(run: Run, case: str) -> str:
-    """The case, and why it has no figures where the run tells."""
-    reasons = {row.case: f"{row.status}, {row.note}" for row in run.rows} | dict(run.unmeasured)
-    return f"{case}: {reasons[case]}" if case in reasons else case
+def _words(run: Run, case: str) -> list[str]:
+    return case_words(run.configs[case], run.row_of[case].source)
 
 
 def _speed(run: Run, case: str) -> str:

@@ -19,10 +19,16 @@ FAINT = "#d8d9da"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
 """Okabe & Ito, "Color Universal Design" (2008), and a grey: in the order in which series take them."""
 
+PLOTS = "plots"
+"""The folder that pictures lie in, beside the documents that show them."""
+
 WIDTH_INCHES = 6.4
 
 MOST_DESCRIBED = 600
 """Characters of a description: a screen reader says them all."""
+
+_MAX_NAME_CHARACTERS = 120
+"""Of a picture's file."""
 
 _MOST_TITLE = 200
 _TITLE_CHARACTERS = 60
@@ -57,6 +63,7 @@ _STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,  # inches; a browser's own font may be wider than the one measured with
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -75,6 +82,11 @@ class Picture:
     """What it shows, for those who do not see it."""
     svg: str
     """A whole document, on white."""
+
+    @property
+    def path(self) -> str:
+        """Of its file, from the documents that show it."""
+        return f"{PLOTS}/{self.name[:_MAX_NAME_CHARACTERS]}.svg"
 
     @property
     def inline(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gnet_core.config import StepConfig
+from gnet_core.config import StepConfig, slug
 from gnet_core.plan.suites import AXES
 
 _WORDS = {
@@ -36,6 +36,14 @@ def setting_words(field: str, value: object) -> str:
     """A value with its field, `image size 96` or `layers keras`; the text of an axis needs none: `graph`."""
     alone = field in AXES and isinstance(value, str)
     return str(value) if alone else f"{field_words(field)} {value_words(value)}"
+
+
+def case_words(config: StepConfig, source: str = "") -> list[str]:
+    """A case in words: its axes, and whatever else is not at its default and part of its name."""
+    others = [field for field in config.overrides() if field not in (*AXES, "data", "seed", "classes")]
+    words = [setting_words(field, getattr(config, field)) for field in (*AXES, *others)]
+    data = [] if config.data == "synthetic" else [f"data {slug(config.data)}"]
+    return [*words, *data, *([f"from {source}"] if source else [])]
 
 
 def is_text(field: str) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from gnet_core.profile.document import Profile
+from gnet_core.report.document import Sentence
+from gnet_core.report.fields import case_words
 from gnet_core.report.grid import ratio
-from gnet_core.report.profile import ProfileView
-from gnet_core.report.views.answers import Sentence, counts, speed, spread_of_identical_code, throughput
+from gnet_core.report.profile import launch_bound
+from gnet_core.report.views.answers import counts, speed, spread_of_identical_code, throughput
 from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.stats.verdicts import MIN_PROCESSES, POWER, Comparison
 from gnet_core.text import percent
@@ -18,7 +21,7 @@ MOST_NAMED = 3
 """Of a suite's comparisons that rest on too few processes."""
 
 
-def findings(found: Sequence[Section], traces: Sequence[ProfileView] = ()) -> list[Sentence]:
+def findings(found: Sequence[Section], traces: Sequence[Profile] = ()) -> list[Sentence]:
     """At most six sentences, fewer where there is less to tell; plain text. `traces` are those of the same run."""
     candidates = [*_speed(found), *_too_few(found), *_launch_bound(traces)]
     for section in found:
@@ -62,11 +65,11 @@ def _speed(found: Sequence[Section]) -> Iterator[Finding]:
         yield Finding(Rank.SPEED, throughput(section.named(row, whole=True), row))
 
 
-def _launch_bound(traces: Sequence[ProfileView]) -> Iterator[Finding]:
+def _launch_bound(traces: Sequence[Profile]) -> Iterator[Finding]:
     """The traced cases whose step is bound by launching kernels."""
-    for view in traces:
-        if view.launch_bound:
-            yield Finding(Rank.TRACED, Sentence(f"{view.case}, traced:", view.launch_bound))
+    for profile in traces:
+        if bound := launch_bound(profile):
+            yield Finding(Rank.TRACED, Sentence(f"{', '.join(case_words(profile.config))}, traced:", bound))
 
 
 def _too_few(found: Sequence[Section]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Rows and comparisons as cells and tables, for Markdown and a terminal; text from a run is harmless in both."""
+"""Rows and comparisons as cells and tables of plain text, for whichever form a report takes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from tabulate import tabulate
-
 from gnet_core.stats.verdicts import Comparison, Verdict
-from gnet_core.text import inert, number, plain
+from gnet_core.text import number, plain
 
 NARROW = 0.05
 """An interval of a ratio that is narrower than this share of it deserves a third digit."""
@@ -62,21 +60,26 @@ def _cell(cell: str | Cell) -> Cell:
     return cell._replace(text=plain(cell.text)) if isinstance(cell, Cell) else Cell(plain(cell))
 
 
-def table(columns: Sequence[Column[Item]], items: Sequence[Item], style: str) -> str:
-    """The grid of these in tabulate's `style`."""
-    return in_style(grid(columns, items), style)
+def pairs(lines: Sequence[tuple[str, object]], headings: tuple[str, str], caption: str) -> Grid:
+    """A table of two columns of text."""
+    first, second = headings
+    columns = [
+        Column[tuple[str, object]](first, lambda line: line[0], text=True),
+        Column[tuple[str, object]](second, lambda line: str(line[1]), text=True),
+    ]
+    return grid(columns, lines, caption)
 
 
-def in_style(told: Grid, style: str) -> str:
-    """A grid in tabulate's `style`, of which "pipe" is Markdown, where nothing in it is markup."""
-    protect = inert if style == "pipe" else plain
-    return tabulate(
-        [[protect(cell.text) for cell in row] for row in told.rows],
-        headers=[protect(heading) for heading in told.headings],
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=["left" if text else "right" for text in told.text],
-    )
+def shared_columns(columns: Sequence[Column[Item]], items: Sequence[Item]) -> tuple[str, list[Column[Item]]]:
+    """In words the columns that have one value in all rows, and the others; of a single row each is a column."""
+    shared, varied = [], []
+    for column in columns:
+        (first, *others) = [_cell(column.cell(item)).text for item in items] or [""]
+        if others and first and set(others) == {first}:
+            shared.append(f"{column.heading} {first}")
+        else:
+            varied.append(column)
+    return ", ".join(shared), varied
 
 
 def verdict(found: Comparison) -> Cell:
@@ -101,8 +104,3 @@ def _ratio_shape(found: Comparison) -> str:
     known = found.ratio is not None and found.low is not None and found.high is not None
     narrow = known and found.high - found.low < NARROW * found.ratio  # type: ignore[operator]
     return "{:.3f}" if narrow else "{:.2f}"
-
-
-def pairs_table(lines: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> str:
-    """A Markdown table of cells that are Markdown already."""
-    return tabulate(lines, headers=headings, tablefmt="pipe", disable_numparse=True)

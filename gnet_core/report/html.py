@@ -1,49 +1,49 @@
-"""Pages that hold all they need: Jinja2's templates, filled with escaped text and with our own pictures."""
+"""A document as a page that needs nothing else: Jinja2's template, with escaped text and with our own pictures."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.resources
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING
 
+from gnet_core.report.document import Block, Document
 from gnet_core.report.drawing import Picture
 from gnet_core.text import plain
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
+    from markupsafe import Markup
+
+_PAGE = importlib.resources.files("gnet_core.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+"""Read when this module is imported, since files of the checkout may change while a run goes on."""
 
 
-_TEMPLATES = {
-    file.name: file.read_text(encoding="utf-8")
-    for file in importlib.resources.files("gnet_core.report").joinpath("templates").iterdir()
-}
-"""By name. They are read when this module is imported, since files of the checkout may change while a run goes on."""
+def to_html(document: Document) -> str:
+    """The whole page. What the document says is text, and escaped; only a Picture brings markup."""
+    from markupsafe import Markup
 
+    numbers = itertools.count(1)
 
-def render(template: str, **told: Any) -> str:
-    """A page from templates/`template`. Whatever is told is text, and escaped; only a Picture brings markup.
+    def drawn(picture: Picture) -> Markup:
+        # With a name of its own on the page, from which the names of all its parts follow.
+        own = dataclasses.replace(picture, name=f"picture-{next(numbers)}")
+        return Markup(own.inline)  # noqa: S704 - drawn here; matplotlib escapes the text in it
 
-    A template says `{{ text | plain }}` for text from a run, which may be endless, and `{{ picture | drawn }}`.
-    """
-    return _environment().get_template(template).render(**told)
+    return _template().render(document=document, drawn=drawn)
 
 
 @functools.cache
-def _environment() -> Environment:
-    from jinja2 import DictLoader, Environment, StrictUndefined
-    from markupsafe import Markup
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        loader=DictLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.filters |= {"plain": plain, "kind": _kind}
+    return environment.from_string(_PAGE)
 
-    def drawn(picture: Picture) -> Markup:
-        return Markup(picture.inline)  # noqa: S704 - drawn here; matplotlib escapes the text in it
 
-    environment.filters |= {"plain": plain, "drawn": drawn}
-    return environment
+def _kind(block: Block) -> str:
+    return type(block).__name__

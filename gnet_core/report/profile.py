@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
-from gnet_core.plan.request import ProfileRequest, command_line
-from gnet_core.profile import device_time, tensor_cores
-from gnet_core.profile.document import Kernel, KindOfTime, NotAvailable, OperationType, PeakMemory, Profile, read
+from gnet_core.plan.request import ProfileRequest, command_line, quoted
+from gnet_core.profile import device_time, step_breakdown, tensor_cores
+from gnet_core.profile.document import Kernel, KindOfTime, OperationType, PeakMemory, Profile
 from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS
-from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound, launch_bound
+from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound
+from gnet_core.report.document import Block, Bullets, Command, Paragraph, Section, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
-from gnet_core.report.grid import Cell, Column, Grid, grid
+from gnet_core.report.grid import Cell, Column, Grid, grid, pairs
 from gnet_core.text import milliseconds, percent
 
 MOST_OPERATIONS = 12
@@ -24,36 +26,25 @@ _BAR = 0.7
 """Of a line's height."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ProfileView:
-    """What is said of one profile, as plain text, tables and pictures."""
+def blocks(profile: Profile, *, with_pictures: bool = True) -> list[Block]:
+    """What a run's report says of a profile: the answer, pictures, tables, notes and the command that traces again."""
+    return [
+        Paragraph(answer(profile)),
+        *(pictures(profile) if with_pictures else []),
+        *tables(profile),
+        Bullets(notes(profile)),
+        Command(command(profile), "What traces it again:"),
+    ]
 
-    case: str
-    command: str
+
+def command(profile: Profile) -> str:
     """What takes such a trace again."""
-    answer: str
-    """Where the time goes, in a sentence or two; what the step is bound by comes first."""
-    launch_bound: str
-    """A sentence on a step that is bound by launching kernels, else ""."""
-    grids: list[tuple[str, Grid]]
-    """Each with its heading."""
-    pictures: list[Picture]
-    notes: list[str]
-    """What the figures are and what they rest on, a sentence or two each."""
+    return command_line(ProfileRequest.of(profile.config, steps=profile.steps))
 
 
-def view(document: Any) -> ProfileView:
-    """What is said of a profile.json. Raises GnetError naming the field that is missing or wrong in it."""
-    profile = read(document)
-    return ProfileView(
-        case=profile.name,
-        command=command_line(ProfileRequest.of(profile.config, steps=profile.steps)),
-        answer=" ".join(part for part in (_launch_bound(profile), _answer(profile)) if part),
-        launch_bound=_launch_bound(profile),
-        grids=[(heading, each) for heading, each in _grids(profile) if each.rows],
-        pictures=_pictures(profile),
-        notes=_notes(profile),
-    )
+def tensorboard_line(directory: Path) -> str:
+    """The command that shows the traces of a directory."""
+    return f"tensorboard --logdir {quoted(str(directory / 'traces'))}"
 
 
 def pivot(profile: Profile) -> dict[str, dict[str, float]]:
@@ -68,7 +59,12 @@ def pivot(profile: Profile) -> dict[str, dict[str, float]]:
     return found
 
 
-def _answer(profile: Profile) -> str:
+def answer(profile: Profile) -> str:
+    """Where the time goes, in a sentence or two; what the step is bound by comes first."""
+    return f"{launch_bound(profile)} {_most_time(profile)}".lstrip()
+
+
+def _most_time(profile: Profile) -> str:
     if not profile.operations:
         return profile.note or "The trace tells no operations."
     first = profile.operations[:3]
@@ -82,12 +78,12 @@ def _answer(profile: Profile) -> str:
     return told
 
 
-def _launch_bound(profile: Profile) -> str:
+def launch_bound(profile: Profile) -> str:
     """A sentence on a GPU's step that is bound by launching kernels, else ""."""
     device_seconds = _device_seconds(profile)
     if profile.config.device == "cpu" or device_seconds is None:
         return ""
-    told = launch_bound(device_seconds, profile.untraced_seconds)
+    told = step_breakdown.launch_bound(device_seconds, profile.untraced_seconds)
     if told and profile.config.execution == "xla":
         told += " That is without XLA's command buffers, which are off while a trace is taken."
     return told
@@ -102,14 +98,16 @@ def _share(profile: Profile, direction: str) -> float:
     return sum(each.share for each in profile.parts if each.direction == direction)
 
 
-def _grids(profile: Profile) -> list[tuple[str, Grid]]:
-    return [
-        ("What a step's time goes to", _breakdown_grid(profile)),
-        ("By part of the network, in one step", _part_grid(profile)),
-        ("By type of operation, in one step", _operation_grid(profile)),
-        ("The GPU's kernels, in one step", _kernel_grid(profile)),
-        ("Not available from this trace", _missing_grid(profile)),
+def tables(profile: Profile) -> list[Section]:
+    """The tables that have rows, each below its heading."""
+    every = [
+        section("What a step's time goes to", _breakdown_grid(profile)),
+        section("By part of the network, in one step", _part_grid(profile)),
+        section("By type of operation, in one step", _operation_grid(profile)),
+        section("The GPU's kernels, in one step", _kernel_grid(profile)),
+        section("Not available from this trace", _missing_grid(profile)),
     ]
+    return [each for each in every if each.blocks]
 
 
 def _breakdown_grid(profile: Profile) -> Grid:
@@ -198,14 +196,12 @@ def _shortened(name: str, most: int = 52) -> str:
 
 
 def _missing_grid(profile: Profile) -> Grid:
-    columns = [
-        Column[NotAvailable]("what", lambda each: each.what, text=True),
-        Column[NotAvailable]("why not", lambda each: each.why, text=True),
-    ]
-    return grid(columns, profile.not_available, "Not available from this trace")
+    lines = [(each.what, each.why) for each in profile.not_available]
+    return pairs(lines, ("what", "why not"), "Not available from this trace")
 
 
-def _notes(profile: Profile) -> list[str]:
+def notes(profile: Profile) -> list[str]:
+    """What the figures are and what they rest on, a sentence or two each."""
     told = [profile.note] if profile.operations and profile.note else []
     if profile.operations and profile.config.device == "cpu":
         told.append(f"On average {profile.busy_threads:.1f} threads were inside operations at once.")
@@ -246,13 +242,10 @@ def overhead_line(profile: Profile) -> str:
     )
 
 
-def _pictures(profile: Profile) -> list[Picture]:
-    pictures = []
-    if profile.parts:
-        pictures.append(_parts_picture(profile))
-    if profile.operations:
-        pictures.append(_operations_picture(profile))
-    return pictures
+def pictures(profile: Profile) -> list[Picture]:
+    """The time by part of the network and by type of operation, where there are any."""
+    parts = [_parts_picture(profile)] if profile.parts else []
+    return [*parts, _operations_picture(profile)] if profile.operations else parts
 
 
 def picture_name(subject: str, case: str) -> str:
@@ -273,6 +266,7 @@ def _parts_picture(profile: Profile) -> Picture:
                 axes.barh(range(len(parts)), widths, _BAR, left=left, color=colour, label=direction)
             left = [before + width for before, width in zip(left, widths, strict=True)]
         label_lines(axes, parts)
+        axes.set_xlim(0, 1.05 * max(left))
         axes.set_xlabel("self time in one step, milliseconds")
         axes.figure.legend(loc="outside lower center", ncols=len(DIRECTIONS))
 

@@ -1,4 +1,4 @@
-"""Two profiles side by side, said to people and to programs. Pure but for `write`."""
+"""Two profiles side by side, said to people and to programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 from gnet_core.profile.comparison import NO_SECONDS, Change, ProfileComparison
 from gnet_core.profile.parts import PARTS
-from gnet_core.report import documents, html
+from gnet_core.report import documents
+from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
-from gnet_core.report.grid import Column, Grid, grid, in_style
-from gnet_core.text import inert, milliseconds, plain
+from gnet_core.report.fields import case_words
+from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.ratios import distinct
+from gnet_core.text import milliseconds
 
 NO_VERDICT = (
     "These times were taken under the profiler, in one process each, one after the other. They tell where time went, "
@@ -117,15 +120,15 @@ def caveats(compared: ProfileComparison) -> list[str]:
     return told + [f"The environments differ: {each}" for each in compared.differences]
 
 
-def grids(compared: ProfileComparison) -> list[tuple[str, Grid]]:
-    """The tables, each with its heading."""
+def tables(compared: ProfileComparison) -> list[Section]:
+    """The tables that have rows, each below its heading."""
     unit = compared.unit
-    found = [
-        (f"By part of the network, in one {unit}", _grid("part", compared.parts)),
-        ("The same, forward and backward apart", _grid("part", compared.by_direction)),
-        (f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
+    every = [
+        section(f"By part of the network, in one {unit}", _grid("part", compared.parts)),
+        section("The same, forward and backward apart", _grid("part", compared.by_direction)),
+        section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
     ]
-    return [(heading, each) for heading, each in found if each.rows]
+    return [each for each in every if each.blocks]
 
 
 def _grid(what: str, changes: list[Change]) -> Grid:
@@ -153,6 +156,7 @@ def pictures(compared: ProfileComparison) -> list[Picture]:
 
 def _parts_picture(compared: ProfileComparison) -> Picture:
     changes = sorted(compared.parts, key=lambda change: PARTS.index(change.name))
+    cases, _shared = distinct([case_words(side.config) for side in (compared.base, compared.new)])
 
     def paint(axes: Any) -> None:
         colours = [COLOURS[4] if change.difference > 0 else COLOURS[2] for change in changes]
@@ -163,7 +167,7 @@ def _parts_picture(compared: ProfileComparison) -> Picture:
 
     return draw(
         "profile-parts-compared",
-        f"{_most(compared.parts, 'part')}: {compared.base.name} → {compared.new.name}",
+        f"{_most(compared.parts, 'part')}: {' → '.join(cases)}",
         described(
             "Bars of the difference in time by part of the network, in the order of a step:",
             [f"{change.name} {_signed(change)} ms" for change in changes],
@@ -227,52 +231,30 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
     }
 
 
-def to_terminal(compared: ProfileComparison) -> str:
-    """The answer, the tables and the caveats, for a terminal."""
-    parts = [
-        f"BASE {compared.base.name}  {plain(compared.base_directory)}\n"
-        f"NEW  {compared.new.name}  {plain(compared.new_directory)}",
-        plain(answer(compared)),
-    ]
-    for heading, each in grids(compared):
-        parts += [f"{heading}:", in_style(each, "simple")]
-    return "\n\n".join([*parts, "\n".join(f"- {plain(told)}" for told in caveats(compared))])
-
-
-def to_markdown(compared: ProfileComparison, drawn: list[Picture]) -> str:
-    """The whole report.md of a comparison."""
-    parts = [
-        "# Two profiles of GoogleNet_2's train step, side by side",
-        f"BASE is {inert(compared.base.name)}, NEW is {inert(compared.new.name)}.",
-        f"**{inert(answer(compared))}**",
-        *(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})" for picture in drawn),
-    ]
-    for heading, each in grids(compared):
-        parts += [f"## {inert(heading)}", in_style(each, "pipe")]
-    parts += ["## How to read these figures", "\n".join(f"- {inert(told)}" for told in caveats(compared))]
-    return "\n\n".join(parts) + "\n"
-
-
-def to_html(compared: ProfileComparison, drawn: list[Picture]) -> str:
-    """The whole report.html of a comparison: one file that needs no other."""
-    return html.render(
-        "profile_comparison.html.jinja",
-        base=compared.base.name,
-        new=compared.new.name,
-        answer=answer(compared),
-        warning=NO_VERDICT,
-        pictures=drawn,
-        grids=grids(compared),
-        caveats=caveats(compared)[1:],
+def document(compared: ProfileComparison, *, with_pictures: bool = True) -> Document:
+    """The whole report of a comparison."""
+    sides = (("BASE", compared.base, compared.base_directory), ("NEW", compared.new, compared.new_directory))
+    first, *others = caveats(compared)
+    return Document(
+        heading="Two profiles of GoogleNet_2's train step, side by side",
+        banners=[Banner("bad", first)],
+        intro=[
+            Bullets(
+                [
+                    Sentence(f"{name}:", f"{', '.join(case_words(side.config))}, {folder}")
+                    for name, side, folder in sides
+                ]
+            )
+        ],
+        summary=[Paragraph(answer(compared)), *(pictures(compared) if with_pictures else [])],
+        sections=[
+            *tables(compared),
+            section("How to read these figures", Bullets(others)),
+        ],
     )
 
 
 def write(compared: ProfileComparison, directory: Path) -> None:
     """Write comparison.json, report.md, report.html and plots/ into a directory that exists. Raises OSError."""
-    drawn = pictures(compared)
-    texts = {
-        "comparison.json": json.dumps(to_json(compared), indent=1, allow_nan=False),
-        "report.md": to_markdown(compared, drawn),
-        "report.html": to_html(compared, drawn),
-    }
-    documents.write(directory, texts, drawn)
+    data = json.dumps(to_json(compared), indent=1, allow_nan=False)
+    documents.write(directory, document(compared), {"comparison.json": data})

@@ -1,35 +1,33 @@
-"""A run's rows and verdicts, said to people and to programs: report.html, report.md, CSV, the terminal and JSON.
-
-Pure but for `write`.
-"""
+"""A run's rows and verdicts, said to people and to programs: report.html, report.md, CSV, the terminal and JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pandas as pd
 
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import StepConfig
 from gnet_core.files import csv_text
-from gnet_core.files.whole import make_own_folder
-from gnet_core.report import documents, page
-from gnet_core.report import summary as facts
-from gnet_core.report.checks import failed_checks
-from gnet_core.report.drawing import Picture
-from gnet_core.report.findings import findings, smallest_effects
-from gnet_core.report.grid import in_style, pairs_table
-from gnet_core.report.profile import ProfileView, view
-from gnet_core.report.profile_report import paragraphs, tensorboard_line
-from gnet_core.report.views.answers import Sentence
-from gnet_core.report.views.section import Section
-from gnet_core.report.views.suites import sections
-from gnet_core.results.comparisons import Family, within
+from gnet_core.report import documents, profile
+from gnet_core.report.document import (
+    Block,
+    Bullets,
+    Command,
+    Document,
+    Files,
+    Fold,
+    Paragraph,
+    Section,
+    Sentence,
+    section,
+)
+from gnet_core.report.fields import case_words
+from gnet_core.report.summary import HOW_TO_READ, TITLE, Summary
+from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
-from gnet_core.text import code, inert, plain
 
 HTML_FILE = "report.html"
 
@@ -43,39 +41,14 @@ VERDICT_COLUMNS = (
 """Of verdicts.csv, in its order."""
 
 
-def write(run: Run) -> None:
+def write(summary: Summary) -> None:
     """Write report.html, report.md, cases.csv, verdicts.csv and plots/ into the run directory, together or not at all.
 
     Raises OSError, and GnetError for a plots/ that leads out of the directory.
     """
-    pictures = {section.name: picture for section in sections(run) if (picture := section.picture())}
-    views, failed = profile_views(run)
-    drawn = [*pictures.values(), *(picture for view in views for picture in view.pictures)]
-    if drawn:
-        make_own_folder(run.directory / documents.PLOTS)  # the texts tell of it where it is there
-    texts = (
-        to_csv(run),
-        verdicts_to_csv(within(run), run.identity),
-        to_markdown(run, pictures),
-        page.to_html(run, pictures, views, failed),
-    )
-    documents.write(run.directory, dict(zip(DOCUMENTS, texts, strict=True)), drawn)
-
-
-def _findings(run: Run) -> list[Sentence]:
-    return findings(sections(run), profile_views(run)[0])
-
-
-@functools.lru_cache(maxsize=2)
-def profile_views(run: Run) -> tuple[list[ProfileView], list[str]]:
-    """The run's traces, and why others cannot be told."""
-    views, failed = [], []
-    for document in run.profiles:
-        try:
-            views.append(view(document))
-        except GnetError as error:
-            failed.append(f"A profile.json in traces/ cannot be told: {error}")
-    return views, failed
+    run = summary.run
+    tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.identity)}
+    documents.write(run.directory, document(summary), tables)
 
 
 def to_records(run: Run) -> list[dict[str, Any]]:
@@ -106,158 +79,122 @@ def verdicts_to_csv(families: Iterable[Family], run: str) -> str:
     return csv_text.to_csv(pd.DataFrame(rows, columns=list(VERDICT_COLUMNS), dtype=object))
 
 
-def to_json(run: Run) -> dict[str, Any]:
+def to_json(summary: Summary) -> dict[str, Any]:
     """The same rows and verdicts for programs, with the run they belong to."""
-    standing = facts.standing(run)
+    run = summary.run
     return {
         "directory": str(run.directory),
         "run": run.identity,
         "complete": run.document.complete,
-        "quotable": standing.quotable,
-        "reservations": facts.reservations(run),
-        "findings": [" ".join(sentence) for sentence in _findings(run)],
-        "failed_checks": failed_checks(run),
+        "quotable": not summary.reservations,
+        "reservations": summary.reservations,
+        "findings": [" ".join(sentence) for sentence in summary.findings],
+        "failed_checks": summary.failed_checks,
         "environment": run.document.environment,
         "environments": run.document.environments,
         "peaks": msgspec.to_builtins(run.document.peaks),
         "rows": to_records(run),
-        "verdicts": [family.to_dict() for family in within(run)],
+        "verdicts": [family.to_dict() for family in summary.families],
         "unread": run.unread,
         "unmeasured": [{"case": case, "reason": reason} for case, reason in run.unmeasured],
         "profiles": run.profiles,
     }
 
 
-def to_markdown(run: Run, pictures: Mapping[str, Picture] | None = None) -> str:
-    """The whole report.md. `pictures` are by suite and lie in plots/."""
-    found = sections(run)
-    parts = [quotable_line(run), f"# {facts.TITLE}", f"On {inert(facts.machine_line(run))}. {_asked(run)}."]
-    parts += ["## What it comes to", _bullets(map(_in_markdown, _findings(run)))]
-    if resolved := smallest_effects(found):
-        parts.append(_in_markdown(resolved))
-    if broken := failed_checks(run):
-        parts += ["## What this report finds wrong with itself", _bullets(map(inert, broken))]
-    for section in found:
-        parts += _suite(section, (pictures or {}).get(section.name))
-    for told in _profiles(run, "pipe"):
-        parts += ["## profile: Where does the time of a step go?", *told]
-    parts += ["## Environment", *_environment(run)]
-    parts += ["## What was not measured, and why", _unmeasured(run)]
-    parts += ["## What measures it again", code(facts.command(run)), _folded("One row at a time", _commands(run))]
-    parts += ["## Raw files", _bullets(f"[{name}]({name}): {inert(told)}" for name, told in _files(run))]
-    parts += ["## How to read the tables", "\n".join(_term(*each) for each in facts.HOW_TO_READ)]
-    return "\n\n".join(parts) + "\n"
+def document(summary: Summary, *, with_pictures: bool = True) -> Document:
+    """The whole report; without its pictures, which take most of the time, for a form that shows none."""
+    return Document(
+        heading=TITLE,
+        title=f"{TITLE} on {summary.machine}",
+        banners=[summary.standing],
+        intro=[Paragraph(Sentence(f"{summary.machine}.", f"{summary.asked}."))],
+        summary=_what_it_comes_to(summary),
+        sections=[
+            *_suites(summary, with_pictures=with_pictures),
+            _profiles(summary, with_pictures=with_pictures),
+            section("The GPU while it worked", Bullets(summary.gpu_lines), _gpu_cases(summary)),
+            _environment(summary),
+            _doubts(summary),
+            _unmeasured(summary),
+            *([_files(summary)] if with_pictures else []),
+            section("What measures it again", *_again(summary), reference=True),
+            section("How to read the tables", Bullets(HOW_TO_READ), reference=True),
+        ],
+    )
 
 
-def to_terminal(run: Run) -> str:
-    """The answers with their short tables, and last what it comes to, for a terminal."""
-    found = sections(run)
-    parts = [plain(facts.machine_line(run))]
-    for section in found:
-        said = [f"{plain(section.name)}: {plain(section.suite.question)}"]
-        parts.append("\n".join(said + [plain(" ".join(sentence)) for sentence in section.answers()]))
-        parts.append(_short_table(section, "simple"))
-    parts += [plain(f"{row.case}: {row.status}: {row.note}") for row in run.rows if row.status != "ok"]
-    parts += [plain(f"{case}: {reason}") for case, reason in run.unmeasured]
-    if lines := facts.gpu_lines(run):
-        parts.append("\n".join(map(plain, lines)))
-    for told in _profiles(run, "simple"):
-        parts += told
-    if run.profiles:
-        parts.append(f"Trace: {tensorboard_line(run.directory)}")
-    parts.append("\n".join(f"- {plain(' '.join(sentence))}" for sentence in _findings(run)))
-    if resolved := smallest_effects(found):
-        parts.append(plain(" ".join(resolved)))
-    parts.append(quotable_line(run, plain).replace("**", ""))
-    return "\n\n".join(parts)
+def _what_it_comes_to(summary: Summary) -> list[Block]:
+    resolved = summary.smallest_effects
+    return [Bullets(summary.findings), *([Paragraph(resolved, soft=True)] if resolved else [])]
 
 
-def quotable_line(run: Run, protect: Callable[[object], str] = inert) -> str:
-    """Whether the run's figures may be quoted, and if not, why."""
-    standing = facts.standing(run)
-    told = [protect(each) for each in standing.rest]
-    if standing.quotable:
-        return f"**{standing.point}**, {'. '.join(told)}."
-    return f"**{standing.point}** {'; '.join(told)}."
-
-
-def _suite(section: Section, picture: Picture | None) -> list[str]:
-    """The question, its answers, the picture, the columns that answer it, and all the others folded."""
-    parts = [f"## {inert(section.name)}: {inert(section.suite.question)}"]
-    parts.append(_bullets(map(_in_markdown, section.answers())))
-    if picture:
-        parts.append(f"![{inert(picture.description)}]({documents.PLOTS}/{documents.picture_file(picture)})")
-    return [*parts, _short_table(section, "pipe"), _folded("All columns", in_style(section.full_table(), "pipe"))]
-
-
-def _short_table(section: Section, style: str) -> str:
-    """The columns that answer the question, below what all rows share."""
-    short = section.short_table()
-    protect = inert if style == "pipe" else plain
-    above = f"All with {protect(short.shared)}:\n\n" if short.shared else ""
-    return f"{above}{in_style(short, style)}"
-
-
-def _folded(summary: str, table: str) -> str:
-    """A table that a code host shows when it is asked for."""
-    return f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
-
-
-def _asked(run: Run) -> str:
-    return inert(facts.asked_line(run))
-
-
-def _in_markdown(sentence: Sentence) -> str:
-    return f"**{inert(sentence.point)}** {inert(sentence.rest)}"
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    lines = list(lines)
-    return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
-
-
-def _files(run: Run) -> list[tuple[str, str]]:
-    return [*facts.files(run), ("report.html", "this report as a page")]
-
-
-def _term(term: str, meaning: str) -> str:
-    return f"- **{inert(term)}**: {inert(meaning)}"
-
-
-def _profiles(run: Run, style: str) -> list[list[str]]:
-    """What each trace tells, and why others cannot be told, in a style of tabulate's."""
-    views, failed = profile_views(run)
-    protect = inert if style == "pipe" else plain
-    return [*(paragraphs(told, style) for told in views), *([protect(each)] for each in failed)]
-
-
-def _environment(run: Run) -> list[str]:
-    """The machine and its software, what speaks against it, in what the run's sources differ, and the peaks."""
-    parts = [in_style(facts.environment(run), "pipe"), *(f"- {inert(caveat)}" for caveat in facts.caveats(run))]
-    for heading, differing in facts.environment_differences(run):
-        parts += [inert(heading), "\n".join(f"- {inert(difference)}" for difference in differing)]
-    if failed := facts.failed_peaks(run):
-        parts.append("\n".join(f"- {inert(each)}" for each in failed))
-    peaks = facts.peaks(run)
-    if peaks.rows:
-        parts.append(
-            "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
+def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
+    """Each suite's question with its answers, its picture, the columns that answer it, and all the others folded."""
+    pictures = summary.pictures if with_pictures else [None] * len(summary.sections)
+    return [
+        section(
+            suite.suite.question,
+            Bullets(answers),
+            picture,
+            suite.short_table(),
+            Fold("All columns", [suite.full_table()]),
+            name=suite.name,
         )
-        parts.append(in_style(peaks, "pipe"))
-    if lines := facts.gpu_lines(run):
-        parts += ["### The GPU while it worked", "\n".join(f"- {inert(line)}" for line in lines)]
-        cases = facts.gpu_cases(run)
-        parts += [in_style(cases, "pipe")] if cases.rows else []
-    return parts
+        for suite, answers, picture in zip(summary.sections, summary.answers, pictures, strict=True)
+    ]
 
 
-def _unmeasured(run: Run) -> str:
-    return (
-        "\n".join(f"- {code(what)}: {inert(why)}" for what, why in facts.unmeasured(run)) or "Everything was measured."
+def _profiles(summary: Summary, *, with_pictures: bool) -> Section:
+    traces = [
+        section(", ".join(case_words(each.config)), *profile.blocks(each, with_pictures=with_pictures))
+        for each in summary.profiles
+    ]
+    return section("Where does the time of a step go?", *traces, Bullets(summary.failed_profiles), name="profile")
+
+
+def _gpu_cases(summary: Summary) -> Section | None:
+    """By case, for those who look one up; only where there is something to say of the GPU at all."""
+    return section("Case by case", summary.gpu_cases, reference=True) if summary.gpu_lines else None
+
+
+def _environment(summary: Summary) -> Section:
+    """The machine and its software, in what the run's sources differ, and the peaks."""
+    differing: list[Block] = []
+    for heading, lines in summary.environment_differences:
+        differing += [Paragraph(heading), Bullets(lines)]
+    peaks = "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
+    return section(
+        "Environment",
+        summary.environment,
+        *differing,
+        Paragraph(peaks) if summary.peaks.rows else None,
+        summary.peaks,
+        Bullets(summary.failed_peaks),
+        reference=True,
     )
 
 
-def _commands(run: Run) -> str:
-    return pairs_table(
-        [(code(case.text), code(command.text)) for case, command in facts.commands(run).rows], ("case", "command")
+def _doubts(summary: Summary) -> Section:
+    failed = Bullets(summary.failed_checks or ["Of the report's own checks none failed."])
+    return section(
+        "Caveats, and what this report finds wrong with itself",
+        failed,
+        Bullets(summary.caveats),
+        reference=True,
     )
+
+
+def _unmeasured(summary: Summary) -> Section:
+    missing = summary.unmeasured
+    told = Bullets(missing or ["Everything was measured."])
+    return section("What was not measured, and why", told, reference=not missing)
+
+
+def _again(summary: Summary) -> list[Block]:
+    rows = [Command(row.command, f"{row.case}:") for row in summary.run.rows]
+    return [Command(summary.command), *([Fold("One row at a time", rows)] if rows else [])]
+
+
+def _files(summary: Summary) -> Section:
+    told = [*summary.files, (HTML_FILE, "this report as a page"), ("report.md", "this report as text")]
+    return section("Raw files", Files(told), reference=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import statistics
 from collections import defaultdict
@@ -41,7 +40,6 @@ class Between:
     only_new: list[str]
 
 
-@functools.lru_cache(maxsize=8)
 def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     """The comparisons of a run, a family for each suite that compares; `margin` is a fraction."""
     spread = _spread_in_turns(run)

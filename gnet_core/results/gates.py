@@ -36,8 +36,9 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
     of_sources = [suite for suite in run.document.suites if suite.varies == SOURCE]
     require_sources(gates, compared=bool(of_sources))
     names = {suite.name for suite in of_sources}
-    compared = [each for family in within(run) for each in family.comparisons.values()]
-    judged = [each for family in within(run) if family.suite in names for each in family.comparisons.values()]
+    families = within(run)
+    compared = [each for family in families for each in family.comparisons.values()]
+    judged = [each for family in families if family.suite in names for each in family.comparisons.values()]
     unfinished = [case.case for case in run.document.cases if case.status is None]
     without_base = [
         row.case

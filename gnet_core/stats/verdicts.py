@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -88,11 +88,32 @@ class Comparison:
     variant_processes: int = 0
     """Processes that the ratio rests on."""
 
-    reason: str = ""
-    """Why the verdict is UNRESOLVED, as a sentence, with what would probably resolve it."""
+    doubt: str = ""
+    """Why the verdict is UNRESOLVED, which other comparisons may share; a sentence where there is no advice."""
+
+    advice: str = ""
+    """What would probably resolve it."""
+
+    more_processes: int | None = None
+    """How many more a side that would be; None where it would be more than MAX_ADVISED_PROCESSES, or something else."""
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is UNRESOLVED, as a sentence, with what would probably resolve it."""
+        return f"{self.doubt}; {self.advice}." if self.advice else self.doubt
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain data for JSON and CSV, with the reason whole."""
+        values = dataclasses.asdict(self) | {"reason": self.reason}
+        return {name: value for name, value in values.items() if name not in ("doubt", "advice")}
+
+
+def reason_of_all(comparisons: Sequence[Comparison]) -> str:
+    """The reason of comparisons that share a doubt, as one sentence."""
+    if len({each.reason for each in comparisons}) == 1:
+        return comparisons[0].reason
+    in_turns = all(each.mode == "turns" for each in comparisons)
+    return f"{comparisons[0].doubt}; {_more([each.more_processes for each in comparisons], in_turns=in_turns)}."
 
 
 def judge(
@@ -117,9 +138,9 @@ def judge(
     table = []
     for pair, effect in zip(pairs, effects, strict=True):
         if effect is None:
-            reason = pair.invalid or "No sample of the one can be set against the other."
+            doubt = pair.invalid or "No sample of the one can be set against the other."
             table.append(
-                Comparison(base=pair.base, variant=pair.variant, verdict="UNRESOLVED", margin=margin, reason=reason)
+                Comparison(base=pair.base, variant=pair.variant, verdict="UNRESOLVED", margin=margin, doubt=doubt)
             )
         else:
             adjusted_p_value = next(adjusted) if _enough(pair, effect) else None
@@ -158,6 +179,7 @@ def _compare(
 ) -> Comparison:
     mode: Mode = "turns" if effect.interleaved else "sequential"
     verdict = _verdict(effect, adjusted_p_value, math.log1p(margin))
+    doubt, advice, more = _reason(pair, effect, adjusted_p_value, margin) if verdict == "UNRESOLVED" else ("", "", None)
     return Comparison(
         base=pair.base,
         variant=pair.variant,
@@ -173,7 +195,9 @@ def _compare(
         mode=mode,
         base_processes=effect.base_processes,
         variant_processes=effect.variant_processes,
-        reason=_reason(pair, effect, adjusted_p_value, margin) if verdict == "UNRESOLVED" else "",
+        doubt=doubt,
+        advice=advice,
+        more_processes=more,
     )
 
 
@@ -190,9 +214,12 @@ def _verdict(effect: stats.LogRatio, adjusted_p_value: float | None, margin: flo
     return "UNRESOLVED"
 
 
-def _reason(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float | None, margin: float) -> str:
+def _reason(
+    pair: Pair, effect: stats.LogRatio, adjusted_p_value: float | None, margin: float
+) -> tuple[str, str, int | None]:
+    """The doubt, what would resolve it, and how many more processes a side that is."""
     if adjusted_p_value is None:
-        return _too_few(pair, effect)
+        return _too_few(pair, effect), "", None
     assert effect.p_value is not None
     beyond = abs(effect.estimate) > math.log1p(margin)
     if beyond and effect.p_value < ERROR:
@@ -203,7 +230,10 @@ def _reason(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float | None, 
         doubt = f"The speeds differ, but whether by more than the margin of {100 * margin:.3g} % is open"
     else:
         doubt = f"The interval holds 1 and reaches beyond the margin of {100 * margin:.3g} %"
-    return f"{doubt}; {_advice(pair, effect, adjusted_p_value, margin)}."
+    if pair.by_run:
+        return doubt, "more runs of base, or turns (gnet bench --against), would tell more", None
+    more = _processes_wanted(effect, adjusted_p_value, math.log1p(margin))
+    return doubt, _more([more], in_turns=effect.interleaved), more
 
 
 def _too_few(pair: Pair, effect: stats.LogRatio) -> str:
@@ -216,14 +246,19 @@ def _too_few(pair: Pair, effect: stats.LogRatio) -> str:
     )
 
 
-def _advice(pair: Pair, effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> str:
-    if pair.by_run:
-        return "more runs of base, or turns (gnet bench --against), would tell more"
-    more = _processes_wanted(effect, adjusted_p_value, math.log1p(margin))
-    apart = "" if effect.interleaved else ", each in a cohort of its own,"
-    if more is None:
-        return f"not even {MAX_ADVISED_PROCESSES} more processes a side{apart} would probably tell"
-    return f"about {more} more process{'es' if more > 1 else ''} a side{apart} would probably tell"
+def _more(wanted: Sequence[int | None], *, in_turns: bool) -> str:
+    """How many more processes a side would probably tell, of one comparison or several."""
+    known = sorted(each for each in wanted if each is not None)
+    told = f"a side{'' if in_turns else ', each in a cohort of its own,'} would probably tell"
+    if not known:
+        return f"not even {MAX_ADVISED_PROCESSES} more processes {told}"
+    number = str(known[0]) if known[0] == known[-1] else f"{known[0]}–{known[-1]}"
+    beyond = (
+        f", and in {len(wanted) - len(known)} of them not even {MAX_ADVISED_PROCESSES}"
+        if len(known) < len(wanted)
+        else ""
+    )
+    return f"about {number} more process{'es' if known[-1] > 1 else ''} {told}{beyond}"
 
 
 def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> int | None:

@@ -15,6 +15,7 @@ from gnet_core.datasets.image_headers import HeaderError, picture_size
 from gnet_core.files import csv_text
 from gnet_core.plan.request import BenchRequest
 from gnet_core.report import run as report
+from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from gnet_core.run import resuming
 from gnet_core.run.protocol import Channel, ChannelClosed
@@ -22,6 +23,7 @@ from gnet_core.run.worker import reason
 from gnet_core.system import cgroups, git
 from gnet_core.system import settings as case_settings
 from tests.conftest import RunDirectory
+from tests.stored import markdown
 
 TEXT = some.text(max_size=200)
 JSON = some.recursive(
@@ -85,8 +87,8 @@ def test_a_run_with_any_spoiled_file_is_told_or_refused(tmp_path, whole_run, man
         faults.count("mutated files")
         try:
             run = records.load_run(spoiled_run)
-            report.to_markdown(run)
-            json.dumps(report.to_json(run), allow_nan=False)
+            markdown(run)
+            json.dumps(report.to_json(Summary(run)), allow_nan=False)
         except GnetError as error:
             assert "\n" not in str(error)  # noqa: PT017 - most examples raise nothing
 

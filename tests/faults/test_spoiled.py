@@ -15,11 +15,13 @@ from gnet_core.profile import comparison as profile_comparison
 from gnet_core.report import comparison
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report import run as report
+from gnet_core.report.markdown import to_markdown
+from gnet_core.report.summary import Summary
 from gnet_core.results import gates, records, run_document
 from gnet_core.run import resuming
 from gnet_core.run.runner import CaseState
 from tests.conftest import Faults
-from tests.stored import TRACED, processes, store_profile
+from tests.stored import TRACED, markdown, processes, store_profile, terminal
 
 SLICE, WHOLE = 25, 2000
 """Spoilings of each walk that are tried: among the tests, and in the whole campaign."""
@@ -64,16 +66,16 @@ def spoilings(document: Any, faults: Faults) -> list[tuple[tuple[Any, ...], Any]
 def tell(directory: Path, other: records.Run | None = None) -> None:
     """Say all that gnet says of a run. Raises GnetError where that cannot be done."""
     run = records.load_run(directory)
-    json.dumps(report.to_json(run), allow_nan=False)
-    report.to_markdown(run).encode()
-    report.to_terminal(run).encode()
+    json.dumps(report.to_json(Summary(run)), allow_nan=False)
+    markdown(run).encode()
+    terminal(run).encode()
     report.to_csv(run).encode()
     gates.failed_in(run, ("missing", "failed", "not-finite", "other-work"))
     if other is not None:
         for base, new in ((run, other), (other, run)):
             compared = comparison.compare(base, new, 0.02, across_machines=True, require_common=False)
             json.dumps(comparison.to_json(compared, {}), allow_nan=False)
-            comparison.to_markdown(compared, {}).encode()
+            to_markdown(comparison.document(compared, {})).encode()
 
 
 @pytest.fixture
@@ -184,6 +186,6 @@ def test_every_field_of_a_profile_may_be_anything(stored, faults):
         tell(stored.path)
         compared = profile_comparison.compare(whole, profile_comparison.load(stored.path))
         json.dumps(profile_comparison_report.to_json(compared), allow_nan=False)
-        profile_comparison_report.to_markdown(compared, []).encode()
+        to_markdown(profile_comparison_report.document(compared)).encode()
 
     assert not escapes(json.loads(path.read_text()), path, faults, look)

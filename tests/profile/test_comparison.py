@@ -10,7 +10,11 @@ import pytest
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import comparison
+from gnet_core.profile.counting import NOTES
 from gnet_core.report import profile_comparison as profile_comparison_report
+from gnet_core.report.html import to_html
+from gnet_core.report.markdown import to_markdown
+from gnet_core.report.terminal import to_terminal
 from tests.report.test_profile_report import HOSTILE, Page
 from tests.traces import document
 
@@ -92,7 +96,7 @@ def test_the_answer_turns_when_the_profiles_are_swapped(profiles):
 
 
 def test_no_comparison_calls_itself_a_verdict(profiles):
-    text = profile_comparison_report.to_terminal(compared(profiles))
+    text = to_terminal(profile_comparison_report.document(compared(profiles)))
     assert "taken under the profiler" in text
     for verdict in ("FASTER", "SLOWER", "SAME", "UNRESOLVED"):
         assert verdict not in text
@@ -129,6 +133,13 @@ def test_times_that_were_counted_in_different_ways_are_told(profiles):
     same, other = (compared((write, base, new | {"note": note})) for note in (base["note"], "Counted otherwise."))
     assert not any("in different ways" in caveat for caveat in profile_comparison_report.caveats(same))
     assert any("NEW: Counted otherwise." in caveat for caveat in profile_comparison_report.caveats(other))
+
+
+def test_the_same_counting_in_the_words_of_an_earlier_version_is_the_same(profiles):
+    write, base, new = profiles
+    base["note"] = "Self time of the device's kernels, each counted to the eager operation that launched it."
+    found = compared((write, base, new | {"counting": "launched kernels", "note": NOTES["launched kernels"]}))
+    assert not found.shared_out
 
 
 def test_times_that_were_counted_in_different_ways_add_up_to_the_steps(profiles):
@@ -173,7 +184,9 @@ def test_a_profile_against_itself_has_changed_nothing(profiles):
     parts, operations = profile_comparison_report.pictures(found)
     assert parts.title.startswith("No part changed: ")
     assert operations.title == "No type of operation changed"
-    assert "−0" not in profile_comparison_report.to_terminal(found) + parts.description + operations.description
+    assert (
+        "−0" not in to_terminal(profile_comparison_report.document(found)) + parts.description + operations.description
+    )
 
 
 def test_times_that_cannot_be_divided_have_no_ratio(profiles, tmp_path):
@@ -268,11 +281,10 @@ def test_hostile_names_are_inert(profiles):
     write, base, new = profiles
     new["operations"].append(operation(HOSTILE, 9.0))
     found = compared((write, base, new))
-    drawn = profile_comparison_report.pictures(found)
-    page = profile_comparison_report.to_html(found, drawn)
+    page = to_html(profile_comparison_report.document(found))
     assert "<script" not in page
-    assert "\x1b" not in page + profile_comparison_report.to_terminal(found)
-    markdown = profile_comparison_report.to_markdown(found, drawn)
+    assert "\x1b" not in page + to_terminal(profile_comparison_report.document(found))
+    markdown = to_markdown(profile_comparison_report.document(found))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
 

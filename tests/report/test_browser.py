@@ -1,4 +1,4 @@
-"""report.html in a real browser with the network cut, as wide as a desk's screen and as a telephone's, light and dark.
+"""Every page in a real browser with the network cut, as wide as a desk's screen and as a telephone's, light and dark.
 
 Screenshots go to the folder that GNET_SCREENSHOTS names, if it does: look at them.
 """
@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
-from gnet_core.report import run
+from gnet_core.profile import comparison as profile_comparison
+from gnet_core.report import comparison, profile_report, run
+from gnet_core.report import profile_comparison as profile_comparison_report
+from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from tests.conftest import RunDirectory
-from tests.stored import store_endless, store_every_suite, store_hostile
+from tests.stored import TRACED, store_endless, store_every_suite, store_hostile, store_profile
 
 playwright: Any = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed here; tox run -e browser brings it"
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no chromium (Debian: apt install chromium) and GNET_CHROMIUM names none"
 )
 
-WIDTHS = {"desktop": 1280, "phone": 390}
+WIDTHS = {"desktop": 1280, "phone": 400}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def written(run_directory: RunDirectory) -> Path:
     store_every_suite(run_directory)
-    run.write(records.load_run(run_directory.path))
+    run.write(Summary(records.load_run(run_directory.path)))
     return run_directory.path / run.HTML_FILE
 
 
@@ -89,22 +92,79 @@ def test_a_fold_opens_and_closes(browser, written):
         assert not inside.is_visible()
 
 
+@pytest.fixture
+def pages(run_directory: RunDirectory, written: Path, tmp_path: Path) -> dict[str, Path]:
+    """A page of each kind."""
+    store_profile(run_directory)
+    loaded = records.load_run(run_directory.path)
+    run.write(Summary(loaded))
+    compared = comparison.compare(loaded, loaded, 0.02, across_machines=False)
+    (stored,) = loaded.profiles
+    sides = profile_comparison.load(run_directory.path)
+    for folder in ("compare", "profile", "profiles"):
+        (tmp_path / folder).mkdir()
+    comparison.write(compared, {"slower": [TRACED.name]}, tmp_path / "compare")
+    profile_report.write_documents(stored, tmp_path / "profile")
+    profile_comparison_report.write(profile_comparison.compare(sides, sides), tmp_path / "profiles")
+    return {
+        "run": written,
+        "comparison": tmp_path / "compare" / "compare.html",
+        "profile": tmp_path / "profile" / "report.html",
+        "profile comparison": tmp_path / "profiles" / "report.html",
+    }
+
+
+WIDER = """
+[...document.querySelectorAll('body *')]
+    .filter(each => !each.closest('.wide > *, figure > *') && each.getBoundingClientRect().right > innerWidth + 1)
+    .map(each => each.outerHTML.slice(0, 100))
+"""
+"""Elements that reach beyond the window, other than inside a table or picture that scrolls by itself."""
+
+CUT = """
+[...document.querySelectorAll('body *')]
+    .filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0 && !each.closest('svg'))
+    .filter(each => getComputedStyle(each).overflowX != 'auto' && getComputedStyle(each).display != 'inline')
+    .map(each => each.outerHTML.slice(0, 100))
+"""
+"""Elements whose content is wider than they are and cannot be scrolled to."""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", WIDTHS)
-def test_no_part_of_the_page_is_wider_than_the_screen(browser, written, name, scheme):
-    with Opened(browser, written, WIDTHS[name], scheme) as opened:
-        for fold in opened.page.locator("summary").all():
-            fold.click()
-        wide, inner = opened.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert wide <= inner == WIDTHS[name]
-        if folder := os.environ.get("GNET_SCREENSHOTS"):
-            opened.page.screenshot(path=Path(folder) / f"report-{name}-{scheme}.png", full_page=True)
+def test_no_part_of_any_page_is_wider_than_the_screen(browser, pages, name, scheme):
+    for kind, file in pages.items():
+        with Opened(browser, file, WIDTHS[name], scheme) as opened:
+            for fold in opened.page.locator("summary").all():
+                fold.click()
+            wide, inner = opened.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+            assert wide <= inner == WIDTHS[name], kind
+            assert opened.page.evaluate(WIDER) == [], kind
+            assert opened.page.evaluate(CUT) == [], kind
+            if folder := os.environ.get("GNET_SCREENSHOTS"):
+                picture = f"{kind.replace(' ', '-')}-{name}-{scheme}.png"
+                opened.page.screenshot(path=Path(folder) / picture, full_page=True)
+
+
+NUMBERS_CUT = """
+[...document.querySelectorAll('figure svg text')].filter(each => {
+    const own = each.getBoundingClientRect(), picture = each.closest('svg').getBoundingClientRect();
+    return own.left < picture.left - 1 || own.right > picture.right + 1;
+}).map(each => each.textContent)
+"""
+"""Texts of pictures that reach beyond their picture, which cuts them."""
+
+
+def test_no_text_of_a_picture_is_cut(browser, pages):
+    for kind, file in pages.items():
+        with Opened(browser, file) as opened:
+            assert opened.page.evaluate(NUMBERS_CUT) == [], kind
 
 
 @pytest.mark.parametrize("store", [store_hostile, store_endless])
 def test_what_a_stranger_wrote_into_a_run_does_nothing(browser, run_directory, store):
     store(run_directory)
-    run.write(records.load_run(run_directory.path))
+    run.write(Summary(records.load_run(run_directory.path)))
     file = run_directory.path / run.HTML_FILE
     with Opened(browser, file, WIDTHS["phone"]) as opened:
         opened.page.on("dialog", lambda dialog: opened.complaints.append(dialog.message))

@@ -7,6 +7,7 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.report import checks
 from gnet_core.results import records
+from gnet_core.results.comparisons import within
 
 CASE = "graph-float32-b8-i224-synthetic-cpu"
 
@@ -17,13 +18,17 @@ def run(run_directory):
     return records.load_run(run_directory.path)
 
 
+def failed_checks(run):
+    return checks.failed_checks(run, within(run))
+
+
 def with_row(run, **changed):
     (row,) = run.rows
     return dataclasses.replace(run, rows=[dataclasses.replace(row, **changed)])
 
 
 def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
-    assert checks.failed_checks(run) == []
+    assert failed_checks(run) == []
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
     ],
 )
 def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, said):
-    assert checks.failed_checks(with_row(run, **changed)) == [f"{CASE}: {said}"]
+    assert failed_checks(with_row(run, **changed)) == [f"{CASE}: {said}"]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +80,12 @@ def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, said
     ],
 )
 def test_what_is_as_it_should_be_is_not_told(run, changed):
-    assert checks.failed_checks(with_row(run, **changed)) == []
+    assert failed_checks(with_row(run, **changed)) == []
 
 
 def test_a_status_that_is_none_of_the_five_is_told(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="fine")
-    assert checks.failed_checks(records.load_run(run_directory.path)) == [
+    assert failed_checks(records.load_run(run_directory.path)) == [
         f"{CASE}: its status is 'fine'; it has to be one of ok, oom, failed, timeout, unsupported."
     ]
 
@@ -89,24 +94,24 @@ def test_a_case_that_is_there_twice_is_told(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="oom", note="full")
     run_directory.document["cases"] *= 2
     run_directory.write()
-    assert checks.failed_checks(records.load_run(run_directory.path)) == [
+    assert failed_checks(records.load_run(run_directory.path)) == [
         f"{CASE}: run.json has the case 2 times; it has to be there once."
     ]
 
 
 def test_a_case_without_a_status_needs_a_reason_unless_the_run_was_interrupted(run_directory):
     run_directory.add(StepConfig(batch_size=16), status=None, note="not run: batch size 8 was out of memory already")
-    assert checks.failed_checks(records.load_run(run_directory.path)) == []
+    assert failed_checks(records.load_run(run_directory.path)) == []
     run_directory.add(StepConfig(batch_size=8), status=None)
-    assert checks.failed_checks(records.load_run(run_directory.path)) == [
+    assert failed_checks(records.load_run(run_directory.path)) == [
         f"{CASE}: the run is complete, but the case has neither a status nor a reason."
     ]
     run_directory.document["complete"] = False
     run_directory.write()
-    assert checks.failed_checks(records.load_run(run_directory.path)) == []
+    assert failed_checks(records.load_run(run_directory.path)) == []
 
 
 def test_a_spinning_worker_is_seen_in_the_turns_of_the_run(run_directory):
     run_directory.add(StepConfig(batch_size=8), [2.0], waiting_cpu_share=0.5)
-    (told,) = checks.failed_checks(records.load_run(run_directory.path))
+    (told,) = failed_checks(records.load_run(run_directory.path))
     assert "used 50.0% of a processor while they waited" in told

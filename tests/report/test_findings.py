@@ -3,8 +3,8 @@
 import pytest
 
 from gnet_core.config import StepConfig
+from gnet_core.profile.document import read
 from gnet_core.report.findings import MOST, findings
-from gnet_core.report.profile import view
 from gnet_core.report.views.suites import sections
 from gnet_core.results import records
 from tests.stored import processes, store_every_suite
@@ -49,14 +49,14 @@ def test_a_traced_step_that_is_launch_bound_is_a_finding(run_directory, environm
     add(run_directory, *processes(1.0))
     config = StepConfig(batch_size=1, device="gpu:0")
     at_work = [{"kind": "device compute", "seconds": 0.05, "share": 0.1}]
-    trace = view(document(environment, config=config.to_dict(), breakdown=at_work))
+    trace = read(document(environment, config=config.to_dict(), breakdown=at_work))
     found = sections(records.load_run(run_directory.path))
     said = [" ".join(sentence) for sentence in findings(found, [trace])]
     assert said[0].startswith("16.0 images/s")
     assert said[1].startswith(
-        "graph-float32-b1-i224-synthetic-gpu0, traced: Launch-bound: the GPU is at work for 50 ms of a step of 500 ms"
+        "graph, float32, batch 1, device gpu:0, traced: Launch-bound: the GPU is at work for 50 ms of a step of 500 ms"
     )
-    busy = view(document(environment, config=config.to_dict(), breakdown=[at_work[0] | {"seconds": 0.4}]))
+    busy = read(document(environment, config=config.to_dict(), breakdown=[at_work[0] | {"seconds": 0.4}]))
     assert findings(found, [busy]) == findings(found)
 
 

@@ -10,10 +10,11 @@ from gnet_core.config import StepConfig
 from gnet_core.files import csv_text
 from gnet_core.report import documents, profile_report
 from gnet_core.report import run as report
+from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from gnet_core.results.turns import TURNS_FILE, read_turns, write_turns
 from gnet_core.text import escape
-from tests.stored import HOSTILE, processes
+from tests.stored import HOSTILE, markdown, processes
 
 FORMULAS = [
     *("=1+1", "+cmd", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "\ufeff=1", "\u200b=1"),
@@ -55,7 +56,7 @@ def test_every_csv_of_a_run_is_inert(run_directory):
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *processes(2.0), suites=("=suite",))
     run_directory.add(StepConfig(batch_size=16), status="=cmd", note="-2+cmd")
     run = records.load_run(run_directory.path)
-    report.write(run)
+    report.write(Summary(run))
     for name in ("cases.csv", "verdicts.csv"):
         texts = cells((run_directory.path / name).read_text())
         assert "'=suite" in texts
@@ -65,10 +66,8 @@ def test_every_csv_of_a_run_is_inert(run_directory):
 
 def test_every_csv_of_a_profile_is_inert(tmp_path, monkeypatch):
     written = {}
-    monkeypatch.setattr(documents, "write", lambda _directory, texts, _pictures: written.update(texts))
-    monkeypatch.setattr(profile_report, "view", lambda _document: type("View", (), {"pictures": []})())
-    for name in ("to_markdown", "to_html"):
-        monkeypatch.setattr(profile_report, name, lambda _document, _told: "")
+    monkeypatch.setattr(documents, "write", lambda _directory, _document, texts: written.update(texts))
+    monkeypatch.setattr(profile_report, "document_of", lambda _: None)
     operation = {"operation": "=cmd|' /C calc'!A0", "self_seconds": -1.0}
     profile_report.write_documents({"operations": [operation], "parts": [operation]}, tmp_path)
     for name in ("operations.csv", "parts.csv"):
@@ -135,7 +134,7 @@ def test_markdown_makes_no_link_of_an_address(text, inert):
 
 def test_a_report_of_a_hostile_run_holds_no_address(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="failed", note=f"{HOSTILE} a@b.example www.b.example")
-    text = report.to_markdown(records.load_run(run_directory.path))
+    text = markdown(records.load_run(run_directory.path))
     assert "a`@`b.example" in text
     assert "a@b.example" not in text
     assert "www.b" not in text

@@ -12,19 +12,35 @@ from gnet_core import text
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import reading
+from gnet_core.profile.document import read
 from gnet_core.report import profile as profile_view
 from gnet_core.report import profile_report
+from gnet_core.report.html import to_html
+from gnet_core.report.markdown import to_markdown
+from gnet_core.report.terminal import to_terminal
 from tests.traces import document
 
 HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
 
 
+class View:
+    """What a report says of a stored profile."""
+
+    def __init__(self, told):
+        profile = read(told)
+        self.answer = profile_view.answer(profile)
+        self.launch_bound = profile_view.launch_bound(profile)
+        self.tables = profile_view.tables(profile)
+        self.pictures = profile_view.pictures(profile)
+        self.notes = profile_view.notes(profile)
+
+
 def view(told):
-    return profile_view.view(told)
+    return View(told)
 
 
 def cells(told, heading):
-    (grid,) = (grid for name, grid in view(told).grids if name.startswith(heading))
+    ((grid,),) = (table.blocks for table in view(told).tables if table.heading.startswith(heading))
     return grid.headings, [tuple(cell.text for cell in row) for row in grid.rows]
 
 
@@ -208,10 +224,10 @@ def test_kernels_are_cut_and_the_rest_is_one_line(environment):
 
 def test_what_is_not_available_is_named_and_no_table_is_empty(environment):
     told = view(document(environment))
-    assert all(grid.rows for _, grid in told.grids)
+    assert all(grid.rows for table in told.tables for grid in table.blocks)
     _, rows = cells(document(environment), "Not available")
     assert rows == [("kernels", "a CPU has none")]
-    assert "kernels" not in " ".join(heading for heading, _ in told.grids if not heading.startswith("Not"))
+    assert "kernels" not in " ".join(table.heading for table in told.tables if not table.heading.startswith("Not"))
 
 
 def test_a_trace_without_operations_says_why_and_draws_nothing(environment):
@@ -225,7 +241,7 @@ def test_an_old_profile_is_told_without_what_was_added(environment):
     for field in ("parts", "breakdown", "kernels", "peak_memory", "not_available"):
         del old[field]
     told = view(old)
-    assert [heading for heading, _ in told.grids] == ["By type of operation, in one step"]
+    assert [table.heading for table in told.tables] == ["By type of operation, in one step"]
     assert len(told.pictures) == 1
 
 
@@ -241,15 +257,16 @@ def test_the_pictures_say_their_finding_and_describe_themselves(environment):
 
 
 def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
-    text = "\n\n".join(profile_report.section(document(environment)))
-    assert text.startswith("`graph-float32-b8-i224-synthetic-cpu`: **100% of the time inside operations")
+    text = to_markdown(profile_report.document_of(document(environment)))
+    assert "\n\n**graph, float32, batch 8:** Test Processor" in text
+    assert "\n\n## What it comes to\n\n100% of the time inside operations" in text
     assert "| stem      |          150 |           300 |" in text
-    assert "**Not available from this trace**" in text
+    assert "## Not available from this trace" in text
     assert "- A step took 500 ms without the profiler" in text
 
 
 def test_a_section_for_a_terminal_has_no_markup(environment):
-    text = "\n\n".join(profile_report.section(document(environment), "simple"))
+    text = to_terminal(profile_report.document_of(document(environment)))
     assert "**" not in text
     assert "|" not in text
     assert "_MklNativeFusedConv2D" in text
@@ -270,7 +287,7 @@ class Page(html.parser.HTMLParser):
 
 
 def page(told):
-    return profile_report.to_html(told, view(told))
+    return to_html(profile_report.document_of(told))
 
 
 def test_the_page_needs_nothing_else_and_describes_its_pictures(environment):
@@ -294,20 +311,20 @@ def test_hostile_text_is_inert_on_the_page_and_in_markdown(environment):
     assert "<script" not in text
     assert "\x1b" not in text
     assert len(text) < 2**20
-    markdown = profile_report.to_markdown(told, view(told))
+    markdown = to_markdown(profile_report.document_of(told))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
     assert "\x1b" not in markdown
     assert "\n# [x]" not in markdown
     assert len(markdown) < 2**17
-    assert "\x1b" not in "".join(profile_report.section(told, "simple"))
+    assert "\x1b" not in to_terminal(profile_report.document_of(told))
 
 
 def test_an_endless_environment_is_cut(environment):
     environment["machine"]["processor"] = "x|" * 1_500_000
     environment["machine"]["packages"] = {f"package-{number}": "1" for number in range(10_000)}
     told = document(environment)
-    markdown = profile_report.to_markdown(told, view(told))
+    markdown = to_markdown(profile_report.document_of(told))
     assert "| processor " in markdown
     assert len(markdown) < 2**18
     assert len(page(told)) < 2**20
@@ -384,9 +401,9 @@ def test_what_is_no_profile_is_refused_by_its_field(environment):
     told = document(environment)
     del told["operations"]
     with pytest.raises(GnetError, match="field 'operations' is missing"):
-        profile_report.section(told)
+        to_terminal(profile_report.document_of(told))
 
 
 def test_the_line_for_tensorboard_survives_a_shell(tmp_path):
-    assert profile_report.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
-    assert profile_report.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")
+    assert profile_view.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
+    assert profile_view.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")

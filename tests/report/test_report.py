@@ -9,12 +9,21 @@ import re
 import pytest
 
 from gnet_core.config import Part, StepConfig
-from gnet_core.report import grid, page, summary
 from gnet_core.report import run as report
+from gnet_core.report.html import to_html
+from gnet_core.report.summary import Summary
 from gnet_core.report.views import suites as sections
 from gnet_core.results import gates, records
 from tests.conftest import TORCH_SECTION
-from tests.stored import compare_with_golden, processes, store_every_suite, store_hostile, store_profile
+from tests.stored import (
+    compare_with_golden,
+    markdown,
+    processes,
+    store_every_suite,
+    store_hostile,
+    store_profile,
+    terminal,
+)
 from tests.traces import document as profile_document
 
 NAME = "xla-float32-b8-i224-synthetic-cpu"
@@ -61,9 +70,14 @@ def test_a_figure_that_was_not_measured_is_empty(stored):
 
 
 def test_the_first_line_says_why_one_process_a_case_may_not_be_quoted(stored):
-    first = report.to_markdown(load(stored)).splitlines()[0]
+    first = markdown(load(stored)).splitlines()[0]
     assert first.startswith("**Do not quote")
     assert "one process a case" in first
+
+
+def first_line(run):
+    """Of report.md, which says whether the figures may be quoted."""
+    return markdown(run).splitlines()[0]
 
 
 def three(seconds, wobble=0.0):
@@ -73,12 +87,12 @@ def three(seconds, wobble=0.0):
 
 def test_three_processes_a_case_may_be_quoted_and_smoke_never(run_directory):
     run_directory.add(StepConfig(), *three(1.0))
-    assert report.quotable_line(load(run_directory)) == (
-        "**These figures may be quoted**, each with its machine, its configuration and its interval."
+    assert first_line(load(run_directory)) == (
+        "**These figures may be quoted,** each with its machine, its configuration and its interval."
     )
     run_directory.document["preset"] = "smoke"
     run_directory.write()
-    assert "smoke" in report.quotable_line(load(run_directory))
+    assert "smoke" in first_line(load(run_directory))
 
 
 @pytest.mark.parametrize(
@@ -101,20 +115,20 @@ def test_three_processes_a_case_may_be_quoted_and_smoke_never(run_directory):
 def test_a_run_with_a_row_in_doubt_may_not_be_quoted(run_directory, spoiled, why):
     run_directory.add(StepConfig(batch_size=8), *three(1.0))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(1.0), **spoiled)
-    assert summary.reservations(load(run_directory)) == [why]
+    assert Summary(load(run_directory)).reservations == [why]
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu:0"])
 def test_a_gpus_report_says_that_the_tolerance_of_losses_is_a_cpus(run_directory, device):
     run_directory.add(StepConfig(device=device), *three(1.0))
     run_directory.add(StepConfig(device=device, precision="mixed_bfloat16"), *three(1.0))
-    said = [caveat for caveat in summary.caveats(load(run_directory)) if "measured on a CPU" in caveat]
+    said = [caveat for caveat in Summary(load(run_directory)).caveats if "measured on a CPU" in caveat]
     assert len(said) == (device != "cpu")
 
 
 def test_two_processes_a_case_are_too_few_to_quote(run_directory):
     run_directory.add(StepConfig(), *three(1.0)[:2])
-    assert summary.reservations(load(run_directory)) == [
+    assert Summary(load(run_directory)).reservations == [
         "they rest on 2 processes a case, so how far the next process would differ is unknown"
     ]
 
@@ -125,7 +139,7 @@ def test_a_step_without_a_steady_state_may_not_be_quoted(run_directory):
     for batch_size in (4, 8, 16, 32):
         steady = [[2.0 + 0.003 * (turn % 3) for turn in range(10)] for _ in range(3)]
         run_directory.add(StepConfig(batch_size=batch_size), *steady)
-    assert summary.reservations(load(run_directory)) == [
+    assert Summary(load(run_directory)).reservations == [
         f"no steady state, its time still changed over the run ({NAME})"
     ]
 
@@ -133,22 +147,22 @@ def test_a_step_without_a_steady_state_may_not_be_quoted(run_directory):
 def test_a_sequential_comparison_is_told_but_forbids_no_quoting(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0), suites=("execution",), sequential=True)
-    assert report.quotable_line(load(run_directory)).endswith("1 comparison is sequential: say so beside the ratio.")
+    assert first_line(load(run_directory)).endswith("1 comparison is sequential: say so beside the ratio.")
 
 
 def test_identical_code_that_differs_forbids_quoting(run_directory):
     run_directory.document["suites"].append(AA)
     run_directory.add(StepConfig(batch_size=8), *three(1.0))
     run_directory.add(StepConfig(batch_size=8), *three(1.2), suites=("aa",), source="again")
-    assert summary.reservations(load(run_directory)) == ["identical code against itself came out SLOWER"]
+    assert Summary(load(run_directory)).reservations == ["identical code against itself came out SLOWER"]
 
 
 def test_what_the_report_finds_wrong_with_itself_stands_in_it(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(2.0))
     run_directory.add(StepConfig(batch_size=8, precision="mixed_float16"), *three(1.0), low_precision_share=0.1)
-    text = report.to_markdown(load(run_directory))
+    text = markdown(load(run_directory))
     assert text.splitlines()[0].startswith("**Do not quote these figures:** 1 of the report's own checks failed")
-    assert "## What this report finds wrong with itself\n\ngraph-mixed\\_float16-b8" in text
+    assert "## Caveats, and what this report finds wrong with itself\n\ngraph-mixed\\_float16-b8" in text
     assert "only 10% of its matrix work was done in a lower precision: it is mixed\\_float16 by name." in text
 
 
@@ -163,7 +177,7 @@ def test_a_trace_of_the_run_is_told_in_its_report(run_directory):
     trace = {"untraced_step_seconds": [0.5], "traced_step_seconds": [0.6], "overhead_seconds": 0.1, "warnings": []}
     document = {"config": StepConfig().to_dict(), "operations": rows, "note": "Wall time.", "trace": trace}
     (folder / "profile.json").write_text(json.dumps(document))
-    text = report.to_markdown(load(run_directory))
+    text = markdown(load(run_directory))
     assert "goes to Conv2D 75%, Mul 25%" in text
     assert re.search(r"\| Conv2D +\| +6 \| +750 \| +75.0% \|", text)
     assert "500 ms without the profiler" in text
@@ -173,7 +187,7 @@ def test_an_interrupted_run_may_not_be_quoted(run_directory):
     run_directory.add(StepConfig(), [1.0], [1.1], [1.2])
     run_directory.document["complete"] = False
     run_directory.write()
-    assert "interrupted" in report.quotable_line(load(run_directory))
+    assert "interrupted" in first_line(load(run_directory))
 
 
 def answers(directory, suite):
@@ -313,8 +327,8 @@ def test_sources_are_compared_case_by_case(run_directory, environment):
     assert answers(run_directory, "sources") == [
         "new is FASTER than old: 2.000× (1.995–2.005), graph, float32, batch 8."
     ]
-    text = report.to_markdown(load(run_directory))
-    assert "From old to new these differ:\n\n- TensorFlow: 2.21.0 → 2.19.0\n" in text
+    text = markdown(load(run_directory))
+    assert "From old to new these differ:\n\nTensorFlow: 2.21.0 → 2.19.0\n" in text
 
 
 def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(run_directory, environment):
@@ -323,7 +337,7 @@ def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(
     run_directory.document["environments"] = {"": environment, "torch": of_torch}
     run_directory.add(StepConfig(batch_size=8), *three(1.0))
     run_directory.add(StepConfig(batch_size=8, framework="torch", execution="eager"), *three(1.0))
-    text = report.to_markdown(load(run_directory))
+    text = markdown(load(run_directory))
     assert "16 GiB, TensorFlow 2.21.0, PyTorch 2.13.0+cpu" in text
     assert re.search(r"\| PyTorch of its own interpreter +\| 2\.13\.0\+cpu, built without CUDA", text)
     said = (
@@ -336,7 +350,7 @@ def test_a_source_called_torch_in_a_run_of_before_is_a_source(run_directory, env
     run_directory.document["environments"] = {"torch": environment, "jax": environment}
     for source in ("torch", "jax"):
         run_directory.add(StepConfig(batch_size=8), *three(1.0), source=source)
-    text = report.to_markdown(load(run_directory))
+    text = markdown(load(run_directory))
     assert "16 GiB, TensorFlow 2.21.0" in text
     assert "PyTorch" not in text.partition("## Environment")[0]
     assert "own interpreter" not in text
@@ -349,7 +363,7 @@ def test_without_tensorflow_there_is_no_mfu_and_the_report_says_so(run_directory
     run_directory.add(StepConfig(batch_size=8, framework="torch", execution="eager"), *three(1.0))
     run = load(run_directory)
     assert [row.mfu for row in run.rows] == [None, None]
-    text = report.to_markdown(run)
+    text = markdown(run)
     assert "16 GiB, PyTorch 2.13.0+cpu" in text
     assert "peaks failed: TensorFlow is not installed in /x" in text
 
@@ -364,8 +378,8 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
     run_directory.add(StepConfig(batch_size=16, execution="eager"), *three(1.0, wobble=0.002), **extra, sequential=True)
     run = load(run_directory)
     (section,) = sections.sections(run)
-    head, _, *lines = grid.in_style(section.full_table(), "pipe").splitlines()
-    assert [cells(line) for line in (head, *lines)] == [
+    table = section.full_table()
+    assert [table.headings, *([cell.text for cell in row] for row in table.rows)] == [
         [
             *("execution", "precision", "batch", "images/s", "95 % interval", "± turns", "ms a step", "p50 ms"),
             "of steps",
@@ -385,7 +399,7 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
             *("1.000", "0.995–1.005", "SAME, sequential", "2.2%", "1.6", "80.0%", "", "", "19.0", "1.00", "3×2", "ok"),
         ],
     ]
-    text = report.to_markdown(run)
+    text = markdown(run)
     assert "| float32     |         2 | product 2048        |" in text
     assert "90% of the time: 2.1% in turns, 2.2% one after the other." in text
 
@@ -396,7 +410,7 @@ def cells(line):
 
 def test_verdicts_are_written_for_programs_a_line_a_comparison(stored):
     run = load(stored)
-    report.write(run)
+    report.write(Summary(run))
     lines = list(csv.DictReader(io.StringIO((stored.path / "verdicts.csv").read_text())))
     assert list(lines[0]) == [
         *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
@@ -410,13 +424,13 @@ def test_verdicts_are_written_for_programs_a_line_a_comparison(stored):
 
 
 def test_what_was_not_measured_is_listed_with_its_reason(stored):
-    text = report.to_markdown(load(stored))
-    assert "- `eager-float32-b8-i224-synthetic-cpu`: timeout, not finished" in text
+    text = markdown(load(stored))
+    assert "\n**eager-float32-b8-i224-synthetic-cpu:** timeout, not finished\n" in text
 
 
 def test_hostile_text_is_inert_wherever_it_comes_from(run_directory):
     store_hostile(run_directory)
-    text = report.to_markdown(load(run_directory))
+    text = markdown(load(run_directory))
     outside_code = re.sub(r"`[^`\n]*`", "", text)
     assert "<script>" not in outside_code.replace(r"\<script\>", "")
     assert not re.findall(r"(?<!\\)<(?!/?details>|/?summary>)", outside_code)
@@ -431,13 +445,13 @@ def test_hostile_text_is_inert_wherever_it_comes_from(run_directory):
             headings = columns
         else:
             headings = 0
-    assert "\x1b" not in report.to_terminal(load(run_directory))
+    assert "\x1b" not in terminal(load(run_directory))
 
 
 def test_a_text_without_end_is_cut(run_directory):
     run_directory.add(StepConfig(), status="failed", note="x" * 100_000)
-    assert len(report.to_markdown(load(run_directory))) < 10_000
-    assert len(report.to_terminal(load(run_directory))) < 10_000
+    assert len(markdown(load(run_directory))) < 10_000
+    assert len(terminal(load(run_directory))) < 10_000
 
 
 def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(run_directory, environment):
@@ -449,8 +463,8 @@ def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(ru
     told = profile_document(environment, config=config.to_dict(), device="gpu:0", breakdown=at_work)
     (folder / "profile.json").write_text(json.dumps(told))
     run = records.load_run(run_directory.path)
-    html = page.to_html(run, {}, *report.profile_views(run))
-    for text in (report.to_markdown(run), html, report.to_terminal(run), *report.to_json(run)["findings"][1:]):
+    html = to_html(report.document(Summary(run)))
+    for text in (markdown(run), html, terminal(run), *report.to_json(Summary(run))["findings"][1:]):
         assert "traced:" in text
         assert "Launch-bound: the GPU is at work for 50 ms of a step of 500 ms" in text
 
@@ -461,9 +475,9 @@ def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):
     folder.mkdir(parents=True)
     (folder / "profile.json").write_text('{"config": {}}')
     run = load(run_directory)
-    report.write(run)
+    report.write(Summary(run))
     for text in (
-        report.to_terminal(run),
+        terminal(run),
         *((run_directory.path / f"report.{end}").read_text() for end in ("md", "html")),
     ):
         assert "A profile.json in traces/ cannot be told: profile.json: field" in text
@@ -473,20 +487,20 @@ def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):
 def test_a_whole_report_of_every_suite_is_what_it_was(run_directory, name):
     store_every_suite(run_directory)
     store_profile(run_directory)
-    report.write(load(run_directory))
+    report.write(Summary(load(run_directory)))
     compare_with_golden(name, (run_directory.path / name).read_text(encoding="utf-8"))
 
 
 def test_a_whole_report_of_one_process_a_case_is_what_it_was(stored):
-    report.write(load(stored))
+    report.write(Summary(load(stored)))
     compare_with_golden("first_look.md", (stored.path / "report.md").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("form", [report.to_markdown, report.to_terminal])
+@pytest.mark.parametrize("form", [markdown, terminal])
 def test_every_form_of_a_report_begins_or_ends_with_the_same_findings(run_directory, form):
     store_every_suite(run_directory)
     run = load(run_directory)
-    told = report.to_json(run)["findings"]
+    told = report.to_json(Summary(run))["findings"]
     assert len(told) == 6
     text = form(run).replace("**", "").replace("\\", "")
     assert all(sentence in text for sentence in told)
@@ -494,7 +508,7 @@ def test_every_form_of_a_report_begins_or_ends_with_the_same_findings(run_direct
 
 def test_a_picture_stands_in_the_text_by_its_description(run_directory):
     store_every_suite(run_directory)
-    report.write(load(run_directory))
+    report.write(Summary(load(run_directory)))
     text = (run_directory.path / "report.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[([^]]+)\]\((plots/[^)]+)\)", text)
     assert len(pictures) >= 6
@@ -504,16 +518,16 @@ def test_a_picture_stands_in_the_text_by_its_description(run_directory):
 
 
 def test_the_files_are_written_and_made_again_the_same(stored):
-    report.write(load(stored))
+    report.write(Summary(load(stored)))
     first = {name: (stored.path / name).read_text() for name in ("cases.csv", "verdicts.csv", "report.md")}
-    report.write(load(stored))
+    report.write(Summary(load(stored)))
     assert first == {name: (stored.path / name).read_text() for name in first}
     assert not list(stored.path.glob(".*"))
 
 
 def test_the_json_is_plain_and_holds_the_same_rows(stored):
     run = load(stored)
-    document = json.loads(json.dumps(report.to_json(run), allow_nan=False))
+    document = json.loads(json.dumps(report.to_json(Summary(run)), allow_nan=False))
     assert [row["case"] for row in document["rows"]] == [row.case for row in run.rows]
     assert document["quotable"] is False
     assert document["failed_checks"] == []
@@ -526,8 +540,8 @@ def test_a_peak_that_nothing_can_have_is_passed_over(run_directory, value):
     run_directory.add(StepConfig(), [1.0])
     run = load(run_directory)
     assert run.rows[0].mfu is None
-    assert summary.peaks(run).rows == []
-    assert "measured peak" not in report.to_markdown(run)
+    assert Summary(run).peaks.rows == []
+    assert "measured peak" not in markdown(run)
 
 
 def test_a_batch_beyond_memory_is_no_failure_where_a_smaller_one_fitted(run_directory):
@@ -546,7 +560,7 @@ def test_an_operations_name_in_a_trace_is_inert(run_directory):
     rows = [{"operation": "void k<float>|x\x1b", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}]
     document = {"config": StepConfig().to_dict(), "operations": rows, "note": "", "trace": trace}
     (folder / "profile.json").write_text(json.dumps(document))
-    text = report.to_markdown(load(run_directory))
+    text = markdown(load(run_directory))
     assert r"| void k\<float\>\|x |" in text
     assert "\x1b" not in text
 
@@ -567,4 +581,4 @@ def test_a_trace_that_was_asked_for_and_is_not_there_is_told(run_directory, comp
     if complete:
         run_directory.document["profile_note"] = ""  # as a run leaves it whose trace was taken
     run_directory.add(StepConfig(), [1.0])
-    assert f"- `a trace`: {told}" in report.to_markdown(records.load_run(run_directory.path)).replace("<code>", "`")
+    assert f"**a trace:** {told}" in markdown(records.load_run(run_directory.path))

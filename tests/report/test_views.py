@@ -11,6 +11,7 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.report import run as report
 from gnet_core.report.fields import field_words, setting_words, value_words
+from gnet_core.report.summary import Summary
 from gnet_core.report.views.suites import sections
 from gnet_core.results import records
 from tests.conftest import RunDirectory
@@ -102,7 +103,7 @@ def test_a_field_that_only_one_value_of_a_run_has_is_not_told_of_every_row(run_d
 def test_the_speed_of_small_images_does_not_stand_for_that_of_large_ones(run_directory):
     answered(run_directory, "comparison", "image_size")
     run_directory.add(StepConfig(image_size=96), *processes(0.1), suites=("new",))
-    said = report.to_json(records.load_run(run_directory.path))["findings"][0]
+    said = report.to_json(Summary(records.load_run(run_directory.path)))["findings"][0]
     largest = max(224, OTHER["image_size"])
     assert f"image size {largest}:" in said
     assert "320.0" not in said

@@ -4,9 +4,10 @@ import pytest
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.report import run as report
-from gnet_core.report import summary
+from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from gnet_core.results.gpu_summary import Spread
+from tests.stored import markdown, terminal
 
 GRAPH = StepConfig(device="gpu:0", batch_size=64)
 EAGER = StepConfig(device="gpu:0", batch_size=64, execution="eager")
@@ -102,7 +103,7 @@ def test_a_figure_that_cannot_be_is_none(gpu_run, column, lie):
 
 def told_of(directory):
     run = load(directory)
-    return summary.gpu_lines(run), summary.gpu_cases(run)
+    return Summary(run).gpu_lines, Summary(run).gpu_cases
 
 
 def test_a_gpu_at_its_power_limit_is_told_of_once(gpu_run):
@@ -193,18 +194,18 @@ def test_memory_that_decided_nothing_is_not_told(gpu_run):
 def test_a_run_on_a_cpu_says_nothing_of_a_gpu(run_directory):
     run_directory.add(StepConfig(), [1.0] * 3)
     assert told_of(run_directory)[0] == []
-    assert "The GPU while it worked" not in report.to_markdown(load(run_directory))
+    assert "The GPU while it worked" not in markdown(load(run_directory))
 
 
 def test_every_form_of_the_report_tells_of_the_gpu(gpu_run):
     gpu_run.add(GRAPH, [1.0] * 3, gpu=lambda _number: working(throttle_reasons="<b>hot</b>"))
     run = load(gpu_run)
-    report.write(run)
+    report.write(Summary(run))
     page = (gpu_run.path / "report.html").read_text(encoding="utf-8")
-    for text in (report.to_markdown(run), page, report.to_terminal(run)):
+    for text in (markdown(run), page, terminal(run)):
         assert "drew 690 W" in text
-    for text in (report.to_markdown(run), page):
+    for text in (markdown(run), page):
         assert "The GPU while it worked" in text
         assert "<b>hot" not in text
-    assert report.to_json(run)["rows"][0]["gpu_power_watts"] == 690.0
+    assert report.to_json(Summary(run))["rows"][0]["gpu_power_watts"] == 690.0
     assert report.to_csv(run).splitlines()[0].endswith(",gpu_power_watts,gpu_sm_clock_hz,run")

@@ -8,7 +8,7 @@ import pytest
 
 from gnet_core.config import GnetError
 from gnet_core.stats.ratio import Process, log_ratio
-from gnet_core.stats.verdicts import Comparison, Pair, judge, require_margin
+from gnet_core.stats.verdicts import Comparison, Pair, judge, reason_of_all, require_margin
 
 SPREAD = (-0.01, 0.0, 0.01, 0.0)
 """Of four pairs' log ratios: a standard error of 0.0041, so a 95 % interval of ±0.013."""
@@ -150,7 +150,24 @@ def test_the_machines_own_spread_sets_the_smallest_effect_of_its_mode_alone():
 
 def test_a_comparison_goes_into_json_as_it_is():
     comparison = verdict(pair(0.1))
-    assert json.loads(json.dumps(comparison.to_dict())) == dataclasses.asdict(comparison)
+    told = json.loads(json.dumps(comparison.to_dict()))
+    kept = dataclasses.asdict(comparison)
+    assert told == {name: kept[name] for name in kept if name not in ("doubt", "advice")} | {"reason": ""}
+
+
+def test_comparisons_that_share_a_doubt_have_one_reason_with_the_range_of_what_would_resolve_them():
+    scatters = [(-0.05, 0.05, 0.03, -0.03), (-0.04, 0.04, 0.02, -0.02)]
+    first, second = (verdict(pair(0.03, scatter=scatter)) for scatter in scatters)
+    assert first.doubt == second.doubt == "The interval holds 1"
+    assert (first.more_processes, second.more_processes) == (34, 19)
+    assert (
+        reason_of_all([first, second]) == "The interval holds 1; about 19–34 more processes a side would probably tell."
+    )
+    assert reason_of_all([first, first]) == first.reason
+    hopeless = dataclasses.replace(first, more_processes=None, advice="not even 100 more processes a side would tell")
+    assert reason_of_all([first, hopeless]) == (
+        "The interval holds 1; about 34 more processes a side would probably tell, and in 1 of them not even 100."
+    )
 
 
 @pytest.mark.parametrize(("value", "fraction"), [("2", 0.02), (5, 0.05), ("0.5", 0.005)])

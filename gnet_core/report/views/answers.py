@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from gnet_core.report.document import Sentence
 from gnet_core.report.grid import ratio, ratio_interval
 from gnet_core.results.comparisons import machine_spread
 from gnet_core.results.records import Row, Run
@@ -11,13 +10,6 @@ from gnet_core.stats.verdicts import Comparison
 from gnet_core.text import milliseconds, percent
 
 DIFFERENT = ("FASTER", "SLOWER")
-
-
-class Sentence(NamedTuple):
-    """What it comes to, and the rest; plain text, to be joined by a space."""
-
-    point: str
-    rest: str
 
 
 class NoAnswer(Sentence):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import ratio
 from gnet_core.report.ratios import LOOKS, distinct, forest, ratio_told
@@ -12,7 +13,6 @@ from gnet_core.report.views import bars
 from gnet_core.report.views.answers import (
     DIFFERENT,
     NoAnswer,
-    Sentence,
     ratio_in_words,
     share_in_words,
     spread_of_identical_code,

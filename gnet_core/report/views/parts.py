@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
+from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible, subtitle
 from gnet_core.report.ratios import MOST_LINES, distinct, wrapped
 from gnet_core.report.views import bars
-from gnet_core.report.views.answers import NoAnswer, Sentence, share_in_words
+from gnet_core.report.views.answers import NoAnswer, share_in_words
 from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.stats.verdicts import Comparison
 from gnet_core.text import milliseconds

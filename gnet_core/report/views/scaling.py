@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import COLOURS, INK, Picture, described, draw, legible, subtitle
 from gnet_core.report.fields import axis_words, field_words, value_words
 from gnet_core.report.views import bars
 from gnet_core.report.views.answers import (
     NoAnswer,
-    Sentence,
     counts,
     speed,
     speed_beside,

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from gnet_core.config import StepConfig
 from gnet_core.plan.suites import AXES, SOURCE, SuiteDescription
+from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import Picture
 from gnet_core.report.fields import field_words, is_text, setting_words, value_words
-from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.grid import Column, Grid, grid, shared_columns
 from gnet_core.report.views import columns
-from gnet_core.report.views.answers import NoAnswer, Sentence, counts, speed, speed_interval, throughput
+from gnet_core.report.views.answers import NoAnswer, counts, speed, speed_interval, throughput
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.verdicts import Comparison
 from gnet_core.text import plain
@@ -115,7 +116,7 @@ class Section(abc.ABC):
 
     def short_table(self) -> Grid:
         """The handful of columns that answer the suite's question; what all rows share is told once."""
-        shared, varied = self._shared_and_varied()
+        shared, varied = shared_columns(self._field_columns(), self.rows)
         shown = [
             *varied,
             *columns.SPEED,
@@ -222,14 +223,3 @@ class Section(abc.ABC):
             )
 
         return [*map(of, self.fields), Column("source", lambda row: row.source, text=True)]
-
-    def _shared_and_varied(self) -> tuple[str, list[Column[Row]]]:
-        """In words the fields that have one value in all rows, and the others; of a single row all are columns."""
-        shared, varied = [], []
-        for column in self._field_columns():
-            (first, *others) = [column.cell(row) for row in self.rows]
-            if others and first and set(others) == {first}:
-                shared.append(f"{column.heading} {first}")
-            else:
-                varied.append(column)
-        return ", ".join(shared), varied

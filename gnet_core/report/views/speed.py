@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import Picture
 from gnet_core.report.views import bars
-from gnet_core.report.views.answers import NoAnswer, Sentence, throughput
+from gnet_core.report.views.answers import NoAnswer, throughput
 from gnet_core.report.views.section import Finding, Section
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gnet_core.plan.suites import ViewName
 from gnet_core.report.views.comparison import ComparisonView
@@ -11,6 +11,7 @@ from gnet_core.report.views.scaling import ScalingView
 from gnet_core.report.views.section import Section
 from gnet_core.report.views.speed import SpeedView
 from gnet_core.results import comparisons
+from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Run
 
 _VIEWS: Mapping[ViewName, type[Section]] = {
@@ -21,12 +22,13 @@ _VIEWS: Mapping[ViewName, type[Section]] = {
 }
 
 
-def sections(run: Run) -> list[Section]:
-    """The suites of a run that have rows, in the run's order."""
-    families = {family.suite: family.comparisons for family in comparisons.within(run)}
+def sections(run: Run, families: Sequence[Family] | None = None) -> list[Section]:
+    """The suites of a run that have rows, in the run's order; `families` are the run's comparisons, where known."""
+    families = comparisons.within(run) if families is None else families
+    by_suite = {family.suite: family.comparisons for family in families}
     found = []
     for suite in run.document.suites:
-        compared = families.get(suite.name, {})
+        compared = by_suite.get(suite.name, {})
         involved = {*compared, *(each.base for each in compared.values())}
         named = {row.case for row in run.rows if suite.name in row.suite.split("+")}
         rows = [row for row in run.rows if row.case in involved | named]

@@ -1,0 +1,104 @@
+"""A document for a terminal: its texts and short tables, and last what it comes to, which is what stays in view."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from gnet_core.report.document import Banner, Block, Bullets, Command, Document, Paragraph, Section, Text
+from gnet_core.report.grid import Grid
+from gnet_core.text import plain
+
+_HEADING = 8
+"""Characters that a row of a heading may have in a table that is too wide."""
+
+
+def to_terminal(document: Document, width: int | None = None) -> str:
+    """The document without its pictures, its folds and the sections that are for reference.
+
+    Lines are at most `width` characters long where that can be done; whole where it is None.
+    """
+    last = Section("What it comes to", document.summary)
+    return "\n\n".join(_parts([*document.intro, *document.sections, last, *document.banners], width))
+
+
+def _parts(blocks: Iterable[Block], width: int | None) -> list[str]:
+    return [part for block in blocks if (part := _part(block, width))]
+
+
+def _part(block: Block, width: int | None) -> str:
+    match block:
+        case Banner(point=point, clauses=clauses):
+            return _filled(f"{point} {'; '.join(clauses)}." if clauses else point, width)
+        case Paragraph(text=text) | Bullets(lines=[text]):
+            return _filled(_joined(text), width)
+        case Bullets(lines=lines):
+            return "\n".join(_filled(f"- {_joined(line)}", width) for line in lines)
+        case Command(command=command, does=does):
+            return f"{plain(does)} {plain(command)}".lstrip()
+        case Grid():
+            above = [_filled(f"All with {block.shared}:", width)] if block.shared else []
+            return "\n\n".join([*above, _table(block, width)])
+        case Section(reference=False, blocks=blocks):
+            return _section(block, _parts(blocks, width))
+    return ""
+
+
+def _section(section: Section, parts: list[str]) -> str:
+    heading = f"{section.name}: {section.heading}" if section.name else section.heading
+    colon = "" if heading.endswith("?") else ":"
+    return "\n".join([f"{plain(heading)}{colon}", "\n\n".join(parts)]) if parts else ""
+
+
+def _joined(text: Text) -> str:
+    return text if isinstance(text, str) else " ".join(text)
+
+
+def _filled(text: str, width: int | None) -> str:
+    line = plain(text)
+    if width is None:
+        return line
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(grid: Grid, width: int | None) -> str:
+    """The table. Where it is too wide its headings take several rows, and then each row of figures stands below the
+    words that name it; a table of text alone has its last column in several rows.
+    """
+    rows = [[cell.text for cell in row] for row in grid.rows]
+    narrow = [_rows_of(heading, _HEADING) for heading in grid.headings]
+    table = _drawn(grid.headings, rows, grid.text)
+    if width is None or _widest(table) <= width:
+        return table
+    if _widest(table := _drawn(narrow, rows, grid.text)) <= width:
+        return table
+    if all(grid.text):
+        room = width - _widest(_drawn(narrow[:-1], [row[:-1] for row in rows], grid.text[:-1])) - 2
+        return _drawn(narrow, [[*row[:-1], _rows_of(row[-1], max(_HEADING, room))] for row in rows], grid.text)
+    names = grid.text.index(False)
+    figures = _drawn(narrow[names:], [row[names:] for row in rows], grid.text[names:]).splitlines()
+    head = len(figures) - len(rows)
+    below = zip(rows, figures[head:], strict=True)
+    named = (line for row, figure in below for line in (", ".join(filter(None, row[:names])), figure))
+    return "\n".join([*figures[:head], *named])
+
+
+def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], text: Sequence[bool]) -> str:
+    columns = zip(headings, *rows, strict=True)
+    rule = ["-" * max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    align = ["left" if each else "right" for each in text]
+    # Headings as rows like any other: tabulate would make each column wider than its heading.
+    table = tabulate([headings, rule, *rows], tablefmt="plain", disable_numparse=True, colalign=align)
+    return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def _rows_of(text: str, width: int) -> str:
+    """Text in rows that break at spaces alone."""
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+
+
+def _widest(table: str) -> int:
+    return max(map(len, table.splitlines()))
