@@ -48,7 +48,7 @@ def _all_fit(seen: Seen) -> Finding:
 def _share_planned(run: Run, cohorts: list[set[WorkerName]]) -> list[Figure]:
     """What the largest cohort was planned with, of what was free of the GPU."""
     free = run.document.gpu_memory and run.document.gpu_memory.free_bytes
-    sizes = {case.case: case.gpu_memory.taken_bytes for case in run.document.cases if case.gpu_memory}
+    sizes = {case.case: case.gpu_memory.taken_bytes for case in run.document.cases if isinstance(case.gpu_memory, Size)}
     planned = [sum(sizes.get(worker.case, 0) for worker in cohort) for cohort in cohorts]
     return [Figure("planned of what is free", max(planned) / free, "")] if free and any(planned) else []
 
@@ -58,7 +58,7 @@ def _sizes_hold(seen: Seen) -> list[Finding]:
     run = seen.run
     if run is None:
         return [seen.missing("bench")]
-    sizes = {case.case: case.gpu_memory for case in run.document.cases if case.gpu_memory}
+    sizes = {case.case: case.gpu_memory for case in run.document.cases if isinstance(case.gpu_memory, Size)}
     measured = [row for row in run.rows if row.status == "ok" and row.case in sizes]
     found = [_size_holds(row, sizes[row.case])._replace(of=row.case) for row in measured]
     return found or [Finding("open", because="no case of the run has a size")]

@@ -118,7 +118,7 @@ class RecordedCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     note: str
     raw: tuple[str, ...]
     """The raw file of each process that measured it."""
-    gpu_memory: Size | None = None
+    gpu_memory: Size | UnsetType = UNSET
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

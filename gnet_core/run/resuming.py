@@ -15,7 +15,7 @@ from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.schedule import Job, WorkerName
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
-from gnet_core.results.run_document import RecordedCase, RunDocument
+from gnet_core.results.run_document import RecordedCase, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.run.runner import SETTLED, CaseState, PlannedCohort, Standing
 from gnet_core.run.sources import changed_files
@@ -121,7 +121,7 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
         state.case: _restored(state, recorded[name], finished, directory, previous.run)
         for name, state in by_name.items()
     }
-    sizes = {state.case: size for name, state in by_name.items() if (size := recorded[name].gpu_memory)}
+    sizes = {state.case: size for name, state in by_name.items() if isinstance(size := recorded[name].gpu_memory, Size)}
     measured = [WorkerName.parse(Path(name).stem) for state, _ in restored.values() for name in state.raw]
     standing = Standing(
         states={case: state for case, (state, _) in restored.items()},

@@ -409,7 +409,7 @@ class Runner:
                 status=state.status,
                 note=state.note,
                 raw=tuple(state.raw),
-                gpu_memory=standing.sizes.get(case),
+                gpu_memory=standing.sizes.get(case, msgspec.UNSET),
             )
             for case, state in standing.states.items()
         )

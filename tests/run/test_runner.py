@@ -842,7 +842,7 @@ def test_a_run_that_is_gone_on_with_does_not_probe_again(checkout, gpu):
     assert sizes_of(again) == sizes_of(after)
 
 
-@pytest.mark.parametrize("told", [3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
+@pytest.mark.parametrize("told", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
 def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, told):
     gpu(10**9)
     _, before = run_on_gpu(checkout, gpu_states(("graph", 32)))
