@@ -124,7 +124,7 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     # The stand-in's energy is of 400 W, and so is that of the samples within a few per cent.
     assert found["The energy counter agrees with mean power × time within 20%"] == "confirmed"
     text = (out / gpu_check_report.MARKDOWN_FILE).read_text()
-    assert "**wrong: A trace holds the GPU's kernels, in steps that xprof recognises**" in text
+    assert "wrong: A trace holds the GPU's kernels, in steps that xprof recognises" in text
     assert not house.orphans(str(out))
 
 
