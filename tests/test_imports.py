@@ -1,6 +1,7 @@
 """The house's arrows: which package may import which, and what must not bring TensorFlow in."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -47,13 +48,16 @@ def package(file):
     return file.relative_to(CORE).with_suffix("").parts[0]
 
 
+@functools.cache
 def imports(file):
     """The dotted names that a file imports anywhere, also inside functions."""
+    found = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def imported_packages(file):

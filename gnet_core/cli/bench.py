@@ -337,7 +337,8 @@ def _run_and_report(
     runner: Runner, settings: RunSettings, profiled: StepConfig | None, asked: BenchRequest, to_resume: BenchRequest
 ) -> int:
     # The report's modules too are imported before the run: their files may change while it goes on.
-    from gnet_core.report import run as _run_report  # noqa: F401
+    import gnet_core.report.run
+    import gnet_core.report.terminal  # noqa: F401
     from gnet_core.report.summary import Summary
     from gnet_core.results import gates, records
     from gnet_core.run.cohort import expected_seconds

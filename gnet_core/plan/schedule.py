@@ -100,9 +100,9 @@ def cohorts(
     A part stays whole wherever it fits. Of one that does not, the first case, which is its base, and as many others as
     fit stay together. The others follow beside another process of what they are compared with, as `bases` has it; what
     does not even fit so runs alone, and its comparisons are sequential. No two processes of a case are alive
-    together: replicates spread over the run see as much weather as the run has, without which the interval of a figure
-    by itself would be too narrow, and a later run could not be compared with this one. `started` is how many processes
-    a case has had already, after which its further ones are numbered.
+    together: replicates spread over the run see as much of the machine's drift as the run has, without which the
+    interval of a figure by itself would be too narrow, and a later run could not be compared with this one. `started`
+    is how many processes a case has had already, after which its further ones are numbered.
     """
     packed: list[tuple[list[Job], int]] = []
     processes: Counter[PlannedCase] = Counter(started)

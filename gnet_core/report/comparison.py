@@ -31,7 +31,7 @@ from gnet_core.stats.verdicts import Comparison, reason_of_all
 from gnet_core.text import number, percent, plain
 
 ONE_AFTER_THE_OTHER = (
-    "The two runs were timed one after the other: the machine's weather between them is part of every ratio. Where its "
+    "The two runs were timed one after the other: the machine's drift between them is part of every ratio. Where its "
     "speed wanders, two runs of the same code are told apart in about one comparison of six. "
     "gnet bench --against REV compares two revisions in turns, which takes it out."
 )
@@ -103,6 +103,12 @@ class Compared:
     @property
     def runs(self) -> dict[str, Run]:
         return {"BASE": self.base, "NEW": self.new}
+
+    @functools.cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """What each run comes to, by its name here: BASE, NEW, and further runs of BASE by their directory."""
+        further = {str(run.directory): run for run in self.like_base}
+        return {name: Summary(run) for name, run in (self.runs | further).items()}
 
 
 def compare(
@@ -186,8 +192,10 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "environment_differences": [difference._asdict() for difference in compared.differences],
         "configuration_differences": compared.other_configs,
         "machine_spread": {name.lower(): machine_spread(run) for name, run in compared.runs.items()},
-        "reservations": {name.lower(): Summary(run).reservations for name, run in compared.runs.items()},
-        "reservations_like_base": {str(run.directory): Summary(run).reservations for run in compared.like_base},
+        "reservations": {name.lower(): compared.summaries[name].reservations for name in compared.runs},
+        "reservations_like_base": {
+            name: summary.reservations for name, summary in compared.summaries.items() if name not in compared.runs
+        },
         "failed_gates": failed,
     }
 
@@ -229,8 +237,8 @@ def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures:
             section("The environments differ", Bullets(_differing(compared.differences))),
             section("Further runs of BASE", Bullets([str(run.directory) for run in compared.like_base])),
             *(
-                section(f"{name} is not to be quoted", Bullets(Summary(run).reservations))
-                for name, run in [*compared.runs.items(), *((str(run.directory), run) for run in compared.like_base)]
+                section(f"{name} is not to be quoted", Bullets(summary.reservations))
+                for name, summary in compared.summaries.items()
             ),
             section("Gates that failed", Bullets([f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()])),
             section(
@@ -299,7 +307,7 @@ def _warnings(compared: Compared) -> list[str]:
 
 
 def _runs(compared: Compared) -> Grid:
-    base, new = (_of_run(run) for run in compared.runs.values())
+    base, new = (_of_run(compared.summaries[name]) for name in compared.runs)
     columns = [
         Column[str]("what", lambda name: name, text=True),
         Column[str]("BASE", lambda name: base[name], text=True),
@@ -308,10 +316,10 @@ def _runs(compared: Compared) -> Grid:
     return grid(columns, list(base), "What is compared")
 
 
-def _of_run(run: Run) -> dict[str, str]:
-    document = run.document
+def _of_run(summary: Summary) -> dict[str, str]:
+    document = summary.run.document
     return {
-        "machine": Summary(run).machine,
+        "machine": summary.machine,
         "commit": str(document.environment["machine"].get("commit") or machine.UNKNOWN),
         "started": document.created,
         "preset": document.preset,

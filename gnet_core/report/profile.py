@@ -99,15 +99,14 @@ def _share(profile: Profile, direction: str) -> float:
 
 
 def tables(profile: Profile) -> list[Section]:
-    """The tables that have rows, each below its heading."""
-    every = [
+    """The tables, each below its heading; a section without rows is empty."""
+    return [
         section("What a step's time goes to", _breakdown_grid(profile)),
         section("By part of the network, in one step", _part_grid(profile)),
         section("By type of operation, in one step", _operation_grid(profile)),
         section("The GPU's kernels, in one step", _kernel_grid(profile)),
         section("Not available from this trace", _missing_grid(profile)),
     ]
-    return [each for each in every if each.blocks]
 
 
 def _breakdown_grid(profile: Profile) -> Grid:

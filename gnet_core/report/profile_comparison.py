@@ -121,14 +121,13 @@ def caveats(compared: ProfileComparison) -> list[str]:
 
 
 def tables(compared: ProfileComparison) -> list[Section]:
-    """The tables that have rows, each below its heading."""
+    """The tables, each below its heading; a section without rows is empty."""
     unit = compared.unit
-    every = [
+    return [
         section(f"By part of the network, in one {unit}", _grid("part", compared.parts)),
         section("The same, forward and backward apart", _grid("part", compared.by_direction)),
         section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
     ]
-    return [each for each in every if each.blocks]
 
 
 def _grid(what: str, changes: list[Change]) -> Grid:

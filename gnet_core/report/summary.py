@@ -77,7 +77,7 @@ HOW_TO_READ = (
     ),
     Sentence(
         "sequential:",
-        "Of processes timed one after the other: the machine's weather is part of the ratio.",
+        "Of processes timed one after the other: the machine's drift between them is part of the ratio.",
     ),
     Sentence(
         "MFU:",

@@ -1,4 +1,4 @@
-"""A cohort: workers alive together that take turns, so that all of them see the same weather of the machine."""
+"""A cohort: workers alive together that take turns, so that the machine's drift is common to all of them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.faults import checkout as house
 WORDS = ["bench", "throughput", "--preset", "smoke", "--execution", "graph", "--precision", "float32"]
 WORDS += ["--batch-size", "2", "--device", "cpu", "--memory", str(2**32)]
 
-SEED = '    seed: int = 0\n    """Of the weights'
+SEED = '    seed: int = 0\n    """Seed of the weights'
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,7 @@ def test_the_default_layers_cost_no_kernels_but_their_own(precision, fused_norma
     every_matrix_kernel_is_known_by_its_name(step, low=precision.startswith("mixed_"))
 
 
+@pytest.mark.campaign  # what ours are better than; what ours are is tested each time
 def test_keras_layers_are_transposed_a_good_deal_and_three_times_the_nodes():
     step = optimised("float32", "keras")
     assert step.kinds["Transpose"] > 10 * MOST_TRANSPOSES

@@ -87,7 +87,7 @@ UNRESOLVED in xla: The interval holds 1 and reaches beyond the margin of 2 %; ab
 a cohort of its own, would probably tell.
 
 How far to trust them:
-The two runs were timed one after the other: the machine's weather between them is part of every ratio. Where its \
+The two runs were timed one after the other: the machine's drift between them is part of every ratio. Where its \
 speed wanders, two runs of the same code are told apart in about one comparison of six. \
 gnet bench --against REV compares two revisions in turns, which takes it out.
 
@@ -381,7 +381,7 @@ in a cohort of its own, would probably tell.
 
 ## How far to trust them
 
-The two runs were timed one after the other: the machine's weather between them is part of every ratio. Where its \
+The two runs were timed one after the other: the machine's drift between them is part of every ratio. Where its \
 speed wanders, two runs of the same code are told apart in about one comparison of six. \
 gnet bench --against REV compares two revisions in turns, which takes it out.
 

@@ -30,7 +30,7 @@ class View:
         profile = read(told)
         self.answer = profile_view.answer(profile)
         self.launch_bound = profile_view.launch_bound(profile)
-        self.tables = profile_view.tables(profile)
+        self.tables = [table for table in profile_view.tables(profile) if table.blocks]
         self.pictures = profile_view.pictures(profile)
         self.notes = profile_view.notes(profile)
 
