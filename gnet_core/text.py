@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-MOST_CHARACTERS = 600
+MAX_CHARACTERS = 600
 """Longest text from a run that is shown; a longer one is no sentence."""
 
 
 def plain(text: object) -> str:
     """Text from a run in one line without control characters, cut where it is endless."""
     whole = str(text)
-    start = whole[: 10 * MOST_CHARACTERS]  # of megabytes the rest need not be looked at
+    start = whole[: 10 * MAX_CHARACTERS]  # of megabytes the rest need not be looked at
     line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
-    ends = len(start) == len(whole) and len(line) <= MOST_CHARACTERS
-    return line if ends else f"{line[:MOST_CHARACTERS]}…"
+    ends = len(start) == len(whole) and len(line) <= MAX_CHARACTERS
+    return line if ends else f"{line[:MAX_CHARACTERS]}…"
 
 
 def inert(text: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MOST_LINES = 150
+MAX_LINES = 150
 """Before the section for contributors."""
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -38,7 +38,7 @@ def test_no_note_to_self_is_left(word):
 
 def test_it_is_short_until_it_comes_to_contributors():
     assert README.count("\n## Contributing\n") == 1
-    assert len(README.partition("## Contributing\n")[0].splitlines()) <= MOST_LINES
+    assert len(README.partition("## Contributing\n")[0].splitlines()) <= MAX_LINES
 
 
 def test_every_file_and_folder_that_the_documents_name_is_there():

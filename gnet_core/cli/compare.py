@@ -24,7 +24,7 @@ from gnet_core.config import GnetError
 if TYPE_CHECKING:
     from gnet_core.results.records import Run
 
-LEAST_USUAL_MARGIN = 0.005
+MIN_USUAL_MARGIN = 0.005
 """No run here has resolved as little, so what is below it was probably meant as a fraction and not as percent."""
 
 
@@ -66,7 +66,7 @@ def compare(
     from gnet_core.system.claims import claimed_empty
 
     fraction = verdicts.require_margin(margin)
-    if fraction < LEAST_USUAL_MARGIN:
+    if fraction < MIN_USUAL_MARGIN:
         complain(
             f"margin: {margin} is taken as {margin} %; is it meant as a fraction? then write {100 * float(margin):g}"
         )

@@ -29,7 +29,7 @@ from gnet_core.config import GnetError
 from gnet_core.machine.capabilities import PEERS
 from gnet_core.plan.request import ReportRequest, command_line
 
-MOST_MINUTES = 60
+MAX_MINUTES = 60
 
 _USED = 0.98
 """Of the minutes, what the steps may take; the rest is for Python to start and the list to be written."""
@@ -52,8 +52,8 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     from gnet_core.system.claims import claimed_empty
 
     deadline = time.monotonic() + _USED * 60.0 * minutes
-    if minutes > MOST_MINUTES:
-        raise GnetError(f"minutes: {minutes:.30g} are too many; use at most {MOST_MINUTES}, or gnet bench for more")
+    if minutes > MAX_MINUTES:
+        raise GnetError(f"minutes: {minutes:.30g} are too many; use at most {MAX_MINUTES}, or gnet bench for more")
     require_device_form(device)
     peers = _peers(python)
     if out is not None:

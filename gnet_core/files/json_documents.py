@@ -21,7 +21,7 @@ Typed = TypeVar("Typed")
 CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
 """Form of the name of a case. It goes into tables and commands, so nothing else is accepted."""
 
-MOST_WHOLE = 2**63
+MAX_WHOLE = 2**63
 """A whole number beyond is none that was measured, and too large to calculate with."""
 
 CaseName = Annotated[
@@ -31,7 +31,7 @@ CaseName = Annotated[
         description="the name of a case, which has at most 250 letters, digits and _.=@+-",
     ),
 ]
-Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_WHOLE - 1, description="a whole number, 0 or more")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE - 1, description="a whole number, 0 or more")]
 
 _JSON_TYPES = {
     "str": "text",
@@ -118,8 +118,8 @@ def _finite_float(text: str) -> float:
 
 
 def _whole_number(text: str) -> int:
-    value = int(text) if len(text) <= 20 else MOST_WHOLE
-    return value if abs(value) < MOST_WHOLE else int(_refuse_number(f"{text:.20}"))
+    value = int(text) if len(text) <= 20 else MAX_WHOLE
+    return value if abs(value) < MAX_WHOLE else int(_refuse_number(f"{text:.20}"))
 
 
 def _refuse_number(text: str) -> float:

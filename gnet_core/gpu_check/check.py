@@ -50,17 +50,17 @@ TRACED_STEPS = 3
 """Few enough for a trace of some megabytes."""
 
 _PRESET = "check"
-_MOST_SHARE = 0.2
+_MAX_SHARE = 0.2
 """Of the whole time, what one worker or one trace may take, since what hangs must end. A graph's worker took 46 s on an
 H200, its trace 32 s."""
 
 _XLA_SHARE = 0.35
 """The same of XLA, which had not compiled the step there after 84 s."""
 
-_LEAST_SECONDS = 20.0
+_MIN_SECONDS = 20.0
 """With less than this left nothing is begun: a process with TensorFlow has hardly started by then."""
 
-_ENDING_SHARE, _MOST_ENDING_SECONDS = 0.2, 60.0
+_ENDING_SHARE, _MAX_ENDING_SECONDS = 0.2, 60.0
 """Of the time of a step that is cut short, what it is given to write down what it has."""
 
 _REPORT_SHARE = 0.05
@@ -145,7 +145,7 @@ class Check:
         yield traces[0]
         yield "bench", 1.0, self._bench
         yield from reversed(workers[1:])  # XLA before eager execution
-        yield "peak", _MOST_SHARE, self._measure_peak
+        yield "peak", _MAX_SHARE, self._measure_peak
         yield from traces[1:]
         yield "bench execution", 1.0, self._measure_executions
         yield "frameworks", 1.0, self._measure_frameworks
@@ -189,7 +189,7 @@ class Check:
         status: Status = "done"
         why = ""
         try:
-            if left < _LEAST_SECONDS:
+            if left < _MIN_SECONDS:
                 raise StepError("not begun", f"{max(left, 0.0):.0f} s were left")
             step(min(most_seconds, left))
         except KeyboardInterrupt:
@@ -296,7 +296,7 @@ class Check:
         with contextlib.suppress(OSError):  # it holds what is left of a trace that failed, or is not there
             (self._own / "traces").rmdir()
         with contextlib.suppress(StepError):  # the run is whole without, and gnet report can be called at any time
-            left = max(_LEAST_SECONDS, self._deadline - time.monotonic())
+            left = max(_MIN_SECONDS, self._deadline - time.monotonic())
             self._python("report", ReportRequest(run_dir=self._directory), left, kept=(0, 3))
 
     def _measure_frameworks(self, limit: float) -> None:
@@ -343,7 +343,7 @@ class Check:
 
 
 def _share_of(name: str) -> float:
-    return _XLA_SHARE if name == "xla" else _MOST_SHARE
+    return _XLA_SHARE if name == "xla" else _MAX_SHARE
 
 
 def _run_child(command: Sequence[str], cwd: Path, log: int, limit: float) -> tuple[int, bool]:
@@ -352,7 +352,7 @@ def _run_child(command: Sequence[str], cwd: Path, log: int, limit: float) -> tup
     Before its time is over it is asked to end by SIGTERM, upon which gnet keeps what it has; a while later it is
     killed. So it is when this process is interrupted.
     """
-    ending = min(_ENDING_SHARE * limit, _MOST_ENDING_SECONDS)
+    ending = min(_ENDING_SHARE * limit, _MAX_ENDING_SECONDS)
     with children.start(command, cwd=cwd, stdout=log, stderr=subprocess.STDOUT) as process:
         try:
             try:

@@ -19,7 +19,7 @@ Verdict = Literal["wrong", "open", "confirmed"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """The worst first."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Kernels or cases that evidence names."""
 
 SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")

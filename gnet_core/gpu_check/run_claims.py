@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from gnet_core.config import PRECISIONS
-from gnet_core.gpu_check.evidence import MOST_NAMED, Claims, Figure, Finding, Question, Seen
+from gnet_core.gpu_check.evidence import MAX_NAMED, Claims, Figure, Finding, Question, Seen
 from gnet_core.machine import capabilities
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.results import comparisons, records
@@ -15,7 +15,7 @@ from gnet_core.results.run_document import Size
 from gnet_core.stats import losses as equal_work
 from gnet_core.stats.verdicts import Comparison
 
-MOST_GPU_DISTURBED_SHARE = 0.10
+MAX_GPU_DISTURBED_SHARE = 0.10
 """Of turns that count as disturbed for the GPU's own state; more would be how GPUs run."""
 
 
@@ -39,7 +39,7 @@ def _all_fit(seen: Seen) -> Finding:
     )
     if lost or crowded:
         told = [*lost, *(f"{worker} crowded out" for worker in crowded)]
-        return Finding("wrong", figures, ", ".join(told[:MOST_NAMED]))
+        return Finding("wrong", figures, ", ".join(told[:MAX_NAMED]))
     if run.unmeasured or not run.document.complete:
         return Finding("open", figures, seen.why_not.get("bench", "the run is not complete"))
     return Finding("confirmed", figures)
@@ -120,7 +120,7 @@ def _losses_within(seen: Seen) -> Finding:
     )
     outside = [row for row in run.rows if row.equal_work is False or not row.finite]
     if outside:
-        return Finding("wrong", figures, ", ".join(f"{row.case}: {row.note}" for row in outside[:MOST_NAMED]))
+        return Finding("wrong", figures, ", ".join(f"{row.case}: {row.note}" for row in outside[:MAX_NAMED]))
     return Finding("confirmed", figures) if figures else Finding("open", because="no losses could be compared")
 
 
@@ -164,7 +164,7 @@ def _turns_settle(seen: Seen) -> Finding:
         return Finding("open", because="no turn tells whether its clock had settled")
     share = gpu.unsettled_turns / gpu.settling_turns
     figures = (Figure("not settled", share, "of turns"), Figure("turns", gpu.settling_turns, ""))
-    return Finding("confirmed" if share <= MOST_GPU_DISTURBED_SHARE else "wrong", figures)
+    return Finding("confirmed" if share <= MAX_GPU_DISTURBED_SHARE else "wrong", figures)
 
 
 _NOT_READ = "the GPU was read during no turn"
@@ -181,8 +181,8 @@ def _gpu_disturbs_few_turns(seen: Seen) -> Finding:
         Figure("disturbed by anything", float((reasons != "").mean()), "of turns"),
         *_at_the_power_limit(seen.run),
     )
-    usual = ", ".join(map(str, by_gpu.value_counts().index[:MOST_NAMED]))
-    return Finding("confirmed" if figures[1].value <= MOST_GPU_DISTURBED_SHARE else "wrong", figures, usual)
+    usual = ", ".join(map(str, by_gpu.value_counts().index[:MAX_NAMED]))
+    return Finding("confirmed" if figures[1].value <= MAX_GPU_DISTURBED_SHARE else "wrong", figures, usual)
 
 
 def _at_the_power_limit(run: Run) -> list[Figure]:
@@ -232,10 +232,10 @@ CLAIMS: Claims = (
     ("The fused layers are not slower than Keras' own", _compared("implementation", "FASTER", "SAME")),
     ("Losses are float32's within the tolerances, which are a CPU's", _losses_within),
     ("Every turn tells the GPU's clock, power, temperature and energy", _turns_told),
-    (f"In {1 - MOST_GPU_DISTURBED_SHARE:.0%} of the turns clocks have settled to within {SETTLED:.0%}", _turns_settle),
+    (f"In {1 - MAX_GPU_DISTURBED_SHARE:.0%} of the turns clocks have settled to within {SETTLED:.0%}", _turns_settle),
     ("NVML tells who else computes on the GPU", _strangers_told),
     (
-        f"At most {MOST_GPU_DISTURBED_SHARE:.0%} of the turns count as disturbed for the GPU's own state",
+        f"At most {MAX_GPU_DISTURBED_SHARE:.0%} of the turns count as disturbed for the GPU's own state",
         _gpu_disturbs_few_turns,
     ),
     ("The GPU is seen by PyTorch and JAX", _peers_see_the_gpu),

@@ -14,13 +14,13 @@ from gnet_core.profile.step_breakdown import AT_WORK, launch_bound
 KERNEL_TIME_TOLERANCE = 0.10
 """Between the time of operations and that of kernels, which are two readings of the same trace."""
 
-MOST_UNKNOWN_KERNEL_SHARE = 0.05
+MAX_UNKNOWN_KERNEL_SHARE = 0.05
 """Of the time of all kernels, in kernels whose names do not tell whether they use tensor cores."""
 
-MOST_NAMED_UNKNOWN = 20
+MAX_NAMED_UNKNOWN = 20
 """Kernels that evidence names, the longest; profile.json has all."""
 
-MOST_UNPLACED_KERNEL_SHARE = 0.05
+MAX_UNPLACED_KERNEL_SHARE = 0.05
 """Of the time of all kernels, in kernels that belong to no operation, as those within a CUDA graph do."""
 
 _CONVERSION = re.compile(
@@ -48,9 +48,9 @@ def _names_judged(profile: Profile) -> Finding:
     if not (shares := _tensor_core_shares(profile)):
         return Finding("open", because=_NO_KERNELS)
     unknown = [each for each in profile.kernels if each.tensor_cores == "unknown"]
-    named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in unknown[:MOST_NAMED_UNKNOWN])
+    named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in unknown[:MAX_NAMED_UNKNOWN])
     figures = (*(Figure(use, share, "") for use, share in shares.items()), Figure("unknown names", len(unknown), ""))
-    return Finding("confirmed" if shares["unknown"] <= MOST_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
+    return Finding("confirmed" if shares["unknown"] <= MAX_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
 
 
 def _uses_tensor_cores(profile: Profile) -> Finding:
@@ -64,7 +64,7 @@ def _uses_no_tensor_cores(profile: Profile) -> Finding:
         return Finding("open", because=_NO_KERNELS)
     using = [each.kernel[:80] for each in profile.kernels if each.tensor_cores == "used"]
     figures = (Figure("of the kernels' time", shares["used"], ""),)
-    return Finding("wrong" if using else "confirmed", figures, ", ".join(using[:MOST_NAMED_UNKNOWN]))
+    return Finding("wrong" if using else "confirmed", figures, ", ".join(using[:MAX_NAMED_UNKNOWN]))
 
 
 _NO_KERNELS = "there are no kernels"
@@ -86,7 +86,7 @@ def _converts_no_layouts(profile: Profile) -> Finding:
     )
     if not converting:
         return Finding("confirmed", figures)
-    named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in converting[:MOST_NAMED_UNKNOWN])
+    named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in converting[:MAX_NAMED_UNKNOWN])
     told = "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT=1 spares those of batch normalisation in 16 bits"
     return Finding("wrong", figures, f"{named}; {told}")
 
@@ -146,7 +146,7 @@ def _command_buffers_off(seen: Seen) -> Finding:
     if time is None or not time.kernels_seconds:
         return Finding("open", tuple(figures), _NO_KERNELS)
     figures.append(Figure("kernels' time in no operation", time.unnamed_kernels_seconds / time.kernels_seconds, ""))
-    return Finding("confirmed" if figures[-1].value <= MOST_UNPLACED_KERNEL_SHARE else "wrong", tuple(figures))
+    return Finding("confirmed" if figures[-1].value <= MAX_UNPLACED_KERNEL_SHARE else "wrong", tuple(figures))
 
 
 def _parts_told(profile: Profile) -> Finding:
@@ -163,7 +163,7 @@ CLAIMS: Claims = (
     ("XLA's command buffers are off in a traced step", _command_buffers_off),
     (
         "Kernels' names tell whether they use tensor cores, but for at most "
-        f"{MOST_UNKNOWN_KERNEL_SHARE:.0%} of their time",
+        f"{MAX_UNKNOWN_KERNEL_SHARE:.0%} of their time",
         of_traces(_names_judged),
     ),
     ("mixed_bfloat16 runs on tensor cores", of_traces(_uses_tensor_cores, SAMPLED)),

@@ -9,24 +9,24 @@ from gnet_core.gpu_check.evidence import Claims, Figure, Finding, Seen, WorkerRe
 from gnet_core.machine.gpu_conditions import SAMPLE_SECONDS, Sample
 from gnet_core.run.gpu_memory import CONTEXT_BYTES, reserve
 
-LEAST_LOW_PRECISION_SHARE = 0.95
+MIN_LOW_PRECISION_SHARE = 0.95
 """Of the matrix work of a step under a mixed policy; the logits' product stays in float32."""
 
 ENERGY_TOLERANCE = 0.20
 """Between the energy counter and mean power × time. Power is averaged over up to a second, and the counter moves every
 20 to 100 ms."""
 
-LEAST_RISE_WATTS = 5.0
+MIN_RISE_WATTS = 5.0
 """Of a GPU's power over idling for it to be work: less is noise of the sensor."""
 
-MOST_FALLING_SECONDS = 0.5
+MAX_FALLING_SECONDS = 0.5
 """After the last step, until power is half way down to idling. The mean of a second takes half of one, and its sensor's
 own lag; power of the moment a reading or two."""
 
-MOST_READING_SECONDS = 0.1 * SAMPLE_SECONDS
+MAX_READING_SECONDS = 0.1 * SAMPLE_SECONDS
 """For NVML to answer one reading, on average: a tenth of the time it has some of the driver's locks."""
 
-MOST_COMPILE_SECONDS = 120.0
+MAX_COMPILE_SECONDS = 120.0
 """Of XLA's first call. A worker of the preset quick is given 300 s in all."""
 
 
@@ -35,7 +35,7 @@ def _precision_proved(worker: WorkerReading) -> Finding:
     if share is None:
         return Finding("wrong", because=str(worker.process.info.low_precision_note or "no share was found"))
     return Finding(
-        "confirmed" if share >= LEAST_LOW_PRECISION_SHARE else "wrong", (Figure("share of the matrix work", share, ""),)
+        "confirmed" if share >= MIN_LOW_PRECISION_SHARE else "wrong", (Figure("share of the matrix work", share, ""),)
     )
 
 
@@ -73,7 +73,7 @@ def _power_follows_the_work(worker: WorkerReading) -> Finding:
         Figure("idle", idle, "W"),
         Figure("until half way down", seconds, "s"),
     )
-    follows = busy >= idle + LEAST_RISE_WATTS and seconds <= MOST_FALLING_SECONDS
+    follows = busy >= idle + MIN_RISE_WATTS and seconds <= MAX_FALLING_SECONDS
     return Finding("confirmed" if follows else "wrong", figures)
 
 
@@ -102,7 +102,7 @@ def _readings_cost_little(worker: WorkerReading) -> Finding:
         Figure("longest", max(seconds) * 1e3, "ms"),
         Figure("readings", len(seconds), ""),
     )
-    return Finding("confirmed" if mean <= MOST_READING_SECONDS else "wrong", figures)
+    return Finding("confirmed" if mean <= MAX_READING_SECONDS else "wrong", figures)
 
 
 def _compiles_in_time(seen: Seen) -> Finding:
@@ -110,7 +110,7 @@ def _compiles_in_time(seen: Seen) -> Finding:
         return seen.missing("worker xla")
     seconds = {name: worker.process.info.phase_seconds.first_call for name, worker in seen.workers.items()}
     figures = tuple(Figure(f"first call of {name}", value, "s") for name, value in seconds.items())
-    return Finding("confirmed" if seconds["xla"] <= MOST_COMPILE_SECONDS else "wrong", figures)
+    return Finding("confirmed" if seconds["xla"] <= MAX_COMPILE_SECONDS else "wrong", figures)
 
 
 def _below_peak(seen: Seen) -> Finding | list[Finding]:
@@ -135,7 +135,7 @@ def _known(samples: list[Sample], figure: Callable[[Sample], float | None]) -> l
 
 CLAIMS: Claims = (
     (
-        f"The proof of precision finds at least {LEAST_LOW_PRECISION_SHARE:.0%} of the matrix work in bfloat16",
+        f"The proof of precision finds at least {MIN_LOW_PRECISION_SHARE:.0%} of the matrix work in bfloat16",
         of_workers(_precision_proved),
     ),
     (
@@ -144,7 +144,7 @@ CLAIMS: Claims = (
         of_workers(_memory_bounded),
     ),
     (
-        f"Power rises with the work and falls within {MOST_FALLING_SECONDS:g} s of the last step",
+        f"Power rises with the work and falls within {MAX_FALLING_SECONDS:g} s of the last step",
         of_workers(_power_follows_the_work),
     ),
     (
@@ -152,9 +152,9 @@ CLAIMS: Claims = (
         of_workers(_energy_agrees),
     ),
     (
-        f"A reading of NVML takes at most {MOST_READING_SECONDS * 1e3:g} ms, on average",
+        f"A reading of NVML takes at most {MAX_READING_SECONDS * 1e3:g} ms, on average",
         of_workers(_readings_cost_little),
     ),
-    (f"XLA's first call, which compiles, takes at most {MOST_COMPILE_SECONDS:g} s", _compiles_in_time),
+    (f"XLA's first call, which compiles, takes at most {MAX_COMPILE_SECONDS:g} s", _compiles_in_time),
     ("No step in bfloat16 does more than the peak that was measured", _below_peak),
 )

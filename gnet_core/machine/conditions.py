@@ -22,14 +22,14 @@ from gnet_core.machine.environment import usable_threads
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
 from gnet_core.system.cgroups import ControlGroups, Throttling
 
-MOST_OTHER_CPU_SHARE = 0.05
+MAX_OTHER_CPU_SHARE = 0.05
 """Of the machine's processor time. A 2-core virtual machine's own services took 0.5–0.8 % of it; what compares cases
 wants to see effects of 5 %, and one more busy thread is 50 % there and still 6 % on 16 processors."""
 
-MOST_STEAL_SHARE = 0.05
+MAX_STEAL_SHARE = 0.05
 """Likewise. Of 591 spans of 0.4 s on that machine, both processors busy, 2 lost more; the mean was 0.15 %."""
 
-LEAST_TELLING_SECONDS = 0.05
+MIN_TELLING_SECONDS = 0.05
 """Of processor time, for a share to mean anything. Linux counts in hundredths of a second, and each counter behind a
 share may be off by one: what others took came out up to 0.03 s wrong, which is 5 % of 0.3 s on 2 processors."""
 
@@ -228,8 +228,8 @@ def disturbance(
     gpu, usual_gpu = conditions.gpu, usual_gpu or UsualGpu()
     throttled = [reason for reason in gpu.reasons if reason not in usual_gpu.limits]
     found = [
-        _share_taken(conditions, conditions.other_cpu_share, MOST_OTHER_CPU_SHARE, "other processes took"),
-        _share_taken(conditions, conditions.steal_share, MOST_STEAL_SHARE, "the hypervisor took"),
+        _share_taken(conditions, conditions.other_cpu_share, MAX_OTHER_CPU_SHARE, "other processes took"),
+        _share_taken(conditions, conditions.steal_share, MAX_STEAL_SHARE, "the hypervisor took"),
         "the processor was throttled" if conditions.throttled else "",
         _quota_stops(conditions),
         _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock was", "the run's median"),
@@ -244,7 +244,7 @@ def _share_taken(conditions: Conditions, share: float | None, most: float, who: 
     if share is None or share <= most:
         return ""
     taken_seconds = share * conditions.seconds * conditions.processors
-    return f"{who} {share:.0%} of the processors' time" if taken_seconds > LEAST_TELLING_SECONDS else ""
+    return f"{who} {share:.0%} of the processors' time" if taken_seconds > MIN_TELLING_SECONDS else ""
 
 
 def _quota_stops(conditions: Conditions) -> str:

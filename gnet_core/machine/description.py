@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from gnet_core.files.json_documents import MOST_WHOLE, Count, typed
+from gnet_core.files.json_documents import MAX_WHOLE, Count, typed
 
-Finite = Annotated[float, Meta(ge=0, lt=MOST_WHOLE, description="a number, 0 or more")]
+Finite = Annotated[float, Meta(ge=0, lt=MAX_WHOLE, description="a number, 0 or more")]
 Version = Annotated[list[int], Meta(min_length=1)]
 
 

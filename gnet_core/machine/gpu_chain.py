@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gnet_core.config import Framework
 from gnet_core.machine import capabilities, cuda_libraries, nvml
 
-_LEAST_CUDA = 12
+_MIN_CUDA = 12
 """The major version that TensorFlow 2.19 to 2.21 are built for. A driver for any CUDA 12 serves (NVIDIA, "CUDA
 Compatibility", minor version compatibility)."""
 
@@ -75,8 +75,8 @@ def _fault(chain: Mapping[str, Any], visible: str | None, gpus: int) -> str:
     if missing := [place for place in chain.get("libraries", ()) if place["path"] is None and place["at_start"]]:
         return "; ".join(map(_not_loaded, missing))
     cuda = chain.get("cuda_version")
-    if cuda and cuda[0] < _LEAST_CUDA:
-        return f"driver {chain['driver']} is too old: it can do CUDA {_dotted(cuda)}, and {_LEAST_CUDA}.0 is needed"
+    if cuda and cuda[0] < _MIN_CUDA:
+        return f"driver {chain['driver']} is too old: it can do CUDA {_dotted(cuda)}, and {_MIN_CUDA}.0 is needed"
     first = "0" if visible is None else visible.partition(",")[0].strip()
     if first.isdecimal() and first not in map(str, range(gpus)):
         return f"{cuda_libraries.VISIBLE_VARIABLE}={visible} begins with none of the driver's, which count from 0"

@@ -28,13 +28,13 @@ SAMPLE_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0
 """For a call that NVML does not answer, as of a GPU that fell off the bus. The run goes on without it."""
 
-LEAST_REASON_SHARE = 0.05
+MIN_REASON_SHARE = 0.05
 """Of a block, for a reason to count. NVML may tell of a hardware slowdown while a clock merely changes."""
 
 FIRST_PART = 0.25
 """Of a block, whose clock is compared with the rest's: where a clock still rises or falls, it is there."""
 
-LEAST_CLOCKS = 5
+MIN_CLOCKS = 5
 """In a block, to tell whether the clock had settled."""
 
 POWER_CAP = "power cap"
@@ -317,7 +317,7 @@ def _shares(samples: Sequence[Sample], within: Sequence[Sample], block: Span) ->
 
 
 def _in_words(shares: dict[int, float]) -> str:
-    holding = [bit for bit, share in shares.items() if share > LEAST_REASON_SHARE]
+    holding = [bit for bit, share in shares.items() if share > MIN_REASON_SHARE]
     names = [name for bit, name in _REASONS.items() if bit in holding]
     unnamed = sum(bit for bit in holding if bit not in _REASONS)
     return ", ".join([*names, f"reasons {unnamed:#x}"] if unnamed else names)
@@ -328,6 +328,6 @@ def _clock_change(within: Sequence[Sample], block: Span) -> float | None:
     until = block.began + FIRST_PART * (block.ended - block.began)
     first = [hz for at, hz in clocks if at < until]
     rest = [hz for at, hz in clocks if at >= until]
-    if len(clocks) < LEAST_CLOCKS or not first or not rest:
+    if len(clocks) < MIN_CLOCKS or not first or not rest:
         return None
     return statistics.median(first) / statistics.median(rest) - 1

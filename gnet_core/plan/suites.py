@@ -26,7 +26,7 @@ SOURCE = "source"
 AGAIN = "again"
 """The source of an A/A comparison's second half: the first source under another name."""
 
-MOST_SINGLE_SECONDS = 0.5
+MAX_SINGLE_SECONDS = 0.5
 """See Plan.single_seconds."""
 
 
@@ -46,7 +46,7 @@ class Plan:
     @property
     def single_seconds(self) -> float:
         """What the steps fill that are synchronised one by one after a block: percentiles need no long block."""
-        return min(self.block_seconds, MOST_SINGLE_SECONDS)
+        return min(self.block_seconds, MAX_SINGLE_SECONDS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,25 +12,25 @@ from msgspec import Meta
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import bounded, json_documents
-from gnet_core.files.json_documents import CASE_NAME, MOST_WHOLE, Count
+from gnet_core.files.json_documents import CASE_NAME, MAX_WHOLE, Count
 from gnet_core.files.migrations import read_config
 from gnet_core.machine.description import require_environment
 from gnet_core.profile import tensor_cores
 from gnet_core.profile.counting import counting_of
 from gnet_core.profile.parts import PARTS, Direction
 
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 """Of a table; no step has as many operations."""
 
-MOST_TOLD = 50
+MAX_TOLD = 50
 """Of rows that a report shows all of: kinds of time, what is not available, warnings."""
 
 _LIBRARY = re.compile(r"_+(Mkl)?(Native)?(Fused)?(?P<type>[A-Z]\w*?)(WithBias)?")
 
 
-Figure = Annotated[float, Meta(ge=0, lt=MOST_WHOLE, description="a number, 0 or more")]
+Figure = Annotated[float, Meta(ge=0, lt=MAX_WHOLE, description="a number, 0 or more")]
 StepSeconds = Annotated[
-    list[Annotated[float, Meta(gt=0, lt=MOST_WHOLE, description="a positive number of seconds")]], Meta(min_length=1)
+    list[Annotated[float, Meta(gt=0, lt=MAX_WHOLE, description="a positive number of seconds")]], Meta(min_length=1)
 ]
 
 
@@ -122,7 +122,7 @@ class TracedSteps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     traced_step_seconds: StepSeconds
     untraced_step_seconds: StepSeconds
     overhead_seconds: float | None = None
-    warnings: Annotated[list[str], Meta(max_length=MOST_TOLD)]
+    warnings: Annotated[list[str], Meta(max_length=MAX_TOLD)]
 
 
 class ProfileRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -146,14 +146,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """How the operations' times were counted, a Counting; the note of a version that knew of none."""
     note: str = ""
     """What the operations' times are."""
-    operations: Annotated[list[OperationType], Meta(max_length=MOST_ROWS)]
+    operations: Annotated[list[OperationType], Meta(max_length=MAX_ROWS)]
     """Longest first; empty where the trace tells none."""
-    parts: Annotated[list[PartTime], Meta(max_length=MOST_ROWS)] = []
-    breakdown: Annotated[list[KindOfTime], Meta(max_length=MOST_TOLD)] = []
-    kernels: Annotated[list[Kernel], Meta(max_length=MOST_ROWS)] = []
+    parts: Annotated[list[PartTime], Meta(max_length=MAX_ROWS)] = []
+    breakdown: Annotated[list[KindOfTime], Meta(max_length=MAX_TOLD)] = []
+    kernels: Annotated[list[Kernel], Meta(max_length=MAX_ROWS)] = []
     device_time: DeviceTime | None = None
     peak_memory: PeakMemory | None = None
-    not_available: Annotated[list[NotAvailable], Meta(max_length=MOST_TOLD)] = []
+    not_available: Annotated[list[NotAvailable], Meta(max_length=MAX_TOLD)] = []
     trace: TracedSteps
     environment: dict[str, Any] = {}
     """Not looked at; empty where there is none."""
@@ -206,7 +206,7 @@ def read(document: Any) -> Profile:
     counting = document.get("counting") or counting_of(str(document.get("note", "")))
     current = {**document, "config": config.to_dict(), "counting": counting}
     if isinstance(document.get("kernels"), list):
-        current["kernels"] = [_with_tensor_cores(kernel) for kernel in document["kernels"][: MOST_ROWS + 1]]
+        current["kernels"] = [_with_tensor_cores(kernel) for kernel in document["kernels"][: MAX_ROWS + 1]]
     profile = json_documents.typed("profile.json", current, Profile)
     profile = msgspec.structs.replace(profile, config=config)  # its numbers as they were written: 0 and not 0.0
     if not CASE_NAME.fullmatch(profile.name):

@@ -11,10 +11,10 @@ from gnet_core.results.records import Row, Run
 
 STATUSES = ("ok", "oom", "failed", "timeout", "unsupported")
 
-LEAST_LOW_PRECISION_SHARE = 0.5
+MIN_LOW_PRECISION_SHARE = 0.5
 """Of its matrix work, what a mixed precision has to do in the lower one to be called by its name."""
 
-MOST_WAITING_CPU_SHARE = 0.01
+MAX_WAITING_CPU_SHARE = 0.01
 """Of one processor. A worker that waits for its turn should take nothing of what the active one has."""
 
 
@@ -65,7 +65,7 @@ def _precision(run: Run, row: Row) -> Iterator[str]:
     if row.precision.startswith("mixed_"):
         if share is None and run.configs[row.case].framework == "tensorflow":  # of others it cannot always be asked
             yield f"nothing shows whether its matrix work was done in {row.precision}."
-        elif share is not None and share < LEAST_LOW_PRECISION_SHARE:
+        elif share is not None and share < MIN_LOW_PRECISION_SHARE:
             yield f"only {share:.0%} of its matrix work was done in a lower precision: it is {row.precision} by name."
     elif row.precision == "float32" and share:
         yield f"{share:.0%} of its matrix work was done in a lower precision: it is float32 by name."
@@ -79,7 +79,7 @@ def _losses(run: Run, row: Row) -> Iterator[str]:
 
 def _waiting(row: Row) -> Iterator[str]:
     share = row.waiting_cpu_share
-    if share is not None and share > MOST_WAITING_CPU_SHARE:
+    if share is not None and share > MAX_WAITING_CPU_SHARE:
         yield f"its processes used {share:.1%} of a processor while they waited, which disturbed the others' turns."
 
 

@@ -24,13 +24,13 @@ PLOTS = "plots"
 
 WIDTH_INCHES = 6.4
 
-MOST_DESCRIBED = 600
+MAX_DESCRIBED = 600
 """Characters of a description: a screen reader says them all."""
 
 _MAX_NAME_CHARACTERS = 120
 """Of a picture's file."""
 
-_MOST_TITLE = 200
+_MAX_TITLE = 200
 _TITLE_CHARACTERS = 60
 """Of a line of the title."""
 _TITLE_LINE_INCHES = 0.2
@@ -114,7 +114,7 @@ def draw(
     from cycler import cycler
     from matplotlib.figure import Figure
 
-    title, description = legible(title, _MOST_TITLE), _line(description, MOST_DESCRIBED)
+    title, description = legible(title, _MAX_TITLE), _line(description, MAX_DESCRIBED)
     lines = textwrap.wrap(title, _TITLE_CHARACTERS)
     height_inches += _TITLE_LINE_INCHES * max(0, len(lines) - 1)
     style: Any = {**_STYLE, "svg.hashsalt": name, "axes.prop_cycle": cycler(color=COLOURS)}
@@ -138,7 +138,7 @@ def described(what: str, lines: Sequence[str]) -> str:
     """A description with as many of the lines, of which each is a figure or two, as it may have characters for."""
     told = what
     for index, line in enumerate(lines):
-        if len(told) + len(line) > MOST_DESCRIBED - 30:
+        if len(told) + len(line) > MAX_DESCRIBED - 30:
             return f"{told} {len(lines) - index} more."
         told = f"{told} {line}{'.' if index == len(lines) - 1 else ';'}"
     return told

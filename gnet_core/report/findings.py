@@ -17,7 +17,7 @@ from gnet_core.text import percent
 MOST = 6
 """Of more than these nobody remembers any."""
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Of a suite's comparisons that rest on too few processes."""
 
 
@@ -79,8 +79,8 @@ def _too_few(found: Sequence[Section]) -> Iterator[Finding]:
     for section in found:
         if of_suite := section.too_few_processes():
             ratios = [f"{section.value(section.row(each.variant))} {ratio(each)}×" for each in of_suite]
-            more = f" and {len(ratios) - MOST_NAMED} more" if len(ratios) > MOST_NAMED else ""
-            groups.append(f"{', '.join(ratios[:MOST_NAMED])}{more} of {section.base}")
+            more = f" and {len(ratios) - MAX_NAMED} more" if len(ratios) > MAX_NAMED else ""
+            groups.append(f"{', '.join(ratios[:MAX_NAMED])}{more} of {section.base}")
             short += of_suite
     if short:
         number = "1 comparison" if len(short) == 1 else f"{len(short)} comparisons"

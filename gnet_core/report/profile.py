@@ -17,8 +17,8 @@ from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_o
 from gnet_core.report.grid import Cell, Column, Grid, grid, pairs
 from gnet_core.text import milliseconds, percent
 
-MOST_OPERATIONS = 12
-MOST_KERNELS = 15
+MAX_OPERATIONS = 12
+MAX_KERNELS_SHOWN = 15
 """Rows of a table; one more sums up the rest."""
 
 _LEGEND_INCHES = 0.25
@@ -135,7 +135,7 @@ def _direction_column(direction: str, times: dict[str, dict[str, float]]) -> Col
 
 
 def _operation_grid(profile: Profile) -> Grid:
-    kept, cut = profile.operations[:MOST_OPERATIONS], profile.operations[MOST_OPERATIONS:]
+    kept, cut = profile.operations[:MAX_OPERATIONS], profile.operations[MAX_OPERATIONS:]
     if cut:
         rest = OperationType(
             operation=f"{len(cut)} other type{'s' if len(cut) > 1 else ''}",
@@ -162,8 +162,8 @@ def _kernel_grid(profile: Profile) -> Grid:
         Column[Kernel]("tensor cores", lambda each: each.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
     ]
-    longest = grid(columns, profile.kernels[:MOST_KERNELS], "The longest kernels")
-    cut = profile.kernels[MOST_KERNELS:]
+    longest = grid(columns, profile.kernels[:MAX_KERNELS_SHOWN], "The longest kernels")
+    cut = profile.kernels[MAX_KERNELS_SHOWN:]
     return dataclasses.replace(longest, rows=[*longest.rows, _other_kernels(cut, profile.steps)]) if cut else longest
 
 
@@ -283,7 +283,7 @@ def _parts_picture(profile: Profile) -> Picture:
 
 
 def _operations_picture(profile: Profile) -> Picture:
-    first = profile.operations[:MOST_OPERATIONS]
+    first = profile.operations[:MAX_OPERATIONS]
 
     def paint(axes: Any) -> None:
         widths = [each.self_seconds / profile.steps * 1e3 for each in first]

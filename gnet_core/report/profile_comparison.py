@@ -31,10 +31,10 @@ SHARED_OUT = (
     "outside of operations is shared out with the rest."
 )
 
-MOST_ROWS = 25
+MAX_ROWS = 25
 """Of a table by type of operation."""
 
-MOST_BARS = 12
+MAX_BARS = 12
 
 NEGLIGIBLE = 0.01
 """Of the largest difference. What changed less is in no sentence."""
@@ -126,7 +126,7 @@ def tables(compared: ProfileComparison) -> list[Section]:
     return [
         section(f"By part of the network, in one {unit}", _grid("part", compared.parts)),
         section("The same, forward and backward apart", _grid("part", compared.by_direction)),
-        section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MOST_ROWS])),
+        section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MAX_ROWS])),
     ]
 
 
@@ -181,7 +181,7 @@ def _time(compared: ProfileComparison) -> str:
 
 
 def _operations_picture(compared: ProfileComparison) -> Picture:
-    changes = compared.operations[:MOST_BARS]
+    changes = compared.operations[:MAX_BARS]
 
     def paint(axes: Any) -> None:
         for side, offset, colour in (("BASE", -0.19, COLOURS[0]), ("NEW", 0.19, COLOURS[1])):

@@ -21,7 +21,7 @@ from gnet_core.report.profile import answer, command, notes, pictures, tables, t
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
-_MOST_LINES = 100
+_MAX_LINES = 100
 """Of the environment; what is longer describes no machine."""
 
 
@@ -72,7 +72,7 @@ def _tells_operations(directory: Path) -> bool:
 def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Document:
     """The whole report. Raises GnetError naming the field that is missing or wrong in a profile.json."""
     profile, environment = document.read(stored), stored["environment"]
-    lines = machine.as_lines(environment)[:_MOST_LINES]
+    lines = machine.as_lines(environment)[:_MAX_LINES]
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],

@@ -33,7 +33,7 @@ _LABEL_CHARACTERS = 26
 """Of a row of a line's label."""
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
-MOST_LINES = 40
+MAX_LINES = 40
 """Of a plot: more cases than that cannot be read, and stand in the table."""
 
 WIDEST = 2.0
@@ -45,7 +45,7 @@ def forest(
 ) -> Picture:
     """Ratios of images a second with their intervals on a log axis, and the band of ±`margin`, a fraction.
 
-    `labels` are the comparisons' names, in their order, less what they have in common, `shared`. Beyond MOST_LINES the
+    `labels` are the comparisons' names, in their order, less what they have in common, `shared`. Beyond MAX_LINES the
     first of those that differ, and then of the others, are shown, and the picture says how many are not.
     """
     shown = [(comparisons[index], legible(labels[index])) for index in _most_telling(comparisons)]
@@ -144,4 +144,4 @@ def _most_telling(comparisons: Sequence[Comparison]) -> list[int]:
     """Which are shown: all, or the first so many of those that differ and then of the others, in their own order."""
     order = list(LOOKS)
     ranked = sorted(range(len(comparisons)), key=lambda index: order.index(comparisons[index].verdict))
-    return sorted(ranked[:MOST_LINES])
+    return sorted(ranked[:MAX_LINES])

@@ -27,7 +27,7 @@ from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, POWER, Compa
 
 TITLE = "The train step of GoogleNet_2"
 
-MOST_DISTURBED = 0.2
+MAX_DISTURBED = 0.2
 """Of a case's turns. Beyond that its figures are those of a machine that did something else as well."""
 
 FILES = (
@@ -310,14 +310,14 @@ def _reservations_of_rows(measured: list[Row]) -> list[str]:
         "other losses than float32's, and speed counts only at equal work": lambda row: row.equal_work is False,
         "every step was delayed to test the suite": lambda row: row.delay_seconds,
         "no steady state, its time still changed over the run": lambda row: row.drift is not None,
-        f"more than {MOST_DISTURBED:.0%} of its turns were disturbed": _disturbed,
+        f"more than {MAX_DISTURBED:.0%} of its turns were disturbed": _disturbed,
     }
     found = {why: [row.case for row in measured if applies(row)] for why, applies in doubts.items()}
     return [f"{why} ({_listed(cases)})" for why, cases in found.items() if cases]
 
 
 def _disturbed(row: Row) -> bool:
-    return row.disturbed_turns > MOST_DISTURBED * (row.samples + row.voided_samples)
+    return row.disturbed_turns > MAX_DISTURBED * (row.samples + row.voided_samples)
 
 
 def _listed(cases: list[str], most: int = 3) -> str:

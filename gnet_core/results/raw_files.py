@@ -14,7 +14,7 @@ from msgspec import Meta
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import json_documents, migrations
 from gnet_core.files.bounded import MAX_RAW_BYTES
-from gnet_core.files.json_documents import MOST_WHOLE, Count, typed
+from gnet_core.files.json_documents import MAX_WHOLE, Count, typed
 from gnet_core.stats import ratio
 
 Trajectory = list[float | None]
@@ -29,7 +29,7 @@ MAX_STEPS = 10**6
 Seconds = Annotated[
     float, Meta(ge=MIN_SECONDS, le=MAX_SECONDS, description=f"seconds between {MIN_SECONDS:g} and {MAX_SECONDS:g}")
 ]
-Amount = Annotated[float, Meta(ge=0, lt=MOST_WHOLE, description="a number, 0 or more")]
+Amount = Annotated[float, Meta(ge=0, lt=MAX_WHOLE, description="a number, 0 or more")]
 Loss = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max, description="a number")]
 """JSON has neither NaN nor infinity; a loss that is one is null."""
 
@@ -52,7 +52,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     """For gnet_core.files.migrations.read_config."""
     block_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS, description=f"a whole number from 1 to {MAX_STEPS}")]
-    timed_blocks: Annotated[int, Meta(ge=1, le=MOST_WHOLE - 1, description="a whole number, 1 or more")]
+    timed_blocks: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")]
     voided_blocks: tuple[Count, ...]
     """The numbers, from 0, of blocks in which the step was traced anew."""
     single_step_seconds: tuple[Seconds, ...]

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gnet_core.config import Framework
-from gnet_core.files.json_documents import MOST_WHOLE, CaseName, Count
+from gnet_core.files.json_documents import MAX_WHOLE, CaseName, Count
 from gnet_core.machine.capabilities import PEERS
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
@@ -28,7 +28,7 @@ a reserve, a bound that follows from a smaller batch, or whoever started the run
 class Size(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker takes of a GPU."""
 
-    taken_bytes: Annotated[int, Meta(ge=1, le=MOST_WHOLE - 1, description="a whole number, 1 or more")] = msgspec.field(
+    taken_bytes: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")] = msgspec.field(
         name="bytes"
     )
     origin: Origin

@@ -22,7 +22,7 @@ LAST_CHANCE_SECONDS = 60.0
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds' worth of expected work (see `expected_seconds`) just finished."""
 
-LEAST_WAIT_SECONDS = 0.5
+MIN_WAIT_SECONDS = 0.5
 """Of which a worker's own share can be told."""
 
 
@@ -246,6 +246,6 @@ class Cohort:
         """
         since = self._waiting_since.get(worker)
         burned = processor_seconds(worker.pid)
-        if since is None or burned is None or (waited := time.monotonic() - since[0]) < LEAST_WAIT_SECONDS:
+        if since is None or burned is None or (waited := time.monotonic() - since[0]) < MIN_WAIT_SECONDS:
             return None
         return (burned - since[1]) / waited

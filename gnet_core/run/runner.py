@@ -48,7 +48,7 @@ PROBE_LIMIT_SECONDS = 180
 SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
 
-MOST_LOST = 2
+MAX_LOST = 2
 """Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
 
 
@@ -283,12 +283,12 @@ class Standing:
     """What a worker of a case takes of the GPU, as far as that is known; a case on a CPU has none."""
 
     def still_wanted(self, job: Job) -> bool:
-        """Not when the case was lost MOST_LOST times and never measured or would be again, nor when a smaller batch of
+        """Not when the case was lost MAX_LOST times and never measured or would be again, nor when a smaller batch of
         it was out of memory.
         """
         state = self.states[job.case]
         too_large = self.smaller_batch_out_of_memory(job.case)
-        tried_enough = state.status in SETTLED or len(state.lost) >= MOST_LOST
+        tried_enough = state.status in SETTLED or len(state.lost) >= MAX_LOST
         return too_large is None and (state.status in (None, "ok") or not tried_enough)
 
     def smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:

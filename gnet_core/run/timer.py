@@ -28,7 +28,7 @@ SETTLE_SECONDS = 0.1
 """What a worker waits before it hands its turn back. JAX goes on freeing a step's buffers for a while after the step
 has finished, which came out of the next one's turn: 9 % of the processors."""
 
-MOST_OBSERVED = 12
+MAX_OBSERVED = 12
 """Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
 
 
@@ -104,7 +104,7 @@ class Timer:
         with self._phase("warmup"):
             losses += [observe() for _ in range(self.plan.warmup_steps)]
             # Loss scaling skips its first steps, so float16 takes more of them to get as far.
-            while config.part == "train" and case.applied_steps() < COMPARED_UPDATES and len(losses) < MOST_OBSERVED:
+            while config.part == "train" and case.applied_steps() < COMPARED_UPDATES and len(losses) < MAX_OBSERVED:
                 losses.append(observe())
             case.set_dropout(True)
             # Both: a few steps of a fast device are over before its clocks have risen.

@@ -36,7 +36,7 @@ LAST_WORDS_SECONDS = 20
 SLOWEST_TURN = 20
 """A turn that takes this many times what the worker said it would is not coming back."""
 
-SHORTEST_TURN_LIMIT_SECONDS = 30.0
+MIN_TURN_LIMIT_SECONDS = 30.0
 
 _MAX_LOG_BYTES = 2**16
 """Of a worker's last words. A log may be of any length."""
@@ -125,7 +125,7 @@ class Worker:
             while (message := self._next()).get("event") != "ready":
                 progress(str(message.get("name", message.get("event"))))
         expected = message.get("step_seconds", 0.0) * (2 * message.get("block_steps", 1) + 1)
-        self._turn_limit_seconds = max(SHORTEST_TURN_LIMIT_SECONDS, SLOWEST_TURN * expected)
+        self._turn_limit_seconds = max(MIN_TURN_LIMIT_SECONDS, SLOWEST_TURN * expected)
 
     def take_turn(self, number: int, *, after_others: bool) -> dict[str, Any]:
         """Let it time one block; return what it says of the turn. Raises WorkerLost."""

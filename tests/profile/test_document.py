@@ -75,7 +75,7 @@ ROW = {"operation": "Mul", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}
         ({"operations": [ROW | {"occurrences": True}]}, "operations[0].occurrences"),
         ({"operations": [ROW | {"occurrences": 10**30}]}, "operations[0].occurrences"),
         ({"operations": [ROW | {"operation": ["Mul"]}]}, "operations[0].operation"),
-        ({"operations": [ROW] * (profile_document.MOST_ROWS + 1)}, "it has to be a list of length <= 100000"),
+        ({"operations": [ROW] * (profile_document.MAX_ROWS + 1)}, "it has to be a list of length <= 100000"),
         ({"breakdown": [{"kind": "input", "seconds": 1.0, "share": 0.0}] * 51}, "'breakdown' is"),
         ({"not_available": [{"what": "", "why": ""}] * 51}, "'not_available' is"),
         (

@@ -60,7 +60,7 @@ def test_text_is_reduced_to_what_the_font_has():
 @pytest.mark.parametrize("endless", [HOSTILE * 100_000, "x" * 10_000_000])
 def test_a_text_without_end_is_cut(endless):
     drawn = picture(endless, endless)
-    assert len(drawn.description) == drawing.MOST_DESCRIBED
+    assert len(drawn.description) == drawing.MAX_DESCRIBED
     assert len(drawn.title) <= 200
     assert len(drawn.svg) < 30_000
 
@@ -85,6 +85,6 @@ def test_a_long_title_makes_the_picture_higher_and_not_its_plot_smaller():
 def test_a_description_tells_how_many_figures_it_has_no_room_for():
     assert drawing.described("Bars.", ["a: 1", "b: 2"]) == "Bars. a: 1; b: 2."
     told = drawing.described("Bars.", [f"case {number}: {number}.0 images/s" for number in range(100)])
-    assert len(told) <= drawing.MOST_DESCRIBED
+    assert len(told) <= drawing.MAX_DESCRIBED
     kept = told.count("images/s")
     assert told.endswith(f"; {100 - kept} more.")

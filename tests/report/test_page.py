@@ -16,7 +16,7 @@ from tests.conftest import RunDirectory
 from tests.stored import processes, store_endless, store_every_suite, store_hostile
 
 NO_END = {"meta", "link", "br", "img", "hr", "input", "path", "rect", "use"}
-MOST_BYTES = 2 * 2**20
+MAX_BYTES = 2 * 2**20
 
 
 class Page(HTMLParser):
@@ -171,7 +171,7 @@ def test_a_run_of_twenty_cases_is_a_page_below_two_mebibytes(run_directory):
     for batch_size in range(100, 120 - len(run_directory.document["cases"])):
         run_directory.add(StepConfig(batch_size=batch_size), *processes(1.0), suites=("batch-size",))
     assert len(run_directory.document["cases"]) == 20
-    assert len(written(run_directory).encode()) < MOST_BYTES
+    assert len(written(run_directory).encode()) < MAX_BYTES
 
 
 def test_what_a_stranger_wrote_into_a_run_is_text_on_the_page(run_directory):

@@ -112,7 +112,7 @@ def test_the_title_of_many_comparisons_counts_their_verdicts(run_directory):
 def test_every_plot_has_a_name_units_and_a_description_with_its_figures(run_of, suite):
     picture = plot_of(run_of(suite, (0.5, 1.0, 1.25)[: len(FORMS[suite])]), suite)
     assert picture.name == suite
-    assert len(picture.description) <= drawing.MOST_DESCRIBED
+    assert len(picture.description) <= drawing.MAX_DESCRIBED
     assert re.search(r"\d+\.\d+ images/s|\d+ ms|\d\.\d+×", picture.description)
     assert any(unit in " ".join(words(picture)) for unit in ("images/s", "ms a step"))
     sizes = re.findall(r"font-size: ([\d.]+)px|font: (?:\w+ )*([\d.]+)px", picture.svg)
@@ -222,7 +222,7 @@ def test_many_cases_stay_readable_and_those_left_out_are_counted(run_directory):
     picture = plot_of(run_directory, "throughput")
     assert any("20 more in the table" in word for word in words(picture))
     assert height_points(picture) < 72 * 20
-    assert len(picture.description) <= drawing.MOST_DESCRIBED
+    assert len(picture.description) <= drawing.MAX_DESCRIBED
     assert picture.description.endswith("more.")
 
 

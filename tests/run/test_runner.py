@@ -595,7 +595,7 @@ def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
 
 @pytest.mark.parametrize(("least_wait_seconds", "told"), [(0.0, True), (3600.0, False)])
 def test_of_a_wait_too_short_to_tell_no_share_is_given(checkout, monkeypatch, least_wait_seconds, told):
-    monkeypatch.setattr(cohort, "LEAST_WAIT_SECONDS", least_wait_seconds)
+    monkeypatch.setattr(cohort, "MIN_WAIT_SECONDS", least_wait_seconds)
     settings = settings_for(checkout)
     run(states_for("fine"), settings)
     assert pd.read_csv(settings.directory / "turns.csv")["waiting_cpu_share"].notna().tolist() == [told] * 3
@@ -677,7 +677,7 @@ def test_a_case_whose_first_process_was_lost_is_tried_again_and_not_for_ever(che
     assert (at_first["status"], len(at_first["raw"])) == ("ok", 3)
     assert at_first["note"].startswith("replicate 1 lost (failed): ")
     assert (always["status"], always["raw"]) == ("failed", [])
-    assert sum(len(cohort["workers"]) for cohort in document["cohorts"]) == 4 + runner.MOST_LOST
+    assert sum(len(cohort["workers"]) for cohort in document["cohorts"]) == 4 + runner.MAX_LOST
 
 
 def test_memory_that_one_source_lacks_the_other_may_have(checkout):

@@ -18,7 +18,7 @@ from gnet_core.report.drawing import (
     legible,
     subtitle,
 )
-from gnet_core.report.ratios import LOOKS, MOST_LINES, WIDEST, distinct, verdict_told, wrapped
+from gnet_core.report.ratios import LOOKS, MAX_LINES, WIDEST, distinct, verdict_told, wrapped
 from gnet_core.report.views.answers import counts, speed, speed_interval
 from gnet_core.report.views.section import Section
 from gnet_core.results.records import Row
@@ -134,7 +134,7 @@ def without_figure(row: Row) -> str:
 def _lines(section: Section) -> _Lines:
     """The suite's rows in their order; where they are too many, the fastest of them."""
     fastest_first = sorted(range(len(section.rows)), key=lambda index: -speed(section.rows[index]))
-    rows = [section.rows[index] for index in sorted(fastest_first[:MOST_LINES])]
+    rows = [section.rows[index] for index in sorted(fastest_first[:MAX_LINES])]
     names, shared = distinct([row_words(section, row) for row in rows])
     return _Lines(section=section, rows=rows, names=[legible(name) for name in names], shared=shared)
 

@@ -23,10 +23,10 @@ from gnet_core.results.records import Row
 from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 from gnet_core.text import percent
 
-MOST_OF_A_SUITE = 2
+MAX_OF_A_SUITE = 2
 """Comparisons that stand before other suites have had their say."""
 
-_MOST_TOLD = 3
+_MAX_TOLD = 3
 """Values of a title, compared with their base; more are counted."""
 
 
@@ -64,8 +64,8 @@ class ComparisonView(Section):
         judged = [self._finding(found) for found in self._worth_telling() if _has_enough(found)]
         ranked = sorted(judged, key=lambda each: -each.effect)
         decided = [each for each in ranked if each.rank == Rank.DECIDED]
-        further = [each._replace(rank=Rank.FURTHER) for each in decided[MOST_OF_A_SUITE:]]
-        return [*decided[:MOST_OF_A_SUITE], *further, *(each for each in ranked if each.rank != Rank.DECIDED)]
+        further = [each._replace(rank=Rank.FURTHER) for each in decided[MAX_OF_A_SUITE:]]
+        return [*decided[:MAX_OF_A_SUITE], *further, *(each for each in ranked if each.rank != Rank.DECIDED)]
 
     def too_few_processes(self) -> list[Comparison]:
         if self.compares_identical_code:
@@ -160,8 +160,8 @@ class ComparisonView(Section):
             ]
         else:
             told = [f"{value} against {self.base}: {_counted(group)}" for value, group in by_value.items()]
-        more = f"; {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
-        return "; ".join(told[:_MOST_TOLD]) + more
+        more = f"; {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
+        return "; ".join(told[:_MAX_TOLD]) + more
 
 
 def _has_enough(found: Comparison) -> bool:

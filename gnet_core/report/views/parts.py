@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible, subtitle
-from gnet_core.report.ratios import MOST_LINES, distinct, wrapped
+from gnet_core.report.ratios import MAX_LINES, distinct, wrapped
 from gnet_core.report.views import bars
 from gnet_core.report.views.answers import NoAnswer, share_in_words
 from gnet_core.report.views.section import Finding, Rank, Section
@@ -54,7 +54,7 @@ class PartsView(Section):
         steps = {base: parts for base, parts in steps.items() if self.row(base).step_seconds}
         if not steps:
             return bars.speeds(self)
-        shown = dict(list(steps.items())[:MOST_LINES])
+        shown = dict(list(steps.items())[:MAX_LINES])
         names, shared = distinct([self.words(self.row(base)) for base in shown])
         names = [legible(name) for name in names]
         kinds = dict.fromkeys(part.name for parts in shown.values() for part in parts)

@@ -26,10 +26,10 @@ GOOD_ENOUGH = 0.95
 WORTH_SAVING = 0.95
 """Share of the memory beyond which a smaller value saves none worth telling."""
 
-MOST_SERIES = 10
+MAX_SERIES = 10
 """Of a plot with lines."""
 
-_MOST_TICKS = 12
+_MAX_TICKS = 12
 _MARKERS = "os^DvPX<>p"
 
 
@@ -54,7 +54,7 @@ class ScalingView(Section):
         series: dict[str, list[Row]] = {}
         for row in rows:
             series.setdefault(self.named(row), []).append(row)
-        shown = {legible(named, 80): series[named] for named in list(series)[:MOST_SERIES]}
+        shown = {legible(named, 80): series[named] for named in list(series)[:MAX_SERIES]}
 
         def at(row: Row) -> float:
             return axis.place[self.varied(row)]
@@ -115,7 +115,7 @@ class ScalingView(Section):
         """A line at each value that none has figures for, with the reason beside it."""
         measured = {self.varied(row) for row in rows if row.images_per_second}
         reasons = {self.varied(row): bars.without_figure(row) for row in rows if self.varied(row) not in measured}
-        for value, reason in list(reasons.items())[:_MOST_TICKS]:
+        for value, reason in list(reasons.items())[:_MAX_TICKS]:
             axes.axvline(axis.place[value], color=INK, linewidth=1, linestyle=":")
             where = {"xy": (axis.place[value], 0.03), "xycoords": ("data", "axes fraction")}
             shift = {"xytext": (-3, 0), "textcoords": "offset points"}
@@ -139,7 +139,7 @@ class _Axis:
 
     def paint(self, columns: Sequence[Any], label: str) -> None:
         """Ticks at the values, as many as there is room for, and what the axes show."""
-        ticks = list(self.place)[:: math.ceil(len(self.place) / _MOST_TICKS)]
+        ticks = list(self.place)[:: math.ceil(len(self.place) / _MAX_TICKS)]
         names = [legible(value_words(value), 20) for value in ticks]
         first, last = min(self.place.values()), max(self.place.values())
         for axes, what in zip(columns, ("images/s, 95 % intervals", "peak memory in GiB"), strict=True):
