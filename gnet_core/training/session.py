@@ -134,12 +134,7 @@ class Session:
 
     def write(self, directory: Path, tensorflow: dict[str, Any]) -> None:
         """Write train.json, which also tells of the TensorFlow that began it."""
-        document = {
-            "format": 1,
-            **self._document(),
-            "python": platform.python_version(),
-            "tensorflow": tensorflow,
-        }
+        document = {"format": 1, **self._document(), "python": platform.python_version(), "tensorflow": tensorflow}
         # In ASCII, since file names that are no UTF-8 could not be written otherwise.
         write_whole(directory / SESSION_FILE, json.dumps(document, indent=2) + "\n")
 

@@ -230,11 +230,7 @@ def filter_gradient(images: Images, repetitions: int = 1) -> Candidate:
             with tf.control_dependencies(found[-1:]):  # one after the other, as in a chain
                 found.append(
                     tf.raw_ops.Conv2DBackpropFilter(
-                        input=x,
-                        filter_sizes=images.kernel,
-                        out_backprop=gradient,
-                        strides=[1, 1, 1, 1],
-                        padding="SAME",
+                        input=x, filter_sizes=images.kernel, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
                     )
                 )
         return found
