@@ -66,18 +66,8 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         self.class_2 = keras.Model(inputs, class_2, name="class_2")
         self._architecture, self._kit, self._fused = architecture, kit, layers == "fused"
         self._on_gpu = device != "cpu"
-        self._arguments = {
-            "input_shape": tuple(input_shape),
-            "classes": classes,
-            "widths": widths,
-            "layers": layers,
-            "device": device,
-            "dtype": dtype,
-            "bn_momentum": bn_momentum,
-            "dropout": dropout,
-            "as_published": as_published,
-            "name": name,
-        }
+        self._arguments = dataclasses.asdict(architecture) | {"layers": layers, "device": device, "name": name}
+        self._arguments |= {"input_shape": tuple(input_shape), "dtype": dtype, "bn_momentum": bn_momentum}
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not self._fused:
@@ -110,10 +100,6 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
 
     def get_config(self) -> dict[str, Any]:
         return dict(self._arguments)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GoogleNet_2:  # noqa: ARG003
-        return cls(**{**config, "input_shape": tuple(config["input_shape"])})
 
 
 def build_model(config: StepConfig) -> GoogleNet_2:
