@@ -26,7 +26,8 @@ from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import Step, Tensor, TrainStep, make_test_step, make_train_step
+from gnet_core.frameworks.tf.step import Step, TrainStep, make_test_step, make_train_step
+from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
 from gnet_core.training.session import SESSION_FILE, STATE_FILE, EpochRecord, Session, best, load_state, save_state

@@ -20,9 +20,7 @@ import tensorflow as tf
 from gnet_core.config import PRECISIONS, GnetError, Precision, StepConfig, require_choice
 from gnet_core.frameworks.tf.device import environment, prepare, set_tf32, synchronise
 from gnet_core.machine import environment as machine
-
-Tensor = Any
-"""A tf.Tensor; TensorFlow ships no types."""
+from gnet_core.networks.builder import Tensor
 
 DType = Any
 """A tf.DType."""

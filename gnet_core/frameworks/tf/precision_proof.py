@@ -20,7 +20,8 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core.config import GnetError
 from gnet_core.frameworks.tf import trace
-from gnet_core.frameworks.tf.step import Tensor, TrainStep
+from gnet_core.frameworks.tf.step import TrainStep
+from gnet_core.networks.builder import Tensor
 
 
 class MatrixWork(NamedTuple):

@@ -11,9 +11,7 @@ import tensorflow as tf
 from gnet_core.config import Execution, StepConfig
 from gnet_core.frameworks.tf import device, fused
 from gnet_core.frameworks.tf.model import GoogleNet_2
-
-Tensor = Any
-"""A tf.Tensor; TensorFlow ships no types."""
+from gnet_core.networks.builder import Tensor
 
 
 class StepResult(NamedTuple):

@@ -20,7 +20,8 @@ from gnet_core.frameworks.tf import command_buffers, device
 from gnet_core.frameworks.tf.device import synchronise
 from gnet_core.frameworks.tf.input_pipeline import endless_batches
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import Tensor, TrainStep, make_train_step
+from gnet_core.frameworks.tf.step import TrainStep, make_train_step
+from gnet_core.networks.builder import Tensor
 
 _WARMUP_STEPS = 3
 
