@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Execution = Literal["eager", "graph", "xla"]
 Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
@@ -18,8 +18,6 @@ Framework = Literal["tensorflow", "torch", "jax"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-WIDTHS: tuple[Widths, ...] = get_args(Widths)
-PARTS: tuple[Part, ...] = get_args(Part)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
@@ -135,11 +133,11 @@ class StepConfig:
     """Seed of the weights, the synthetic batch, shuffling and dropout."""
 
     def __post_init__(self) -> None:
-        for field, choices in _CHOICES.items():
-            require_choice(field, getattr(self, field), choices)
-        for flag in ("dropout", "as_published"):
-            if not isinstance(getattr(self, flag), bool):
-                raise GnetError(f"{flag}: {getattr(self, flag)!r:.200} will not do; use true or false")
+        for field, kind in _KINDS.items():
+            if get_origin(kind) is Literal:
+                require_choice(field, getattr(self, field), get_args(kind))
+            elif kind is bool and not isinstance(getattr(self, field), bool):
+                raise GnetError(f"{field}: {getattr(self, field)!r:.200} will not do; use true or false")
         for field, (least, most, why) in _WHOLE.items():
             value = getattr(self, field)
             require_whole(field, value, least, "a smaller image leaves no final map" if field == "image_size" else "")
@@ -200,14 +198,8 @@ class StepConfig:
         return {name: (here, there) for name, (here, there) in pairs.items() if here != there}
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "execution": EXECUTIONS,
-    "precision": PRECISIONS,
-    "part": PARTS,
-    "layers": LAYERS,
-    "framework": FRAMEWORKS,
-    "widths": WIDTHS,
-}
+_KINDS = get_type_hints(StepConfig)
+
 _WHOLE = {
     "batch_size": (1, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB"),
     "image_size": (MIN_IMAGE_SIZE, MAX_IMAGE_SIZE, "one image of that size fills 3 GB"),

@@ -20,13 +20,14 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from gnet_core.config import GnetError, StepConfig, require_whole
-from gnet_core.datasets.catalog import DataSet, Split, check_labels
+from gnet_core.datasets.catalog import DataSet, check_labels
 from gnet_core.files import csv_text
 from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
 from gnet_core.frameworks.tf.model import build_model
 from gnet_core.frameworks.tf.step import Step, TrainStep, make_test_step, make_train_step
+from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
 from gnet_core.training.session import SESSION_FILE, STATE_FILE, EpochRecord, Session, best, load_state, save_state
@@ -180,10 +181,12 @@ def _run_epoch(
 
     bar.set_description(f"epoch {epoch}, training")
     start = time.perf_counter()
-    train_loss, train_accuracy = _run_steps(train_step, dataset.train, shuffled, epoch, bar, training=True)
+    examples = named_errors(dataset.train, batches(dataset.train, shuffled, training=True))
+    train_loss, train_accuracy = _run_steps(train_step, examples, config, epoch, bar)
     trained = time.perf_counter()
     bar.set_description(f"epoch {epoch}, testing")
-    test_loss, test_accuracy = _run_steps(test_step, dataset.test, config, epoch, bar, training=False)
+    examples = named_errors(dataset.test, batches(dataset.test, config, training=False))
+    test_loss, test_accuracy = _run_steps(test_step, examples, config, epoch, bar)
     end = time.perf_counter()
 
     train_images = len(dataset.train) // config.batch_size * config.batch_size
@@ -200,7 +203,7 @@ def _run_epoch(
 
 
 def _run_steps(
-    step: Step, split: Split, config: StepConfig, epoch: int, bar: Any, *, training: bool
+    step: Step, examples: Iterator[tuple[Tensor, Tensor]], config: StepConfig, epoch: int, bar: Any
 ) -> tuple[float, float]:
     """Mean loss and accuracy over all images of one pass. The device is waited for every few steps and at the end."""
     step.reset_metrics()
@@ -216,7 +219,6 @@ def _run_steps(
             )
         return mean_loss
 
-    examples = named_errors(split, batches(split, config, training=training))
     for count, (images, labels) in enumerate(examples, start=1):
         result = step(images, labels)
         batch_size = labels.shape[0]
