@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Execution = Literal["eager", "graph", "xla"]
 Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
@@ -18,8 +18,6 @@ Framework = Literal["tensorflow", "torch", "jax"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-WIDTHS: tuple[Widths, ...] = get_args(Widths)
-PARTS: tuple[Part, ...] = get_args(Part)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
@@ -30,7 +28,7 @@ MAX_IMAGE_SIZE = 2**14
 """Pixels a side. One such image fills 3 GB as float32."""
 
 MAX_BATCH_SIZE = 2**20
-"""Images a step. The smallest of that number fill 56 GB."""
+"""Images a step. As many of the smallest ones fill 56 GB."""
 
 MAX_CLASSES = 2**16
 """Labels travel as uint16."""
@@ -135,23 +133,16 @@ class StepConfig:
     """Seed of the weights, the synthetic batch, shuffling and dropout."""
 
     def __post_init__(self) -> None:
-        require_choice("execution", self.execution, EXECUTIONS)
-        require_choice("precision", self.precision, PRECISIONS)
-        require_choice("part", self.part, PARTS)
-        require_choice("layers", self.layers, LAYERS)
-        require_choice("framework", self.framework, FRAMEWORKS)
-        require_choice("widths", self.widths, WIDTHS)
-        for flag in ("dropout", "as_published"):
-            if not isinstance(getattr(self, flag), bool):
-                raise GnetError(f"{flag}: {getattr(self, flag)!r:.200} will not do; use true or false")
-        require_whole("batch_size", self.batch_size, least=1)
-        _require_at_most("batch_size", self.batch_size, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB")
-        require_whole("image_size", self.image_size, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
-        _require_at_most("image_size", self.image_size, MAX_IMAGE_SIZE, "one image of that size fills 3 GB")
-        require_whole("classes", self.classes, least=2)
-        _require_at_most("classes", self.classes, MAX_CLASSES, "labels travel as uint16")
-        require_whole("seed", self.seed, least=0)
-        _require_at_most("seed", self.seed, 2**32 - 1, "the generators take no more")
+        for field, kind in _KINDS.items():
+            if get_origin(kind) is Literal:
+                require_choice(field, getattr(self, field), get_args(kind))
+            elif kind is bool and not isinstance(getattr(self, field), bool):
+                raise GnetError(f"{field}: {getattr(self, field)!r:.200} will not do; use true or false")
+        for field, (least, most, why) in _WHOLE.items():
+            value = getattr(self, field)
+            require_whole(field, value, least, "a smaller image leaves no final map" if field == "image_size" else "")
+            if value > most:
+                raise GnetError(f"{field}: {value!r:.30} is too large; use at most {most} ({why})")
         _require_number("aux_weight", self.aux_weight, 0.0, None)
         _require_number("bn_momentum", self.bn_momentum, 0.0, 1.0)
         _require_number("learning_rate", self.learning_rate, 0.0, None)
@@ -207,6 +198,16 @@ class StepConfig:
         return {name: (here, there) for name, (here, there) in pairs.items() if here != there}
 
 
+_KINDS = get_type_hints(StepConfig)
+
+_WHOLE = {
+    "batch_size": (1, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB"),
+    "image_size": (MIN_IMAGE_SIZE, MAX_IMAGE_SIZE, "one image of that size fills 3 GB"),
+    "classes": (2, MAX_CLASSES, "labels travel as uint16"),
+    "seed": (0, 2**32 - 1, "the generators take no more"),
+}
+"""By field, its smallest and its largest whole number, and why there is none beyond."""
+
 _OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}
 
 
@@ -233,11 +234,6 @@ def require_steps(steps: int) -> None:
     require_whole("steps", steps, least=1)
     if steps > MAX_TRACED_STEPS:
         raise GnetError(f"steps: {steps} is too many; xprof recognises at most {MAX_TRACED_STEPS} in a trace")
-
-
-def _require_at_most(field: str, value: int, most: int, why: str) -> None:
-    if value > most:
-        raise GnetError(f"{field}: {value!r:.30} is too large; use at most {most} ({why})")
 
 
 def _require_number(field: str, value: object, low: float, below: float | None) -> None:

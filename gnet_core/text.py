@@ -12,30 +12,24 @@ def plain(text: object) -> str:
     """Text from a run in one line without control characters, cut where it is endless."""
     whole = str(text)
     start = whole[: 10 * MAX_CHARACTERS]  # of megabytes the rest need not be looked at
-    line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
+    line = " ".join("".join(character if character.isprintable() else " " for character in start).split())
     ends = len(start) == len(whole) and len(line) <= MAX_CHARACTERS
     return line if ends else f"{line[:MAX_CHARACTERS]}…"
 
 
 def inert(text: object) -> str:
-    """Plain text as Markdown in which nothing is markup."""
-    return escape(plain(text))
+    """Plain text as Markdown in which nothing is markup: no table cell ends early, no tag, link or line begins."""
+    escaped = plain(text)
+    for character in "\\|<>[]`*_":
+        escaped = escaped.replace(character, f"\\{character}")
+    # A code host makes links of addresses that nobody marked as such, and of mail addresses also behind a backslash.
+    escaped = re.sub(r"(?i)(www)\.", r"\1\\.", escaped.replace("://", ":\\//"))
+    return re.sub(r"@+", r"`\g<0>`", escaped)
 
 
 def code(text: object) -> str:
     """Plain text as code in Markdown, also inside a table."""
     return f"`{plain(text).replace('`', '').replace('|', chr(92) + '|')}`"
-
-
-def escape(text: str) -> str:
-    """Text from a run as inert Markdown: no table cell ends early, no tag, link, line or terminal's command begins."""
-    text = "".join(character if character.isprintable() else " " for character in text)
-    for character in "\\|<>[]`*_":
-        text = text.replace(character, f"\\{character}")
-    # A code host makes links of addresses that nobody marked as such, and of mail addresses also behind a backslash.
-    text = re.sub(r"(?i)(www)\.", r"\1\\.", text.replace("://", ":\\//"))
-    text = re.sub(r"@+", r"`\g<0>`", text)
-    return " ".join(text.split())
 
 
 def number(value: float | None, shape: str) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Split:
     """An array (n, height, width) of grey or (n, height, width, 3) of RGB levels 0..255; or n paths of image files."""
 
     labels: npt.NDArray[np.uint16]
-    """(n,), each the position of a class in DataSet.class_names."""
+    """Positions of classes in DataSet.class_names, (n,)."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +63,7 @@ class DataSet:
     train: Split
     test: Split
     default_image_size: int
-    """Pixels a side that a training session uses when it is not asked for others."""
+    """Pixels a side in a training session that names none."""
     notes: tuple[str, ...] = ()
     """Sentences that a user should read before trusting a test accuracy."""
 
@@ -84,7 +85,7 @@ def open_data(name_or_path: str) -> DataSet:
     regular files of at most 256 MiB and 67 million pixels.
 
     A list of DTD's that names a file twice, also under two spellings, or a file of another class is refused. Images
-    whose content is the same in train and test, which many data sets have, are told of in DataSet.notes.
+    whose content is the same in train and test, which many data sets have, are counted in DataSet.notes.
 
     Raises GnetError naming the file or folder that is missing, damaged, empty or not what it should be.
 
@@ -171,55 +172,49 @@ def _open_digits() -> DataSet:
 
 def _open_idx(name: str, folder: Path, class_names: tuple[str, ...] = ()) -> DataSet:
     """The four IDX files of a folder; without names its classes are called 0 to the highest label."""
-    train, test = (
-        Split(images, labels.astype(np.uint16))
-        for images, labels in (read_idx_split(folder, part) for part in ("train", "t10k"))
-    )
+    parts = [read_idx_split(folder, part) for part in ("train", "t10k")]
+    keys = [key for images, _ in parts for key in _array_keys(images)]
+    train, test = (Split(images, labels.astype(np.uint16)) for images, labels in parts)
     highest = max(int(train.labels.max()), int(test.labels.max()))
     if not 0 < highest < (len(class_names) or highest + 1):
         wanted = f"0 to {len(class_names) - 1}" if class_names else "two classes or more"
         raise bad_data(folder, f"has labels up to {highest}; it needs those of {wanted}")
     class_names = class_names or tuple(map(str, range(highest + 1)))
-    notes = _notes(class_names, train, test, _array_keys(train.images), _array_keys(test.images))
-    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, notes)
+    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, _notes(class_names, train, test, keys))
 
 
-def _array_keys(images: npt.NDArray[np.uint8] | tuple[str, ...]) -> list[Hashable]:
-    """One key an image, equal for equal pictures; none of an array that takes too long to compare."""
-    if isinstance(images, tuple) or images.nbytes > _MAX_COMPARED_ARRAY_BYTES:
-        return []
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+def _array_keys(images: npt.NDArray[np.uint8]) -> list[Hashable]:
+    """One key an image, equal for equal pictures; all different for an array that takes too long to compare."""
+    compared = images.nbytes <= _MAX_COMPARED_ARRAY_BYTES
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() if compared else object() for image in images]
 
 
-def _notes(
-    class_names: tuple[str, ...],
-    train: Split,
-    test: Split,
-    train_keys: Sequence[Hashable],
-    test_keys: Sequence[Hashable],
-) -> tuple[str, ...]:
-    """Sentences on doubtful labels and splits, which many published data sets have. Equal images have equal keys."""
+def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequence[Hashable]) -> tuple[str, ...]:
+    """Sentences on doubtful labels and splits, which many published data sets have.
+
+    Equal images have equal keys, of which those of training come first.
+    """
     notes = []
-    trained = {key: index for index, key in reversed(list(enumerate(train_keys)))}
-    shared = [index for index, key in enumerate(test_keys) if key in trained]
+    first_trained = {key: index for index, key in reversed(list(enumerate(keys[: len(train)])))}
+    shared = [(index, first_trained[key]) for index, key in enumerate(keys[len(train) :]) if key in first_trained]
     if shared:
-        test_name, train_name = _image_name(test, shared[0]), _image_name(train, trained[test_keys[shared[0]]])
+        test_name, train_name = (
+            _image_name(split, index) for split, index in zip((test, train), shared[0], strict=True)
+        )
         notes.append(
             f"{len(shared)} of {len(test)} test images are training images as well, such as {test_name}, "
             f"the same as {train_name}; the test accuracy is too good by what was learnt by heart"
         )
-    labels_of: dict[Hashable, set[int]] = {}
-    for key, label in itertools.chain(
-        zip(train_keys, train.labels, strict=False), zip(test_keys, test.labels, strict=False)
-    ):
-        labels_of.setdefault(key, set()).add(int(label))
+    labels_of: dict[Hashable, set[int]] = defaultdict(set)
+    for key, label in zip(keys, [*train.labels.tolist(), *test.labels.tolist()], strict=True):
+        labels_of[key].add(label)
     torn = sum(len(labels) > 1 for labels in labels_of.values())
     if torn:
         notes.append(f"images that stand under two classes or more: {torn}; at most one class can be right")
     untrained = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
     if untrained:
-        first = class_names[untrained[0]]
-        notes.append(f"classes with test images but none to train with: {len(untrained)}, {first!r} the first")
+        first = f"{class_names[untrained[0]]!r} the first"
+        notes.append(f"classes with test images but none to train with: {len(untrained)}, {first}")
     return tuple(notes)
 
 
@@ -235,14 +230,13 @@ def _open_folder(name: str, folder: Path) -> DataSet:
     for label, class_name in enumerate(class_names):
         paths = _visible(folder / class_name)
         if len(paths) < 2:
-            raise bad_data(
-                folder / class_name, f"has {len(paths)} images; a class needs 2, one to train and one to test"
-            )
+            problem = f"has {len(paths)} images; a class needs 2, one to train and one to test"
+            raise bad_data(folder / class_name, problem)
         files += map(look_at, paths)
         labels += [label] * len(paths)
     train, test = _split_each_class(tuple(file.path for file in files), np.array(labels, np.uint16))
     keys = dict(zip((file.path for file in files), content_keys(files), strict=True))
-    notes = _notes(class_names, train, test, *([keys[path] for path in split.images] for split in (train, test)))
+    notes = _notes(class_names, train, test, [keys[path] for split in (train, test) for path in split.images])
     return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
 
 
@@ -257,18 +251,14 @@ def _open_dtd(name: str, folder: Path, number: int) -> DataSet:
     (train, train_files), (test, test_files) = (
         _read_list(folder, f"{part}{number}.txt", class_names, first_lines) for part in ("train", "test")
     )
-    keys = content_keys([*train_files, *test_files])
-    notes = _notes(class_names, train, test, keys[: len(train)], keys[len(train) :])
+    notes = _notes(class_names, train, test, content_keys([*train_files, *test_files]))
     return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
 
 
 def _read_list(
     folder: Path, list_name: str, class_names: tuple[str, ...], first_lines: dict[tuple[int, int], str]
 ) -> tuple[Split, list[ImageFile]]:
-    """The images that a list of lines such as `banded/banded_0002.jpg` names.
-
-    `first_lines` has the line of each file that a list named so far, and is added to.
-    """
+    """The images in a list of lines such as `banded/banded_0002.jpg`; adds the line of each file to `first_lines`."""
     list_path = folder / "labels" / list_name
     label_of = {class_name: label for label, class_name in enumerate(class_names)}
     try:
@@ -283,9 +273,8 @@ def _read_list(
         where = f"line {number}: {entry!r:.200}"
         class_name = entry.partition("/")[0]
         if class_name not in label_of:
-            raise bad_data(
-                list_path, f"line {number}: {class_name!r:.200} is no class; images has no folder of that name"
-            )
+            problem = f"{class_name!r:.200} is no class; images has no folder of that name"
+            raise bad_data(list_path, f"line {number}: {problem}")
         if not os.path.lexists(folder / "images" / entry):
             raise bad_data(list_path, f"{where} is not in images")
         _require_own_class(list_path, where, folder / "images", entry)
@@ -334,8 +323,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
             alike[key] = entry.name
         names.append(entry.name)
     if len(names) < 2:
-        found = f"only the class folder {names[0]!r}" if names else "no class folders"
-        raise bad_data(folder, f"has {found}; it needs at least 2, each holding the images of one class")
+        present = f"only the class folder {names[0]!r}" if names else "no class folders"
+        raise bad_data(folder, f"has {present}; it needs at least 2, each holding the images of one class")
     if len(names) > MAX_CLASSES:
         raise bad_data(folder, f"has {len(names)} class folders; labels travel as uint16, so at most {MAX_CLASSES}")
     return tuple(names)
@@ -363,9 +352,8 @@ def _split_each_class(
         members = random.permutation(np.flatnonzero(labels == label))
         tests[members[: max(1, round(_TEST_SHARE * len(members)))]] = True
 
-    def where(chosen: npt.NDArray[np.bool_]) -> Split:
-        if isinstance(images, tuple):
-            return Split(tuple(itertools.compress(images, chosen)), labels[chosen])
-        return Split(images[chosen], labels[chosen])
-
-    return where(~tests), where(tests)
+    train, test = (
+        Split(tuple(itertools.compress(images, part)) if isinstance(images, tuple) else images[part], labels[part])
+        for part in (~tests, tests)
+    )
+    return train, test

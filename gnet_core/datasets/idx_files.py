@@ -51,24 +51,23 @@ def _read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
             stored_bytes = os.fstat(file.fileno()).st_size
             if path.suffix != ".gz":
                 shape, promised_bytes = _read_header(path, file, dimensions)
-                content, found_bytes = file.read(math.prod(shape)), stored_bytes
+                content, held_bytes = file.read(math.prod(shape)), stored_bytes
             else:
                 with gzip.GzipFile(fileobj=file) as unpacked:
                     shape, promised_bytes = _read_header(path, unpacked, dimensions)
                     if promised_bytes > _MAX_GZIP_RATIO * stored_bytes:
-                        told = f"has {stored_bytes} bytes, which cannot hold the {promised_bytes} of its header"
-                        raise bad_data(path, f"{told}; copy or download it again")
+                        problem = f"has {stored_bytes} bytes, which cannot hold the {promised_bytes} of its header"
+                        raise bad_data(path, f"{problem}; copy or download it again")
                     content = unpacked.read(math.prod(shape))
                     # Asking for one more has the file's end and checksum looked at, and no bomb unpacked.
-                    found_bytes = promised_bytes - math.prod(shape) + len(content) + len(unpacked.read(1))
+                    held_bytes = promised_bytes - math.prod(shape) + len(content) + len(unpacked.read(1))
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise bad_data(path, "is not a whole gzip file; copy or download it again") from None
     except OSError as error:
         raise bad_data(path, f"cannot be read: {error.strerror}") from None
-    if found_bytes != promised_bytes:
-        raise bad_data(
-            path, f"has {found_bytes} bytes, its header promises {promised_bytes}; copy or download it again"
-        )
+    if held_bytes != promised_bytes:
+        problem = f"has {held_bytes} bytes, its header promises {promised_bytes}"
+        raise bad_data(path, f"{problem}; copy or download it again")
     if 0 in shape:
         raise bad_data(path, f"is empty; its header promises {' x '.join(map(str, shape))} values")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -31,7 +31,7 @@ class ImageFile(NamedTuple):
 
     path: str
     identity: tuple[int, int]
-    """Device and inode: the same for each link to a file and each spelling of its path."""
+    """Device and inode, which are the same for each link to a file and each spelling of its path."""
     size_bytes: int
     ends: bytes
     """A digest of how the file begins and ends."""
@@ -76,12 +76,9 @@ def content_keys(files: Sequence[ImageFile]) -> list[Hashable]:
     for index, file in enumerate(files):
         if times[keys[index]] > 1 and file.size_bytes <= left_bytes and file.size_bytes > 2 * _END_BYTES:
             left_bytes -= file.size_bytes
-            keys[index] = (file.size_bytes, file.ends, _content_digest(file))
+            try:
+                digest = hashlib.sha256(read_bytes(Path(file.path), MAX_IMAGE_BYTES)).digest()
+            except OSError as error:
+                raise bad_data(file.path, f"cannot be read: {error.strerror}") from None
+            keys[index] = (file.size_bytes, file.ends, digest)
     return keys
-
-
-def _content_digest(file: ImageFile) -> bytes:
-    try:
-        return hashlib.sha256(read_bytes(Path(file.path), MAX_IMAGE_BYTES)).digest()
-    except OSError as error:
-        raise bad_data(file.path, f"cannot be read: {error.strerror}") from None

@@ -47,21 +47,12 @@ class Case(Protocol):
         """See gnet_core.frameworks.tf.precision_proof. Raises GnetError where nothing tells."""
 
 
-_TORCH_LEAST_ALONE = 147
-"""Pixels a side from which on the auxiliary classifiers' pools leave more than one position of a single image."""
-
-_MODULES: dict[Framework, str] = {
-    "tensorflow": "gnet_core.frameworks.tf.case",
-    "torch": "gnet_core.frameworks.pytorch",
-    "jax": "gnet_core.frameworks.keras_jax",
+_MODULES: dict[Framework, tuple[str, str]] = {
+    "tensorflow": ("gnet_core.frameworks.tf.case", "gnet_core.frameworks.tf.device"),
+    "torch": ("gnet_core.frameworks.pytorch", "gnet_core.frameworks.pytorch_device"),
+    "jax": ("gnet_core.frameworks.keras_jax", "gnet_core.frameworks.jax_device"),
 }
-
-
-_DEVICE_MODULES: dict[Framework, str] = {
-    "tensorflow": "gnet_core.frameworks.tf.device",
-    "torch": "gnet_core.frameworks.pytorch_device",
-    "jax": "gnet_core.frameworks.jax_device",
-}
+"""Modules of each framework: that of its cases, and that of its devices."""
 
 _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
     "tensorflow": ("pytest-benchmark",),
@@ -70,18 +61,18 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
 }
 """Packages that a worker needs and `gnet info` does not, so that an interpreter may answer and still lack them."""
 
+_TORCH_MIN_SIDE_ALONE = 147
+"""Pixels a side from which on the auxiliary classifiers' pools leave more than one position of a single image."""
+
 
 def load(framework: Framework) -> Any:
     """The framework's module, whose Case makes a Case (above) of a StepConfig."""
-    return importlib.import_module(_MODULES[framework])
+    return importlib.import_module(_MODULES[framework][0])
 
 
 def describe(framework: Framework) -> dict[str, Any]:
-    """What the framework says of itself and of its devices, as an environment has it; it is imported in this process.
-
-    Raises ImportError where it cannot be.
-    """
-    described: dict[str, Any] = importlib.import_module(_DEVICE_MODULES[framework]).describe()
+    """The framework's section of an environment: itself and its devices. Raises ImportError where it cannot load."""
+    described: dict[str, Any] = importlib.import_module(_MODULES[framework][1]).describe()
     return described
 
 
@@ -90,7 +81,10 @@ def why_unsupported(config: StepConfig, environment: Mapping[str, Any], interpre
 
     `environment` is that of the interpreter which would run it, and `interpreter` its path where it is not gnet's own.
     """
-    return _why_not_there(config, environment, interpreter) or _why_not_in_framework(config, environment)
+    if why := _why_not_there(config, environment, interpreter):
+        return why
+    reasons = [] if config.framework == "tensorflow" else _limits_of_peers(config, environment)
+    return next((reason for applies, reason in reasons if applies), "")
 
 
 def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Mapping[str, Any]) -> str:
@@ -103,14 +97,15 @@ def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Map
     if theirs is None or ours is None:
         return ""
     models = [(theirs[field], ours[field]) for field in ("name", "compute_capability")]
-    if all(None in pair or pair[0] == pair[1] for pair in models):  # what one of them does not tell is no difference
+    if all(None in pair or pair[0] == pair[1] for pair in models):  # what one of them does not report is no difference
         return ""
-    told = f"{_told(theirs)} to {TITLES[config.framework]} and {_told(ours)} to {TITLES[capabilities.leading(own)]}"
-    return f"{config.device} is {told}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
-
-
-def _told(gpu: Mapping[str, Any]) -> str:
-    return f"{gpu['name']} (capability {capabilities.capability(gpu)})"
+    to_both = " and ".join(
+        f"{gpu['name']} (capability {capabilities.capability(gpu)}) to {TITLES[framework]}"
+        for gpu, framework in ((theirs, config.framework), (ours, capabilities.leading(own)))
+    )
+    return (
+        f"{config.device} is {to_both}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
+    )
 
 
 def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpreter: str) -> str:
@@ -119,64 +114,49 @@ def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpret
     where = f" in {interpreter}" if interpreter else ""
     if why := capabilities.why_not_loaded(environment, framework):
         return f"{title} cannot be loaded{where}: {why}"
-    # A revision from before PyTorch and JAX had sections tells of them by their packages alone.
+    # A revision from before PyTorch and JAX had sections lists them among its packages alone.
     if framework not in environment and framework in packages:
         return ""
     if capabilities.section(environment, framework) is None:
-        bring = "" if interpreter else f"; {_brought_by(config)}"
-        return f"{title} is not installed{where or ' here'}{bring}"
+        if interpreter:
+            return f"{title} is not installed{where}"
+        brings = f"--python {framework}=INTERPRETER names one that has it"
+        if framework == "tensorflow":
+            return f"{title} is not installed here; the extra cpu or gpu brings it, or {brings}"
+        if config.device == "cpu":
+            return f"{title} is not installed here; the extra peers brings it, or {brings}"
+        return f"{title} is not installed here; {brings} (tox environment {framework}-gpu)"
     for package in _NEEDED_PACKAGES[framework] if interpreter else ():  # gnet's own has what gnet depends on
         if package not in packages:
             return f"{package} is not installed{where}, which {title} is measured with"
     if config.device != "cpu" and capabilities.gpu(environment, config.device, framework) is None:
-        seen = [str(each["device"]) for each in capabilities.gpus(environment, framework)]
         reason = gpu_chain.why_no_gpu(environment, framework)
-        told = f": {reason.text}" if reason else f"; it sees {', '.join(['cpu', *seen])}"
-        return f"{title}{where} sees no {config.device}{told}"
+        seen = ", ".join(["cpu", *(str(gpu["device"]) for gpu in capabilities.gpus(environment, framework))])
+        return f"{title}{where} sees no {config.device}{f': {reason.text}' if reason else f'; it sees {seen}'}"
     return ""
 
 
-def _brought_by(config: StepConfig) -> str:
-    """The command or extra that installs a missing framework."""
-    if config.framework == "tensorflow":
-        return "the extra cpu or gpu brings it, or --python tensorflow=INTERPRETER names one that has it"
-    if config.device == "cpu":
-        return f"the extra peers brings it, or --python {config.framework}=INTERPRETER names one that has it"
-    return f"--python {config.framework}=INTERPRETER names one that has it (tox environment {config.framework}-gpu)"
-
-
-def _why_not_in_framework(config: StepConfig, environment: Mapping[str, Any]) -> str:
-    """Why the framework cannot run a configuration, or is not measured in it; empty where it is."""
-    if config.framework == "tensorflow":
-        return ""
-    if config.data != "synthetic":
-        return f"{config.framework} is measured on synthetic data alone"
-    if config.part != "train":
-        return f"of {config.framework} whole steps are measured"
-    if config.as_published:
-        return f"{config.framework} is measured with the losses that train, not as_published"
-    return _why_not_torch(config, environment) if config.framework == "torch" else _why_not_jax(config)
-
-
-def _why_not_torch(config: StepConfig, environment: Mapping[str, Any]) -> str:
-    if config.execution == "xla":
-        return "PyTorch runs eagerly or by torch.compile, which is called graph here"
-    if config.batch_size == 1 and config.image_size < _TORCH_LEAST_ALONE:
-        return f"PyTorch normalises no single value a channel, all that an image under {_TORCH_LEAST_ALONE} pixels has"
-    found = capabilities.section(environment, "torch")
-    return _why_no_compiler(config, found) if found is not None and config.execution == "graph" else ""
-
-
-def _why_no_compiler(config: StepConfig, found: Mapping[str, Any]) -> str:
-    """Why torch.compile cannot run here; empty where it can."""
-    if config.device == "cpu":
-        return "" if found["cpp_compiler"] else "torch.compile needs a C++ compiler, and g++ is not on the PATH"
-    if not found["triton"]:
-        return "torch.compile needs Triton on a GPU, which is not installed"
-    return "" if found["c_compiler"] else "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"
-
-
-def _why_not_jax(config: StepConfig) -> str:
-    if config.precision == "mixed_float16":
-        return "JAX is measured without loss scaling, which float16 needs"
-    return "" if config.execution == "xla" else "JAX compiles with XLA"
+def _limits_of_peers(config: StepConfig, environment: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """What PyTorch and JAX cannot run, or are not measured in: whether it applies to the case, and the sentence."""
+    name, on_cpu = config.framework, config.device == "cpu"
+    limits = [
+        (config.data != "synthetic", f"{name} is measured on synthetic data alone"),
+        (config.part != "train", f"of {name} whole steps are measured"),
+        (config.as_published, f"{name} is measured with the losses that train, not as_published"),
+    ]
+    if name == "jax":
+        unscaled = config.precision == "mixed_float16"
+        limits.append((unscaled, "JAX is measured without loss scaling, which float16 needs"))
+        return [*limits, (config.execution != "xla", "JAX compiles with XLA")]
+    no_pool = f"an image under {_TORCH_MIN_SIDE_ALONE} pixels has"
+    alone = config.batch_size == 1 and config.image_size < _TORCH_MIN_SIDE_ALONE
+    limits.append((config.execution == "xla", "PyTorch runs eagerly or by torch.compile, which is called graph here"))
+    limits.append((alone, f"PyTorch normalises no single value a channel, all that {no_pool}"))
+    torch = capabilities.section(environment, "torch")
+    if torch is not None and config.execution == "graph" and on_cpu:
+        limits.append((not torch["cpp_compiler"], "torch.compile needs a C++ compiler, and g++ is not on the PATH"))
+    elif torch is not None and config.execution == "graph":
+        limits.append((not torch["triton"], "torch.compile needs Triton on a GPU, which is not installed"))
+        no_compiler = "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"
+        limits.append((not torch["c_compiler"], no_compiler))
+    return limits

@@ -20,7 +20,17 @@ def multiply_adds(model: Any) -> dict[str, int]:
     normalisation, activations and pools are left out, as is customary. Layers are NHWC. Raises GnetError for a layer
     whose output has no fixed size.
     """
-    return {layer.name: _layer_multiply_adds(layer) for layer in _counted_layers(model)}
+    counts = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D | layers.Dense):
+            positions: tuple[int, ...] = layer.output.shape[1:-1]
+            if None in positions:
+                raise GnetError(
+                    f"model: the output of layer {layer.name!r} is {layer.output.shape}, of no fixed size; "
+                    "build the model for images of one size"
+                )
+            counts[layer.name] = math.prod(layer.kernel.shape) * math.prod(positions)
+    return counts
 
 
 def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
@@ -34,29 +44,9 @@ def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
     """
     # A network of the main output alone is all of it needed.
     needed = model if config.trains_classifiers else getattr(model, "inception_model", model)
-    return FLOP_PER_MULTIPLY_ADD * sum(
-        _layer_multiply_adds(layer) * _passes(layer, needed, config) for layer in _counted_layers(needed)
-    )
-
-
-def _passes(layer: Any, model: Any, config: StepConfig) -> int:
-    """Passes over a layer's multiply-adds in a step: forward, for its weights, and for its input."""
-    if config.part == "forward":
-        return 1
-    reads_images = any(layer.input is images for images in model.inputs)
-    return 2 if reads_images else 3
-
-
-def _counted_layers(model: Any) -> list[Any]:
-    return [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)]
-
-
-def _layer_multiply_adds(layer: Any) -> int:
-    positions: tuple[int | None, ...] = layer.output.shape[1:-1]
-    if None in positions:
-        raise GnetError(
-            f"model: the output of layer {layer.name!r} is {layer.output.shape}, of no fixed size; "
-            "build the model for images of one size"
-        )
-    each: int = math.prod(layer.kernel.shape)
-    return each * math.prod(position for position in positions if position)
+    flop = 0
+    for name, count in multiply_adds(needed).items():
+        reads_images = any(needed.get_layer(name).input is images for images in needed.inputs)
+        passes = 1 if config.part == "forward" else 2 if reads_images else 3  # forward, for its weights, for its input
+        flop += FLOP_PER_MULTIPLY_ADD * passes * count
+    return flop

@@ -1,8 +1,9 @@
-"""The device of a case, seen from JAX: choose it, ask for its memory, and tell what there is."""
+"""The device of a case, seen from JAX: choose it, ask for its memory, and describe what there is."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from typing import Any
 
@@ -46,29 +47,22 @@ def peak_memory(device: Any) -> tuple[int, str]:
 def describe() -> dict[str, Any]:
     """JAX as it is here: version, build, and each GPU that it sees; none of a process that keeps to a case's device."""
     cuda = _cuda_versions()
-    told: dict[str, Any] = {
+    section: dict[str, Any] = {
         "version": jax.__version__,
         "built_for_cuda": cuda is not None,
         "cuda": _dotted(cuda.cuda_runtime_build_version(), 1000, 10) if cuda else None,
         "cudnn": _dotted(cuda.cudnn_build_version(), 10_000, 100) if cuda else None,
     }
     if not _prepared:
-        gpus, why_none = _gpus()
-        told["gpus"] = [_describe_gpu(index, device) for index, device in enumerate(gpus)]
-        told["why_no_gpus"] = why_none
-    return told
-
-
-def _gpus() -> tuple[list[Any], str]:
-    """Those that JAX can use, and why there are none: no plugin, or one that finds no GPU or no driver."""
-    try:
-        return list(jax.devices("gpu")), ""
-    except RuntimeError as error:
-        return [], str(error).partition("\n")[0][:300]
+        try:
+            section |= {"gpus": list(map(_describe_gpu, jax.devices("gpu"), itertools.count())), "why_no_gpus": ""}
+        except RuntimeError as error:  # there is no plugin, or it finds no GPU or no driver
+            section |= {"gpus": [], "why_no_gpus": str(error).partition("\n")[0][:300]}
+    return section
 
 
 def _cuda_versions() -> Any:
-    """The module of JAX's plugin for CUDA that tells what it was built with; None where no plugin is installed."""
+    """The module of JAX's plugin for CUDA with the versions it was built with; None where no plugin is installed."""
     with contextlib.suppress(ImportError):
         from jax._src.lib import cuda_versions
 
@@ -77,12 +71,12 @@ def _cuda_versions() -> Any:
 
 
 def _dotted(number: int, major: int, minor: int) -> str:
-    """13.0 of 13000, or 9.8 of 90800, as cuda.h and cudnn.h put them together."""
+    """13.0 for 13000, or 9.8 for 90800, as cuda.h and cudnn.h put them together."""
     return f"{number // major}.{number % major // minor}"
 
 
-def _describe_gpu(index: int, device: Any) -> dict[str, Any]:
+def _describe_gpu(device: Any, index: int) -> dict[str, Any]:
     # Such as 9.0, or 9.0a where XLA names an architecture's own features with it.
-    told = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
-    capability = [int(told[1]), int(told[2])] if told else None
+    match = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+    capability = [int(match[1]), int(match[2])] if match else None
     return {"device": f"gpu:{index}", "name": device.device_kind, "compute_capability": capability}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from collections.abc import Mapping
 from typing import Any
 
 os.environ["KERAS_BACKEND"] = "jax"  # Keras reads it when it is imported
@@ -53,7 +52,7 @@ def make_network(config: StepConfig) -> Any:
 
 
 class Case:
-    """See gnet_core.frameworks.base.Case. execution: xla, which is what jax.jit compiles with."""
+    """See gnet_core.frameworks.base.Case. xla is what jax.jit compiles with."""
 
     def __init__(self, config: StepConfig) -> None:
         self._device = jax_device.prepare(config)
@@ -63,35 +62,26 @@ class Case:
         self.optimizer.build(self.network.trainable_variables)
         images, labels = synthetic.batch(config)
         self._batch = jax.device_put((images, labels.astype("int32")), self._device)
-        self._switches = [i for i, v in enumerate(self.network.non_trainable_variables) if v.name == "switch"]
-        self.state = self._values()
+        others = self.network.non_trainable_variables
+        self._switches = [index for index, variable in enumerate(others) if variable.name == "switch"]
+        self.load_state()
         self.steps = self.trace_count = 0
         self._step = jax.jit(self._train, donate_argnums=0)
         self._lowered: Any = None
         self._compiled: Any = None
 
-    def _values(self) -> Any:
-        optimized, network = self.optimizer.variables, self.network
-        parts = (network.trainable_variables, network.non_trainable_variables, optimized)
-        return tuple([variable.value for variable in variables] for variables in parts)
-
-    def take_weights(self, weights: Mapping[str, list[Any]]) -> None:
-        """Take the weights of a network like this one, arrays by layer name as its layers' get_weights gives them."""
-        for name, arrays in weights.items():
-            self.network.get_layer(name).set_weights(arrays)
-        self.state = self._values()
-
-    def logits(self) -> list[Any]:
-        """The outputs for its batch in inference mode."""
-        outputs: list[Any] = self.network(self._batch[0], training=False)
-        return outputs
+    def load_state(self) -> None:
+        """Take the values of the network's and the optimizer's variables as the state to train from."""
+        network = self.network
+        parts = (network.trainable_variables, network.non_trainable_variables, self.optimizer.variables)
+        self.state: Any = tuple([variable.value for variable in variables] for variables in parts)
 
     def _loss(self, trained: Any, others: Any, images: Any, labels: Any) -> Any:
         (main, *aux), others = self.network.stateless_call(trained, others, images, training=True)
         crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         loss = crossentropy(labels, main)
         if self._config.trains_classifiers:
-            loss += self._config.aux_weight * sum(crossentropy(labels, each) for each in aux)
+            loss += self._config.aux_weight * sum(crossentropy(labels, logits) for logits in aux)
         return loss, others
 
     def _train(self, state: Any, images: Any, labels: Any) -> Any:

@@ -38,19 +38,18 @@ class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerKit(Kit):
-    """Makes the layers, of Keras."""
+    """Makes Keras' layers."""
 
     dtype: str = "float32"
     """Keras dtype policy of each layer; variables stay float32 under the mixed ones."""
+    bn_momentum: float = 0.9
+    """Momentum of batch normalisation's moving statistics: the share that they keep in a step."""
 
     @classmethod
     def of(cls, config: StepConfig) -> Self:
-        """Of a case. tf32 is a way for the device to multiply float32, so its layers are float32 ones."""
-        return cls(
-            dtype=config.precision if config.precision.startswith("mixed_") else "float32",
-            bn_momentum=config.bn_momentum,
-            norm_before_conv3=config.widths == "paper",
-        )
+        """The kit of a case. tf32 is a way for the device to multiply float32, so its layers are float32 ones."""
+        dtype = config.precision if config.precision.startswith("mixed_") else "float32"
+        return cls(dtype=dtype, bn_momentum=config.bn_momentum)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:
         """The layer of that name."""

@@ -7,7 +7,7 @@ import functools
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,9 +40,9 @@ class SwitchedDropout(nn.Dropout):  # type: ignore[misc]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TorchKit(Kit):
-    """Puts x, (batch, channels, h, w), through the module that bears the Keras layer's name, and makes it if there is
-    none yet."""
+    """Puts x, (batch, channels, h, w), through modules with the names of Keras' layers, each made when first needed."""
 
+    bn_momentum: float
     modules: nn.ModuleDict = dataclasses.field(default_factory=nn.ModuleDict)
 
     def _module(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
@@ -51,9 +51,8 @@ class TorchKit(Kit):
         return self.modules[name]
 
     def conv(self, x: Any, filters: int, size: int, name: str, **how: Any) -> Any:
-        padding = "same" if how.get("padding") == "same" else 0
-        strides = how.get("strides", 1)
-        return self._module(name, lambda: nn.Conv2d(x.shape[1], filters, size, strides, size // 2 if padding else 0))(x)
+        strides, padding = how.get("strides", 1), size // 2 if how.get("padding") == "same" else 0
+        return self._module(name, lambda: nn.Conv2d(x.shape[1], filters, size, strides, padding))(x)
 
     def relu(self, x: Any, name: str) -> Any:  # noqa: ARG002
         return F.relu(x, inplace=True)
@@ -92,12 +91,12 @@ class TorchKit(Kit):
 class Network(nn.Module):  # type: ignore[misc]
     """GoogleNet_2 of native modules: images (batch, 3, h, w) → float32 logits (main, class_1, class_2).
 
-    Where nothing comes of the classifiers they are left out of the pass.
+    Classifiers without a loss are left out of the pass.
     """
 
     def __init__(self, config: StepConfig) -> None:
         super().__init__()
-        self._kit = TorchKit(bn_momentum=config.bn_momentum, norm_before_conv3=config.widths == "paper")
+        self._kit = TorchKit(bn_momentum=config.bn_momentum)
         self.named = self._kit.modules
         self._architecture = Architecture.of(config)
         self._classifiers = True
@@ -107,23 +106,6 @@ class Network(nn.Module):  # type: ignore[misc]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self._architecture.outputs(images, self._kit, classifiers=self._classifiers)
-
-    def take_weights(self, weights: Mapping[str, list[Any]]) -> None:
-        """Copy Keras' weights, arrays by layer name as its layers' get_weights gives them."""
-        with torch.no_grad():
-            for name, module in self.named.items():
-                arrays = [torch.as_tensor(array) for array in weights[name]] if name in weights else []
-                if isinstance(module, nn.Conv2d):
-                    module.weight.copy_(arrays[0].permute(3, 2, 0, 1))
-                    module.bias.copy_(arrays[1])
-                elif isinstance(module, nn.Linear):
-                    module.weight.copy_(arrays[0].T)
-                    module.bias.copy_(arrays[1])
-                elif isinstance(module, nn.BatchNorm2d):
-                    targets = (module.weight, module.bias, module.running_mean, module.running_var)
-                    for target, array in zip(targets, arrays, strict=True):
-                        assert target is not None
-                        target.copy_(array)
 
     def initialise(self) -> None:
         """Initialise as Keras does: Glorot's uniform weights, zero biases, fresh statistics."""
@@ -136,8 +118,7 @@ class Network(nn.Module):  # type: ignore[misc]
 
 
 class Case:
-    """See gnet_core.frameworks.base.Case. execution: eager as it is; graph: torch.compile. Memory format:
-    channels_last."""
+    """See gnet_core.frameworks.base.Case. graph is torch.compile, and memory is channels_last."""
 
     def __init__(self, config: StepConfig) -> None:
         self._device = pytorch_device.prepare(config)
@@ -151,14 +132,15 @@ class Case:
         images, labels = synthetic.batch(config)
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device)
         self.labels = torch.from_numpy(labels.astype("int64")).to(self._device)
-        compiled = config.execution != "eager"
-        if compiled:  # by each process from the start: what an earlier one left would pass for a short compilation
+        self._losses: Callable[[], torch.Tensor] = self._forward
+        if config.execution != "eager":
+            # Compiled by each process from the start: what an earlier one left would pass for a short compilation. The
+            # caches of compiled C++ and of Triton's kernels are none that the last setting disables.
             self._caches = tempfile.TemporaryDirectory(prefix="gnet-torch-", ignore_cleanup_errors=True)
-            # Those of compiled C++ and of Triton's kernels are none that the next line disables.
             os.environ |= dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), self._caches.name)
             torch.compiler.config.force_disable_caches = True
             warnings.filterwarnings("ignore", "dynamo_pgo force disabled")  # is what was asked for
-        self._losses: Callable[[], torch.Tensor] = torch.compile(self._forward) if compiled else self._forward
+            self._losses = torch.compile(self._forward)
         self.steps = 0
 
     def _forward(self) -> torch.Tensor:
@@ -168,20 +150,8 @@ class Case:
             main, *aux = self.network(self.images)
         loss = F.cross_entropy(main, self.labels)
         if config.trains_classifiers:
-            loss = loss + config.aux_weight * sum(F.cross_entropy(each, self.labels) for each in aux)
+            loss = loss + config.aux_weight * sum(F.cross_entropy(logits, self.labels) for logits in aux)
         return loss
-
-    def take_weights(self, weights: Mapping[str, list[Any]]) -> None:
-        """Copy Keras' weights, arrays by layer name as its layers' get_weights gives them."""
-        self.network.take_weights(weights)
-
-    def logits(self) -> list[Any]:
-        """The outputs for its batch in inference mode."""
-        self.network.eval()
-        with torch.no_grad():
-            outputs = [each.cpu().numpy() for each in self.network(self.images)]
-        self.network.train()
-        return outputs
 
     def trace(self) -> None:
         """torch.compile traces and compiles at its first call."""

@@ -1,4 +1,4 @@
-"""The device of a case, seen from PyTorch: choose it, wait for it, ask for its memory, and tell what there is."""
+"""The device of a case, seen from PyTorch: choose it, wait for it, ask for its memory, describe what there is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prepare(config: StepConfig) -> torch.device:
 
 
 def set_tf32(precision: Precision) -> None:
-    """Let a GPU multiply float32 as TF32 for tf32 and for nothing else; of convolutions it is PyTorch's default.
+    """Let a GPU multiply float32 as TF32 for tf32 and for nothing else; PyTorch does so in convolutions by default.
 
     By these flags and not by `fp32_precision`, which is to replace them: a flag of the one kind cannot be read any more
     once it was set by the other, and torch.compile of PyTorch 2.13 still reads both.
@@ -52,12 +52,20 @@ def describe() -> dict[str, Any]:
     """PyTorch as it is here: version, build, threads, each GPU that it sees or why it sees none, and what torch.compile
     finds to compile with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
     """
-    gpus, why_none = _gpus()
+    gpus, why_none = [], ""
+    try:
+        for index in range(torch.cuda.device_count()):
+            gpu = torch.cuda.get_device_properties(index)
+            gpus.append({"device": f"gpu:{index}", "name": gpu.name, "compute_capability": [gpu.major, gpu.minor]})
+    except RuntimeError as error:  # such as a driver that is too old
+        gpus, why_none = [], str(error).partition("\n")[0][:300]
+    # 9.8.0 is 90800, as cudnn.h puts it together from version 9 on.
+    cudnn = torch.backends.cudnn.version() if torch.version.cuda else None
     return {
         "version": torch.__version__,
         "built_for_cuda": torch.version.cuda is not None,
         "cuda": torch.version.cuda,
-        "cudnn": _cudnn_version(),
+        "cudnn": None if cudnn is None else f"{cudnn // 10_000}.{cudnn // 100 % 100}.{cudnn % 100}",
         "gpus": gpus,
         "why_no_gpus": why_none,
         "threads": torch.get_num_threads(),
@@ -66,21 +74,3 @@ def describe() -> dict[str, Any]:
         "c_compiler": shutil.which("gcc") or shutil.which("clang"),
         "cpp_compiler": shutil.which("clang++" if sys.platform == "darwin" else "g++"),
     }
-
-
-def _cudnn_version() -> str | None:
-    """9.8.0 of 90800, as cudnn.h puts it together from version 9 on."""
-    number = torch.backends.cudnn.version() if torch.version.cuda else None
-    return None if number is None else f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
-
-
-def _gpus() -> tuple[list[dict[str, Any]], str]:
-    """Those that PyTorch can use, and why there are none where NVIDIA's driver has some."""
-    try:
-        found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    except RuntimeError as error:  # such as a driver that is too old
-        return [], str(error).partition("\n")[0][:300]
-    return [
-        {"device": f"gpu:{index}", "name": each.name, "compute_capability": [each.major, each.minor]}
-        for index, each in enumerate(found)
-    ], ""

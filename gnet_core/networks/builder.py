@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -10,14 +9,8 @@ Tensor = Any
 """A tensor of the builder's framework. No framework ships types for it."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Kit(ABC):
-    """One kit makes the layers, another computes with layers that are made, a third is of another framework."""
-
-    bn_momentum: float = 0.9
-    """Momentum of batch normalisation's moving statistics: the share that they keep in a step."""
-    norm_before_conv3: bool = False
-    """Batch normalisation between the 3×3-reduce and the 3×3, which the notebook made and then bypassed."""
+    """One kit makes the layers, another computes with layers that are made, a third belongs to another framework."""
 
     @abstractmethod
     def conv(
@@ -31,12 +24,12 @@ class Kit(ABC):
         padding: str = "valid",
         normalised: bool = True,
     ) -> Tensor:
-        """Convolution with bias. `normalised`: every way from here leads through a batch normalisation first, which
-        takes away whatever constant the bias adds to a channel."""
+        """Convolution with bias. `normalised` says that every way from here leads through a batch normalisation first,
+        which takes away whatever constant the bias adds to a channel."""
 
     @abstractmethod
     def relu(self, x: Tensor, name: str) -> Tensor:
-        """In x's own precision."""
+        """ReLU in x's own precision."""
 
     @abstractmethod
     def norm_relu(self, x: Tensor, name: str) -> Tensor:
@@ -48,32 +41,32 @@ class Kit(ABC):
 
     @abstractmethod
     def max_pool(self, x: Tensor, name: str, strides: int = 2, padding: str = "valid") -> Tensor:
-        """Over 3×3."""
+        """Max pooling with a 3×3 window."""
 
     @abstractmethod
     def average_pool(self, x: Tensor, name: str, size: int, strides: int) -> Tensor:
-        """Its window is clipped to the map."""
+        """Average pooling with a window of size × size, clipped to the map."""
 
     @abstractmethod
     def global_average_pool(self, x: Tensor, name: str) -> Tensor:
-        """To (batch, channels)."""
+        """Mean over the map, to (batch, channels)."""
 
     @abstractmethod
     def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
-        """On channels."""
+        """Maps of one size, joined on channels."""
 
     @abstractmethod
     def flatten(self, x: Tensor, name: str) -> Tensor:
-        """To (batch, values), channels fastest."""
+        """Map to (batch, values), channels fastest."""
 
     @abstractmethod
     def dense(self, x: Tensor, units: int, name: str) -> Tensor:
-        """With bias."""
+        """Dense layer with bias."""
 
     @abstractmethod
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
-        """Which can be switched off in a compiled step."""
+        """Dropout that can be switched off in a compiled step."""
 
     @abstractmethod
     def logits(self, x: Tensor, classes: int, name: str) -> Tensor:
-        """A dense layer in float32 under every precision."""
+        """Dense layer with bias, in float32 under every precision."""

@@ -52,14 +52,17 @@ PAPER = {
 TABLES: dict[Widths, dict[str, Filters]] = {"published": PUBLISHED, "paper": PAPER}
 
 
-def inception_layer(x: Tensor, filters: Filters, kit: Kit, name: str) -> Tensor:
-    """One pre-activation inception block: (batch, h, w, c) → (batch, h, w, conv1 + conv3 + conv5 + pool)."""
+def inception_layer(x: Tensor, filters: Filters, kit: Kit, name: str, *, norm_before_conv3: bool = False) -> Tensor:
+    """One pre-activation inception block: (batch, h, w, c) → (batch, h, w, conv1 + conv3 + conv5 + pool).
+
+    `norm_before_conv3` normalises between the 3×3-reduce and the 3×3, which the notebook made and then bypassed.
+    """
     a = kit.norm_relu(x, f"{name}_1x1")
     a = kit.conv(a, filters.conv1, 1, f"{name}_1x1")
 
     b = kit.norm_relu(x, f"{name}_3x3_reduce")
-    b = kit.conv(b, filters.reduce3, 1, f"{name}_3x3_reduce", normalised=kit.norm_before_conv3)
-    b = kit.norm_relu(b, f"{name}_3x3") if kit.norm_before_conv3 else kit.relu(b, f"{name}_3x3_relu")
+    b = kit.conv(b, filters.reduce3, 1, f"{name}_3x3_reduce", normalised=norm_before_conv3)
+    b = kit.norm_relu(b, f"{name}_3x3") if norm_before_conv3 else kit.relu(b, f"{name}_3x3_relu")
     b = kit.conv(b, filters.conv3, 3, f"{name}_3x3", padding="same")
 
     c = kit.norm_relu(x, f"{name}_5x5_reduce")
@@ -97,14 +100,11 @@ class Architecture:
 
     @classmethod
     def of(cls, config: StepConfig) -> Architecture:
-        """The architecture of a case."""
-        return cls(
-            classes=config.classes, widths=config.widths, dropout=config.dropout, as_published=config.as_published
-        )
+        names = (field.name for field in dataclasses.fields(cls))
+        return cls(**{name: getattr(config, name) for name in names})
 
     def outputs(self, images: Tensor, kit: Kit, *, classifiers: bool = True) -> tuple[Tensor, ...]:
         """Images (batch, h, w, 3) → float32 logits (main, class_1, class_2), or (main,) without the classifiers."""
-        table = TABLES[self.widths]
         aux_rate, main_rate = (0.7, 0.4) if self.dropout else (0.0, 0.0)
         aux: list[Tensor] = []
         x = kit.conv(images, 64, 7, "stem_7x7", strides=2)  # 224 → 109
@@ -112,15 +112,15 @@ class Architecture:
         x = kit.conv(x, 192, 3, "stem_3x3", padding="same")
         x = kit.norm_relu_pool(x, "stem_3x3", "stem_pool_2")  # 26
         for block in ("3a", "3b"):
-            x = inception_layer(x, table[block], kit, f"inception_{block}")
+            x = self._block(x, block, kit)
         x = kit.max_pool(x, "pool_3")  # 12
         for block in ("4a", "4b", "4c", "4d", "4e"):
-            x = inception_layer(x, table[block], kit, f"inception_{block}")
+            x = self._block(x, block, kit)
             if classifiers and block in ("4a", "4d"):
                 aux.append(classifier_layer(x, self.classes, kit, f"class_{len(aux) + 1}", aux_rate))
         x = kit.max_pool(x, "pool_4")  # 5
         for block in ("5a", "5b"):
-            x = inception_layer(x, table[block], kit, f"inception_{block}")
+            x = self._block(x, block, kit)
         x = kit.norm_relu(x, "main")
         x = kit.global_average_pool(x, "main_pool")
         x = kit.dropout(x, main_rate, "main_dropout")
@@ -128,3 +128,7 @@ class Architecture:
         if self.as_published:
             main = kit.relu(main, "main_output_relu")
         return main, *aux
+
+    def _block(self, x: Tensor, block: str, kit: Kit) -> Tensor:
+        filters, name = TABLES[self.widths][block], f"inception_{block}"
+        return inception_layer(x, filters, kit, name, norm_before_conv3=self.widths == "paper")

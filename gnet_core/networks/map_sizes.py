@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.networks.builder import Kit
 from gnet_core.networks.googlenet import Architecture
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeKit(Kit):
     """Follows the side of a square map through the network, in pixels, and computes nothing else."""
 
-    normalised_sides: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Side in pixels of the map that each batch normalisation normalises, by the name of the normalisation."""
+    def __init__(self) -> None:
+        self.normalised_sides: dict[str, int] = {}
+        """Side in pixels of the map that each batch normalisation normalises, by the name of the normalisation."""
 
-    def conv(
-        self,
-        x: int,
-        filters: int,  # noqa: ARG002
-        size: int,
-        name: str,  # noqa: ARG002
-        *,
-        strides: int = 1,
-        padding: str = "valid",
-        normalised: bool = True,  # noqa: ARG002
-    ) -> int:
-        return _side(x, size, strides, padding)
-
-    def relu(self, x: int, name: str) -> int:  # noqa: ARG002
-        return x
+    def conv(self, x: int, filters: int, size: int, name: str, **settings: Any) -> int:  # noqa: ARG002
+        return _side(x, size, settings.get("strides", 1), settings.get("padding", "valid"))
 
     def norm_relu(self, x: int, name: str) -> int:
         self.normalised_sides[f"{name}_bn"] = x
@@ -48,28 +36,21 @@ class SizeKit(Kit):
     def concatenate(self, parts: list[int], name: str) -> int:  # noqa: ARG002
         return parts[0]
 
-    def flatten(self, x: int, name: str) -> int:  # noqa: ARG002
+    def _kept(self, x: int, *_: Any, **__: Any) -> int:
         return x
 
-    def dense(self, x: int, units: int, name: str) -> int:  # noqa: ARG002
-        return x
-
-    def dropout(self, x: int, rate: float, name: str) -> int:  # noqa: ARG002
-        return x
-
-    def logits(self, x: int, classes: int, name: str) -> int:  # noqa: ARG002
-        return x
+    relu = flatten = dense = dropout = logits = _kept
 
 
 def single_value_norms(config: StepConfig) -> list[str]:
     """The batch normalisations of a case that see one value a channel in a step, in the network's order.
 
-    Such a value is its own mean, so what comes out tells nothing of what went in and no gradient goes back. A step
-    takes no less time for it.
+    Such a value is its own mean, so its output does not depend on its input and no gradient goes back. A step takes no
+    less time for it.
     """
     if config.batch_size > 1:
         return []
-    kit = SizeKit(norm_before_conv3=config.widths == "paper")
+    kit = SizeKit()
     Architecture.of(config).outputs(config.image_size, kit, classifiers=config.trains_classifiers)
     return [name for name, side in kit.normalised_sides.items() if side == 1]
 

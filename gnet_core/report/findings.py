@@ -11,7 +11,8 @@ from gnet_core.report.grid import ratio
 from gnet_core.report.profile import launch_bound
 from gnet_core.report.views.answers import counts, speed, spread_of_identical_code, throughput
 from gnet_core.report.views.section import Finding, Rank, Section
-from gnet_core.stats.verdicts import MIN_PROCESSES, POWER, Comparison
+from gnet_core.stats.ratio import POWER
+from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 from gnet_core.text import percent
 
 MOST = 6

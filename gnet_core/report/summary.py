@@ -23,7 +23,8 @@ from gnet_core.results.comparisons import Family, within
 from gnet_core.results.records import Row, Run, requested
 from gnet_core.results.run_document import Peak, best_peaks
 from gnet_core.results.turns import TURNS_FILE
-from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, POWER, Comparison
+from gnet_core.stats.ratio import POWER
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison
 
 TITLE = "The train step of GoogleNet_2"
 

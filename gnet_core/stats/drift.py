@@ -42,7 +42,7 @@ class Drift:
     """Fitted time at the end ÷ fitted time at the beginning, less 1."""
 
     p_value: float
-    """Two-sided, of the hypothesis that the case is steady."""
+    """Two-sided p-value of the hypothesis that the case is steady."""
 
     @property
     def drifting(self) -> bool:
@@ -64,27 +64,15 @@ def drift_by_case(cases: Mapping[str, Sequence[Process]]) -> dict[str, Drift | N
     for case, processes in cases.items():
         for cohort, own in by_cohort(processes).items():
             cohorts[cohort][case] = own
-    lines: dict[str, dict[bool, list[_Line]]] = {case: {True: [], False: []} for case in cases}
+    lines: dict[str, dict[bool, list[Array]]] = {case: {True: [], False: []} for case in cases}
     for members in cohorts.values():
         for case, accompanied, line in _lines(members):
             lines[case][accompanied].append(line)
     return {case: _pooled(fitted[True] or fitted[False]) for case, fitted in lines.items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Line:
-    """The sums of squares and products of one series, from which a line is fitted. x is the time: 0 is the first round
-    of the cohort, 1 the last.
-    """
-
-    xx: float
-    xy: float
-    yy: float
-    degrees_of_freedom: int
-
-
-def _lines(cohort: Mapping[str, Sequence[Process]]) -> Iterable[tuple[str, bool, _Line]]:
-    """Each case of a cohort that has enough rounds: whether others took turns with it in them, and its line."""
+def _lines(cohort: Mapping[str, Sequence[Process]]) -> Iterable[tuple[str, bool, Array]]:
+    """For each case of a cohort that has enough rounds, whether others took turns with it in them, and its line."""
     rounds = max(len(process.log_seconds) for members in cohort.values() for process in members)
     if rounds < MIN_ROUNDS:
         return
@@ -134,24 +122,25 @@ def _averaged(turns: NDArray[np.intp], series: Array) -> tuple[Array, Array]:
     return np.add.reduceat(turns, ends[:-1]) / lengths, np.add.reduceat(series, ends[:-1]) / lengths
 
 
-def _line(times: Array, series: Array, autocorrelation: float = 0.0) -> _Line:
-    """The sums after whitening the series as AR(1) (Prais & Winsten 1954) and taking out its level.
+def _line(times: Array, series: Array, autocorrelation: float = 0.0) -> Array:
+    """What a straight line y(x) is fitted from, summed over one series: x·x, x·y, y·y and the degrees of freedom.
 
-    `autocorrelation` is that of each value with the one before, whether or not voided turns lie between them.
+    The sums are those after whitening the series as AR(1) (Prais & Winsten 1954) and taking out its level.
+    `autocorrelation` is that of each value with the one before, whether or not voided turns lie between them. `times`
+    run from 0 in the cohort's first round to 1 in its last.
     """
     columns = np.stack([series, times, np.ones(times.size)])
     columns[:, 1:] = (columns[:, 1:] - autocorrelation * columns[:, :-1]) / math.sqrt(1 - autocorrelation**2)
     level = columns[2] / np.linalg.norm(columns[2])
     y, x = columns[:2] - np.outer(columns[:2] @ level, level)
-    return _Line(float(x @ x), float(x @ y), float(y @ y), times.size - 1)
+    return np.array([x @ x, x @ y, y @ y, times.size - 1])
 
 
-def _pooled(lines: Sequence[_Line]) -> Drift | None:
+def _pooled(lines: Sequence[Array]) -> Drift | None:
+    """The drift of a case by one slope for all of its lines."""
     if not lines:
         return None
-    xx, xy, yy = (sum(getattr(line, name) for line in lines) for name in ("xx", "xy", "yy"))
-    degrees_of_freedom = sum(line.degrees_of_freedom for line in lines) - 1
+    xx, xy, yy, values = np.sum(lines, axis=0).tolist()
     slope = xy / xx
-    variance = max(0.0, yy - slope * xy) / degrees_of_freedom / xx
-    t = slope / math.sqrt(variance) if variance else math.copysign(math.inf, slope) if slope else 0.0
-    return Drift(change=math.expm1(slope), p_value=two_sided_p_value(t, degrees_of_freedom))
+    variance = max(0.0, yy - slope * xy) / (values - 1) / xx
+    return Drift(change=math.expm1(slope), p_value=two_sided_p_value(slope, math.sqrt(variance), values - 1))

@@ -47,15 +47,11 @@ def judge_trajectory(
     Raises GnetError for an unknown precision.
     """
     require_choice("precision", precision, PRECISIONS)
-    entry = _first_not_finite(losses)
-    if entry is not None:
-        return Judgement(within=False, deviation=None, reason=f"The loss after {entry} updates is not finite.")
     pairs = list(zip(losses, reference, TOLERANCE[precision], strict=False))
-    entry = _first_not_finite(reference[: len(pairs)])
-    if entry is not None:
-        return Judgement(
-            within=False, deviation=None, reason=f"The loss of float32 after {entry} updates is not finite."
-        )
+    for whose, values in (("", losses), (" of float32", reference[: len(pairs)])):
+        if (entry := _first_not_finite(values)) is not None:
+            reason = f"The loss{whose} after {entry} updates is not finite."
+            return Judgement(within=False, deviation=None, reason=reason)
     if not pairs:
         return Judgement(within=False, deviation=None, reason="There is no loss to compare with float32's.")
     deviations = [_deviation(loss, base) for loss, base, _ in pairs]
@@ -78,7 +74,7 @@ def judge_trajectories(
 ) -> Judgement:
     """Judge each process' trajectory; return the first that is not within tolerance, else the one furthest off."""
     judged = [judge_trajectory(losses, reference, precision, device) for losses in processes]
-    return min(judged, key=lambda each: (each.within, -(each.deviation or 0.0)))
+    return min(judged, key=lambda judgement: (judgement.within, -(judgement.deviation or 0.0)))
 
 
 def share_of_tolerance(
@@ -101,6 +97,4 @@ def _first_not_finite(losses: Sequence[float | None]) -> int | None:
 def _deviation(loss: float | None, base: float | None) -> float:
     assert loss is not None
     assert base is not None
-    if base == 0:
-        return 0.0 if loss == 0 else math.inf
-    return abs(loss / base - 1)
+    return abs(loss / base - 1) if base else math.inf if loss else 0.0

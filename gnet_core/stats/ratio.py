@@ -1,4 +1,4 @@
-"""The statistics of rows and of their comparisons: plain numbers in, plain numbers out.
+"""The statistics of cases and of their comparisons: plain numbers in, plain numbers out.
 
 Samples travel as logarithms of seconds, because times are positive and their noise is proportional. The process is the
 unit of replication (Kalibera & Jones, "Rigorous benchmarking in reasonable time", ISMM 2013): the steps inside one are
@@ -23,6 +23,12 @@ MIN_SAMPLES = {50: 1, 95: 100, 99: 1000}
 CONFIDENCE = 0.95
 """Confidence level of every interval. One minus it is the error of every two-sided test."""
 
+_TWO_SIDED = 0.5 + CONFIDENCE / 2
+"""Probability below the upper end of an interval."""
+
+POWER = 0.9
+"""Probability with which a minimum detectable effect is detected, and advised processes lead to a verdict."""
+
 Array = NDArray[np.float64]
 
 
@@ -42,53 +48,60 @@ class LogRatio:
     """The logarithm of speed(variant) ÷ speed(base): above 0 the variant is the faster."""
 
     estimate: float
-    standard_error: float | None
-    """None where too few units were measured to estimate one, and so is all that rests on it."""
-
-    degrees_of_freedom: float
-    """Degrees of freedom of the t interval."""
-
-    low: float | None
-    high: float | None
-    """The 95 % t interval."""
-
-    p_value: float | None
-    """Two-sided, of the hypothesis that both are equally fast."""
-
-    interleaved: bool
-    """Whether base and variant took turns in a cohort; else they were timed one after the other."""
-
-    base_processes: int
-    variant_processes: int
-    """Processes the estimate rests on."""
-
-    base_units: int
-    variant_units: int
-    """What the interval takes as independent: processes in turns, whole cohorts in sequence."""
 
     spread: float | None
-    """Standard deviation between units, in logarithms. Common-mode drift is part of it where cases were timed in
-    sequence, and not where they were interleaved.
-    """
+    """Standard deviation between units, in logarithms; None where too few were measured to estimate one. Common-mode
+    drift is part of it where cases were timed in sequence, and not where they were interleaved."""
 
     leverage: float
     """Standard error ÷ spread. It follows from the numbers of units and cohorts alone."""
 
-    def smallest_effect(self, power: float = 0.9, spread: float | None = None, margin: float = 0.0) -> float | None:
-        """The smallest true effect, as a fraction, that this comparison would have found with the given probability.
+    degrees_of_freedom: float
+    """Degrees of freedom of the t interval."""
 
-        Found means that the two-sided test at 5 % sees it, which takes (t(0.975) + t(power)) × standard error, and that
-        the estimate is beyond `margin`, a fraction, which takes log(1 + margin) + t(power) × standard error. A `spread`
-        measured between identical cases stands in for this comparison's own. None where there is no interval.
+    interleaved: bool
+    """Whether base and variant took turns in a cohort; else they were timed one after the other."""
+
+    processes: tuple[int, int]
+    """Processes of base and of variant that the estimate rests on."""
+
+    units: tuple[int, int]
+    """What the interval takes as independent, of base and of variant: processes in turns, whole cohorts in sequence."""
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the estimate; None, as all that rests on it, where there is no spread."""
+        return None if self.spread is None else self.spread * self.leverage
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % t interval."""
+        if self.standard_error is None:
+            return None
+        half = _quantile(_TWO_SIDED, self.degrees_of_freedom) * self.standard_error
+        return self.estimate - half, self.estimate + half
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided p-value of the hypothesis that both are equally fast."""
+        error = self.standard_error
+        return None if error is None else two_sided_p_value(self.estimate, error, self.degrees_of_freedom)
+
+    def minimum_detectable_effect(self, spread: float | None = None, margin: float = 0.0) -> float | None:
+        """The smallest true effect, as a fraction, that this comparison would have detected with the probability POWER.
+
+        Detected means that the two-sided test at 5 % sees it, which takes (t(0.975) + t(POWER)) × standard error, and
+        that the estimate is beyond `margin`, a fraction, which takes log(1 + margin) + t(POWER) × standard error. A
+        `spread` measured between identical cases stands in for this comparison's own. None where there is no interval.
         """
         if self.spread is None:
             return None
         standard_error = self.leverage * (self.spread if spread is None else spread)
-        threshold = max(_quantile(0.5 + CONFIDENCE / 2, self.degrees_of_freedom) * standard_error, math.log1p(margin))
-        return math.expm1(threshold + _quantile(power, self.degrees_of_freedom) * standard_error)
+        seen, powerful = (_quantile(share, self.degrees_of_freedom) for share in (_TWO_SIDED, POWER))
+        return math.expm1(max(seen * standard_error, math.log1p(margin)) + powerful * standard_error)
 
 
-def geometric_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+def geometric_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """The t interval on the logarithms of positive values, turned back; None below two values.
 
     Each value stands for one process. Georges et al., "Statistically rigorous Java performance evaluation" (OOPSLA
@@ -98,24 +111,20 @@ def geometric_interval(values: Sequence[float], confidence: float = CONFIDENCE) 
         return None
     logs = [math.log(value) for value in values]
     centre = statistics.fmean(logs)
-    half = _quantile(0.5 + confidence / 2, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = _quantile(_TWO_SIDED, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return math.exp(centre - half), math.exp(centre + half)
 
 
 def relative_spread(values: Sequence[float]) -> float | None:
     """Standard deviation over mean; None below two values."""
-    if len(values) < 2:
-        return None
-    return statistics.stdev(values) / statistics.fmean(values)
+    return statistics.stdev(values) / statistics.fmean(values) if len(values) > 1 else None
 
 
 def percentile(values: Sequence[float], percent: int) -> float | None:
     """The percentile by linear interpolation; None where too few values say anything about it (MIN_SAMPLES)."""
     if len(values) < MIN_SAMPLES[percent]:
         return None
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+    return values[0] if len(values) == 1 else statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def log_ratio(base: Iterable[Process], variant: Iterable[Process], scale: float = 1.0) -> LogRatio | None:
@@ -131,15 +140,15 @@ def log_ratio(base: Iterable[Process], variant: Iterable[Process], scale: float 
     shift = math.log(scale)
     bases, variants = by_cohort(base), by_cohort(variant)
     interleaved, sequential = (compare(bases, variants, shift) for compare in (_interleaved, _sequential))
-    if interleaved is None or (interleaved.low is None and sequential is not None and sequential.low is not None):
+    if interleaved is None or (interleaved.spread is None and sequential and sequential.spread is not None):
         return sequential
     return interleaved
 
 
 def resolvable_effect(
-    processes: int, turns: int, process_spread: float = 0.015, block_spread: float = 0.07, power: float = 0.9
+    processes: int, turns: int, process_spread: float = 0.015, block_spread: float = 0.07
 ) -> float | None:
-    """The smallest true effect, as a fraction, that so many processes a side and turns find with the given probability.
+    """The minimum effect, as a fraction, that so many processes a side and turns detect with the probability POWER.
 
     For pairs that take turns, each in a cohort of its own. The spreads are standard deviations in logarithms; their
     defaults are the middle of what was measured on a shared two-core virtual machine. None below two processes.
@@ -148,7 +157,7 @@ def resolvable_effect(
         return None
     degrees_of_freedom = processes - 1
     standard_error = math.sqrt(2 * (process_spread**2 + block_spread**2 / turns) / processes)
-    quantiles = _quantile(0.5 + CONFIDENCE / 2, degrees_of_freedom) + _quantile(power, degrees_of_freedom)
+    quantiles = _quantile(_TWO_SIDED, degrees_of_freedom) + _quantile(POWER, degrees_of_freedom)
     return math.expm1(quantiles * standard_error)
 
 
@@ -162,7 +171,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     scaled = np.asarray(p_values, float)[falling] * (count / np.arange(count, 0, -1))
     adjusted = np.empty(count)
     adjusted[falling] = np.minimum.accumulate(np.minimum(scaled, 1.0))
-    return [float(value) for value in adjusted]
+    return adjusted.tolist()
 
 
 def _quantile(probability: float, degrees_of_freedom: float) -> float:
@@ -170,8 +179,11 @@ def _quantile(probability: float, degrees_of_freedom: float) -> float:
     return float(special.stdtrit(degrees_of_freedom, probability))
 
 
-def two_sided_p_value(t: float, degrees_of_freedom: float) -> float:
-    return float(2 * special.stdtr(degrees_of_freedom, -abs(t)))
+def two_sided_p_value(estimate: float, standard_error: float, degrees_of_freedom: float) -> float:
+    """The p-value of a t test of the hypothesis that an estimate's true value is 0."""
+    if standard_error == 0:
+        return float(estimate == 0)
+    return float(2 * special.stdtr(degrees_of_freedom, -abs(estimate / standard_error)))
 
 
 def by_cohort(processes: Iterable[Process]) -> dict[str, list[Process]]:
@@ -207,15 +219,15 @@ def _interleaved(
     estimate = float(x @ y / (x @ x))
     residuals = y - estimate * x
     degrees_of_freedom = y.size - len(counts) - 1
-    base_count, variant_count = (sum(side) for side in zip(*counts, strict=True))
-    return _with_interval(
+    base, variant = (sum(side) for side in zip(*counts, strict=True))
+    return LogRatio(
         estimate=estimate + shift,
         spread=math.sqrt(residuals @ residuals / degrees_of_freedom) if degrees_of_freedom else None,
         leverage=1 / math.sqrt(x @ x),
         degrees_of_freedom=degrees_of_freedom,
         interleaved=True,
-        processes=(base_count, variant_count),
-        units=(base_count, variant_count),
+        processes=(base, variant),
+        units=(base, variant),
     )
 
 
@@ -232,26 +244,24 @@ def _sequential(
 ) -> LogRatio | None:
     """Welch's t test on the cohorts' means: processes alive together share their common-mode drift."""
     alone = bases.keys() ^ variants.keys()
-    sides = [{cohort: side[cohort] for cohort in side if cohort in alone} for side in (bases, variants)]
-    base, variant = (np.array([_mean(members) for members in side.values()]) for side in sides)
+    sides = [[side[cohort] for cohort in side if cohort in alone] for side in (bases, variants)]
+    base, variant = (
+        np.array([statistics.fmean(float(np.nanmean(each.log_seconds)) for each in cohort) for cohort in side])
+        for side in sides
+    )
     if not base.size or not variant.size:
         return None
     leverage = math.sqrt(1 / base.size + 1 / variant.size)
     standard_error, degrees_of_freedom = _welch(base, variant) if max(base.size, variant.size) > 1 else (None, 0.0)
-    processes = [sum(map(len, side.values())) for side in sides]
-    return _with_interval(
+    return LogRatio(
         estimate=float(base.mean() - variant.mean()) + shift,
         spread=None if standard_error is None else standard_error / leverage,
         leverage=leverage,
         degrees_of_freedom=degrees_of_freedom,
         interleaved=False,
-        processes=(processes[0], processes[1]),
+        processes=(sum(map(len, sides[0])), sum(map(len, sides[1]))),
         units=(base.size, variant.size),
     )
-
-
-def _mean(processes: Sequence[Process]) -> float:
-    return statistics.fmean(float(np.nanmean(process.log_seconds)) for process in processes)
 
 
 def _welch(base: Array, variant: Array) -> tuple[float, float]:
@@ -268,38 +278,3 @@ def _welch(base: Array, variant: Array) -> tuple[float, float]:
     if total == 0:
         return 0.0, base.size + variant.size - 2
     return math.sqrt(total), total**2 / sum(squares)
-
-
-def _with_interval(
-    *,
-    estimate: float,
-    spread: float | None,
-    leverage: float,
-    degrees_of_freedom: float,
-    interleaved: bool,
-    processes: tuple[int, int],
-    units: tuple[int, int],
-) -> LogRatio:
-    standard_error = low = high = p_value = None
-    if spread is not None:
-        standard_error = spread * leverage
-        half = _quantile(0.5 + CONFIDENCE / 2, degrees_of_freedom) * standard_error
-        low, high = estimate - half, estimate + half
-        # Without any scatter t is infinite, or 0 ÷ 0 where the cases are equal too.
-        t = estimate / standard_error if standard_error else math.copysign(math.inf, estimate) if estimate else 0.0
-        p_value = two_sided_p_value(t, degrees_of_freedom)
-    return LogRatio(
-        estimate=estimate,
-        standard_error=standard_error,
-        degrees_of_freedom=degrees_of_freedom,
-        low=low,
-        high=high,
-        p_value=p_value,
-        interleaved=interleaved,
-        base_processes=processes[0],
-        variant_processes=processes[1],
-        base_units=units[0],
-        variant_units=units[1],
-        spread=spread,
-        leverage=leverage,
-    )

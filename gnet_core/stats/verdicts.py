@@ -28,9 +28,6 @@ MAX_ADVISED_PROCESSES = 100
 ERROR = 1 - stats.CONFIDENCE
 """Error of a single comparison, and the false discovery rate of a table's FASTER and SLOWER."""
 
-POWER = 0.9
-"""Probability with which a minimum detectable effect is detected, and advised processes lead to a verdict."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -72,11 +69,11 @@ class Comparison:
 
     p_value: float | None = None
     adjusted_p_value: float | None = None
-    """By Benjamini & Hochberg over the cells of the table that could be judged; None for the others."""
+    """The p-value by Benjamini & Hochberg over the cells of the table that could be judged; None for the others."""
 
     smallest_effect: float | None = None
-    """The smallest true effect, as a fraction, that would have been called FASTER or SLOWER with the probability POWER,
-    had it been the table's only comparison."""
+    """Minimum detectable effect: the smallest true one, as a fraction, that would have been called FASTER or SLOWER
+    with the probability stats.POWER, had it been the table's only comparison."""
 
     spread: float | None = None
     """Standard deviation between processes, as a fraction; of two identical cases it is the machine's own."""
@@ -110,10 +107,11 @@ class Comparison:
 
 def reason_of_all(comparisons: Sequence[Comparison]) -> str:
     """The reason of comparisons that share a doubt, as one sentence."""
-    if len({each.reason for each in comparisons}) == 1:
+    if len({comparison.reason for comparison in comparisons}) == 1:
         return comparisons[0].reason
-    in_turns = all(each.mode == "turns" for each in comparisons)
-    return f"{comparisons[0].doubt}; {_more([each.more_processes for each in comparisons], in_turns=in_turns)}."
+    interleaved = all(comparison.mode == "turns" for comparison in comparisons)
+    wanted = [comparison.more_processes for comparison in comparisons]
+    return f"{comparisons[0].doubt}; {_more(wanted, interleaved=interleaved)}."
 
 
 def judge(
@@ -127,23 +125,21 @@ def judge(
     The table is one family: FASTER and SLOWER stand at a false discovery rate of 5 % over its cells (Benjamini &
     Hochberg 1995). Cells with too few processes do not belong to it, whatever their samples say.
     """
-    pairs = list(pairs)
-    effects = [_effect(pair) for pair in pairs]
-    judged = [
-        effect.p_value
-        for pair, effect in zip(pairs, effects, strict=True)
-        if effect and effect.p_value is not None and _enough(pair, effect)
+    effects = [
+        (pair, None if pair.invalid else stats.log_ratio(pair.base_processes, pair.variant_processes, pair.scale))
+        for pair in pairs
     ]
-    adjusted = iter(stats.benjamini_hochberg(judged))
+    p_values = [effect.p_value for pair, effect in effects if effect and _has_enough_processes(pair, effect)]
+    adjusted = iter(stats.benjamini_hochberg([value for value in p_values if value is not None]))
     table = []
-    for pair, effect in zip(pairs, effects, strict=True):
+    for pair, effect in effects:
         if effect is None:
             doubt = pair.invalid or "No sample of the one can be set against the other."
             table.append(
                 Comparison(base=pair.base, variant=pair.variant, verdict="UNRESOLVED", margin=margin, doubt=doubt)
             )
         else:
-            adjusted_p_value = next(adjusted) if _enough(pair, effect) else None
+            adjusted_p_value = next(adjusted) if _has_enough_processes(pair, effect) else None
             table.append(_compare(pair, effect, adjusted_p_value, margin, spread or {}))
     return table
 
@@ -162,20 +158,12 @@ def require_margin(value: object) -> float:
     return percent / 100
 
 
-def _effect(pair: Pair) -> stats.LogRatio | None:
-    return None if pair.invalid else stats.log_ratio(pair.base_processes, pair.variant_processes, pair.scale)
-
-
-def _enough(pair: Pair, effect: stats.LogRatio) -> bool:
-    return (effect.base_units if pair.by_run else min(effect.base_units, effect.variant_units)) >= MIN_PROCESSES
+def _has_enough_processes(pair: Pair, effect: stats.LogRatio) -> bool:
+    return (effect.units[0] if pair.by_run else min(effect.units)) >= MIN_PROCESSES
 
 
 def _compare(
-    pair: Pair,
-    effect: stats.LogRatio,
-    adjusted_p_value: float | None,
-    margin: float,
-    machine: Mapping[Mode, float],
+    pair: Pair, effect: stats.LogRatio, adjusted_p_value: float | None, margin: float, machine: Mapping[Mode, float]
 ) -> Comparison:
     mode: Mode = "turns" if effect.interleaved else "sequential"
     verdict = _verdict(effect, adjusted_p_value, math.log1p(margin))
@@ -185,16 +173,16 @@ def _compare(
         variant=pair.variant,
         verdict=verdict,
         ratio=math.exp(effect.estimate),
-        low=None if effect.low is None else math.exp(effect.low),
-        high=None if effect.high is None else math.exp(effect.high),
+        low=math.exp(effect.interval[0]) if effect.interval else None,
+        high=math.exp(effect.interval[1]) if effect.interval else None,
         margin=margin,
         p_value=effect.p_value,
         adjusted_p_value=adjusted_p_value,
-        smallest_effect=effect.smallest_effect(POWER, machine.get(mode), margin),
+        smallest_effect=effect.minimum_detectable_effect(machine.get(mode), margin),
         spread=effect.spread,
         mode=mode,
-        base_processes=effect.base_processes,
-        variant_processes=effect.variant_processes,
+        base_processes=effect.processes[0],
+        variant_processes=effect.processes[1],
         doubt=doubt,
         advice=advice,
         more_processes=more,
@@ -202,16 +190,14 @@ def _compare(
 
 
 def _verdict(effect: stats.LogRatio, adjusted_p_value: float | None, margin: float) -> Verdict:
-    """The verdict for a margin that is a logarithm, like the effect; it needs an adjusted p-value."""
+    """The verdict for a margin that is a logarithm, like the effect. Without an adjusted p-value there is none."""
     if adjusted_p_value is None:
         return "UNRESOLVED"
-    assert effect.low is not None
-    assert effect.high is not None
+    assert effect.interval
+    low, high = effect.interval
     if adjusted_p_value < ERROR and abs(effect.estimate) > margin:
         return "FASTER" if effect.estimate > 0 else "SLOWER"
-    if -margin <= effect.low and effect.high <= margin:
-        return "SAME"
-    return "UNRESOLVED"
+    return "SAME" if -margin <= low and high <= margin else "UNRESOLVED"
 
 
 def _reason(
@@ -233,36 +219,35 @@ def _reason(
     if pair.by_run:
         return doubt, "more runs of base, or turns (gnet bench --against), would tell more", None
     more = _processes_wanted(effect, adjusted_p_value, math.log1p(margin))
-    return doubt, _more([more], in_turns=effect.interleaved), more
+    return doubt, _more([more], interleaved=effect.interleaved), more
 
 
 def _too_few(pair: Pair, effect: stats.LogRatio) -> str:
     if pair.by_run:
-        return f"{effect.base_units} runs of base; how far separate runs differ takes at least {MIN_PROCESSES}."
+        return f"{effect.units[0]} runs of base; how far separate runs differ takes at least {MIN_PROCESSES}."
     what = "processes took turns" if effect.interleaved else "cohorts were timed one after the other"
     return (
-        f"{effect.base_units} of base and {effect.variant_units} of variant {what}; "
+        f"{effect.units[0]} of base and {effect.units[1]} of variant {what}; "
         f"a verdict needs at least {MIN_PROCESSES} a side."
     )
 
 
-def _more(wanted: Sequence[int | None], *, in_turns: bool) -> str:
-    """How many more processes a side would probably tell, of one comparison or several."""
-    known = sorted(each for each in wanted if each is not None)
-    told = f"a side{'' if in_turns else ', each in a cohort of its own,'} would probably tell"
+def _more(wanted: Sequence[int | None], *, interleaved: bool) -> str:
+    """How many more processes a side would probably tell, for one comparison or several."""
+    known = sorted(number for number in wanted if number is not None)
+    would_tell = f"a side{'' if interleaved else ', each in a cohort of its own,'} would probably tell"
     if not known:
-        return f"not even {MAX_ADVISED_PROCESSES} more processes {told}"
+        return f"not even {MAX_ADVISED_PROCESSES} more processes {would_tell}"
     number = str(known[0]) if known[0] == known[-1] else f"{known[0]}–{known[-1]}"
-    beyond = (
-        f", and in {len(wanted) - len(known)} of them not even {MAX_ADVISED_PROCESSES}"
-        if len(known) < len(wanted)
-        else ""
+    beyond = f", and in {len(wanted) - len(known)} of them not even {MAX_ADVISED_PROCESSES}"
+    return (
+        f"about {number} more process{'es' if known[-1] > 1 else ''} {would_tell}"
+        f"{beyond if len(known) < len(wanted) else ''}"
     )
-    return f"about {number} more process{'es' if known[-1] > 1 else ''} {told}{beyond}"
 
 
 def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: float) -> int | None:
-    """How many more processes a side would tell with the probability POWER; None beyond MAX_ADVISED_PROCESSES.
+    """How many more processes a side would tell with the probability stats.POWER; None beyond MAX_ADVISED_PROCESSES.
 
     It holds if estimate and spread are the true ones and the layout is repeated: with an estimate outside the margin
     the interval has to leave out 1, with one inside it has to fit between estimate and margin.
@@ -273,12 +258,11 @@ def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: f
     beyond = size > margin
     # Among the table's cells a single test has less than 5 % to spend.
     error = ERROR * effect.p_value / adjusted_p_value if beyond and adjusted_p_value else ERROR
-    now = min(effect.base_units, effect.variant_units)
-    growth = 1 + np.arange(1, MAX_ADVISED_PROCESSES + 1) / now
+    growth = 1 + np.arange(1, MAX_ADVISED_PROCESSES + 1) / min(effect.units)
     degrees = effect.degrees_of_freedom * growth
-    reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, POWER)
+    reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, stats.POWER)
     errors = effect.standard_error / np.sqrt(growth)
     enough = reach * errors <= (size if beyond else margin - size)
     if beyond:  # and the next estimate has to be beyond the margin as well
-        enough &= special.stdtrit(degrees, POWER) * errors <= size - margin
+        enough &= special.stdtrit(degrees, stats.POWER) * errors <= size - margin
     return int(np.argmax(enough)) + 1 if enough.any() else None

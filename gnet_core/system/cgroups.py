@@ -8,6 +8,7 @@ a cpuset are in the process' affinity already.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -41,9 +42,9 @@ class ControlGroups:
         for controllers, path in _memberships(_text(root / "proc/self/cgroup")):
             for controller, groups in (("memory", self._memory), ("cpu", self._cpu)):
                 if not controllers:  # version 2, which has one tree for all
-                    groups += _groups(root, path, [each for each in mounts if not each.controllers])
+                    groups += _groups(root, path, [mount for mount in mounts if not mount.controllers])
                 elif controller in controllers:
-                    groups += _groups(root, path, [each for each in mounts if controller in each.controllers])
+                    groups += _groups(root, path, [mount for mount in mounts if controller in mount.controllers])
         self._cpu_stats = [group / "cpu.stat" for group in self._cpu if "nr_throttled" in _table(group / "cpu.stat")]
 
     def memory_limit_bytes(self) -> int | None:
@@ -55,7 +56,7 @@ class ControlGroups:
         return min((max(0, limit - used) for limit, used in self._memory_limits()), default=None)
 
     def cpu_quota_cores(self) -> float | None:
-        """Processor seconds a second that they may take together; None without a quota."""
+        """Processor seconds a second that the processes of the groups may take together; None without a quota."""
         return min(filter(None, map(_quota_cores, self._cpu)), default=None)
 
     def throttling(self) -> Throttling | None:
@@ -70,7 +71,7 @@ class ControlGroups:
         """The limit of each group that has one, and what it holds."""
         for group in self._memory:
             limits = [_number(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
-            limit = min((each for each in limits if each is not None and each < _UNLIMITED_BYTES), default=None)
+            limit = min((known for known in limits if known is not None and known < _UNLIMITED_BYTES), default=None)
             if limit is not None:
                 table = _table(group / "memory.stat")
                 droppable = table.get("total_inactive_file", table.get("inactive_file", 0))
@@ -97,11 +98,8 @@ def _mounts(text: str) -> Iterator[_Mount]:
             file_system, _source, options = kind.split(" ")[:3]
             if file_system in ("cgroup", "cgroup2"):
                 controllers = frozenset(options.split(",")) if file_system == "cgroup" else frozenset[str]()
-                yield _Mount(controllers, PurePosixPath(_unescaped(top)), PurePosixPath(_unescaped(place)))
-
-
-def _unescaped(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+                unescaped = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path) for path in (top, place))
+                yield _Mount(controllers, *map(PurePosixPath, unescaped))
 
 
 def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
@@ -122,17 +120,10 @@ def _groups(root: Path, path: PurePosixPath, mounts: Sequence[_Mount]) -> list[P
         if path.is_relative_to(mount.top) and ".." not in path.parts:
             place = root / mount.place.relative_to("/")
             own = place / path.relative_to(mount.top)
-            if _is_folder(own):
+            if os.path.isdir(own):  # noqa: PTH112 - Path's raises for what may not be looked at
                 return [own, *list(own.parents)[: len(own.parts) - len(place.parts)]]
     places = (root / mount.place.relative_to("/") for mount in mounts)
-    return [place for place in places if _is_folder(place)][:1]
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # which may not be looked at
-        return False
+    return [place for place in places if os.path.isdir(place)][:1]  # noqa: PTH112
 
 
 def _quota_cores(group: Path) -> float | None:
@@ -147,7 +138,7 @@ def _quota_cores(group: Path) -> float | None:
 
 
 def _table(file: Path) -> dict[str, int]:
-    """A file of a name and a number a line."""
+    """The numbers by name in a file of a name and a number a line."""
     pairs = (line.split(" ") for line in _text(file).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 

@@ -20,8 +20,6 @@ _NEEDED = (
     "SSL_CERT_FILE",
 )
 _NEEDED_PREFIXES = ("LC_", "XDG_")
-_FIXED = {"PYTHONHASHSEED": "0"}
-"""Hashing decides the order of sets, so it is the same in every process of every run."""
 
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -41,7 +39,7 @@ def environment() -> dict[str, str]:
     """
     prefixes, names = (*variables.PREFIXES, *_NEEDED_PREFIXES), (*variables.NAMES, *_NEEDED)
     passed = {name: value for name, value in os.environ.items() if name.startswith(prefixes) or name in names}
-    return {**passed, **_FIXED}
+    return {**passed, "PYTHONHASHSEED": "0"}  # hashing decides the order of sets, which no run is to differ in
 
 
 def start(
@@ -93,11 +91,10 @@ def document(printed: str) -> Any:
 
     Raises ValueError where there is none.
     """
-    lines = printed.splitlines(keepends=True)
-    rest = itertools.dropwhile(lambda line: not line.startswith("{"), lines)
+    rest = itertools.dropwhile(lambda line: not line.startswith("{"), printed.splitlines(keepends=True))
     return json.JSONDecoder().raw_decode("".join(rest))[0]
 
 
-def last_words(said: str) -> str:
+def last_words(printed: str) -> str:
     """The last line of what a program printed, or "nothing"."""
-    return (said.strip().splitlines() or ["nothing"])[-1]
+    return (printed.strip().splitlines() or ["nothing"])[-1]

@@ -15,8 +15,6 @@ from gnet_core.config import GnetError
 from gnet_core.files.whole import LOCK_FILE, remove_partial_files, require_empty
 from gnet_core.system import interrupts
 
-_MAX_HOLDER_BYTES = 200
-
 
 class BusyError(GnetError):
     """Another process writes into the directory."""
@@ -68,8 +66,8 @@ def _locked(path: Path) -> BinaryIO:
         try:
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+b", 0)
         except OSError as error:
-            told = "it is a link" if error.errno == errno.ELOOP else error.strerror
-            raise GnetError(f"{path}: it cannot be opened ({told}), so {path.parent} cannot be claimed") from error
+            reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+            raise GnetError(f"{path}: it cannot be opened ({reason}), so {path.parent} cannot be claimed") from error
         with contextlib.ExitStack() as stack:
             stack.enter_context(file)
             try:
@@ -80,10 +78,9 @@ def _locked(path: Path) -> BinaryIO:
                     stack.pop_all()
                     return file
             except BlockingIOError:
-                holder = file.read(_MAX_HOLDER_BYTES).decode(errors="replace") or "another process"
-                raise BusyError(
-                    f"{path.parent}: {holder} is writing into it; wait for its end, or name another"
-                ) from None
+                holder = file.read(200).decode(errors="replace") or "another process"
+                message = f"{path.parent}: {holder} is writing into it; wait for its end, or name another"
+                raise BusyError(message) from None
             except OSError as error:
                 path.unlink(missing_ok=True)  # it would keep the directory from being removed
                 raise GnetError(f"{path}: it cannot be locked ({error}); name a folder on another disk") from error

@@ -9,12 +9,11 @@ from pathlib import Path
 LIMIT_SECONDS = 120.0
 
 COMMIT_FILE = ".gnet-commit"
-"""In a copy of code, which git does not know: the commit that it was copied from, as `commit` told it."""
+"""File in a copy of code, which git does not know, with the commit that it was copied from, as `commit` returns it."""
 
 
 def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """The output of `git -C checkout arguments`. Raises OSError where git cannot be started, TimeoutExpired where it
-    hangs.
+    """The output of `git -C checkout arguments`. Raises OSError where git cannot start, TimeoutExpired where it hangs.
 
     GIT_DIR, GIT_INDEX_FILE and their kind, which a hook has in its environment, would point git at another repository.
     """
@@ -31,9 +30,8 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def commit(checkout: Path) -> str | None:
-    """The checkout's commit, with "+changes" when files differ from it; None where git does not know, as of a folder
-    that merely lies in somebody's repository.
-    """
+    """The checkout's commit, with "+changes" when files differ from it; None where git does not know one, as where a
+    folder merely lies in somebody's repository."""
     copied_from = checkout / COMMIT_FILE
     if copied_from.is_file():
         return copied_from.read_text().strip() or None
@@ -46,5 +44,4 @@ def commit(checkout: Path) -> str | None:
         return None
     if any(answer.returncode != 0 for answer in (head, known, status)):
         return None
-    found = head.stdout.decode(errors="replace").strip()
-    return f"{found}+changes" if status.stdout.strip() else found
+    return head.stdout.decode(errors="replace").strip() + ("+changes" if status.stdout.strip() else "")

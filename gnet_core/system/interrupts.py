@@ -14,12 +14,14 @@ REPEAT_SECONDS = 2.0
 """A second signal within this time of the last is the same wish: people press Ctrl-C twice, and a terminal that closes
 sends SIGHUP to every process of a pipeline."""
 
-_ASKING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-"""From a terminal or a build server; by the last three batch systems warn of a limit that is about to be reached."""
-
+_SIGNALS = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+)
+"""Signals of a terminal or a build server, and those by which batch systems warn of a limit about to be reached."""
 
 _AGAIN_SECONDS = 0.01
-"""After which a signal is tried again that arrived where nothing can be raised."""
+"""Seconds until a signal that arrived where nothing can be raised is sent again."""
 
 _IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")
 """The file and the name of what Python calls as a module's lock goes, at the end of each import."""
@@ -39,15 +41,12 @@ class _Handler:
             again.daemon = True
             again.start()
             return
-        now = time.monotonic()
-        repeated = now - self._last_seconds < REPEAT_SECONDS
-        self._last_seconds = now
-        if repeated:
+        before, self._last_seconds = self._last_seconds, time.monotonic()
+        if self._last_seconds - before < REPEAT_SECONDS:
             return
-        if self.deferring:
-            self.pending = True
-        else:
+        if not self.deferring:
             raise KeyboardInterrupt
+        self.pending = True
 
 
 _handler = _Handler()
@@ -60,8 +59,7 @@ def install() -> None:
     ends, the others are ignored as well: one that arrives then would change the status.
     """
     atexit.register(_ignore)
-    for name in _ASKING:
-        number = getattr(signal, name)
+    for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handler)
 
@@ -77,8 +75,8 @@ def _would_be_lost(frame: FrameType | None) -> bool:
 
 
 def _ignore() -> None:
-    for name in _ASKING:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from gnet_core.config import GnetError
 from gnet_core.files.whole import read_text
 
 LEFT_OUT_VARIABLE = "GNET_LEFT_OUT"
-"""Tells children, which do not see it any more, what was asked for: a JSON object of names and values."""
+"""Variable with what was left out, for children, which do not see it any more: a JSON object of names and values."""
 
 SET = {
     "KERAS_BACKEND": "tensorflow",
@@ -36,51 +36,33 @@ SET = {
 _KERAS_FILE = "keras.json"
 
 DEFINED_BY_CASE = {
-    _KERAS_FILE: "framework",
-    "KERAS_*": "framework",
-    "TF_USE_LEGACY_KERAS": "framework",
+    "framework": (_KERAS_FILE, "KERAS_*", "TF_USE_LEGACY_KERAS"),
     # What turns a graph, or operations of eager execution, into XLA's programs, and its cache of compiled ones.
-    "TF_XLA_*": "execution",
-    "TF_FUNCTION_JIT_COMPILE_DEFAULT": "execution",
-    "TF_JIT_COMPILE_REWRITE": "execution",
-    "JAX_DISABLE_JIT": "execution",
-    "JAX_COMPILATION_CACHE_*": "execution",
-    "JAX_ENABLE_COMPILATION_CACHE": "execution",
-    "JAX_PERSISTENT_CACHE_*": "execution",
-    "TORCHDYNAMO_*": "execution",
-    "TORCH_COMPILE_*": "execution",
+    "execution": (
+        *("TF_XLA_*", "TF_FUNCTION_JIT_COMPILE_DEFAULT", "TF_JIT_COMPILE_REWRITE"),
+        *("JAX_DISABLE_JIT", "JAX_COMPILATION_CACHE_*", "JAX_ENABLE_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE_*"),
+        *("TORCHDYNAMO_*", "TORCH_COMPILE_*"),
+    ),
     # In what precision float32 is multiplied, and in what float16 is summed.
-    "TF_SET_ONEDNN_FPMATH_MODE": "precision",
-    "ONEDNN_DEFAULT_FPMATH_MODE": "precision",
-    "DNNL_DEFAULT_FPMATH_MODE": "precision",
-    "NVIDIA_TF32_OVERRIDE": "precision",
-    "TF_*AUTO_MIXED_PRECISION*": "precision",
-    "TF_FP16_*": "precision",
-    "TF_BF16_*": "precision",
-    "TF_CONV2D_USE_FP16_ACCUMULATE": "precision",
-    "TF_*TENSOR_OP_MATH*": "precision",
-    "CUBLAS_EMULAT*": "precision",
-    "JAX_ENABLE_X64": "precision",
-    "JAX_DEFAULT_MATMUL_PRECISION": "precision",
-    "JAX_DEFAULT_DTYPE_BITS": "precision",
-    "JAX_NUMPY_*": "precision",
-    "TORCH_ALLOW_TF32*": "precision",
-    "TORCHINDUCTOR_*PRECISION*": "precision",
+    "precision": (
+        *("TF_SET_ONEDNN_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+        *("NVIDIA_TF32_OVERRIDE", "TF_*AUTO_MIXED_PRECISION*", "TF_FP16_*", "TF_BF16_*", "TF_*TENSOR_OP_MATH*"),
+        *("TF_CONV2D_USE_FP16_ACCUMULATE", "CUBLAS_EMULAT*", "TORCH_ALLOW_TF32*", "TORCHINDUCTOR_*PRECISION*"),
+        *("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DEFAULT_DTYPE_BITS", "JAX_NUMPY_*"),
+    ),
     # Which device is used, and how much of a GPU's memory each process takes.
-    "JAX_PLATFORM*": "device",
-    "JAX_DEFAULT_DEVICE": "device",
-    "JAX_CUDA_VISIBLE_DEVICES": "device",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "device",
-    "XLA_PYTHON_CLIENT_*": "device",
-    "XLA_CLIENT_MEM_FRACTION": "device",
+    "device": (
+        *("JAX_PLATFORM*", "JAX_DEFAULT_DEVICE", "JAX_CUDA_VISIBLE_DEVICES"),
+        *("TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_*", "XLA_CLIENT_MEM_FRACTION"),
+    ),
 }
-"""Variables by pattern, Keras' file, and what of a case they would decide. They are left out."""
+"""By field of a case, patterns of the variables that would decide it, and Keras' file. They are left out."""
 
 _DEFINED_BY_CASE_IN_XLA_FLAGS = {
-    **dict.fromkeys(("*precision*", "*math*", "*min_max*", "*bf16*", "*tf32*", "*f8*", "*fp8*"), "precision"),
-    "xla_force_host_platform_device_count": "device",
+    "precision": ("*precision*", "*math*", "*min_max*", "*bf16*", "*tf32*", "*f8*", "*fp8*"),
+    "device": ("xla_force_host_platform_device_count",),
 }
-"""Likewise of the flags in XLA_FLAGS; its others tune the compiler and stay in force."""
+"""By field of a case, the flags in XLA_FLAGS that would decide it; its others tune the compiler and stay in force."""
 
 _XLA_FLAG = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
 
@@ -103,32 +85,31 @@ def hold_process() -> None:
     _started_with.update(os.environ)
     if "keras" in sys.modules:  # by whoever imports this package after it: keras.json has been read already
         keras: Any = sys.modules["keras"]
-        keras.config.set_image_data_format(_KERAS_DEFAULTS["image_data_format"])
-        keras.config.set_floatx(_KERAS_DEFAULTS["floatx"])
-        keras.config.set_epsilon(_KERAS_DEFAULTS["epsilon"])
+        for name in ("image_data_format", "floatx", "epsilon"):
+            getattr(keras.config, f"set_{name}")(_KERAS_DEFAULTS[name])
         keras.config.set_dtype_policy(_KERAS_DEFAULTS["floatx"])
 
 
 def hold(environ: MutableMapping[str, str]) -> None:
-    """Take what would decide what a case is out of an environment, put the suite's in, and note what was asked."""
-    asked = _noted(environ)
+    """Take what would decide what a case is out of an environment, put the suite's in, and note what was there."""
+    noted = _noted(environ)
     for name in [name for name in environ if defined_by_case(name)]:
         value = environ.pop(name)
         if value and value != SET.get(name):
-            asked[name] = value
+            noted[name] = value
     kept, left_out = _split_xla_flags(environ.pop("XLA_FLAGS", ""))
     if kept:
         environ["XLA_FLAGS"] = kept
     if left_out:
-        asked["XLA_FLAGS"] = left_out
+        noted["XLA_FLAGS"] = left_out
     environ.update(SET)
-    if asked:
-        environ[LEFT_OUT_VARIABLE] = json.dumps(asked)
+    if noted:
+        environ[LEFT_OUT_VARIABLE] = json.dumps(noted)
 
 
 def defined_by_case(name: str) -> str:
     """The field of a case that the variable would decide; empty for a variable that decides none."""
-    return _of_pattern(name, DEFINED_BY_CASE)
+    return _field_decided_by(name, DEFINED_BY_CASE)
 
 
 def started_with() -> Mapping[str, str]:
@@ -138,9 +119,9 @@ def started_with() -> Mapping[str, str]:
 
 def left_out() -> dict[str, str]:
     """Settings that were removed in this process: values by variable, and those of a keras.json under "keras.json"."""
-    asked = _noted(_started_with)
-    told = _keras_settings(_keras_file(asked.pop("KERAS_HOME", None)))
-    return {name: printable(value) for name, value in asked.items()} | ({_KERAS_FILE: told} if told else {})
+    noted = _noted(_started_with)
+    in_file = _keras_settings(_keras_file(noted.pop("KERAS_HOME", None)))
+    return {name: printable(value) for name, value in noted.items()} | ({_KERAS_FILE: in_file} if in_file else {})
 
 
 def printable(value: str) -> str:
@@ -158,8 +139,9 @@ def require_keras_backend(backend: str) -> None:
         )
 
 
-def _of_pattern(name: str, table: Mapping[str, str]) -> str:
-    return next((what for pattern, what in table.items() if fnmatch.fnmatchcase(name, pattern)), "")
+def _field_decided_by(name: str, table: Mapping[str, tuple[str, ...]]) -> str:
+    fields = (field for field, patterns in table.items() if any(fnmatch.fnmatchcase(name, each) for each in patterns))
+    return next(fields, "")
 
 
 def _noted(environ: Mapping[str, str]) -> dict[str, str]:
@@ -172,15 +154,14 @@ def _noted(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _split_xla_flags(text: str) -> tuple[str, str]:
-    """The flags that stay and those that are left out. A file of flags is left out: its name tells nothing of them."""
+    """The flags that stay and those that are left out. A file of flags is left out: its name does not show them."""
     if not text.lstrip().startswith("-"):
         return "", text
-    kept: list[str] = []
-    dropped: list[str] = []
+    sides: dict[bool, list[str]] = {False: [], True: []}
     for flag in _XLA_FLAG.findall(text):
         name = flag.lstrip("-").partition("=")[0]
-        (dropped if _of_pattern(name, _DEFINED_BY_CASE_IN_XLA_FLAGS) else kept).append(flag)
-    return " ".join(kept), " ".join(dropped)
+        sides[bool(_field_decided_by(name, _DEFINED_BY_CASE_IN_XLA_FLAGS))].append(flag)
+    return " ".join(sides[False]), " ".join(sides[True])
 
 
 def _keras_file(home: str | None) -> Path:
@@ -194,13 +175,11 @@ def _keras_file(home: str | None) -> Path:
 def _keras_settings(file: Path) -> str:
     """The settings of a keras.json that are not Keras' default, as JSON; "damaged" for one that Keras cannot read."""
     try:
-        settings = json.loads(read_text(file, 2**16))
+        settings = json.loads(read_text(file, 2**16)).items()
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, RecursionError):
-        return "damaged"
-    if not isinstance(settings, dict):
+    except (OSError, ValueError, RecursionError, AttributeError):  # the last for JSON that is no object
         return "damaged"
     usual = _KERAS_DEFAULTS
-    asked = {name: value for name, value in settings.items() if name in usual and value != usual[name]}
-    return json.dumps(asked, sort_keys=True)[:200] if asked else ""
+    unusual = {name: value for name, value in settings if name in usual and value != usual[name]}
+    return json.dumps(unusual, sort_keys=True)[:200] if unusual else ""

@@ -19,11 +19,10 @@ _SPELLED = {
 
 
 class _Output(io.FileIO):
-    """A descriptor to write to. What its reader does not want any more is dropped, and so is what finds no room; the
-    first error of the latter kind is kept.
-    """
+    """A descriptor to write to. What its reader does not want any more is dropped, and so is what finds no room."""
 
     failure: OSError | None = None
+    """First error of those that found no room."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -102,4 +101,5 @@ def _spell(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(_SPELLED.get(each) or each.encode("ascii", "backslashreplace").decode() for each in text), error.end
+    spelled = (_SPELLED.get(character) or character.encode("ascii", "backslashreplace").decode() for character in text)
+    return "".join(spelled), error.end

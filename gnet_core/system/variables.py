@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gnet_core.system import settings
 
-TENSORFLOW_PREFIXES = tuple(
+_TENSORFLOW_PREFIXES = tuple(
     f"TF_{subject}"  # TF_ alone is also Terraform's, whose TF_VAR_* and TF_TOKEN_* may hold secrets
     for subject in (
         *("AUTO", "BF16", "BFC", "CONV2D", "COST", "CPP", "CPU", "CUBLAS", "CUD", "DATA_EXPERIMENT", "DEBUG"),
@@ -18,7 +18,7 @@ TENSORFLOW_PREFIXES = tuple(
 """The subjects of the variables that TensorFlow's libraries name (2.19 to 2.21) and a train step may meet."""
 
 PREFIXES = (
-    *TENSORFLOW_PREFIXES,
+    *_TENSORFLOW_PREFIXES,
     *("XLA_", "JAX_", "JAXLIB_", "PJRT_", "KERAS_", "TORCH", "PYTORCH_", "ATEN_", "TRITON_"),
     *("CUDA_", "CUBLAS", "CUDNN_", "NVIDIA_", "NCCL_"),
     *("ONEDNN_", "DNNL_", "ZENDNN_", "MKL_", "OPENBLAS_", "BLIS_", "OMP_", "GOMP_", "KMP_"),
@@ -34,15 +34,15 @@ MEANINGLESS = (
     *("NVIDIA_REQUIRE_CUDA", "NVIDIA_PRODUCT_NAME", "TORCH_CUDA_ARCH_LIST"),
     "PYTHONHASHSEED",  # the same in every worker
 )
-"""In what two runs may differ and be alike: what is printed, how a process may fork, which drivers a container's image
-asks for, which GPUs PyTorch's extensions are built for, the order of sets. Runs of earlier versions recorded some."""
+"""Variables that make no difference between runs: what is printed, how a process may fork, which drivers a container's
+image asks for, which GPUs PyTorch's extensions are built for, the order of sets. Earlier versions recorded some."""
 
 _DESCRIBING = ("CUDA_VERSION", "CUDA_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NCCL_VERSION")
 _DESCRIBING_PREFIXES = ("GNET_", "NVIDIA_", "CUDNN_VERSION", "OPENBLAS_")  # NumPy's library, outside every clock
 
 
 def recorded(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Those of them that this process was started with and that act, by name; what a case defines itself is no such."""
+    """Values by name of those variables that this process was started with and that act: no case defines them."""
     environ = settings.started_with() if environ is None else environ
     return {
         name: settings.printable(value)

@@ -36,7 +36,10 @@ _MAX_HEADER_BYTES = 1024
 """Largest size of the headers of zip and NumPy before the values of an array."""
 
 _END_BYTES = 42
-"""Of a zip file, which tell how long its directory is: the locator that only very large files have, then the end."""
+"""Last bytes of a zip file, with its directory's size: the locator that only very large files have, then the end."""
+
+_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile)
+"""Errors that reading a damaged file raises."""
 
 _MAX_NUMBER = 2.0**53
 """Seconds, images a second and steps beyond are none that were measured."""
@@ -77,9 +80,11 @@ def best(records: Sequence[EpochRecord]) -> EpochRecord:
     return max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
 
 
-class _DataSet(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedData(msgspec.Struct, frozen=True, kw_only=True):
+    """A data set as far as a session that goes on has to find it unchanged."""
+
     data: str
-    class_names: tuple[str, ...]
+    class_names: list[str]
     train_images: int
     test_images: int
 
@@ -88,7 +93,7 @@ class _SessionFile(msgspec.Struct, frozen=True, kw_only=True):
     """train.json, as far as it is read."""
 
     config: dict[str, Any]
-    data_set: _DataSet
+    data_set: RecordedData
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,22 +101,15 @@ class Session:
     """The case and the data that a session's epochs have in common."""
 
     config: StepConfig
-    data: str
-    class_names: tuple[str, ...]
-    train_images: int
-    test_images: int
+    data_set: RecordedData
     unrecorded: frozenset[str] = frozenset()
     """Fields of the configuration that train.json, which an older version wrote, does not have."""
 
     @classmethod
     def of(cls, config: StepConfig, dataset: DataSet) -> Session:
-        return cls(
-            config=config,
-            data=dataset.name,
-            class_names=dataset.class_names,
-            train_images=len(dataset.train),
-            test_images=len(dataset.test),
-        )
+        sizes = {"train_images": len(dataset.train), "test_images": len(dataset.test)}
+        names = list(dataset.class_names)
+        return cls(config=config, data_set=RecordedData(data=dataset.name, class_names=names, **sizes))
 
     @classmethod
     def read(cls, directory: Path) -> Session:
@@ -127,32 +125,27 @@ class Session:
             ) from None
         except GnetError as error:
             raise GnetError(f"resume: {str(path)!r} is damaged ({error})") from None
-        except (OSError, TypeError, ValueError, RecursionError) as error:
+        except _DAMAGE as error:
             raise _damaged(path, error) from None
         unrecorded = frozenset(config.to_dict().keys() - recorded.config.keys())
-        return cls(config=config, unrecorded=unrecorded, **msgspec.structs.asdict(recorded.data_set))
+        return cls(config=config, data_set=recorded.data_set, unrecorded=unrecorded)
 
     def write(self, directory: Path, tensorflow: dict[str, Any]) -> None:
-        """Write train.json, which also tells of the TensorFlow that began it."""
-        document = {
-            "format": 1,
-            **self._document(),
-            "python": platform.python_version(),
-            "tensorflow": tensorflow,
-        }
+        """Write train.json, which also describes the TensorFlow that began it."""
+        document = {"format": 1, **self._document(), "python": platform.python_version(), "tensorflow": tensorflow}
         # In ASCII, since file names that are no UTF-8 could not be written otherwise.
         write_whole(directory / SESSION_FILE, json.dumps(document, indent=2) + "\n")
 
     def require_same(self, other: Session, directory: Path) -> None:
         """Raise GnetError naming the first field in which the session asked for differs from the one in a directory."""
-        data_set, there = self._data_set(), other._data_set()
-        others = self.config.differences(other.config)
-        others |= {field: (value, there[field]) for field, value in data_set.items() if value != there[field]}
-        for field, (value, use) in others.items():
+        data_set, there = (msgspec.to_builtins(session.data_set) for session in (self, other))
+        differences = self.config.differences(other.config)
+        differences |= {field: (value, there[field]) for field, value in data_set.items() if value != there[field]}
+        for field, (value, use) in differences.items():
             raise GnetError(f"{field}: {value!r:.200} differs from the session in {str(directory)!r}; use {use!r:.200}")
 
     def digest(self, values: Sequence[Array], history: str) -> str:
-        """SHA-256 of the session, its variables and its history, which are of use only together."""
+        """SHA-256 of the session, its variables and its history, which are useful only together."""
         digest = hashlib.sha256(json.dumps(self._document(), sort_keys=True).encode())
         for value in values:
             digest.update(f"{value.dtype.str} {value.shape}".encode())
@@ -163,15 +156,7 @@ class Session:
     def _document(self) -> dict[str, Any]:
         """The contents of train.json."""
         config = {field: value for field, value in self.config.to_dict().items() if field not in self.unrecorded}
-        return {"config": config, "data_set": self._data_set()}
-
-    def _data_set(self) -> dict[str, Any]:
-        return {
-            "data": self.data,
-            "class_names": list(self.class_names),
-            "train_images": self.train_images,
-            "test_images": self.test_images,
-        }
+        return {"config": config, "data_set": msgspec.to_builtins(self.data_set)}
 
 
 def recorded_config(directory: Path) -> StepConfig:
@@ -212,16 +197,7 @@ def load_state(path: Path, session: Session, variables: Sequence[Any]) -> list[E
         if sha256 != session.digest(values, history):
             raise ValueError(f"its digest is not that of its content and {SESSION_FILE}")
         records = _records(history)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        struct.error,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -270,22 +246,21 @@ def _array(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Arra
 
 
 def _text(content: bytes) -> str:
-    start = 10 + int.from_bytes(content[8:10], "little")
-    characters = (len(content) - start) // 4
+    characters = (len(content) - 10 - int.from_bytes(content[8:10], "little")) // 4
     return str(_array(content, np.dtype(f"<U{characters}"), ()))
 
 
 def _records(history: str) -> list[EpochRecord]:
-    """The records of epochs 1, 2, 3 …; ValueError for whatever cannot have been an epoch."""
+    """The records of epochs 1, 2, 3 …; raises ValueError for whatever cannot have been an epoch."""
     plain = _strict_json(history)
     records = typed("history", plain, list[EpochRecord])
     if [dataclasses.asdict(record) for record in records] != plain:
         raise ValueError("it holds what is of no epoch")
+    if not records:
+        raise ValueError("it holds no epoch")
     for epoch, record in enumerate(records, start=1):
         if record.epoch != epoch:
             raise ValueError(f"epoch {record.epoch} stands where {epoch} should")
-    if not records:
-        raise ValueError("it holds no epoch")
     return records
 
 

@@ -20,13 +20,14 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from gnet_core.config import GnetError, StepConfig, require_whole
-from gnet_core.datasets.catalog import DataSet, Split, check_labels
+from gnet_core.datasets.catalog import DataSet, check_labels
 from gnet_core.files import csv_text
 from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import Step, Tensor, TrainStep, make_test_step, make_train_step
+from gnet_core.frameworks.tf.step import Step, TrainStep, make_test_step, make_train_step
+from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
 from gnet_core.training.session import SESSION_FILE, STATE_FILE, EpochRecord, Session, best, load_state, save_state
@@ -128,9 +129,8 @@ def _new_session(out: Path) -> Iterator[None]:
 
 
 def _require_own_files(out: Path) -> None:
-    """Raise GnetError where something that is no file stands in the place of one that will be written, and where what
-    was finished could not be gone on from.
-    """
+    """Raise GnetError where something that is no file stands in the place of one that will be written, and where an
+    epoch was finished and its state is gone."""
     for name in (SESSION_FILE, STATE_FILE, HISTORY_FILE, CURVES_FILE, BEST_FILE):
         path = out / name
         if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
@@ -148,10 +148,9 @@ def _errors_of_writing(out: Path, records: list[EpochRecord]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        then = f"{_what_is_saved(len(records))}{'; once it can be, go on with --resume' if records else ''}"
         if records and not (out / STATE_FILE).exists():
             then = "what was saved there is gone"
-        else:
-            then = f"{_what_is_saved(len(records))}{'; once it can be, go on with --resume' if records else ''}"
         raise GnetError(f"out: {str(out)!r} cannot be written: {error.strerror or error}; {then}") from error
 
 
@@ -182,14 +181,12 @@ def _run_epoch(
 
     bar.set_description(f"epoch {epoch}, training")
     start = time.perf_counter()
-    train_loss, train_accuracy = _run_steps(
-        train_step, _examples(dataset.train, shuffled, training=True), config, epoch, bar
-    )
+    examples = named_errors(dataset.train, batches(dataset.train, shuffled, training=True))
+    train_loss, train_accuracy = _run_steps(train_step, examples, config, epoch, bar)
     trained = time.perf_counter()
     bar.set_description(f"epoch {epoch}, testing")
-    test_loss, test_accuracy = _run_steps(
-        test_step, _examples(dataset.test, config, training=False), config, epoch, bar
-    )
+    examples = named_errors(dataset.test, batches(dataset.test, config, training=False))
+    test_loss, test_accuracy = _run_steps(test_step, examples, config, epoch, bar)
     end = time.perf_counter()
 
     train_images = len(dataset.train) // config.batch_size * config.batch_size
@@ -215,9 +212,10 @@ def _run_steps(
     def read_loss() -> float:
         mean_loss = float(loss_sum) / images_seen
         if not math.isfinite(mean_loss):
+            precision = "" if config.precision == "float32" else "--precision float32, "
             raise GnetError(
-                f"loss: {mean_loss} in epoch {epoch}, after {images_seen} images; start anew with "
-                f"{_what_may_help(config)} ({_what_is_saved(epoch - 1)})"
+                f"loss: {mean_loss} in epoch {epoch}, after {images_seen} images; start anew with {precision}a lower "
+                f"--learning-rate, or another --batch-size or --seed ({_what_is_saved(epoch - 1)})"
             )
         return mean_loss
 
@@ -233,40 +231,16 @@ def _run_steps(
     return read_loss(), float(accuracy)
 
 
-def _what_may_help(config: StepConfig) -> str:
-    """The options of gnet train that bear on a loss that is not finite."""
-    others = "a lower --learning-rate, or another --batch-size or --seed"
-    return others if config.precision == "float32" else f"--precision float32, {others}"
-
-
-def _examples(split: Split, config: StepConfig, *, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    return named_errors(split, batches(split, config, training=training))
-
-
 def _write_results(out: Path, model: Any, records: list[EpochRecord]) -> None:
-    """Write what a user looks at: the table, its curves and, where the last epoch is the best one, its weights."""
+    """Write what a user looks at: where the last epoch is the best one its weights, then the table and its curves."""
     if best(records) is records[-1]:
         weights = _WeightsInMemory()
         model.save_weights(weights)
         with written_whole(out / BEST_FILE) as partial:
             partial.write_bytes(weights.getbuffer())
-    _write_history(out, records)
 
-
-class _WeightsInMemory(io.BytesIO):
-    """What Keras writes as .weights.h5, held in memory: after a write that failed, as on a full disk, HDF5 holds on to
-    its file and ends the process with a segmentation fault when that exits.
-    """
-
-    def __str__(self) -> str:
-        return BEST_FILE  # Keras goes by the ending of a name
-
-
-def _write_history(out: Path, records: list[EpochRecord]) -> None:
-    """The table, and its losses and accuracies drawn side by side."""
     history = pd.DataFrame(records)
     write_whole(out / HISTORY_FILE, csv_text.to_csv(history))
-
     figure = Figure(figsize=(10, 4), layout="constrained")  # outside pyplot: no display, nothing left open
     panels = (("loss", 1, "Loss", "cross-entropy (nats)"), ("accuracy", 100, "Accuracy", "accuracy (% of images)"))
     for axes, (name, scale, title, ylabel) in zip(figure.subplots(1, 2), panels, strict=True):
@@ -277,3 +251,12 @@ def _write_history(out: Path, records: list[EpochRecord]) -> None:
         axes.legend()
     with written_whole(out / CURVES_FILE) as partial:
         figure.savefig(partial, dpi=120)
+
+
+class _WeightsInMemory(io.BytesIO):
+    """What Keras writes as .weights.h5, held in memory: after a write that failed, as on a full disk, HDF5 holds on to
+    its file and ends the process with a segmentation fault when that exits.
+    """
+
+    def __str__(self) -> str:
+        return BEST_FILE  # Keras chooses the format by the ending of a name

@@ -86,19 +86,18 @@ def results(outputs_of, model, images, execution="graph"):
     }
 
 
-def both(part, shape, policy, execution="graph", norm_before_conv3=False, on_gpu=False):
+def both(part, shape, policy, execution="graph", on_gpu=False):
     """The results of a part of the network, a function of x and kit, by Keras' layers and by the fused kit.
 
     `on_gpu` takes the fused kit's choices for a GPU. They are computed here all the same.
     """
-    settings = {"dtype": policy, "norm_before_conv3": norm_before_conv3}
     inputs = keras.Input(shape[1:], dtype=keras.DTypePolicy(policy).compute_dtype)
-    model = keras.Model(inputs, part(inputs, LayerKit(**settings)))
+    model = keras.Model(inputs, part(inputs, LayerKit(dtype=policy)))
     set_weights_as_training_leaves_them(model)
 
     def fused_outputs(images, training):
         layers = {layer.name: layer for layer in model.layers}
-        return part(images, FusedKit(**settings, layers=layers, training=training, on_gpu=on_gpu))
+        return part(images, FusedKit(dtype=policy, layers=layers, training=training, on_gpu=on_gpu))
 
     images = tf.cast(tf.random.stateless_normal(shape, (1, 2)) * 2 + 1, keras.DTypePolicy(policy).compute_dtype)
     plain = results(lambda images, training: model(images, training=training), model, images, execution)
@@ -226,10 +225,10 @@ def test_a_frozen_layer_uses_and_keeps_its_moving_statistics_and_the_bias_before
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_inception_block_is_keras_own(policy, filters, norm_before_conv3, on_gpu):
     def part(x, kit):
-        x = kit.norm_relu(inception_layer(x, filters, kit, "block"), "after")
+        x = kit.norm_relu(inception_layer(x, filters, kit, "block", norm_before_conv3=norm_before_conv3), "after")
         return kit.conv(x, 8, 1, "after", normalised=False)
 
-    plain, ours = both(part, (4, 6, 6, 24), policy, norm_before_conv3=norm_before_conv3, on_gpu=on_gpu)
+    plain, ours = both(part, (4, 6, 6, 24), policy, on_gpu=on_gpu)
     assert_same_results(plain, ours, 5 * TOLERANCE[policy])
 
 

@@ -42,7 +42,7 @@ def count_block_parameters(channels, widths, norm_before_conv3):
 
 def test_a_block_of_the_papers_width_has_the_parameters_counted_by_hand():
     inputs = keras.Input((28, 28, 192))
-    outputs = inception_layer(inputs, PAPER["3a"], LayerKit(norm_before_conv3=True), "block")
+    outputs = inception_layer(inputs, PAPER["3a"], LayerKit(), "block", norm_before_conv3=True)
     assert outputs.shape == (None, 28, 28, 256)  # arXiv 1409.4842, table 1
     assert keras.Model(inputs, outputs).count_params() == count_block_parameters(192, PAPER["3a"], True)
 

@@ -118,9 +118,10 @@ def test_both_copies_really_copy():
     np.testing.assert_array_equal(target, source)
 
 
-def test_the_rate_of_a_candidate_is_that_of_its_best_call():
-    timing = Timing(operation="matmul 8", flop_per_call=3000, seconds=(3.0, 1.5, 2.0))
-    assert (timing.best_seconds, timing.median_seconds, timing.flop_per_second) == (1.5, 2.0, 2000.0)
+def test_the_rate_of_a_candidate_is_that_of_its_best_call(monkeypatch):
+    monkeypatch.setattr(peaks, "_call_seconds", lambda *_: (3.0, 1.5, 2.0))
+    (timing,), _ = peaks.time_candidates([MATMUL], tf.float32, seconds=1.0)
+    assert timing == Timing("matmul 8", 3072, (3.0, 1.5, 2.0), 1.5, 2.0, 2048.0)
 
 
 def test_a_candidate_slower_than_its_share_runs_once_and_larger_ones_of_its_kind_do_not():
@@ -155,7 +156,7 @@ def test_the_peak_is_the_best_of_all_candidates(precision):
 @pytest.mark.usefixtures("tiny")
 def test_a_peak_is_plain_data_for_json():
     peak = peaks.measure("float32", "cpu", seconds=1e-3)
-    document = json.loads(json.dumps(peak.to_dict(), allow_nan=False))
+    document = json.loads(json.dumps(dataclasses.asdict(peak), allow_nan=False))
     assert set(document) == {field.name for field in dataclasses.fields(peak)}
     first, timing = document["candidates"][0], peak.candidates[0]
     assert first == {
@@ -186,9 +187,7 @@ def test_what_cannot_be_measured_is_refused_by_field_and_value(precision, device
 
 @pytest.mark.usefixtures("tiny")
 def test_the_command_prints_one_json_document_by_precision(capsys):
-    with pytest.raises(SystemExit) as ended:
-        peaks.main(["--device", "cpu", "--precision", "float32,mixed_bfloat16", "--seconds", "0.001"])
-    assert not ended.value.code
+    peaks.main(["--device", "cpu", "--precision", "float32,mixed_bfloat16", "--seconds", "0.001"])
     document = json.loads(capsys.readouterr().out)
     assert {name: peak["precision"] for name, peak in document.items()} == {
         "float32": "float32",

@@ -30,6 +30,26 @@ import numpy as np
 from gnet_core.frameworks import base as frameworks; from gnet_core.datasets import synthetic
 from gnet_core.config import StepConfig
 
+def take_weights(case, weights):
+    if config.framework == "jax":
+        for name, arrays in weights.items():
+            case.network.get_layer(name).set_weights(arrays)
+        return case.load_state()
+    import torch
+    for name, module in case.network.named.items():
+        statistics = [buffer for buffer_name, buffer in module.named_buffers() if "running" in buffer_name]
+        for target, array in zip([*module.parameters(), *statistics], weights.get(name, []), strict=True):
+            source = torch.as_tensor(array)
+            source = source.permute(3, 2, 0, 1) if source.ndim == 4 else source.T if source.ndim == 2 else source
+            target.data.copy_(source)
+
+def logits(case):
+    if config.framework == "jax":
+        return case.network(case._batch[0], training=False)
+    outputs = case.network.eval()(case.images)
+    case.network.train()
+    return [output.detach().numpy() for output in outputs]
+
 config = StepConfig.from_dict(json.loads(sys.argv[1]))
 case = frameworks.load(config.framework).Case(config)
 found = {"flop": case.flop_per_image()}
@@ -45,8 +65,8 @@ if len(sys.argv) > 2:
     weights = {}
     for name in stored.files:
         weights.setdefault(name.split("/")[0], []).append(stored[name])
-    case.take_weights(weights)
-    found["logits"] = [np.asarray(each).tolist() for each in case.logits()]
+    take_weights(case, weights)
+    found["logits"] = [np.asarray(output).tolist() for output in logits(case)]
     case.trace()
     case.set_dropout(False)
     found["losses"] = [float(case.run(1)) for _ in range(int(sys.argv[3]))]

@@ -20,7 +20,7 @@ SMALL = StepConfig(batch_size=1, image_size=72, classes=3, execution="eager")
 @pytest.mark.parametrize(("image_size", "widths"), [(67, "published"), (147, "paper"), (224, "published")])
 def test_the_sides_are_those_of_the_network_that_keras_makes(image_size, widths):
     config = dataclasses.replace(SMALL, image_size=image_size, widths=widths)
-    kit = SizeKit(norm_before_conv3=widths == "paper")
+    kit = SizeKit()
     Architecture.of(config).outputs(image_size, kit)
     norms = (layer for layer in build_model(config).layers if isinstance(layer, keras.layers.BatchNormalization))
     assert kit.normalised_sides == {norm.name: norm.input.shape[1] for norm in norms}

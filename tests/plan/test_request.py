@@ -9,7 +9,7 @@ import itertools
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -22,11 +22,10 @@ from gnet_core.config import (
     EXECUTIONS,
     FRAMEWORKS,
     LAYERS,
-    PARTS,
     PRECISIONS,
-    WIDTHS,
     GnetError,
     Layers,
+    Part,
     StepConfig,
     Widths,
 )
@@ -197,7 +196,7 @@ def test_the_line_for_people_is_not_changed_where_text_is_made_harmless(odd: str
     assert code(line).strip("`").replace("\\|", "|") == line
 
 
-@given(requests(BenchRequest), some.sampled_from(LAYERS), some.sampled_from(WIDTHS))
+@given(requests(BenchRequest), some.sampled_from(LAYERS), some.sampled_from(get_args(Widths)))
 def test_run_json_has_what_decides_what_is_measured_and_gives_it_back(
     request: BenchRequest, layers: Layers, widths: Widths
 ) -> None:
@@ -239,12 +238,12 @@ CONFIGS = some.builds(
     StepConfig,
     execution=some.sampled_from(EXECUTIONS),
     precision=some.sampled_from(PRECISIONS),
-    part=some.sampled_from(PARTS),
+    part=some.sampled_from(get_args(Part)),
     layers=some.sampled_from(LAYERS),
     batch_size=some.integers(1, 2**20),
     image_size=some.integers(67, 2**14),
     classes=some.integers(2, 2**16),
-    widths=some.sampled_from(WIDTHS),
+    widths=some.sampled_from(get_args(Widths)),
     aux_weight=some.integers(0, 9) | some.floats(0, 9),
     dropout=some.booleans(),
     bn_momentum=some.just(0) | some.floats(0, 1, exclude_max=True),

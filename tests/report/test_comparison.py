@@ -16,7 +16,7 @@ import pytest
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.report import comparison, summary
 from gnet_core.results import records
-from gnet_core.text import escape
+from gnet_core.text import inert
 from tests.conftest import TORCH_SECTION, RunDirectory
 from tests.svg import outside_references
 
@@ -357,8 +357,8 @@ def test_the_whole_of_the_markdown(written, base, new):
         == f"""\
 # Two runs compared
 
-- **BASE:** {escape(str(base.path))}
-- **NEW:** {escape(str(new.path))}
+- **BASE:** {inert(base.path)}
+- **NEW:** {inert(new.path)}
 
 ## What it comes to
 

@@ -72,7 +72,7 @@ def test_cohorts_of_one_pair_each_give_the_paired_t_test():
     expected = distributions.ttest_rel(base, variant)
     interval = expected.confidence_interval()
     assert ratio.p_value == pytest.approx(expected.pvalue)
-    assert (ratio.low, ratio.high) == pytest.approx((interval.low, interval.high))
+    assert ratio.interval == pytest.approx((interval.low, interval.high))
     assert ratio.degrees_of_freedom == 3
 
 
@@ -114,7 +114,7 @@ def test_separate_cohorts_give_welchs_t_test_on_the_cohorts_means():
     assert ratio.p_value == pytest.approx(expected.pvalue)
     assert ratio.degrees_of_freedom == pytest.approx(expected.df)
     assert not ratio.interleaved
-    assert (ratio.base_processes, ratio.base_units) == (4, 3)
+    assert (ratio.processes, ratio.units) == ((4, 5), (3, 4))
 
 
 def test_common_mode_drift_leaves_no_trace_where_cases_are_interleaved():
@@ -148,7 +148,7 @@ def test_one_pair_has_a_ratio_without_an_interval():
     for base, variant in (pairs([0.0], [1.0]), ([stats.Process("a", (0.0,))], [stats.Process("b", (1.0,))])):
         ratio = known(stats.log_ratio(base, variant))
         assert ratio.estimate == -1
-        assert ratio.low is ratio.high is ratio.p_value is ratio.spread is ratio.smallest_effect() is None
+        assert [ratio.interval, ratio.p_value, ratio.spread, ratio.minimum_detectable_effect()] == [None] * 4
 
 
 def test_nothing_is_compared_without_samples():
@@ -170,24 +170,24 @@ def test_ratios_without_any_scatter_are_certain():
     assert known(stats.log_ratio(equal, other)).p_value == 0
 
 
-def test_the_smallest_effect_is_the_one_whose_interval_would_leave_out_1_with_the_power():
+def test_the_minimum_detectable_effect_is_the_one_whose_interval_would_leave_out_1_with_the_power():
     ratio = known(stats.log_ratio(*pairs([0.3, 0.1, 0.7, 0.2], [0.1, 0.2, 0.4, 0.1])))
     # t(0.975, 3) = 3.182446, t(0.9, 3) = 1.637744.
     assert ratio.standard_error is not None
-    assert ratio.smallest_effect() == pytest.approx(math.expm1((3.182446 + 1.637744) * ratio.standard_error))
+    assert ratio.minimum_detectable_effect() == pytest.approx(math.expm1((3.182446 + 1.637744) * ratio.standard_error))
     # Four pairs: the standard error is the spread × sqrt(2 / 4).
-    assert ratio.smallest_effect(spread=0.01) == pytest.approx(
+    assert ratio.minimum_detectable_effect(spread=0.01) == pytest.approx(
         math.expm1((3.182446 + 1.637744) * 0.01 * math.sqrt(0.5))
     )
 
 
 def test_an_effect_within_the_margin_is_never_found_however_quiet_the_machine():
     ratio = known(stats.log_ratio(*pairs([0.3, 0.1, 0.7, 0.2], [0.1, 0.2, 0.4, 0.1])))
-    assert ratio.smallest_effect(spread=0.0, margin=0.02) == pytest.approx(0.02)
+    assert ratio.minimum_detectable_effect(spread=0.0, margin=0.02) == pytest.approx(0.02)
     error = 0.001 * math.sqrt(0.5)
-    found = ratio.smallest_effect(spread=0.001, margin=0.02)
+    found = ratio.minimum_detectable_effect(spread=0.001, margin=0.02)
     assert found == pytest.approx(math.expm1(math.log(1.02) + 1.637744 * error))
-    assert ratio.smallest_effect(spread=0.1, margin=0.02) == ratio.smallest_effect(spread=0.1)
+    assert ratio.minimum_detectable_effect(spread=0.1, margin=0.02) == ratio.minimum_detectable_effect(spread=0.1)
 
 
 def test_p_values_are_adjusted_for_their_family():

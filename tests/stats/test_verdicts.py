@@ -55,7 +55,7 @@ def test_as_many_processes_as_advised_would_see_the_effect_and_fewer_would_not()
     for more in (28, 34):
         many = log_ratio(*sides(pair(0.03, scatter=(0.0,) * (4 + more))))
         assert many is not None
-        smallest.append(many.smallest_effect(0.9, few.spread, margin=0.02) or math.nan)
+        smallest.append(many.minimum_detectable_effect(few.spread, margin=0.02) or math.nan)
     assert smallest[0] > math.expm1(0.03) > smallest[1]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -362,6 +363,8 @@ def test_values_that_are_not_finite_are_not_saved(saved: Path) -> None:
 
 
 def test_names_that_are_no_utf_8_survive(tmp_path: Path) -> None:
-    session = dataclasses.replace(SESSION, class_names=("caf\udce9", "thé"))
+    session = dataclasses.replace(
+        SESSION, data_set=msgspec.structs.replace(SESSION.data_set, class_names=["caf\udce9", "thé"])
+    )
     session.write(tmp_path, {})
     assert Session.read(tmp_path) == session

@@ -74,14 +74,9 @@ def describe() -> dict[str, Any]:
     gpus = []
     for index, gpu in enumerate(tf.config.list_physical_devices("GPU")):
         details = tf.config.experimental.get_device_details(gpu)
-        capability = details.get("compute_capability")
-        gpus.append(
-            {
-                "device": f"gpu:{index}",
-                "name": details.get("device_name", "unknown GPU"),
-                "compute_capability": list(capability) if capability else None,
-            }
-        )
+        name, capability = details.get("device_name", "unknown GPU"), details.get("compute_capability")
+        capability = list(capability) if capability else None
+        gpus.append({"device": f"gpu:{index}", "name": name, "compute_capability": capability})
     return {
         "version": tf.__version__,
         "keras": keras.__version__,
@@ -99,14 +94,14 @@ def describe() -> dict[str, Any]:
 def _threads_in_force(configured: int, variable: str) -> int:
     """The threads of a pool of TensorFlow's: as configured, else as the variable says, else as many as may be used.
 
-    So TensorFlow 2.21 was seen to count them. It reads decimal digits with a sign and spaces around them; what is no
+    TensorFlow 2.21 was seen to count them so. It reads decimal digits with a sign and spaces around them; what is no
     such number of 32 bits counts as 0, which is "all". A negative number is "all" as well for operations side by side
     (inter-op), and within one (intra-op) it ends the process.
     """
-    asked = os.environ.get(variable, "")
-    number = int(asked) if re.fullmatch(r"\s*[+-]?[0-9]{1,99}\s*", asked, re.ASCII) else 0
+    text = os.environ.get(variable, "")
+    number = int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,99}\s*", text, re.ASCII) else 0
     if not -(2**31) <= number < 2**31:
         number = 0
     if number < 0 and variable == "TF_NUM_INTRAOP_THREADS":
-        raise GnetError(f"{variable}: {asked!r} would end TensorFlow; use a number of threads, or leave it unset")
+        raise GnetError(f"{variable}: {text!r} would end TensorFlow; use a number of threads, or leave it unset")
     return configured or max(number, 0) or machine.usable_threads()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -17,14 +17,13 @@ CHANNEL_BLOCK = 16
 slower."""
 
 
-class BatchStatistics:
-    """Mean and variance of a batch's activations, for whichever normalisations share them."""
+class BatchStatistics(NamedTuple):
+    """Mean and variance of a batch's activations, for whichever normalisations share them: float32 (channels,)."""
 
-    def __init__(self, mean: Tensor, variance: Tensor, reserved: Sequence[Tensor]) -> None:
-        """`reserved` is what TensorFlow's kernel keeps for its gradient; all are float32 (channels,)."""
-        self.mean = mean
-        self.variance = variance
-        self._reserved = reserved
+    mean: Tensor
+    variance: Tensor
+    reserved: Sequence[Tensor]
+    """Tensors that TensorFlow's kernel keeps for its gradient."""
 
     def normalise(self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float, name: str) -> Tensor:
         """x normalised by them, with the gradient of a normalisation that computed them itself.
@@ -35,7 +34,7 @@ class BatchStatistics:
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def normalised(x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
             def gradient(upstream: Tensor) -> list[Tensor]:
-                kept = {f"reserve_space_{number}": kept for number, kept in enumerate(self._reserved, start=1)}
+                kept = {f"reserve_space_{number}": kept for number, kept in enumerate(self.reserved, start=1)}
                 with tf.name_scope(f"gradient_tape/{name}/"):
                     gradients = tf.raw_ops.FusedBatchNormGradV3(
                         y_backprop=upstream, x=x, scale=scale, **kept, epsilon=epsilon, is_training=True
@@ -56,10 +55,10 @@ class FusedKit(LayerKit):
     """
 
     layers: Mapping[str, Any]
-    """By name."""
+    """Keras' layers by name."""
     training: bool
     on_gpu: bool
-    """Where it computes decides by which kernels; the results are the same but for rounding."""
+    """Whether to take the kernels that are fast on a GPU; the results are the same but for rounding."""
     _statistics: dict[Any, BatchStatistics] = dataclasses.field(default_factory=dict, init=False)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG002
@@ -114,7 +113,7 @@ class FusedKit(LayerKit):
             return tf.nn.max_pool2d(x, 3, strides, padding.upper())
 
     def concatenate(self, parts: list[Tensor], name: str) -> Tensor:
-        """On channels. On a CPU as many of zeros follow as fill CHANNEL_BLOCK; what takes them widens its weights."""
+        """Join on channels. On a CPU zeros follow until they fill CHANNEL_BLOCK; what takes them widens its weights."""
         with tf.name_scope(name):
             missing = -sum(part.shape[-1] for part in parts) % CHANNEL_BLOCK
             if missing and not self.on_gpu:
@@ -130,9 +129,10 @@ class FusedKit(LayerKit):
         """Batch normalisation (Ioffe & Szegedy, arXiv 1502.03167), its statistics and weights in float32."""
         with tf.name_scope(layer.name):
             channels = x.shape[-1]
-            scale, offset = (_widened(each.value, channels) for each in (layer.gamma, layer.beta))
+            scale, offset = (_widened(weights.value, channels) for weights in (layer.gamma, layer.beta))
             if not (self.training and layer.trainable):
-                mean, variance = (_widened(each.value, channels) for each in (layer.moving_mean, layer.moving_variance))
+                averages = (layer.moving_mean, layer.moving_variance)
+                mean, variance = (_widened(average.value, channels) for average in averages)
                 return _normalise(x, scale, offset, mean, variance, layer.epsilon)
             statistics = self._statistics.get(x.ref())
             if statistics is None:
@@ -231,4 +231,4 @@ def _widened(weights: Tensor, channels: int, axis: int = 0) -> Tensor:
     missing = channels - weights.shape[axis]
     if not missing:
         return tf.convert_to_tensor(weights)
-    return tf.pad(weights, [(0, missing if each == axis else 0) for each in range(len(weights.shape))])
+    return tf.pad(weights, [(0, missing if side == axis else 0) for side in range(len(weights.shape))])

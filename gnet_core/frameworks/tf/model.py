@@ -56,28 +56,16 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         require_choice("widths", widths, tuple(TABLES))
         require_choice("layers", layers, LAYERS)
         architecture = Architecture(classes=classes, widths=widths, dropout=dropout, as_published=as_published)
-        kit = LayerKit(dtype=dtype, bn_momentum=bn_momentum, norm_before_conv3=widths == "paper")
         inputs = keras.Input(input_shape, name="images")
-        main, class_1, class_2 = architecture.outputs(inputs, kit)
+        main, class_1, class_2 = architecture.outputs(inputs, LayerKit(dtype=dtype, bn_momentum=bn_momentum))
 
         super().__init__(inputs=inputs, outputs=(main, class_1, class_2), name=name)
         self.inception_model = keras.Model(inputs, main, name="inception_model")
         self.class_1 = keras.Model(inputs, class_1, name="class_1")
         self.class_2 = keras.Model(inputs, class_2, name="class_2")
-        self._architecture, self._kit, self._fused = architecture, kit, layers == "fused"
-        self._on_gpu = device != "cpu"
-        self._arguments = {
-            "input_shape": tuple(input_shape),
-            "classes": classes,
-            "widths": widths,
-            "layers": layers,
-            "device": device,
-            "dtype": dtype,
-            "bn_momentum": bn_momentum,
-            "dropout": dropout,
-            "as_published": as_published,
-            "name": name,
-        }
+        self._architecture, self._fused, self._on_gpu = architecture, layers == "fused", device != "cpu"
+        self._arguments = dataclasses.asdict(architecture) | {"layers": layers, "device": device, "name": name}
+        self._arguments |= {"input_shape": tuple(input_shape), "dtype": dtype, "bn_momentum": bn_momentum}
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not self._fused:
@@ -91,12 +79,8 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         return self.fused_outputs(images, training, classifiers=False)[0]
 
     def fused_outputs(self, images: Tensor, training: bool, *, classifiers: bool = True) -> tuple[Tensor, ...]:
-        kit = FusedKit(
-            **dataclasses.asdict(self._kit),
-            layers={layer.name: layer for layer in self.layers},
-            training=training,
-            on_gpu=self._on_gpu,
-        )
+        layers = {layer.name: layer for layer in self.layers}
+        kit = FusedKit(layers=layers, training=training, on_gpu=self._on_gpu)
         return self._architecture.outputs(images, kit, classifiers=classifiers)
 
     def set_dropout(self, active: bool) -> None:
@@ -110,10 +94,6 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
 
     def get_config(self) -> dict[str, Any]:
         return dict(self._arguments)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GoogleNet_2:  # noqa: ARG003
-        return cls(**{**config, "input_shape": tuple(config["input_shape"])})
 
 
 def build_model(config: StepConfig) -> GoogleNet_2:

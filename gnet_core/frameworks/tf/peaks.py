@@ -20,9 +20,7 @@ import tensorflow as tf
 from gnet_core.config import PRECISIONS, GnetError, Precision, StepConfig, require_choice
 from gnet_core.frameworks.tf.device import environment, prepare, set_tf32, synchronise
 from gnet_core.machine import environment as machine
-
-Tensor = Any
-"""A tf.Tensor; TensorFlow ships no types."""
+from gnet_core.networks.builder import Tensor
 
 DType = Any
 """A tf.DType."""
@@ -40,17 +38,17 @@ class Candidate(NamedTuple):
     """One operation that may be the fastest, and how often a call repeats it."""
 
     kind: str
-    """The kind of operation. Among candidates of one kind, more FLOP take longer."""
+    """Kind of operation. Among candidates of one kind, more FLOP take longer."""
     operation: str
     flop: int
     """FLOP of one repetition. Those of a convolution are of the direct algorithm, as in gnet_core.frameworks.flops."""
     repetitions: int
     make_inputs: Callable[[DType], list[Tensor]]
     call: Callable[..., Tensor]
-    """The inputs → a result that needs every repetition."""
+    """Function of the inputs whose result needs every repetition."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Timing:
     """The calls of one candidate."""
 
@@ -58,23 +56,10 @@ class Timing:
     flop_per_call: int
     seconds: tuple[float, ...]
     """Seconds of each call, until the device has finished."""
-
-    @property
-    def best_seconds(self) -> float:
-        return min(self.seconds)
-
-    @property
-    def median_seconds(self) -> float:
-        return statistics.median(self.seconds)
-
-    @property
-    def flop_per_second(self) -> float:
-        """FLOP/s of the fastest call: disturbances only make calls slower, and a peak is the best that was reached."""
-        return self.flop_per_call / self.best_seconds
-
-    def to_dict(self) -> dict[str, Any]:
-        derived = ("best_seconds", "median_seconds", "flop_per_second")
-        return dataclasses.asdict(self) | {name: getattr(self, name) for name in derived}
+    best_seconds: float
+    median_seconds: float
+    flop_per_second: float
+    """FLOP/s of the fastest call: disturbances only make calls slower, and a peak is the best that was reached."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,18 +71,14 @@ class Peak:
     flop_per_second: float
     """FLOP/s of the fastest call of the fastest candidate."""
     operation: str
-    """That candidate."""
+    """Operation of that candidate."""
     copy_bytes_per_second: float
-    """Bytes read plus bytes written, of the best call of the better way to copy a float32 tensor."""
+    """Bytes read plus bytes written a second, in the best call of the better way to copy a float32 tensor."""
     candidates: tuple[Timing, ...]
     left_out: dict[str, str]
     """Candidates that were not timed, and why."""
     seconds: float
     """Seconds of the whole measurement, random inputs and tracing included."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return dataclasses.asdict(self) | {"candidates": [timing.to_dict() for timing in self.candidates]}
 
 
 def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak:
@@ -108,7 +89,7 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
     device, a device that is not there, a precision that it cannot do, and no positive number of seconds.
     """
     config = StepConfig(precision=precision, device=device)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+    if not 0 < seconds < math.inf:
         raise GnetError(f"seconds: {seconds!r} will not do; use a positive number")
     start = time.perf_counter()
     name = prepare(config)
@@ -116,7 +97,7 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
     set_tf32(precision)
     kind = device.partition(":")[0]
     with tf.device(name):
-        dtype = tf.as_dtype(precision.removeprefix("mixed_")) if precision.startswith("mixed_") else tf.float32
+        dtype = {"mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}.get(precision, tf.float32)
         timings, left_out = time_candidates(candidates_for(kind), dtype, seconds)
         copied = copy_bytes_per_second(COPY_BYTES[kind], seconds / 10)
     if not timings:
@@ -165,15 +146,8 @@ def candidates_for(kind: str) -> list[Candidate]:
 
 def matrix_product(size: int, repetitions: int = 1) -> Candidate:
     """x ← x·w of two square matrices, 2·size³ FLOP."""
-    shape = (size, size)
-    return Candidate(
-        kind="matmul",
-        operation=f"matmul {size}",
-        flop=2 * size**3,
-        repetitions=repetitions,
-        make_inputs=lambda dtype: [_random(shape, dtype, 0), _random(shape, dtype, 1, fan_in=size)],
-        call=_chain(tf.matmul, repetitions),
-    )
+    name = f"matmul {size}"
+    return _chain("matmul", name, 2 * size**3, (size, size), (size, size), tf.matmul, repetitions)
 
 
 class Images(NamedTuple):
@@ -207,7 +181,8 @@ def convolution(images: Images, repetitions: int = 1) -> Candidate:
     def step(x: Tensor, kernel: Tensor) -> Tensor:
         return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
 
-    return _chained_convolution("forward", images, repetitions, step)
+    name = images.operation("forward")
+    return _chain("conv forward", name, images.flop, images.shape, images.kernel, step, repetitions)
 
 
 def input_gradient(images: Images, repetitions: int = 1) -> Candidate:
@@ -218,61 +193,55 @@ def input_gradient(images: Images, repetitions: int = 1) -> Candidate:
             input_sizes=images.shape, filter=kernel, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
         )
 
-    return _chained_convolution("input gradient", images, repetitions, step)
+    name = images.operation("input gradient")
+    return _chain("conv input gradient", name, images.flop, images.shape, images.kernel, step, repetitions)
 
 
 def filter_gradient(images: Images, repetitions: int = 1) -> Candidate:
     """The convolution's gradient with respect to its filter; its shape cannot chain, so each repetition has its dy."""
 
     def call(x: Tensor, *gradients: Tensor) -> list[Tensor]:
-        found: list[Tensor] = []
+        results: list[Tensor] = []
         for gradient in gradients:
-            with tf.control_dependencies(found[-1:]):  # one after the other, as in a chain
-                found.append(
-                    tf.raw_ops.Conv2DBackpropFilter(
-                        input=x,
-                        filter_sizes=images.kernel,
-                        out_backprop=gradient,
-                        strides=[1, 1, 1, 1],
-                        padding="SAME",
-                    )
+            with tf.control_dependencies(results[-1:]):  # one after the other, as in a chain
+                result = tf.raw_ops.Conv2DBackpropFilter(
+                    input=x, filter_sizes=images.kernel, out_backprop=gradient, strides=[1, 1, 1, 1], padding="SAME"
                 )
-        return found
+            results.append(result)
+        return results
 
     def make_inputs(dtype: DType) -> list[Tensor]:
         summed = images.batch * images.side**2
         gradients = [_random(images.shape, dtype, 1 + index, fan_in=summed) for index in range(repetitions)]
         return [_random(images.shape, dtype, 0), *gradients]
 
-    kind = "filter gradient"
-    return Candidate(f"conv {kind}", images.operation(kind), images.flop, repetitions, make_inputs, call)
+    name = images.operation("filter gradient")
+    return Candidate("conv filter gradient", name, images.flop, repetitions, make_inputs, call)
 
 
-def _chained_convolution(
-    kind: str, images: Images, repetitions: int, step: Callable[[Tensor, Tensor], Tensor]
+def _chain(
+    kind: str,
+    operation: str,
+    flop: int,
+    shape: tuple[int, ...],
+    weights: tuple[int, ...],
+    step: Callable[[Tensor, Tensor], Tensor],
+    repetitions: int,
 ) -> Candidate:
-    return Candidate(
-        kind=f"conv {kind}",
-        operation=images.operation(kind),
-        flop=images.flop,
-        repetitions=repetitions,
-        make_inputs=lambda dtype: [
-            _random(images.shape, dtype, 0),
-            _random(images.kernel, dtype, 1, fan_in=9 * images.channels),
-        ],
-        call=_chain(step, repetitions),
-    )
+    """x ← step(x, w), of shapes `shape` and `weights`.
 
+    Each repetition reads the one before it, so that TensorFlow can neither merge them nor leave one out.
+    """
 
-def _chain(step: Callable[[Tensor, Tensor], Tensor], repetitions: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Each repetition reads the one before it, so that TensorFlow can neither merge them nor leave one out."""
+    def make_inputs(dtype: DType) -> list[Tensor]:
+        return [_random(shape, dtype, 0), _random(weights, dtype, 1, fan_in=math.prod(weights[:-1]))]
 
     def call(x: Tensor, other: Tensor) -> Tensor:
         for _ in range(repetitions):
             x = step(x, other)
         return x
 
-    return call
+    return Candidate(kind, operation, flop, repetitions, make_inputs, call)
 
 
 def _random(shape: tuple[int, ...], dtype: DType, stream: int, fan_in: int = 1) -> Tensor:
@@ -294,12 +263,11 @@ def time_candidates(
             left_out[candidate.operation] = f"one call of a smaller one took over {share:.3g} s"
             continue
         try:
-            timing = _time(candidate, dtype, share)
+            timings.append(_time(candidate, dtype, share))
         except tf.errors.ResourceExhaustedError:
             left_out[candidate.operation] = "not enough memory"
             continue
-        timings.append(timing)
-        if timing.best_seconds > share:
+        if timings[-1].best_seconds > share:
             slow_kinds.add(candidate.kind)
     return tuple(timings), left_out
 
@@ -308,7 +276,8 @@ def _time(candidate: Candidate, dtype: DType, seconds: float) -> Timing:
     inputs = candidate.make_inputs(dtype)
     function = tf.function(candidate.call, autograph=False).get_concrete_function(*inputs)
     samples = _call_seconds(lambda: function(*inputs), seconds)
-    return Timing(operation=candidate.operation, flop_per_call=candidate.flop * candidate.repetitions, seconds=samples)
+    flop, best = candidate.flop * candidate.repetitions, min(samples)
+    return Timing(candidate.operation, flop, samples, best, statistics.median(samples), flop / best)
 
 
 def _call_seconds(call: Callable[[], Any], seconds: float) -> tuple[float, ...]:
@@ -367,24 +336,18 @@ def copies(source: Tensor, target: Tensor) -> list[Callable[[], Tensor]]:
 def command(device: str, precision: tuple[str, ...], seconds: float) -> None:
     for name in precision:  # before the first is measured
         require_choice("precision", name, PRECISIONS)
-    peaks = {name: measure(cast(Precision, name), device, seconds).to_dict() for name in precision}
+    peaks = {name: dataclasses.asdict(measure(cast(Precision, name), device, seconds)) for name in precision}
     click.echo(json.dumps(peaks, indent=1, allow_nan=False))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 fine, 2 for bad usage or input, said in one line on stderr."""
+    """Run the command; exit with 2 for bad usage or input, said in one line on stderr."""
     try:
-        status = command.main(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        status = _complain(error.format_message())
-    except GnetError as error:
-        status = _complain(str(error))
-    sys.exit(status)
-
-
-def _complain(message: str) -> int:
-    print(f"gnet: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+        command.main(arguments, standalone_mode=False)
+    except (click.ClickException, GnetError) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"gnet: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

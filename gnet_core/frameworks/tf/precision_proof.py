@@ -19,8 +19,9 @@ from tensorflow.python.framework import op_callbacks
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core.config import GnetError
-from gnet_core.frameworks.tf import device
-from gnet_core.frameworks.tf.step import Tensor, TrainStep
+from gnet_core.frameworks.tf import trace
+from gnet_core.frameworks.tf.step import TrainStep
+from gnet_core.networks.builder import Tensor
 
 
 class MatrixWork(NamedTuple):
@@ -138,19 +139,10 @@ def profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> A
     options = tf.profiler.experimental.ProfilerOptions(
         host_tracer_level=_VERBOSE, python_tracer_level=_OFF, device_tracer_level=_OFF
     )
-    device.synchronise()
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            tf.profiler.experimental.start(folder, options)
-        except tf.errors.OpError as error:
-            raise GnetError(f"profiler: did not start ({error.message}); end other traces first") from error
-        try:
+        with trace.profiler(Path(folder), options):
             train_step(images, labels)
-            device.synchronise()
-        finally:
-            tf.profiler.experimental.stop()
-        (trace,) = Path(folder).glob("plugins/profile/*/*.xplane.pb")
-        return xplane_pb2.XSpace.FromString(trace.read_bytes())
+        return xplane_pb2.XSpace.FromString(trace.newest_trace(Path(folder)).read_bytes())
 
 
 _FUSED = {"BiasAdd", "Relu"}

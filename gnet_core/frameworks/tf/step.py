@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -11,9 +11,7 @@ import tensorflow as tf
 from gnet_core.config import Execution, StepConfig
 from gnet_core.frameworks.tf import device, fused
 from gnet_core.frameworks.tf.model import GoogleNet_2
-
-Tensor = Any
-"""A tf.Tensor; TensorFlow ships no types."""
+from gnet_core.networks.builder import Tensor
 
 
 class StepResult(NamedTuple):
@@ -29,7 +27,7 @@ class ResultAndGradients(NamedTuple):
 
     result: StepResult
     gradients: list[Tensor]
-    """float32, one a trained variable."""
+    """Gradients in float32, one a trained variable."""
 
 
 Body = Callable[[Tensor, Tensor], StepResult | ResultAndGradients]
@@ -117,9 +115,7 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
     >>> bool(result.loss > 0), step.applied_steps()
     (True, 1)
     """
-    objective = _make_objective(config)
-    metrics = _make_metrics()
-    outputs_of = _make_forward_pass(model, config)
+    loss_and_logits, metrics = _make_forward_pass(model, config), _make_metrics()
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
     trained = model if config.trains_classifiers else model.inception_model
     variables = trained.trainable_variables
@@ -127,17 +123,16 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
 
     def forward(images: Tensor, labels: Tensor) -> StepResult:
         labels = tf.cast(labels, tf.int32)
-        outputs = outputs_of(images, training=True)
-        return _update_metrics(metrics, objective(labels, outputs), labels, outputs[0])
+        loss, logits = loss_and_logits(images, labels, training=True)
+        return _update_metrics(metrics, loss, labels, logits)
 
     def forward_and_backward(images: Tensor, labels: Tensor) -> ResultAndGradients:
         labels = tf.cast(labels, tf.int32)
         with tf.GradientTape() as tape:
-            outputs = outputs_of(images, training=True)
-            loss = objective(labels, outputs)
+            loss, logits = loss_and_logits(images, labels, training=True)
             scaled_loss = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, variables)
-        return ResultAndGradients(_update_metrics(metrics, loss, labels, outputs[0]), gradients)
+        return ResultAndGradients(_update_metrics(metrics, loss, labels, logits), gradients)
 
     def train(images: Tensor, labels: Tensor) -> StepResult:
         result, gradients = forward_and_backward(images, labels)
@@ -147,46 +142,41 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
     if config.part == "train":
         optimizer.build(variables)  # inside the step it would cost a second trace
         return TrainStep(train, config, metrics, optimizer)
-    body: Body = forward if config.part == "forward" else forward_and_backward
-    return TrainStep(body, config, metrics, optimizer=None)
+    return TrainStep(forward if config.part == "forward" else forward_and_backward, config, metrics, optimizer=None)
 
 
 def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
     """The step that judges `model` in inference mode with the same loss, changing nothing but its metrics."""
-    objective = _make_objective(config)
-    metrics = _make_metrics()
-    outputs_of = _make_forward_pass(model, config)
+    loss_and_logits, metrics = _make_forward_pass(model, config), _make_metrics()
 
     def test_step(images: Tensor, labels: Tensor) -> StepResult:
         labels = tf.cast(labels, tf.int32)
-        outputs = outputs_of(images, training=False)
-        return _update_metrics(metrics, objective(labels, outputs), labels, outputs[0])
+        loss, logits = loss_and_logits(images, labels, training=False)
+        return _update_metrics(metrics, loss, labels, logits)
 
     return Step(test_step, config, metrics)
 
 
-def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., Sequence[Tensor]]:
-    """The outputs that the case needs: (main, class_1, class_2), or (main,) where nothing comes of the classifiers.
+def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The loss of the case and the main output's logits, of images, labels and `training`.
 
-    The published run computed its idle classifiers, whose moving statistics moved.
+    Where nothing comes of the classifiers they are not computed; the published run computed its idle ones, whose moving
+    statistics moved.
     """
-    if config.trains_classifiers or config.as_published:
-        return model
-    return lambda images, training: (model.main_output(images, training),)
-
-
-def _make_objective(config: StepConfig) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
 
-    def objective(labels: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
+        if config.trains_classifiers or config.as_published:
+            main, class_1, class_2 = model(images, training=training)
+        else:
+            main = model.main_output(images, training)
         with tf.name_scope("loss"):  # so that a profile can tell it apart
-            loss = crossentropy(labels, outputs[0])
+            loss = crossentropy(labels, main)
             if config.trains_classifiers:
-                _, class_1, class_2 = outputs
                 loss += config.aux_weight * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
-            return loss
+            return loss, main
 
-    return objective
+    return loss_and_logits
 
 
 def _make_metrics() -> list[Any]:

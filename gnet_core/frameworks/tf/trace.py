@@ -6,10 +6,11 @@ import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
@@ -19,13 +20,8 @@ from gnet_core.frameworks.tf import command_buffers, device
 from gnet_core.frameworks.tf.device import synchronise
 from gnet_core.frameworks.tf.input_pipeline import endless_batches
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import Tensor, TrainStep, make_train_step
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-Mark = Callable[[], AbstractContextManager[Any]]
-"""Makes what a step runs inside of. A profiler's Trace starts when it is made, not when it is entered."""
+from gnet_core.frameworks.tf.step import TrainStep, make_train_step
+from gnet_core.networks.builder import Tensor
 
 _WARMUP_STEPS = 3
 
@@ -93,8 +89,10 @@ def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, step
 
     traces_of_function = step.trace_count
     untraced = [_timed_step(step, images, labels, nullcontext) for _ in range(steps)]
-    traced = _profiled_steps(step, images, labels, log_dir, steps)
-    xplane = _newest_trace(log_dir)
+    with profiler(log_dir):
+        marks = [partial(tf.profiler.experimental.Trace, "train", step_num=number, _r=1) for number in range(steps)]
+        traced = [_timed_step(step, images, labels, mark) for mark in marks]
+    xplane = newest_trace(log_dir)
     warnings = _missing_from(xplane)
     if step.trace_count != traces_of_function:
         warnings.append("the step was not warmed up for this batch: tf.function traced it anew while it was timed")
@@ -106,7 +104,10 @@ def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, step
     )
 
 
-def _timed_step(step: TrainStep, images: Tensor, labels: Tensor, mark: Mark) -> float:
+def _timed_step(
+    step: TrainStep, images: Tensor, labels: Tensor, mark: Callable[[], AbstractContextManager[Any]]
+) -> float:
+    """Seconds of a step inside of what `mark` makes: a profiler's Trace starts when it is made, not when entered."""
     synchronise()
     start = time.perf_counter()
     with mark():
@@ -115,15 +116,20 @@ def _timed_step(step: TrainStep, images: Tensor, labels: Tensor, mark: Mark) -> 
     return time.perf_counter() - start
 
 
-def _profiled_steps(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> list[float]:
+@contextmanager
+def profiler(log_dir: Path, options: Any = None) -> Iterator[None]:
+    """Record the block in a trace, which `newest_trace` finds, or in none where the block raises.
+
+    Raises GnetError where the profiler does not start, as while another trace is taken, and where it leaves no trace.
+    """
     synchronise()
     try:
-        tf.profiler.experimental.start(str(log_dir))
+        tf.profiler.experimental.start(str(log_dir), options)
     except tf.errors.OpError as error:
         raise GnetError(f"profiler: did not start ({_first_line(error)}); end other traces, or do without") from error
     try:
-        marks = [partial(tf.profiler.experimental.Trace, "train", step_num=number, _r=1) for number in range(steps)]
-        seconds = [_timed_step(step, images, labels, mark) for mark in marks]
+        yield
+        synchronise()
     except BaseException:
         tf.profiler.experimental.stop(save=False)  # or no later trace could start
         raise
@@ -131,10 +137,10 @@ def _profiled_steps(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Pa
         tf.profiler.experimental.stop()
     except tf.errors.OpError as error:
         raise GnetError(f"profiler: left no trace in '{log_dir}' ({_first_line(error)}); is it writable?") from error
-    return seconds
 
 
-def _newest_trace(log_dir: Path) -> Path:
+def newest_trace(log_dir: Path) -> Path:
+    """The trace (.xplane.pb) that was written last below a directory. Raises GnetError where there is none."""
     traces = list(log_dir.glob("plugins/profile/*/*.xplane.pb"))
     if not traces:
         raise GnetError(f"profiler: left no trace in '{log_dir}'; see if it is writable and has room")
