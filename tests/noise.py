@@ -55,6 +55,9 @@ class Noise:
     stall: float = 1.0
     """How many times as long one block a trial takes."""
 
+    step: float = 0.0
+    """What the machine is slower by from one turn on to the end of the trial, for all who take it."""
+
 
 TYPICAL = Noise()
 WORST = Noise(rest=0.08, process=0.02)
@@ -113,6 +116,27 @@ def log_seconds(
     logs[:, 1] -= np.log1p(effect)
     everyone = logs.reshape(trials, 2 * replicates, turns)
     which = np.arange(trials), rng.integers(2 * replicates, size=trials)
+    everyone[which] += decaying(noise.decay, turns)
+    everyone[(*which, rng.integers(turns, size=trials))] += np.log(noise.stall)
+    return logs
+
+
+def family_log_seconds(
+    noise: Noise, variants: int, cohorts: int, turns: int, trials: int, effect: float, seed: int
+) -> Array:
+    """Logs of seconds of cohorts that hold a process of the base and one of each variant, as trials × cases × cohorts ×
+    turns. The base comes first; every variant is faster by the effect.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (trials, 1 + variants, cohorts, turns)
+    weather = _autoregression(noise, (trials, 1, cohorts * turns), rng)
+    begins = rng.integers(cohorts * turns, size=(trials, 1, 1))
+    weather += np.log1p(noise.step) * (np.arange(cohorts * turns) >= begins)
+    logs = weather.reshape(trials, 1, cohorts, turns) + noise.rest * _scatter(noise, shape, rng)
+    logs += noise.process * rng.standard_normal((*shape[:3], 1))
+    logs[:, 1:] -= np.log1p(effect)
+    everyone = logs.reshape(trials, -1, turns)
+    which = np.arange(trials), rng.integers(everyone.shape[1], size=trials)
     everyone[which] += decaying(noise.decay, turns)
     everyone[(*which, rng.integers(turns, size=trials))] += np.log(noise.stall)
     return logs

@@ -7,23 +7,25 @@ fixed before the first result (Kim & DeMets, Biometrika 74:149, 1987), and the i
 (Jennison & Turnbull, "Repeated confidence intervals for group sequential clinical trials", Controlled Clinical Trials
 5:33, 1984). All the intervals of a comparison hold together, for whatever reason a run stops.
 
-The thresholds are calculated exactly, in the way of Jennison & Turnbull, "Exact calculations for sequential t, χ² and F
-tests", Biometrika 78:133, 1991. With S the sum of n independent normal values of mean 0 and Q the sum of their squares,
-S ÷ √Q is √n · sin θ, where t is √(n - 1) · tan θ. One more value makes that √n · sin θ · cos φ + sin φ, where φ does not
-depend on θ and has a density proportional to cosⁿ⁻¹ φ, since the direction of a normal vector is uniform. So θ is a Markov
+The thresholds are calculated, after Jennison & Turnbull, "Exact calculations for sequential t, χ² and F tests",
+Biometrika 78:133, 1991. With S the sum of n independent normal values of mean 0 and Q the sum of their squares, S ÷ √Q
+is √n · sin θ, where t is √(n - 1) · tan θ. One more value makes that √n · sin θ · cos φ + sin φ, where φ does not depend
+on θ and has a density proportional to cosⁿ⁻¹ φ, since the direction of a normal vector is uniform. So θ is a Markov
 chain on an interval, and a grid follows its distribution from look to look.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from gnet_core.stats.ratio import CONFIDENCE
+from gnet_core.stats.ratio import CONFIDENCE, LogRatio, Process, by_cohort, log_ratio
 
 FIRST_LOOK = 3
 """Pairs at the first look. Two give an interval, but its width is mostly luck."""
@@ -42,6 +44,77 @@ _ERRORS = np.sort(np.append(np.geomspace(1e-3, 1.0, 61), ERROR))
 """Errors whose thresholds are calculated. Repeated p-values are interpolated between them."""
 
 Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RepeatedLogRatio(LogRatio):
+    """A log ratio at one of several looks, with the interval and the p-value that all looks together allow."""
+
+    max_looks: int
+    """Pairs at the last look, which was fixed before the first."""
+
+    earlier_p_value: float
+    """The smallest repeated p-value of the looks before."""
+
+    @property
+    def looks(self) -> int:
+        """Pairs so far."""
+        return self.units[0]
+
+    @property
+    def error(self) -> float:
+        """Error of this look's interval by itself; all looks together have one of 5 %."""
+        return nominal_error(self.looks, self.max_looks)
+
+    @property
+    def p_value(self) -> float:
+        """The smallest repeated p-value so far, so that what was once seen stays seen as data arrive."""
+        now = super().p_value
+        if now is None:
+            return self.earlier_p_value
+        return min(self.earlier_p_value, float(repeated_p_value(now, self.looks, self.max_looks)))
+
+    def minimum_detectable_effect(self, spread: float | None = None, margin: float = 0.0) -> float | None:
+        """The smallest true effect, as a fraction, that the last look detects with the probability POWER."""
+        if self.spread is None:
+            return None
+        last = dataclasses.replace(
+            self,
+            degrees_of_freedom=self.max_looks - 1,
+            units=(self.max_looks, self.max_looks),
+            leverage=math.sqrt(2 / self.max_looks),
+        )
+        return LogRatio.minimum_detectable_effect(last, spread, margin)
+
+
+def repeated_log_ratio(
+    base: Sequence[Process],
+    variant: Sequence[Process],
+    scale: float,
+    max_looks: int,
+    earlier_p_value: float = 1.0,
+) -> RepeatedLogRatio | None:
+    """Compare two cases by pairs of processes; None before the first pair.
+
+    A pair are the two processes of one cohort. Where base and variant share none, since the memory does not hold both,
+    the first of the one and the first of the other are a pair, and so on: they were timed soon after each other.
+
+    `scale` is images of a variant step ÷ images of a base step, `earlier_p_value` the comparison's at the look before.
+    """
+    interleaved = bool(by_cohort(base).keys() & by_cohort(variant).keys())
+    if not interleaved:
+        base, variant = (
+            [dataclasses.replace(process, cohort=str(number)) for number, process in enumerate(side)]
+            for side in (base, variant)
+        )
+    effect = log_ratio(base, variant, scale)
+    if effect is None or not effect.interleaved:
+        return None
+    values = {field.name: getattr(effect, field.name) for field in dataclasses.fields(effect)}
+    values["interleaved"] = interleaved
+    if effect.units[0] < FIRST_LOOK:
+        values["spread"] = None  # An interval before the first look would spend error.
+    return RepeatedLogRatio(**values, max_looks=max_looks, earlier_p_value=earlier_p_value)
 
 
 def spent_share(looks: int, max_looks: int) -> float:
@@ -70,7 +143,8 @@ def repeated_p_value(p_value: ArrayLike, looks: int, max_looks: int) -> Array:
         between = np.exp(np.interp(np.log(p_values), np.log(nominal), np.log(_ERRORS)))
     # The chance of being beyond a threshold now is at least the chance of being so for the first time.
     share = spent_share(looks, max_looks) - spent_share(looks - 1, max_looks)
-    return np.where(p_values < nominal[0], np.minimum(p_values / share, _ERRORS[0]), between)
+    bound = np.minimum(p_values / share, _ERRORS[0])
+    return np.asarray(np.where(p_values < nominal[0], bound, between))
 
 
 @functools.cache
@@ -130,4 +204,4 @@ def _transition(looks: int) -> Array:
 def _angle_probability(angle: Array, looks: int) -> Array:
     """The probability that φ of one more value after `looks` is below `angle`, which is cut to -π/2 … π/2."""
     sine = np.sin(np.clip(angle, -math.pi / 2, math.pi / 2))
-    return 0.5 + 0.5 * np.sign(sine) * special.betainc(0.5, looks / 2, sine**2)
+    return np.asarray(0.5 + 0.5 * np.sign(sine) * special.betainc(0.5, looks / 2, sine**2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import special
 
 from gnet_core.config import GnetError
 from gnet_core.stats import ratio as stats
+from gnet_core.stats.sequential import RepeatedLogRatio, repeated_log_ratio
 
 Verdict = Literal["FASTER", "SLOWER", "SAME", "UNRESOLVED"]
 Mode = Literal["turns", "sequential"]
@@ -125,22 +126,79 @@ def judge(
     The table is one family: FASTER and SLOWER stand at a false discovery rate of 5 % over its cells (Benjamini &
     Hochberg 1995). Cells with too few processes do not belong to it, whatever their samples say.
     """
+    pairs = list(pairs)
     effects = [
-        (pair, None if pair.invalid else stats.log_ratio(pair.base_processes, pair.variant_processes, pair.scale))
+        None if pair.invalid else stats.log_ratio(pair.base_processes, pair.variant_processes, pair.scale)
         for pair in pairs
     ]
-    p_values = [effect.p_value for pair, effect in effects if effect and _has_enough_processes(pair, effect)]
+    p_values = [
+        effect.p_value if effect and _has_enough_processes(pair, effect) else None
+        for pair, effect in zip(pairs, effects, strict=True)
+    ]
+    return _table(pairs, effects, p_values, margin, spread or {})
+
+
+def judge_repeatedly(
+    pairs: Sequence[Pair],
+    looks: Iterable[Collection[str]],
+    max_looks: int,
+    margin: float = DEFAULT_MARGIN,
+    spread: Mapping[Mode, float] | None = None,
+) -> list[Comparison]:
+    """Judge the cells of one table that was looked at while it was measured, by repeated confidence intervals.
+
+    `looks` are, for each look, the cohorts that were finished by then; `max_looks` is how many pairs of processes a
+    cell may have, fixed before the first look. A cell keeps the verdict of the first look that gave it one, whatever
+    was measured later: FASTER or SLOWER where the interval leaves out 1, the estimate is beyond the margin and the
+    smallest repeated p-value so far passes Benjamini & Hochberg's procedure over the table; SAME where the interval
+    lies within the margin. All cells belong to the family from the first look on, so that none can lose its verdict to another's.
+    """
+    effects: list[RepeatedLogRatio | None] = [None] * len(pairs)
+    settled: set[int] = set()
+
+    def table() -> list[Comparison]:
+        p_values = [
+            None if pair.invalid else effect.p_value if effect else 1.0
+            for pair, effect in zip(pairs, effects, strict=True)
+        ]
+        return _table(pairs, effects, p_values, margin, spread or {})
+
+    for cohorts in looks:
+        for number, pair in enumerate(pairs):
+            if number in settled or pair.invalid:
+                continue
+            earlier = effects[number]
+            effects[number] = repeated_log_ratio(
+                [process for process in pair.base_processes if process.cohort in cohorts],
+                [process for process in pair.variant_processes if process.cohort in cohorts],
+                pair.scale,
+                max_looks,
+                earlier.p_value if earlier else 1.0,
+            )
+        settled |= {number for number, cell in enumerate(table()) if cell.verdict != "UNRESOLVED"}
+    return table()
+
+
+def _table(
+    pairs: Sequence[Pair],
+    effects: Sequence[stats.LogRatio | None],
+    p_values: Sequence[float | None],
+    margin: float,
+    spread: Mapping[Mode, float],
+) -> list[Comparison]:
+    """The cells of one family. Those whose p-value is None do not belong to it."""
     adjusted = iter(stats.benjamini_hochberg([value for value in p_values if value is not None]))
     table = []
-    for pair, effect in effects:
+    for pair, effect, p_value in zip(pairs, effects, p_values, strict=True):
+        adjusted_p_value = None if p_value is None else next(adjusted)
         if effect is None:
             doubt = pair.invalid or "No sample of the one can be set against the other."
             table.append(
                 Comparison(base=pair.base, variant=pair.variant, verdict="UNRESOLVED", margin=margin, doubt=doubt)
             )
         else:
-            adjusted_p_value = next(adjusted) if _has_enough_processes(pair, effect) else None
-            table.append(_compare(pair, effect, adjusted_p_value, margin, spread or {}))
+            enough = _has_enough_processes(pair, effect)
+            table.append(_compare(pair, effect, adjusted_p_value if enough else None, margin, spread))
     return table
 
 
@@ -195,7 +253,7 @@ def _verdict(effect: stats.LogRatio, adjusted_p_value: float | None, margin: flo
         return "UNRESOLVED"
     assert effect.interval
     low, high = effect.interval
-    if adjusted_p_value < ERROR and abs(effect.estimate) > margin:
+    if adjusted_p_value < ERROR and abs(effect.estimate) > margin and not low <= 0 <= high:
         return "FASTER" if effect.estimate > 0 else "SLOWER"
     return "SAME" if -margin <= low and high <= margin else "UNRESOLVED"
 
@@ -257,7 +315,7 @@ def _processes_wanted(effect: stats.LogRatio, adjusted_p_value: float, margin: f
     size = abs(effect.estimate)
     beyond = size > margin
     # Among the table's cells a single test has less than 5 % to spend.
-    error = ERROR * effect.p_value / adjusted_p_value if beyond and adjusted_p_value else ERROR
+    error = effect.error * effect.p_value / adjusted_p_value if beyond and adjusted_p_value else effect.error
     growth = 1 + np.arange(1, MAX_ADVISED_PROCESSES + 1) / min(effect.units)
     degrees = effect.degrees_of_freedom * growth
     reach = special.stdtrit(degrees, 1 - error / 2) + special.stdtrit(degrees, stats.POWER)
