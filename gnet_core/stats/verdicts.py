@@ -151,7 +151,8 @@ def judge_repeatedly(
     cell may have, fixed before the first look. A cell keeps the verdict of the first look that gave it one, whatever
     was measured later: FASTER or SLOWER where the interval leaves out 1, the estimate is beyond the margin and the
     smallest repeated p-value so far passes Benjamini & Hochberg's procedure over the table; SAME where the interval
-    lies within the margin. All cells belong to the family from the first look on, so that none can lose its verdict to another's.
+    lies within the margin. All cells belong to the family from the first look on, so that none can lose its verdict to
+    another's.
     """
     effects: list[RepeatedLogRatio | None] = [None] * len(pairs)
     settled: set[int] = set()
