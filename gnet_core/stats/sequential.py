@@ -8,10 +8,10 @@ fixed before the first result (Kim & DeMets, Biometrika 74:149, 1987), and the i
 5:33, 1984). All the intervals of a comparison hold together, for whatever reason a run stops.
 
 The thresholds are calculated, as in Jennison & Turnbull, "Exact calculations for sequential t, χ² and F tests"
-(Biometrika 78:133, 1991). With S the sum of n independent normal values of mean 0 and Q the sum of their squares, S ÷ √Q
-is √n · sin θ, where t is √(n - 1) · tan θ. One more value makes that √n · sin θ · cos φ + sin φ, where φ does not depend
-on θ and has a density proportional to cosⁿ⁻¹ φ, since the direction of a normal vector is uniform. So θ is a Markov
-chain on an interval, and a grid follows its distribution from look to look.
+(Biometrika 78:133, 1991). With S the sum of n independent normal values of mean 0 and Q the sum of their squares,
+S ÷ √Q is √n · sin θ, where t is √(n - 1) · tan θ. One more value makes that √n · sin θ · cos φ + sin φ, where φ does
+not depend on θ and has a density proportional to cosⁿ⁻¹ φ, since the direction of a normal vector is uniform. So θ is
+a Markov chain on an interval, and a grid follows its distribution from look to look.
 """
 
 from __future__ import annotations
