@@ -26,7 +26,7 @@ from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import Step, TrainStep, make_test_step, make_train_step
+from gnet_core.frameworks.tf.step import Step, make_test_step, make_train_step
 from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
@@ -172,7 +172,7 @@ def _out_of_memory_named(config: StepConfig) -> Iterator[None]:
 
 
 def _run_epoch(
-    epoch: int, config: StepConfig, dataset: DataSet, train_step: TrainStep, test_step: Step, bar: Any
+    epoch: int, config: StepConfig, dataset: DataSet, train_step: Step, test_step: Step, bar: Any
 ) -> EpochRecord:
     # A resumed epoch must see the order it would have had, so that order hangs on the epoch, not on what ran before.
     epoch_seed = int(np.random.SeedSequence((config.seed, epoch)).generate_state(1)[0])

@@ -13,7 +13,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import command_buffers, trace
-from gnet_core.frameworks.tf.step import StepResult, TrainStep
+from gnet_core.frameworks.tf.step import Step, StepResult
 from tests.traces import Launch, gpu_trace
 
 if TYPE_CHECKING:
@@ -29,18 +29,18 @@ def convolve(images: Any, labels: Any) -> StepResult:
     return StepResult(mean, mean, tf.cast(labels[0], tf.float32))
 
 
-def make_step(body: Any = convolve, execution: Any = "graph") -> TrainStep:
-    return TrainStep(body, StepConfig(execution=execution), metrics=[], optimizer=None)
+def make_step(body: Any = convolve, execution: Any = "graph") -> Step:
+    return Step(body, StepConfig(execution=execution), metrics=[])
 
 
 @pytest.fixture
-def warm_step() -> TrainStep:
+def warm_step() -> Step:
     step = make_step()
     step(IMAGES, LABELS)
     return step
 
 
-def test_a_trace_lies_where_tensorboard_lists_it(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_trace_lies_where_tensorboard_lists_it(warm_step: Step, tmp_path: Path) -> None:
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path / "new" / "logs", steps=1)
     assert summary.xplane.stat().st_size > 0
     plugins, profile, run, host = summary.xplane.relative_to(tmp_path / "new" / "logs").parts
@@ -50,7 +50,7 @@ def test_a_trace_lies_where_tensorboard_lists_it(warm_step: TrainStep, tmp_path:
 
 
 def test_a_trace_holds_its_steps_marked_by_number_and_the_convolution_inside_them(
-    warm_step: TrainStep, tmp_path: Path
+    warm_step: Step, tmp_path: Path
 ) -> None:
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=4)
     space = xplane_pb2.XSpace.FromString(summary.xplane.read_bytes())
@@ -63,7 +63,7 @@ def test_a_trace_holds_its_steps_marked_by_number_and_the_convolution_inside_the
     assert sorted(numbers) == [0, 1, 2, 3]
 
 
-def test_every_step_is_timed_with_the_profiler_and_without_it(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_every_step_is_timed_with_the_profiler_and_without_it(warm_step: Step, tmp_path: Path) -> None:
     calls = warm_step.calls
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=3)
     assert warm_step.calls == calls + 6
@@ -79,7 +79,7 @@ def test_overhead_is_the_difference_of_the_medians(tmp_path: Path) -> None:
     assert summary.overhead_seconds == 0.25
 
 
-def test_the_newest_of_several_traces_is_the_one_returned(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_the_newest_of_several_traces_is_the_one_returned(warm_step: Step, tmp_path: Path) -> None:
     older = tmp_path / "plugins" / "profile" / "9999_12_31_23_59_59" / "host.xplane.pb"
     older.parent.mkdir(parents=True)
     older.touch()
@@ -88,7 +88,7 @@ def test_the_newest_of_several_traces_is_the_one_returned(warm_step: TrainStep, 
 
 @pytest.mark.parametrize("steps", [0, -1, 11, 2.0, True, "3"])
 def test_a_number_of_steps_outside_1_to_10_is_refused_before_anything_runs(
-    warm_step: TrainStep, tmp_path: Path, steps: Any
+    warm_step: Step, tmp_path: Path, steps: Any
 ) -> None:
     calls = warm_step.calls
     with pytest.raises(GnetError, match=r"^steps: "):
@@ -97,13 +97,13 @@ def test_a_number_of_steps_outside_1_to_10_is_refused_before_anything_runs(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_log_dir_that_is_a_file_is_refused(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_log_dir_that_is_a_file_is_refused(warm_step: Step, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GnetError, match=r"^log_dir: .*file' cannot be a folder"):
         trace.capture(warm_step, IMAGES, LABELS, tmp_path / "file", steps=1)
 
 
-def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: Step, tmp_path: Path) -> None:
     calls = 0
 
     def fails_at_its_third_call(images: Any, labels: Any) -> StepResult:
@@ -120,7 +120,7 @@ def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: Tra
     assert trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=1).xplane.is_file()
 
 
-def test_a_profiler_that_cannot_start_is_said_in_one_line(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_profiler_that_cannot_start_is_said_in_one_line(warm_step: Step, tmp_path: Path) -> None:
     tf.profiler.experimental.start(str(tmp_path / "other"))
     try:
         with pytest.raises(GnetError, match=r"^profiler: did not start \(.+\)") as raised:
@@ -137,7 +137,7 @@ def test_a_step_that_was_not_warmed_up_is_told(tmp_path: Path) -> None:
 
 
 def test_a_trace_without_the_gpu_is_kept_with_a_warning(
-    warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"a {kind}"])
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=1)
@@ -155,7 +155,7 @@ def test_a_gpu_of_which_nothing_was_recorded_is_no_trace_of_it(tmp_path: Path, m
 
 
 def test_what_the_profiler_itself_reports_becomes_a_warning(
-    warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = tf.profiler.experimental.stop
 
@@ -171,7 +171,7 @@ def test_what_the_profiler_itself_reports_becomes_a_warning(
 
 
 def test_a_profiler_that_writes_nothing_is_told(
-    warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = tf.profiler.experimental.stop
     monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: stop(save=False))

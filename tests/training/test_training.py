@@ -208,7 +208,7 @@ def test_best_weights_are_kept_when_a_later_epoch_is_worse(
     def run_steps(step: Any, _: Any, __: Any, number: int, *___: Any) -> tuple[float, float]:
         nonlocal epoch
         epoch = number
-        return (2.0, 0.5) if hasattr(step, "optimizer") else next(results)
+        return (2.0, 0.5) if step.optimizer else next(results)
 
     def save_weights(*_: Any) -> None:
         saved.append(epoch)
@@ -265,7 +265,7 @@ def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
     orders: list[bytes] = []
 
     def look_only(step: Any, examples: Any, *_: Any) -> tuple[float, float]:
-        if hasattr(step, "optimizer"):
+        if step.optimizer:
             orders.append(np.concatenate([images for images, _ in examples]).tobytes())
         return 1.0, 0.5
 
