@@ -44,7 +44,7 @@ class Case(Protocol):
         """See gnet_core.frameworks.flops.train_step_flop_per_image."""
 
     def low_precision_share(self) -> float:
-        """See gnet_core.frameworks.tf.precision_proof. Raises GnetError where nothing tells."""
+        """See gnet_core.frameworks.tf.precision_proof. Raises GnetError where nothing shows it."""
 
 
 _MODULES: dict[Framework, tuple[str, str]] = {
@@ -88,7 +88,7 @@ def why_unsupported(config: StepConfig, environment: Mapping[str, Any], interpre
 
 
 def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """Why a device is not what gnet's `own` environment calls so, in a sentence; empty where it may be the same.
+    """Why a device is another one than in gnet's `own` environment, in a sentence; empty where it may be the same.
 
     Frameworks count the GPUs by themselves, and figures of two GPUs are no comparison of frameworks.
     """

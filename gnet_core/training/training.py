@@ -254,8 +254,8 @@ def _write_results(out: Path, model: Any, records: list[EpochRecord]) -> None:
 
 
 class _WeightsInMemory(io.BytesIO):
-    """What Keras writes as .weights.h5, held in memory: after a write that failed, as on a full disk, HDF5 holds on to
-    its file and ends the process with a segmentation fault when that exits.
+    """A .weights.h5 file of Keras in memory. On a disk, after a write that failed, as where it is full, HDF5 would hold
+    on to the file and end the process with a segmentation fault at its exit.
     """
 
     def __str__(self) -> str:

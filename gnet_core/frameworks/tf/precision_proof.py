@@ -61,12 +61,12 @@ def low_precision_share(train_step: Step, images: Tensor, labels: Tensor) -> flo
 
 
 def share_of(work: Iterable[MatrixWork]) -> float:
-    """The low part of the work by operations. Raises GnetError where there is none."""
+    """The share of the work's FLOP in low precision. Raises GnetError where there is no work."""
     work = list(work)
-    total = math.fsum(each.flop for each in work)
+    total = math.fsum(operation.flop for operation in work)
     if not total:
         raise GnetError("precision: no matrix work was seen to run; the step must have run once before it is asked")
-    return math.fsum(each.flop for each in work if each.low) / total
+    return math.fsum(operation.flop for operation in work if operation.low) / total
 
 
 def _operation_work(kind: str, operands: list[Tensor], outputs: list[Tensor]) -> MatrixWork | None:

@@ -86,13 +86,6 @@ class Step:
         return 0 if self.optimizer is None else self.calls - self.applied_steps()
 
 
-def make_optimizer(config: StepConfig) -> Any:
-    """Adam, wrapped in loss scaling for float16, whose gradients would otherwise fall below its smallest number."""
-    kind = fused.Adam if config.layers == "fused" else keras.optimizers.Adam
-    adam = kind(config.learning_rate)
-    return keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
-
-
 def make_train_step(model: GoogleNet_2, config: StepConfig) -> Step:
     """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
 
@@ -110,7 +103,9 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> Step:
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
     trained = model if config.trains_classifiers else model.inception_model
     variables = trained.trainable_variables
-    optimizer = make_optimizer(config)
+    adam = (fused.Adam if config.layers == "fused" else keras.optimizers.Adam)(config.learning_rate)
+    # In float16 gradients would fall below the smallest number without loss scaling.
+    optimizer = keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
 
     def forward(images: Tensor, labels: Tensor) -> StepResult:
         labels = tf.cast(labels, tf.int32)
