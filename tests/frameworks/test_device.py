@@ -61,28 +61,31 @@ def test_peak_memory_on_a_cpu_is_that_of_the_process():
 
 
 def test_the_environment_tells_machine_and_tensorflow(tmp_path):
-    said = device.environment(tmp_path)
-    assert said["tensorflow"]["version"] == tf.__version__
-    assert said["machine"]["memory_bytes"] > 0
+    described = device.environment(tmp_path)
+    assert described["tensorflow"]["version"] == tf.__version__
+    assert described["machine"]["memory_bytes"] > 0
 
 
 @pytest.mark.parametrize(
-    ("asked", "threads"),
+    ("setting", "threads"),
     [
         ("1", 1),
         ("3", 3),
         (" +3\t", 3),
         ("003", 3),
-        *((asked, 2) for asked in ("", "0", "abc", "2x", "1.5", "0x1", "1_0", "--1", "99999999999", "-99999999999")),
+        *(
+            (setting, 2)
+            for setting in ("", "0", "abc", "2x", "1.5", "0x1", "1_0", "--1", "99999999999", "-99999999999")
+        ),
         ("9" * 5000, 2),
     ],
 )
-def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, threads):
+def test_the_threads_described_are_those_that_tensorflow_uses(monkeypatch, setting, threads):
     monkeypatch.setattr(environment, "usable_threads", lambda: 2)
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
-    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", asked)
-    said = device.describe()
-    assert (said["intra_op_threads"], said["inter_op_threads"]) == (threads, threads)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", setting)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", setting)
+    described = device.describe()
+    assert (described["intra_op_threads"], described["inter_op_threads"]) == (threads, threads)
 
 
 def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):

@@ -150,8 +150,8 @@ def test_a_gpu_of_which_nothing_was_recorded_is_no_trace_of_it(tmp_path: Path, m
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"a {kind}"])
     busy = gpu_trace(tmp_path / "busy.xplane.pb", [Launch("xmma", 1)])
     assert trace._missing_from(busy) == []
-    (told,) = trace._missing_from(gpu_trace(tmp_path / "idle.xplane.pb", []))
-    assert "CUPTI" in told
+    (warning,) = trace._missing_from(gpu_trace(tmp_path / "idle.xplane.pb", []))
+    assert "CUPTI" in warning
 
 
 def test_what_the_profiler_itself_reports_becomes_a_warning(
@@ -227,10 +227,10 @@ trace.trace_case(StepConfig(data="digits", classes=10, batch_size=2, image_size=
 
 
 @pytest.mark.parametrize(
-    ("device", "off", "told"), [("gpu:0", True, True), ("gpu:0", False, False), ("cpu", True, False)]
+    ("device", "off", "warned"), [("gpu:0", True, True), ("gpu:0", False, False), ("cpu", True, False)]
 )
 def test_a_trace_on_a_gpu_says_that_command_buffers_were_off(
-    device: str, off: bool, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, off: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gnet_core.frameworks.tf.device.prepare", lambda _config: "/CPU:0")
     monkeypatch.setattr(trace, "build_model", lambda _config: None)
@@ -238,4 +238,4 @@ def test_a_trace_on_a_gpu_says_that_command_buffers_were_off(
     monkeypatch.setenv("XLA_FLAGS", command_buffers.FLAG if off else "")
     config = StepConfig(execution="xla", batch_size=2, image_size=67, device=device)
     summary = trace.trace_case(config, tmp_path, steps=1)
-    assert (command_buffers.NOTE in summary.warnings) == told
+    assert (command_buffers.NOTE in summary.warnings) == warned

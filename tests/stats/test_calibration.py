@@ -123,7 +123,7 @@ def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):
     """The shares of trials in which base and variant were called drifting, where base decays in its first third."""
     logs = log_seconds(noise, layout, replicates, turns, trials, 0.0, seed=0)
     logs[:, 0] += decaying(decay, turns)
-    found = np.zeros(2)
+    drifting = np.zeros(2)
     for trial in logs.tolist():
         cases = {
             str(case): [
@@ -131,8 +131,8 @@ def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):
             ]
             for case, side in enumerate(trial)
         }
-        found += [bool(drift and drift.drifting) for drift in drift_by_case(cases).values()]
-    return found / trials
+        drifting += [bool(drift and drift.drifting) for drift in drift_by_case(cases).values()]
+    return drifting / trials
 
 
 @pytest.mark.parametrize("turns", [12, 20, 60])

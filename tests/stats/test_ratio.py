@@ -185,8 +185,8 @@ def test_an_effect_within_the_margin_is_never_found_however_quiet_the_machine():
     ratio = known(stats.log_ratio(*pairs([0.3, 0.1, 0.7, 0.2], [0.1, 0.2, 0.4, 0.1])))
     assert ratio.minimum_detectable_effect(spread=0.0, margin=0.02) == pytest.approx(0.02)
     error = 0.001 * math.sqrt(0.5)
-    found = ratio.minimum_detectable_effect(spread=0.001, margin=0.02)
-    assert found == pytest.approx(math.expm1(math.log(1.02) + 1.637744 * error))
+    effect = ratio.minimum_detectable_effect(spread=0.001, margin=0.02)
+    assert effect == pytest.approx(math.expm1(math.log(1.02) + 1.637744 * error))
     assert ratio.minimum_detectable_effect(spread=0.1, margin=0.02) == ratio.minimum_detectable_effect(spread=0.1)
 
 
@@ -202,7 +202,7 @@ def test_p_values_are_adjusted_for_their_family():
 
 def test_more_processes_and_more_turns_resolve_smaller_effects_and_one_process_none():
     assert stats.resolvable_effect(1, 100) is None
-    few, more, longer = (stats.resolvable_effect(*each) for each in ((3, 12), (8, 12), (8, 48)))
+    few, more, longer = (stats.resolvable_effect(*plan) for plan in ((3, 12), (8, 12), (8, 48)))
     assert few is not None
     assert more is not None
     assert longer is not None

@@ -150,9 +150,9 @@ def test_the_machines_own_spread_sets_the_smallest_effect_of_its_mode_alone():
 
 def test_a_comparison_goes_into_json_as_it_is():
     comparison = verdict(pair(0.1))
-    told = json.loads(json.dumps(comparison.to_dict()))
+    plain = json.loads(json.dumps(comparison.to_dict()))
     kept = dataclasses.asdict(comparison)
-    assert told == {name: kept[name] for name in kept if name not in ("doubt", "advice")} | {"reason": ""}
+    assert plain == {name: kept[name] for name in kept if name not in ("doubt", "advice")} | {"reason": ""}
 
 
 def test_comparisons_that_share_a_doubt_have_one_reason_with_the_range_of_what_would_resolve_them():
