@@ -47,7 +47,7 @@ def here(**sections):
         (JAX | {"precision": "mixed_float16"}, "loss scaling"),
     ],
 )
-def test_what_a_framework_cannot_do_is_said(changes, expected):
+def test_what_a_framework_cannot_do_is_refused_with_its_reason(changes, expected):
     reason = why_unsupported(StepConfig(**changes), HERE)
     assert (expected in reason) if expected else not reason
 
@@ -122,7 +122,7 @@ def test_an_interpreter_of_a_framework_is_named_with_what_it_lacks():
         assert why(case, environment).startswith(f"{package} is not installed in /x/python")
 
 
-def test_a_revision_from_before_peers_told_of_themselves_is_asked_no_more_than_it_can_tell():
+def test_a_revision_from_before_peers_had_sections_is_judged_by_its_packages_alone():
     before = {
         "machine": MACHINE
         | {"packages": PACKAGES, "gpus": [{"name": "A GPU", "memory_bytes": 2**34, "driver": "580"}]},

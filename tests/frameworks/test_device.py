@@ -60,7 +60,7 @@ def test_peak_memory_on_a_cpu_is_that_of_the_process():
     assert "process" in source
 
 
-def test_the_environment_tells_machine_and_tensorflow(tmp_path):
+def test_the_environment_describes_machine_and_tensorflow(tmp_path):
     described = device.environment(tmp_path)
     assert described["tensorflow"]["version"] == tf.__version__
     assert described["machine"]["memory_bytes"] > 0

@@ -212,7 +212,7 @@ def test_tf32_is_set_by_flags_that_all_of_pytorch_can_read():
     assert float32 == mixed == [False, False, False, False, False, "none"]
 
 
-def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_tells_of_all():
+def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_describes_all():
     results = results_of(ON_A_GPU, "torch")
     assert (results["prepared"], results["current"], results["benchmark"]) == ("cuda:1", "cuda:1", True)
     described = results["described"]
@@ -227,7 +227,7 @@ def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_tells_of_all():
     )
 
 
-def test_jax_keeps_to_the_gpu_of_its_case_and_tells_of_all_before():
+def test_jax_keeps_to_the_gpu_of_its_case_and_describes_all_before():
     results = results_of(ON_A_GPU, "jax")
     assert results["updates"] == {"jax_cuda_visible_devices": "1", "jax_default_matmul_precision": "tensorfloat32"}
     described = results["described_before"]
@@ -236,7 +236,7 @@ def test_jax_keeps_to_the_gpu_of_its_case_and_tells_of_all_before():
     assert "gpus" not in results["described"]
 
 
-def test_each_framework_tells_of_itself_beside_the_others():
+def test_each_framework_describes_itself_beside_the_others():
     environment = results_of(DESCRIBED)
     assert environment["tensorflow"]["version"]
     assert environment["torch"].keys() == TORCH_SECTION.keys()

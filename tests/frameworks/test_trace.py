@@ -120,7 +120,7 @@ def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: Ste
     assert trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=1).xplane.is_file()
 
 
-def test_a_profiler_that_cannot_start_is_said_in_one_line(warm_step: Step, tmp_path: Path) -> None:
+def test_a_profiler_that_cannot_start_is_reported_in_one_line(warm_step: Step, tmp_path: Path) -> None:
     tf.profiler.experimental.start(str(tmp_path / "other"))
     try:
         with pytest.raises(GnetError, match=r"^profiler: did not start \(.+\)") as raised:
@@ -130,7 +130,7 @@ def test_a_profiler_that_cannot_start_is_said_in_one_line(warm_step: Step, tmp_p
     assert "\n" not in str(raised.value)
 
 
-def test_a_step_that_was_not_warmed_up_is_told(tmp_path: Path) -> None:
+def test_a_step_that_was_not_warmed_up_brings_a_warning(tmp_path: Path) -> None:
     summary = trace.capture(make_step(), IMAGES, LABELS, tmp_path, steps=1)
     assert len(summary.warnings) == 1
     assert "not warmed up" in summary.warnings[0]
@@ -170,7 +170,7 @@ def test_what_the_profiler_itself_reports_becomes_a_warning(
     assert summary.warnings == ("the profiler reports: CUPTI_ERROR_INSUFFICIENT_PRIVILEGES",)
 
 
-def test_a_profiler_that_writes_nothing_is_told(
+def test_a_profiler_that_writes_nothing_is_reported(
     warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = tf.profiler.experimental.stop

@@ -32,22 +32,22 @@ def rate(verdict, noise, layout, replicates, turns, **options):
 
 @pytest.mark.parametrize("layout", ["pairs", "cohort"])
 @pytest.mark.parametrize("noise", [TYPICAL, WORST, *DISTURBED.values()], ids=["typical", "worst", *DISTURBED])
-def test_identical_code_is_seldom_told_apart_in_turns(noise, layout):
+def test_identical_code_seldom_differs_in_turns(noise, layout):
     assert rate("different", noise, layout, *FULL, margin=ANY_DIFFERENCE) <= 0.065
 
 
 @pytest.mark.parametrize("layout", ["pairs", "cohort"])
-def test_identical_code_is_told_apart_more_seldom_still_by_more_than_the_margin(layout):
+def test_identical_code_differs_more_seldom_still_by_more_than_the_margin(layout):
     assert rate("different", TYPICAL, layout, *FULL, margin=DEFAULT_MARGIN) <= 0.05
 
 
 @pytest.mark.parametrize("replicates", [3, 8])
 @pytest.mark.parametrize("noise", [TYPICAL, one_after_the_other(0.08)], ids=["weather", "spread"])
-def test_identical_code_is_seldom_told_apart_in_sequence(noise, replicates):
+def test_identical_code_seldom_differs_in_sequence(noise, replicates):
     assert rate("different", noise, "sequential", replicates, 10, margin=ANY_DIFFERENCE) <= 0.065
 
 
-def test_separate_runs_are_told_apart_by_their_weather():
+def test_separate_runs_differ_by_their_common_mode_drift():
     # No statistics of the two runs alone can tell weather that outlasts a process from a difference between the cases.
     assert rate("different", TYPICAL, "runs", *FULL, margin=ANY_DIFFERENCE) >= 0.15
 
@@ -66,7 +66,7 @@ def test_identical_code_is_called_same_at_the_full_preset():
         (0.02, "pairs", 10, 12),
     ],
 )
-def test_a_slowdown_of_five_percent_is_found_in_turns(process, layout, replicates, turns):
+def test_a_slowdown_of_five_percent_is_detected_in_turns(process, layout, replicates, turns):
     noise = Noise(rest=0.08, process=process)
     assert rate("SLOWER", noise, layout, replicates, turns, effect=-0.05) >= 0.9
 
@@ -80,13 +80,13 @@ def test_few_processes_fall_short_of_ninety_percent_however_many_their_turns(pro
 
 
 @pytest.mark.parametrize(("spread", "replicates"), [(0.03, 9), (0.05, 22)])
-def test_a_slowdown_of_five_percent_is_found_in_sequence(spread, replicates):
+def test_a_slowdown_of_five_percent_is_detected_in_sequence(spread, replicates):
     noise = one_after_the_other(spread)
     assert rate("SLOWER", noise, "sequential", replicates, 2, effect=-0.05) >= 0.9
 
 
 @pytest.mark.parametrize("runs", [3, 5])
-def test_a_run_is_seldom_told_apart_from_several_of_the_same_code_that_count_once_each(runs):
+def test_a_run_seldom_differs_from_several_of_the_same_code_that_count_once_each(runs):
     # In time: all processes of the first run, of the second, …, and then those of the one that is judged.
     replicates, turns = FULL
     logs = log_seconds(TYPICAL, "runs", runs * replicates, turns, 1000, 0.0, seed=0)

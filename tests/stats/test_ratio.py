@@ -136,7 +136,7 @@ def test_a_cohort_that_lacks_one_case_does_not_count_where_others_hold_both():
     assert stats.log_ratio([*base, alone], variant) == stats.log_ratio(base, variant)
 
 
-def test_one_pair_alone_does_not_put_aside_what_the_other_processes_tell():
+def test_one_pair_alone_does_not_replace_the_interval_of_the_other_processes():
     base = [stats.Process(f"base {number}", (0.0 + number / 100,)) for number in range(3)]
     variant = [stats.Process(f"variant {number}", (0.5 + number / 100,)) for number in range(3)]
     both = [stats.Process("both", (0.0,))], [stats.Process("both", (9.0,))]
@@ -181,7 +181,7 @@ def test_the_minimum_detectable_effect_is_the_one_whose_interval_would_leave_out
     )
 
 
-def test_an_effect_within_the_margin_is_never_found_however_quiet_the_machine():
+def test_an_effect_within_the_margin_is_never_detected_however_quiet_the_machine():
     ratio = known(stats.log_ratio(*pairs([0.3, 0.1, 0.7, 0.2], [0.1, 0.2, 0.4, 0.1])))
     assert ratio.minimum_detectable_effect(spread=0.0, margin=0.02) == pytest.approx(0.02)
     error = 0.001 * math.sqrt(0.5)

@@ -45,7 +45,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         ("$GNET --help | true", 0),
     ],
 )
-def test_the_status_is_kept_and_nothing_is_said_where_nobody_reads(failed_run, line, status):
+def test_the_status_is_kept_and_nothing_is_printed_where_nobody_reads(failed_run, line, status):
     answer = shell(line.format(run=failed_run))
     assert (answer.returncode, answer.stderr) == (status, b"")
 

@@ -131,7 +131,7 @@ def test_a_value_that_is_no_text_is_recorded_as_one_that_every_file_can_hold():
     assert variables.recorded({"LD_PRELOAD": "a\udcffb"}) == {"LD_PRELOAD": "a\ufffdb"}
 
 
-def asked_of_keras(home: Path, **variables_asked: str) -> dict[str, object]:
+def report_of_keras(home: Path, **variables_asked: str) -> dict[str, object]:
     """What a process of its own has Keras do, whose home holds a .keras/keras.json."""
     code = """
 import json, gnet_core
@@ -175,7 +175,7 @@ def test_neither_variables_nor_a_file_of_settings_change_what_keras_builds(tmp_p
     (tmp_path / ".keras").mkdir()
     others = {"backend": "torch", "floatx": "float64", "image_data_format": "channels_first", "epsilon": 0.1}
     (tmp_path / ".keras/keras.json").write_text(json.dumps(others))
-    report = asked_of_keras(tmp_path, KERAS_BACKEND="nonsense", KERAS_MAX_EPOCHS="many", KERAS_NNX_ENABLED="true")
+    report = report_of_keras(tmp_path, KERAS_BACKEND="nonsense", KERAS_MAX_EPOCHS="many", KERAS_NNX_ENABLED="true")
     assert report["config"] == USUAL
     assert report["shape"] == [7, 7, 3, 64]
     assert report["policy"] == "float32"
@@ -185,23 +185,23 @@ def test_neither_variables_nor_a_file_of_settings_change_what_keras_builds(tmp_p
     assert left_out == {"KERAS_BACKEND": "nonsense", "KERAS_MAX_EPOCHS": "many", "KERAS_NNX_ENABLED": "true"}
 
 
-def test_a_damaged_file_of_settings_is_told_and_changes_nothing(tmp_path):
+def test_a_damaged_file_of_settings_is_reported_and_changes_nothing(tmp_path):
     home = tmp_path / "elsewhere"
     home.mkdir()
     (home / "keras.json").write_text('{"floatx": ')
-    report = asked_of_keras(tmp_path, KERAS_HOME=str(home))
+    report = report_of_keras(tmp_path, KERAS_HOME=str(home))
     assert report["config"] == USUAL
     assert report["left_out"] == {"keras.json": "damaged"}
 
 
 @pytest.mark.parametrize("text", DAMAGED)
-def test_whatever_a_file_of_settings_holds_is_told_without_a_traceback(tmp_path, text):
+def test_whatever_a_file_of_settings_holds_is_reported_without_a_traceback(tmp_path, text):
     file = tmp_path / "keras.json"
     file.write_text(text)
     assert settings._keras_settings(file)
 
 
-def test_a_file_of_settings_that_is_usual_or_none_is_not_told(tmp_path):
+def test_a_file_of_settings_that_is_usual_or_missing_is_not_reported(tmp_path):
     file = tmp_path / "keras.json"
     assert settings._keras_settings(file) == ""
     file.write_text(json.dumps(settings._KERAS_DEFAULTS | {"other": 1}))

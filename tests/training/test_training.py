@@ -477,7 +477,7 @@ def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_directory_that_vanishes_is_told_of_and_nothing_in_it_is_promised(
+def test_a_directory_that_vanishes_is_reported_and_nothing_in_it_is_promised(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_epoch = training._run_epoch
@@ -544,7 +544,7 @@ def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_
     assert not (tmp_path / "out").exists()
 
 
-def test_memory_that_is_not_enough_is_told_with_what_to_change(
+def test_memory_that_is_not_enough_is_reported_with_what_to_change(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: StepConfig) -> None:
