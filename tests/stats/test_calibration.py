@@ -42,13 +42,13 @@ def test_identical_code_differs_more_seldom_still_by_more_than_the_margin(layout
 
 
 @pytest.mark.parametrize("replicates", [3, 8])
-@pytest.mark.parametrize("noise", [TYPICAL, one_after_the_other(0.08)], ids=["weather", "spread"])
+@pytest.mark.parametrize("noise", [TYPICAL, one_after_the_other(0.08)], ids=["common-mode drift", "spread"])
 def test_identical_code_seldom_differs_in_sequence(noise, replicates):
     assert rate("different", noise, "sequential", replicates, 10, margin=ANY_DIFFERENCE) <= 0.065
 
 
 def test_separate_runs_differ_by_their_common_mode_drift():
-    # No statistics of the two runs alone can tell weather that outlasts a process from a difference between the cases.
+    # No statistics of the two runs alone can tell drift that outlasts a process from a difference between the cases.
     assert rate("different", TYPICAL, "runs", *FULL, margin=ANY_DIFFERENCE) >= 0.15
 
 
@@ -136,7 +136,7 @@ def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):
 
 
 @pytest.mark.parametrize("turns", [12, 20, 60])
-@pytest.mark.parametrize("noise", [Noise(), Noise(weather=0.2, rest=0.06)], ids=["typical weather", "worst weather"])
+@pytest.mark.parametrize("noise", [Noise(), Noise(common_mode=0.2, rest=0.06)], ids=["typical", "worst"])
 def test_a_steady_process_alone_is_seldom_called_drifting(noise, turns):
     assert max(called_drifting(noise, "sequential", 1, turns)) <= 0.05
 

@@ -118,8 +118,8 @@ def test_separate_cohorts_give_welchs_t_test_on_the_cohorts_means():
 
 
 def test_common_mode_drift_leaves_no_trace_where_cases_are_interleaved():
-    weather = [1.0, 3.0, 0.5, 2.0]
-    base, variant = processes(weather, weather), processes(weather, weather)
+    drift = [1.0, 3.0, 0.5, 2.0]
+    base, variant = processes(drift, drift), processes(drift, drift)
     ratio = known(stats.log_ratio(base, variant))
     assert (ratio.estimate, ratio.spread) == pytest.approx((0, 0))
 
