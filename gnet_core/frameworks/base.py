@@ -61,7 +61,7 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
 }
 """Packages that a worker needs and `gnet info` does not, so that an interpreter may answer and still lack them."""
 
-_TORCH_MIN_SIDE_ALONE = 147
+_TORCH_MIN_SIDE = 147
 """Pixels a side from which on the auxiliary classifiers' pools leave more than one position of a single image."""
 
 
@@ -138,25 +138,30 @@ def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpret
 
 def _limits_of_peers(config: StepConfig, environment: Mapping[str, Any]) -> list[tuple[bool, str]]:
     """What PyTorch and JAX cannot run, or are not measured in: whether it applies to the case, and the sentence."""
-    name, on_cpu = config.framework, config.device == "cpu"
-    limits = [
+    name = config.framework
+    of_both = [
         (config.data != "synthetic", f"{name} is measured on synthetic data alone"),
         (config.part != "train", f"of {name} whole steps are measured"),
         (config.as_published, f"{name} is measured with the losses that train, not as_published"),
     ]
     if name == "jax":
-        unscaled = config.precision == "mixed_float16"
-        limits.append((unscaled, "JAX is measured without loss scaling, which float16 needs"))
-        return [*limits, (config.execution != "xla", "JAX compiles with XLA")]
-    no_pool = f"an image under {_TORCH_MIN_SIDE_ALONE} pixels has"
-    alone = config.batch_size == 1 and config.image_size < _TORCH_MIN_SIDE_ALONE
-    limits.append((config.execution == "xla", "PyTorch runs eagerly or by torch.compile, which is called graph here"))
-    limits.append((alone, f"PyTorch normalises no single value a channel, all that {no_pool}"))
-    torch = capabilities.section(environment, "torch")
-    if torch is not None and config.execution == "graph" and on_cpu:
-        limits.append((not torch["cpp_compiler"], "torch.compile needs a C++ compiler, and g++ is not on the PATH"))
-    elif torch is not None and config.execution == "graph":
-        limits.append((not torch["triton"], "torch.compile needs Triton on a GPU, which is not installed"))
-        no_compiler = "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"
-        limits.append((not torch["c_compiler"], no_compiler))
-    return limits
+        return [
+            *of_both,
+            (config.precision == "mixed_float16", "JAX is measured without loss scaling, which float16 needs"),
+            (config.execution != "xla", "JAX compiles with XLA"),
+        ]
+    alone = config.batch_size == 1 and config.image_size < _TORCH_MIN_SIDE
+    torch = capabilities.section(environment, "torch") or {}
+    compiles = bool(torch) and config.execution == "graph"
+    on_cpu, on_gpu = (compiles and (config.device == "cpu") == cpu for cpu in (True, False))
+    return [
+        *of_both,
+        (config.execution == "xla", "PyTorch runs eagerly or by torch.compile, which is called graph here"),
+        (alone, f"PyTorch normalises no single value a channel, all that an image under {_TORCH_MIN_SIDE} pixels has"),
+        (on_cpu and not torch["cpp_compiler"], "torch.compile needs a C++ compiler, and g++ is not on the PATH"),
+        (on_gpu and not torch["triton"], "torch.compile needs Triton on a GPU, which is not installed"),
+        (
+            on_gpu and not torch["c_compiler"],
+            "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang",
+        ),
+    ]

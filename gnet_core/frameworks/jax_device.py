@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 from typing import Any
 
@@ -55,7 +54,8 @@ def describe() -> dict[str, Any]:
     }
     if not _prepared:
         try:
-            section |= {"gpus": list(map(_describe_gpu, jax.devices("gpu"), itertools.count())), "why_no_gpus": ""}
+            gpus = [_describe_gpu(index, device) for index, device in enumerate(jax.devices("gpu"))]
+            section |= {"gpus": gpus, "why_no_gpus": ""}
         except RuntimeError as error:  # there is no plugin, or it finds no GPU or no driver
             section |= {"gpus": [], "why_no_gpus": str(error).partition("\n")[0][:300]}
     return section
@@ -75,7 +75,7 @@ def _dotted(number: int, major: int, minor: int) -> str:
     return f"{number // major}.{number % major // minor}"
 
 
-def _describe_gpu(device: Any, index: int) -> dict[str, Any]:
+def _describe_gpu(index: int, device: Any) -> dict[str, Any]:
     # Such as 9.0, or 9.0a where XLA names an architecture's own features with it.
     match = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
     capability = [int(match[1]), int(match[2])] if match else None
