@@ -12,9 +12,6 @@ from typing import NamedTuple
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.suites import PlannedCase
 
-GIB = 2**30
-
-
 _WORKER = re.compile(r"(?P<case>.+)\.r(?P<replicate>[1-9][0-9]{0,4})", re.DOTALL)
 
 
@@ -71,7 +68,7 @@ def estimated_bytes(config: StepConfig) -> int:
     if config.part == "forward":  # which keeps nothing for gradients
         an_image *= 0.5
     images = config.batch_size * (config.image_size / 224) ** 2
-    return int((start + an_image * images) * GIB)
+    return int((start + an_image * images) * 2**30)
 
 
 def groups(
@@ -135,26 +132,22 @@ def _bundles(
 ) -> Iterator[list[PlannedCase]]:
     """The part in pieces that fit, each led by a base; what does not fit beside its base is a piece of its own."""
 
-    def filled(leader: PlannedCase, others: Sequence[PlannedCase]) -> list[PlannedCase]:
-        together, used = [leader], sizes[leader]
-        for case in others:
-            if used + sizes[case] <= memory_bytes:
-                together.append(case)
-                used += sizes[case]
-        return together
-
     left = list(part)
-    piece = filled(left[0], left[1:])
+    leader, followers = left[0], left[1:]
     while True:
+        piece, used = [leader], sizes[leader]
+        for case in followers:
+            if used + sizes[case] <= memory_bytes:
+                piece.append(case)
+                used += sizes[case]
         yield piece
         left = [case for case in left if case not in piece]
         if not left:
             return
-        base = bases.get(left[0])
-        if base is None or sizes[base] + sizes[left[0]] > memory_bytes:
-            piece = [left[0]]
-        else:
-            piece = filled(base, [case for case in left if bases.get(case) == base])
+        leader, followers = left[0], []
+        base = bases.get(leader)
+        if base is not None and base in sizes and sizes[base] + sizes[leader] <= memory_bytes:
+            leader, followers = base, [case for case in left if bases.get(case) == base]
 
 
 def orders(workers: int, rounds: int, seed: str) -> list[list[int]]:

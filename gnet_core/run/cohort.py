@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -55,8 +56,7 @@ def _step_seconds(config: StepConfig) -> float:
 class Outcome:
     """What became of the workers of a cohort."""
 
-    finished: dict[Job, str] = dataclasses.field(default_factory=dict)
-    """With the raw file of each."""
+    finished: list[Job] = dataclasses.field(default_factory=list)
     lost: dict[Job, WorkerLost] = dataclasses.field(default_factory=dict)
     crowded: list[Job] = dataclasses.field(default_factory=list)
     """For which there was no memory beside the others."""
@@ -75,7 +75,6 @@ class Cohort:
         jobs: list[Job],
         number: int,
         settings: RunSettings,
-        module_of: Callable[[Job], str],
         progress: Progress,
         look: Callable[[Worker], None] = lambda _worker: None,
     ) -> None:
@@ -84,7 +83,7 @@ class Cohort:
         self._settings = settings
         self._progress = progress
         self._look = look
-        self._workers = [Worker(job, settings, module_of(job), self._watch) for job in jobs]
+        self._workers = [Worker(job, settings, self._watch) for job in jobs]
         self._alive: list[Worker] = []
         self._beside_others: set[Worker] = set()
         """Those that were ever alive together with another: what there was for them then may bind them for good."""
@@ -199,11 +198,11 @@ class Cohort:
             if given_up or self._turns_left[worker.job] == self._settings.plan.turns:
                 continue  # interrupted while it was given up, or before it has timed anything
             try:
-                worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else None)
+                worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else math.inf)
             except (WorkerLost, WorkerCrowded) as lost:
                 self._lose(worker, lost, 0.0)
             else:
-                self.outcome.finished[worker.job] = worker.raw
+                self.outcome.finished.append(worker.job)
                 self._alive.remove(worker)
 
     def _lose(self, worker: Worker, why: WorkerLost | WorkerCrowded, more_seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gnet_core.machine import nvml
@@ -169,12 +168,7 @@ def _used_bytes(handle: nvml.Handle) -> int | None:
 
 def _family(case: PlannedCase, cases: Collection[PlannedCase]) -> list[PlannedCase]:
     """Those of the cases that differ from it in nothing but the batch size, and itself."""
-    batch_size = case.config.batch_size
-    return [
-        other
-        for other in cases
-        if other.source == case.source and dataclasses.replace(other.config, batch_size=batch_size) == case.config
-    ]
+    return [other for other in cases if other.differs_in_batch_size_alone(case)]
 
 
 def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:

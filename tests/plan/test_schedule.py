@@ -50,6 +50,11 @@ def test_what_does_not_fit_beside_its_base_runs_alone():
     assert [names(jobs) for jobs in found] == [[(1, 1), (3, 1)], [(2, 1)]]
 
 
+def test_what_has_lost_its_base_runs_alone():
+    packed = cohorts([[B, C]], 1, 25, {B: 20, C: 20}, {B: A, C: A})
+    assert [names(jobs) for jobs in packed] == [[(2, 1)], [(3, 1)]]
+
+
 def test_what_fits_beside_its_base_but_not_beside_all_others_has_a_process_of_its_base_to_itself():
     found = cohorts([[A, B, C, D]], 2, 25, {A: 10, B: 10, C: 10, D: 5}, {B: A, C: A, D: C})
     assert [names(jobs) for jobs in found] == [

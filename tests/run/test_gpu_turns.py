@@ -40,7 +40,8 @@ def turns_of(nvml, checkout, tmp_path):
         )
         (tmp_path / "raw").mkdir()
         configs = [StepConfig(device="gpu:0", image_size=96, batch_size=size) for size in (1, 2)]
-        jobs = [Job(case=PlannedCase(config=config, suites=("execution",)), replicate=1) for config in configs]
+        cases = [PlannedCase(config=config, suites=("execution",), module="bench_execution.py") for config in configs]
+        jobs = [Job(case=case, replicate=1) for case in cases]
         taken = []
 
         def progress(what, _seconds):
@@ -49,8 +50,8 @@ def turns_of(nvml, checkout, tmp_path):
                 if after:
                     after(nvml, len(taken))
 
-        outcome = Cohort(jobs, 1, settings, lambda _job: "bench_execution.py", progress).run()
-        assert list(outcome.finished) == jobs
+        outcome = Cohort(jobs, 1, settings, progress).run()
+        assert outcome.finished == jobs
         return outcome.turns
 
     return run

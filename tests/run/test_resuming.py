@@ -38,9 +38,7 @@ OPTIONS = {
 
 
 def states_of(*configs):
-    return [
-        CaseState(case=PlannedCase(config=config, suites=("throughput",)), module="bench_x.py") for config in configs
-    ]
+    return [CaseState(case=PlannedCase(config=config, suites=("throughput",))) for config in configs]
 
 
 def standing(directory, *configs, replicates=2):

@@ -10,7 +10,7 @@ import pytest
 
 from gnet_core.config import GnetError
 from gnet_core.plan.suites import AGAIN, Source
-from gnet_core.run import sources
+from gnet_core.run import resuming, sources
 from gnet_core.system import git
 
 
@@ -102,8 +102,10 @@ def test_every_file_that_changed_came_or_went_is_named(checkout, code):
     (checkout / "benchmarks" / "conftest.py").unlink()
     (checkout / "README.md").write_text("it measures nothing")
     after = sources.digests(sources.working_tree(checkout, code / "after"))
-    assert sources.changed_files(before, after) == ["benchmarks/conftest.py", "gnet_core/new.py", "gnet_core/step.py"]
-    assert sources.changed_files(before, dict(before)) == []
+    names = "benchmarks/conftest.py, gnet_core/new.py, gnet_core/step.py"
+    with pytest.raises(GnetError, match=f"started with: {names}; put it back"):
+        resuming.require_same_code(code, {"": before}, {"": after})
+    resuming.require_same_code(code, {"": before}, {"": dict(before)})
 
 
 def test_what_cannot_be_copied_is_named(checkout, code):
