@@ -147,7 +147,8 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
     Raises GnetError naming file and field for what cannot be read or is of another format, case or run, and VoidError.
     """
     document, digest = json_documents.read_json(path, directory, limit=MAX_RAW_BYTES)
-    (benchmark,) = typed(str(path), migrations.current_raw(path, document), RawFile).benchmarks
+    migrations.require_raw_version(path, document)
+    (benchmark,) = typed(str(path), document, RawFile).benchmarks
     info, blocks = benchmark.extra_info, benchmark.stats.data[: benchmark.extra_info.timed_blocks]
     if others := config.differences(migrations.read_config(info.config)):
         text = "; ".join(f"{field} {here!r} and not {there!r}" for field, (here, there) in others.items())

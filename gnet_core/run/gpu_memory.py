@@ -10,7 +10,7 @@ from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import Size
 
 SHARE = 0.7
-"""Of the memory that is free, what all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
+"""Share of the free memory that all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
 finds free alone (MinSystemMemory in gpu_device.cc), and a process may take more than the probe of its case did: where
 its allocations come in another order it may need one more region, which is as large as all that it has."""
 
@@ -20,11 +20,11 @@ H200."""
 
 
 def free_bytes(device: str) -> int | None:
-    """What is free of a device gpu:N now; of several that it can be the least, and None where NVML does not tell."""
+    """What is free of a device gpu:N now; of several that it can be, the least. None where NVML does not report it."""
     with nvml.opened() as answers:
-        found = [nvml.memory(handle) for handle in _candidates(device)] if answers else []
-    free = [memory.free_bytes for memory in found if memory is not None]
-    return min(free) if free and len(free) == len(found) else None
+        memories = [nvml.memory(handle) for handle in _candidates(device)] if answers else []
+    free = [memory.free_bytes for memory in memories if memory is not None]
+    return min(free) if free and len(free) == len(memories) else None
 
 
 @contextlib.contextmanager
@@ -47,9 +47,9 @@ class Meter:
         # In a container one of the driver's numbers may be the worker's by chance, and some of those are known before.
         self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
         self.process_bytes = 0
-        """By NVML's count for the worker's processes, the highest reading; 0 where that is not told."""
+        """Highest reading of NVML's count for the worker's processes; 0 where it reports none."""
         self.growth_bytes = 0
-        """By which the device's used memory grew, likewise."""
+        """Highest reading of what the device's used memory grew by."""
 
     def look(self, pids: Collection[int]) -> None:
         """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
@@ -104,8 +104,8 @@ def next_probe(
         fits = sum(size.taken_bytes for size in estimates if size is not None) <= budget_bytes
         for case, size in zip(part, estimates, strict=True):
             if size is None:
-                smallest = min(case.config.batch_size for case in _family(case, cases))
-                probed = case.config.batch_size == smallest
+                family = (other for other in cases if other.differs_in_batch_size_alone(case))
+                probed = case.config.batch_size == min(other.config.batch_size for other in family)
             else:
                 probed = not size.measured and not fits and not _is_alone(case, part, sizes, budget_bytes)
             if probed:
@@ -120,9 +120,9 @@ def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | Non
     the ratio of the batches. What it takes grows by doubled regions (see reserve): with the ratio rounded up
     to a power of two, it doubles no more often than the bound does.
     """
-    smaller = _next_smaller(case, sizes)
     if case in sizes and sizes[case].measured:
         return sizes[case]
+    smaller = _next_smaller(case, sizes)
     if smaller is None:
         return None
     ratio = 2 ** (-(-case.config.batch_size // smaller.config.batch_size) - 1).bit_length()
@@ -134,14 +134,11 @@ def planned_bytes(
 ) -> dict[PlannedCase, int]:
     """The bytes to plan each case with. What is not known, or only that it may be too much, takes all that there is."""
     everything = max(1, budget_bytes)
-    planned = {}
-    for case in cases:
-        size = estimate(case, sizes)
-        if size is None:
-            planned[case] = everything
-        else:
-            planned[case] = size.taken_bytes if size.measured else min(size.taken_bytes, everything)
-    return planned
+    estimates = {case: estimate(case, sizes) for case in cases}
+    return {
+        case: everything if size is None else size.taken_bytes if size.measured else min(size.taken_bytes, everything)
+        for case, size in estimates.items()
+    }
 
 
 def note(free: int | None, sizes: Iterable[Size]) -> str:
@@ -166,17 +163,14 @@ def _used_bytes(handle: nvml.Handle) -> int | None:
     return None if memory is None else memory.used_bytes
 
 
-def _family(case: PlannedCase, cases: Collection[PlannedCase]) -> list[PlannedCase]:
-    """Those of the cases that differ from it in nothing but the batch size, and itself."""
-    return [other for other in cases if other.differs_in_batch_size_alone(case)]
-
-
 def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:
     """The largest smaller batch of its family that was probed."""
     smaller = [
         other
-        for other in _family(case, sizes)
-        if sizes[other].measured and other.config.batch_size < case.config.batch_size
+        for other, size in sizes.items()
+        if size.measured
+        and other.config.batch_size < case.config.batch_size
+        and other.differs_in_batch_size_alone(case)
     ]
     return max(smaller, key=lambda other: other.config.batch_size, default=None)
 
@@ -186,9 +180,9 @@ def _is_alone(
 ) -> bool:
     """Whether it does not fit beside any other of its part, even if each takes no more than a smaller batch of it."""
 
-    def least(each: PlannedCase) -> int:
-        known = each if each in sizes and sizes[each].measured else _next_smaller(each, sizes)
-        return 0 if known is None else sizes[known].taken_bytes
+    def least_bytes(one: PlannedCase) -> int:
+        probed = one if one in sizes and sizes[one].measured else _next_smaller(one, sizes)
+        return 0 if probed is None else sizes[probed].taken_bytes
 
-    others = [least(other) for other in part if other != case]
-    return not others or least(case) + min(others) > budget_bytes
+    others = [least_bytes(other) for other in part if other != case]
+    return not others or least_bytes(case) + min(others) > budget_bytes

@@ -14,6 +14,8 @@ import select
 import socket
 from typing import Any, Self
 
+import msgspec
+
 MAX_MESSAGE_BYTES = 2**20
 
 
@@ -68,12 +70,9 @@ class Channel:
                 raise ChannelClosed(f"not a message: {self._pending[:80]!r}")
         line, self._pending = self._pending.split(b"\n", 1)
         try:
-            message = json.loads(line)
-        except ValueError as error:
+            return msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ChannelClosed(f"not a message: {line[:80]!r}") from error
-        if not isinstance(message, dict):
-            raise ChannelClosed(f"not a message: {line[:80]!r}")
-        return message
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ import msgspec
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import migrations
-from gnet_core.files.json_documents import to_plain, typed
+from gnet_core.files.json_documents import typed
 from gnet_core.files.whole import (
     PARTIAL_PREFIX,
     PROFILE_FILE,
@@ -375,7 +375,7 @@ class Runner:
             for case, state in standing.states.items()
         )
         self._note(cases=cases, cohorts=standing.cohorts)
-        write_whole(self._settings.directory / "run.json", json.dumps(to_plain(self._document), indent=1))
+        write_whole(self._settings.directory / "run.json", json.dumps(msgspec.to_builtins(self._document), indent=1))
 
     def _note(self, **changes: Any) -> None:
         self._document = msgspec.structs.replace(self._document, **changes)

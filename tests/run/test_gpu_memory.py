@@ -2,13 +2,14 @@
 
 import os
 
+import msgspec
 import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files.json_documents import to_plain, typed
+from gnet_core.files.json_documents import typed
 from gnet_core.machine import nvml as management
 from gnet_core.plan.schedule import cohorts, groups
 from gnet_core.plan.suites import PlannedCase
@@ -326,6 +327,6 @@ LIES = [None, 3, {}, {"bytes": 1}, {"bytes": True, "origin": "process"}, {"bytes
 @pytest.mark.parametrize("told", LIES)
 def test_a_size_is_read_as_it_was_written_or_refused(told):
     size = Size(taken_bytes=7, origin="growth")
-    assert typed("here", to_plain(size), Size) == size
+    assert typed("here", msgspec.to_builtins(size), Size) == size
     with pytest.raises(GnetError, match=r"^here: "):
         typed("here", told, Size)
