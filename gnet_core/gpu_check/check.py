@@ -162,7 +162,7 @@ class Check:
             peak_flop_per_second=self._peak,
             run=run,
             executions=self._runs.get("bench execution"),
-            turns=turns.read_turns(run.directory, run.identity) if run else pd.DataFrame(),
+            turns=turns.read_turns(run.directory, run.document.run) if run else pd.DataFrame(),
             frameworks=self._runs.get("frameworks"),
             why_not=why_not,
         )

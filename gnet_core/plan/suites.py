@@ -241,15 +241,9 @@ class Suite:
 
     def describe(self) -> SuiteDescription:
         """What a report needs to know of it, as run.json has it."""
-        return SuiteDescription(
-            name=self.name,
-            question=self.question,
-            view=self.view or ("speed" if self.base is None else "comparison"),
-            varies=self.varies,
-            base=self.base,
-            base_fields=dict(self.base_fields),
-            costs=self.costs,
-        )
+        fields = {name: getattr(self, name) for name in SuiteDescription.__struct_fields__}
+        view = self.view or ("speed" if self.base is None else "comparison")
+        return SuiteDescription(**fields | {"view": view, "base_fields": dict(self.base_fields)})
 
 
 class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):

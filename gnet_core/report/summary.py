@@ -229,7 +229,7 @@ class Summary:
     def environment(self) -> Grid:
         """The run's identity, the machine and its software."""
         document = self.run.document
-        lines = [("run", self.run.identity), *machine.as_lines(document.environment)]
+        lines = [("run", self.run.document.run), *machine.as_lines(document.environment)]
         for framework in document.own_interpreters:
             of_peer = document.environment_of(framework)
             lines += capabilities.lines_of_peers(of_peer, [framework], where=" of its own interpreter")

@@ -94,10 +94,6 @@ def machine_spread(run: Run) -> dict[Mode, float]:
     In turns it is that of the run's A/A comparison. In sequence it is that of a case's processes in one cohort after
     another, which every run with several has: what a comparison of separate runs is up against at the least.
     """
-    return {**_spread_in_turns(run), **_spread_in_sequence(run)}
-
-
-def _spread_in_sequence(run: Run) -> dict[Mode, float]:
     variances = []
     for processes in run.processes.values():
         by_cohort: dict[str, list[float]] = defaultdict(list)
@@ -106,7 +102,8 @@ def _spread_in_sequence(run: Run) -> dict[Mode, float]:
             by_cohort[process.cohort].append(statistics.fmean(timed))
         if len(by_cohort) >= MIN_PROCESSES:
             variances.append(statistics.variance(map(statistics.fmean, by_cohort.values())))
-    return {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
+    in_sequence: dict[Mode, float] = {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
+    return _spread_in_turns(run) | in_sequence
 
 
 def _spread_in_turns(run: Run) -> dict[Mode, float]:
@@ -172,11 +169,10 @@ def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
     config = variant_run.configs[variant.case]
     if base is variant or base_run.configs[base.case] != config or config.part != "train":
         return ""
-    if base.case not in base_run.trajectories or variant.case not in variant_run.trajectories:
+    own, bases = variant_run.trajectories.get(variant.case), base_run.trajectories.get(base.case)
+    if own is None or bases is None:
         return ""
-    judged = judge_trajectories(
-        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision, config.device
-    )
+    judged = judge_trajectories(own, bases[0], config.precision, config.device)
     return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
 
 

@@ -67,10 +67,15 @@ def failed_between(base: Run, new: Run, between: Between, gates: Sequence[str]) 
 
 def failures(run: Run) -> list[Row]:
     """Rows that should have had figures. A batch too large for the memory is a finding where a smaller one fitted."""
+    fitted = [((row.execution, row.precision), row.batch_size) for row in run.rows if row.status == "ok"]
+
+    def no_smaller_fitted(row: Row) -> bool:
+        return not any(axes == (row.execution, row.precision) and size < row.batch_size for axes, size in fitted)
+
     return [
         row
         for row in run.rows
-        if row.status in ("failed", "timeout") or (row.status == "oom" and not _smaller_batch_fitted(row, run.rows))
+        if row.status in ("failed", "timeout") or (row.status == "oom" and no_smaller_fitted(row))
     ]
 
 
@@ -92,12 +97,3 @@ def _failed(
     }
     by_gate = {gate: list(dict.fromkeys(cases[gate])) for gate in gates}
     return {gate: failed for gate, failed in by_gate.items() if failed}
-
-
-def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:
-    return any(
-        other.status == "ok"
-        and other.batch_size < row.batch_size
-        and (other.execution, other.precision) == (row.execution, row.precision)
-        for other in rows
-    )

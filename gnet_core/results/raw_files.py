@@ -91,10 +91,9 @@ class _Benchmark(msgspec.Struct, frozen=True, kw_only=True):
         blocks = self.stats.data[: self.extra_info.timed_blocks]  # after an interruption the others are none
         if not blocks:
             raise ValueError("stats.data has no timed block")
-        for seconds in blocks:
-            if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-                limits = f"{MIN_SECONDS:g} and {MAX_SECONDS:g}"
-                raise ValueError(f"stats.data has {seconds!r:.60}; blocks are seconds between {limits}")
+        if wrong := [seconds for seconds in blocks if not MIN_SECONDS <= seconds <= MAX_SECONDS]:
+            limits = f"{MIN_SECONDS:g} and {MAX_SECONDS:g}"
+            raise ValueError(f"stats.data has {wrong[0]!r:.60}; blocks are seconds between {limits}")
 
 
 class RawFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -145,11 +145,6 @@ class Run:
     gpu_by_case: dict[str, GpuSummary] = dataclasses.field(default_factory=dict)
     """The GPU over the turns of each case in which it was read."""
 
-    @property
-    def identity(self) -> str:
-        """What tells it from every other run."""
-        return self.document.run
-
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
         """The rows by case."""
@@ -278,9 +273,8 @@ def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
         row.images_per_second_ci_low, row.images_per_second_ci_high = (row.batch_size / s for s in reversed(interval))
     single = [step for process in processes for step in process.single_steps]
     row.single_steps = len(single)
-    row.step_seconds_p50 = ratio.percentile(single, 50)
-    row.step_seconds_p95 = ratio.percentile(single, 95)
-    row.step_seconds_p99 = ratio.percentile(single, 99)
+    percentiles = (ratio.percentile(single, rank) for rank in (50, 95, 99))
+    row.step_seconds_p50, row.step_seconds_p95, row.step_seconds_p99 = percentiles
     spreads = [spread for steps in seconds if (spread := ratio.relative_spread(steps)) is not None]
     row.turn_spread = statistics.fmean(spreads) if spreads else None
     if resumed := [step for process in processes for step in process.info.resumed_step_seconds]:

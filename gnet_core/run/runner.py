@@ -40,7 +40,7 @@ from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, Recor
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
 from gnet_core.run.cohort import Cohort, Outcome, Progress
-from gnet_core.run.worker import RunSettings, WorkerLost
+from gnet_core.run.worker import RunSettings
 from gnet_core.system import children, interrupts
 from gnet_core.system.git import commit
 
@@ -444,23 +444,20 @@ class Runner:
             outcome = Cohort([job], 0, settings, lambda *_: None, lambda worker: meter.look(worker.pids())).run()
         if outcome.interrupted:
             raise KeyboardInterrupt
+        standing = self._standing
         if job in outcome.lost:
-            self._give_up(case, outcome.lost[job])
-            self.write()
-            return False
-        raw = self._settings.directory / job.worker.raw_file
-        (measured,) = typed(str(raw), json.loads(read_text(raw)), RawFile).benchmarks
-        size = meter.size(measured.extra_info.peak_memory_bytes)
-        raw.unlink()
-        self._standing = dataclasses.replace(self._standing, sizes={**self._standing.sizes, case: size})
+            state, why = standing.states[case], outcome.lost[job]
+            if not state.raw:
+                state = dataclasses.replace(state, status=why.status, note=why.note)
+            self._standing = dataclasses.replace(standing, states={**standing.states, case: state}).noted()
+        else:
+            raw = self._settings.directory / job.worker.raw_file
+            (measured,) = typed(str(raw), json.loads(read_text(raw)), RawFile).benchmarks
+            size = meter.size(measured.extra_info.peak_memory_bytes)
+            raw.unlink()
+            self._standing = dataclasses.replace(standing, sizes={**standing.sizes, case: size})
         self.write()
-        return True
-
-    def _give_up(self, case: PlannedCase, why: WorkerLost) -> None:
-        state = self._standing.states[case]
-        if not state.raw:
-            state = dataclasses.replace(state, status=why.status, note=why.note)
-        self._standing = dataclasses.replace(self._standing, states={**self._standing.states, case: state}).noted()
+        return job not in outcome.lost
 
     def _run_cohorts(self, progress: Progress) -> None:
         """Those that are open, with the device's peaks before and after them."""

@@ -292,7 +292,7 @@ def test_a_run_of_format_version_3_is_known_by_the_time_of_its_start(run_directo
     run_directory.document["format_version"] = 3
     run_directory.write()
     found = records.load_run(run_directory.path)
-    assert found.identity == run_directory.document["created"]
+    assert found.document.run == run_directory.document["created"]
     assert [row.status for row in found.rows] == ["ok"]
 
 

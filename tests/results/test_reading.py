@@ -357,7 +357,7 @@ def test_a_run_of_format_version_4_is_known_by_its_identity(run_directory):
     run_directory.add(StepConfig(batch_size=8), *processes(1.0), run="6f2c1d", format_version=4)
     run_directory.add(StepConfig(batch_size=16), *processes(1.0), format_version=4)
     found = records.load_run(run_directory.path)
-    assert found.identity == "6f2c1d"
+    assert found.document.run == "6f2c1d"
     assert [row.status for row in found.rows] == ["ok", "failed"]
     assert "run is '2026-01-02T03:04:05+00:00', but this one is 6f2c1d" in found.rows[1].note
 
@@ -366,4 +366,4 @@ def test_the_example_in_the_checkout_is_read_whole():
     run = records.load_run(ROOT / "reports" / "example")
     assert run.unread == []
     assert {row.status for row in run.rows} == {"ok", "unsupported"}
-    assert run.identity == run.document.created
+    assert run.document.run == run.document.created
