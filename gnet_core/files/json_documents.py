@@ -153,7 +153,7 @@ def _present(hint: Any) -> Any:
 
 
 def _right(problem: str, hint: Any) -> str:
-    """What a value has to be: as its type is described, one of its choices, or in the words for JSON's types."""
+    """The right values: as the type is described, one of its choices, or in the words for JSON's types."""
     options = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
     notes = [note for option in options for note in getattr(option, "__metadata__", ())]
     words = [note.description for note in notes if isinstance(note, msgspec.Meta) and note.description]

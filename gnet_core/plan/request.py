@@ -1,4 +1,4 @@
-"""What a command is asked to do: a frozen request, its words on a command line, and the plain data that run.json keeps.
+"""Requests of commands: frozen options, their words on a command line, and the plain data that run.json keeps.
 
 A command's click options are the way back: `gnet_core.cli.options.takes` makes a request of what click has parsed. No
 other place puts a command line of gnet's together.
@@ -28,7 +28,7 @@ _CHANGED_IN_TEXT = re.compile(r"\s\s|`")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one command is asked to do. A field and its default are those of the click option of that name."""
+    """The options of one command. A field and its default are those of the click option of that name."""
 
     program: ClassVar[tuple[str, ...]]
     """Words after `python -m`: a module, then the command, where the module has several."""
@@ -59,7 +59,7 @@ def words(request: Request) -> list[str]:
 
 
 def program_words(request: Request) -> list[str]:
-    """What follows `python -m` to run the command as a child."""
+    """The words after `python -m` that run the command as a child."""
     return [*request.program, *words(request)]
 
 
@@ -181,7 +181,7 @@ class ProfileRequest(StepRequest):
 
     @classmethod
     def of(cls, config: StepConfig, **how: Any) -> ProfileRequest:
-        """What traces this case; `how` has the other fields. Raises GnetError for a step of another framework."""
+        """The request that traces a case; `how` has the other fields. Raises GnetError for another framework's step."""
         if config.framework != "tensorflow":
             raise GnetError(f"framework: {config.framework!r} cannot be traced; gnet profile takes steps of tensorflow")
         values = {name: value for name, value in config.to_dict().items() if name != "framework"}

@@ -49,7 +49,7 @@ class Job:
 
     @property
     def worker(self) -> WorkerName:
-        """What it is called in the run's files."""
+        """Its name in the run's files."""
         return WorkerName(self.case.name, self.replicate)
 
 
@@ -74,7 +74,7 @@ def estimated_bytes(config: StepConfig) -> int:
 def groups(
     cases: Sequence[PlannedCase], compared: Sequence[tuple[PlannedCase, PlannedCase]]
 ) -> list[list[PlannedCase]]:
-    """The cases parted so that whatever is compared with each other, also by way of others, is in one part."""
+    """The cases in parts: those that are compared with each other, also by way of others, are in one."""
     group_of = {case: [case] for case in cases}
     for base, variant in compared:
         if group_of[base] is group_of[variant]:

@@ -22,7 +22,7 @@ AXES: tuple[Axis, ...] = get_args(Axis)
 VIEWS: tuple[ViewName, ...] = get_args(ViewName)
 
 SOURCE = "source"
-"""What a comparison of sources varies, which is no field of a StepConfig."""
+"""Stands for the field that a comparison of sources varies, which is none of StepConfig."""
 AGAIN = "again"
 """The source of an A/A comparison's second half: the first source under another name."""
 
@@ -42,13 +42,13 @@ class Plan:
 
     @property
     def single_seconds(self) -> float:
-        """What the steps fill that are synchronised one by one after a block: percentiles need no long block."""
+        """Time of the steps that are synchronised one by one after a block: percentiles need no long one."""
         return min(self.block_seconds, 0.5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a run sweeps and how thoroughly it measures, for one kind of device."""
+    """The values that a run sweeps and how thoroughly it measures, for one kind of device."""
 
     name: PresetName
     image_size: int
@@ -154,7 +154,7 @@ class Sweep:
 
     preset: Preset
     template: StepConfig
-    """What every case has in common: device, image size, data, seed."""
+    """A case with what all have in common: device, image size, data, seed."""
     chosen: Mapping[Axis, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     """Axes the user fixed; they win over whatever a suite would vary."""
 
@@ -175,7 +175,7 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What a benchmark module declares of itself, without TensorFlow: its question, its cases, and the view that
+    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that
     answers.
 
     This is the whole of a file benchmarks/bench_image_size.py:
@@ -213,9 +213,9 @@ class Suite:
     base: Any = None
     """The value of that field that the others are compared with; None compares with nothing."""
     base_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else of the base is fixed, by field, whatever the cases have that are compared with it."""
+    """Other fields that the base has fixed, whatever the cases have that are compared with it."""
     costs: str = ""
-    """What the base has and the others lack, in words, where the answer is the share of a step that it takes."""
+    """Name of what the base has and the others lack, where the answer is the share of a step that it takes."""
     position: int = 100
     """Where it stands in a report, lowest first."""
     presets: tuple[PresetName, ...] = PRESETS
@@ -240,7 +240,7 @@ class Suite:
             dataclasses.replace(StepConfig(), **{**self.base_fields, self.varies: self.base})
 
     def describe(self) -> SuiteDescription:
-        """What a report needs to know of it, as run.json has it."""
+        """The suite as a report needs it and run.json has it."""
         fields = {name: getattr(self, name) for name in SuiteDescription.__struct_fields__}
         view = self.view or ("speed" if self.base is None else "comparison")
         return SuiteDescription(**fields | {"view": view, "base_fields": dict(self.base_fields)})
@@ -296,11 +296,11 @@ class Source:
     """Interpreters of frameworks that have one of their own, since one environment cannot hold them all for a GPU."""
 
     def interpreter(self, framework: Framework) -> str:
-        """What runs the framework's rows."""
+        """The interpreter that runs the framework's rows."""
         return self.peers.get(framework, self.python)
 
     def environment_name(self, framework: Framework) -> str:
-        """What the environment of that interpreter is called in run.json."""
+        """The name of that interpreter's environment in run.json."""
         return framework if framework in self.peers else self.name
 
 
@@ -364,7 +364,7 @@ def base_config(suite: SuiteDescription, config: StepConfig) -> StepConfig | Non
 
 def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[tuple[PlannedCase, PlannedCase]]:
     """Each base with each case that is compared with it: within the suites, and with the first source of its config."""
-    known = {(case.config, case.source): case for case in cases}
+    case_of = {(case.config, case.source): case for case in cases}
     first: dict[StepConfig, PlannedCase] = {}
     pairs = []
     for case in cases:
@@ -373,6 +373,6 @@ def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[t
             pairs.append((base, case))
         for suite in suites:
             wanted = base_config(suite.describe(), case.config) if suite.name in case.suites else None
-            if wanted is not None and wanted != case.config and (wanted, case.source) in known:
-                pairs.append((known[wanted, case.source], case))
+            if wanted is not None and wanted != case.config and (wanted, case.source) in case_of:
+                pairs.append((case_of[wanted, case.source], case))
     return pairs

@@ -21,7 +21,7 @@ Trajectory = list[float | None]
 """The loss after 0, 1, 2, … applied updates of the weights."""
 
 MIN_SECONDS, MAX_SECONDS = 1e-6, 1e6
-"""What a clock can have shown for a block or a step."""
+"""Range of what a clock can have shown for a block or a step."""
 
 MAX_STEPS = 10**6
 """Steps of a block at most."""
@@ -57,7 +57,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers, from 0, of blocks in which the step was traced anew."""
     single_step_seconds: tuple[Seconds, ...]
     resumed_step_seconds: tuple[Seconds, ...]
-    """Seconds of the steps right after other workers ran."""
+    """Seconds of the steps right after other workers ran, which are not timed."""
     phase_seconds: PhaseSeconds
     skipped_steps: Count
     steps: Count

@@ -1,4 +1,4 @@
-"""What a run directory holds, as rows: run.json and pytest-benchmark's raw files in, one Row a case out."""
+"""A run directory as rows: run.json and pytest-benchmark's raw files in, one Row a case out."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Row:
     build_seconds: float | None = None
     warmup_seconds: float | None = None
     command: str = ""
-    """What measures this case again."""
+    """The command that measures this case again."""
     source: str = ""
     """Name of the interpreter or revision, where a run compares several."""
     voided_samples: int = 0
@@ -110,7 +110,7 @@ class Row:
     waiting_cpu_share: float | None = None
     """Share of one processor that its processes took while they waited for their turns."""
     delay_seconds: float | None = None
-    """What a plugin of the tests added to every step; None in a run that measures."""
+    """Delay that a plugin of the tests added to every step; None in a run that measures."""
     gpu_power_watts: float | None = None
     """This and the next are medians over the timed blocks of all turns."""
     gpu_sm_clock_hz: float | None = None
@@ -244,7 +244,7 @@ class _Reader:
         return row
 
     def _read(self, name: str, case: str, config: StepConfig) -> tuple[str, RawProcess]:
-        """What a worker measured, and its cohort. Raises GnetError where its file is not that of one process of it."""
+        """The cohort and the figures of a worker. Raises GnetError where its file is not one process of a cohort."""
         path = self._run.directory / name
         if Path(name).parts != ("raw", Path(name).name):
             raise GnetError(f"{self._path}: raw is {name!r}; it lies in raw/")
@@ -391,8 +391,8 @@ def _add_peaks(run: Run) -> None:
 
 
 def _add_turns(run: Run) -> GpuSummary | None:
-    """What the machine was like during the turns of each case; returns the GPU over all of them. A run without
-    turns.csv says nothing of it.
+    """Add the machine's conditions during the turns of each case, and return the GPU over all of them. A run without
+    turns.csv has none.
     """
     path = run.directory / TURNS_FILE
     turns = read_turns(run.directory, run.document.run)
@@ -444,7 +444,7 @@ def _add_profiles(run: Run) -> None:
 
 
 def _request_of_case(case: RecordedCase, config: StepConfig, document: RunDocument) -> BenchRequest:
-    """What measures a case of the run again."""
+    """The request that measures a case of the run again."""
     is_again = case.source == AGAIN  # an option adds it to a case of a suite, which the command has to name
     twins = (other for other in document.cases if other.config == case.config and other.source != AGAIN)
     declared = tuple(suite.name for suite in document.suites)

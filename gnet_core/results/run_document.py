@@ -1,4 +1,4 @@
-"""run.json as types: what a run was asked, where it was measured, and what became of its cases."""
+"""run.json as types: the options of a run, its environments, and how its cases ended."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MIN_FLOP_PER_SECOND, MAX_FLOP_PER_SECOND = 1.0, 1e30
 
 Origin = Literal["process", "growth", "allocator", "bound", "told"]
 """How a size is known: NVML's count for the process, what the device's used memory grew by, the allocator's count with
-a reserve, a bound that follows from a smaller batch, or whoever started the run, who told it."""
+a reserve, a bound that follows from a smaller batch, or the option of whoever started the run."""
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker takes of a GPU."""
+    """GPU memory of a worker."""
 
     taken_bytes: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")] = msgspec.field(
         name="bytes"
@@ -40,13 +40,13 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GpuMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What was free of a GPU when a run was planned, and what of it workers alive together may take."""
+    """Memory that was free of a GPU when a run was planned, and how much of it workers alive together may take."""
 
     free_bytes: Count | None
     """None where NVML does not report it."""
     budget_bytes: Count
     note: str
-    """What a reader has to know of how sizes came about, or ""."""
+    """How the sizes came about, or ""."""
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
     """Workers that were alive together."""
 
     workers: tuple[str, ...]
-    """As WorkerName writes them."""
+    """Texts of WorkerName."""
     order: tuple[tuple[int, ...], ...]
     """The workers by number, as they took their turns in each round."""
     complete: bool
@@ -103,7 +103,7 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A case and what became of it."""
+    """A case and how it ended."""
 
     case: CaseName
     config: dict[str, Any]
@@ -155,7 +155,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def own_interpreters(self) -> list[Framework]:
         """The frameworks whose rows an interpreter of their own has measured; no source is called so."""
         sources = {case.source for case in self.cases}
-        return [each for each in PEERS if each in self.environments and each not in sources]
+        return [peer for peer in PEERS if peer in self.environments and peer not in sources]
 
     def environment_of(self, framework: Framework) -> dict[str, Any]:
         """The environment in which the framework's rows were measured, those of the first source."""
@@ -163,7 +163,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def request(self) -> BenchRequest:
-        """What measures all of the run again."""
+        """The request that measures all of the run again."""
         return BenchRequest.from_dict("run.json: options", self.options)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What workers take of a GPU's memory, how much of it there is for them, and which of them must be probed to know."""
+"""GPU memory: how much of it workers take, how much there is for them, and which cases must be probed to know."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Meter:
     def __init__(self, handles: Sequence[nvml.Handle]) -> None:
         """`handles` are those of all that the device can be; NVML has to stay open."""
         self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
-        # In a container one of the driver's numbers may be the worker's by chance, and some of those are known before.
+        # In a container one of the driver's numbers may be the worker's by chance, and some of those are seen before.
         self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
         self.process_bytes = 0
         """Highest reading of NVML's count for the worker's processes; 0 where it reports none."""
@@ -63,7 +63,7 @@ class Meter:
                 self.growth_bytes = max(self.growth_bytes, used - before)
 
     def size(self, peak_bytes: int) -> Size:
-        """What the worker took; `peak_bytes` is what its framework's allocator had in use at most.
+        """Size of the worker; `peak_bytes` is what its framework's allocator had in use at most.
 
         A reading below that is another process', or others gave memory back meanwhile.
         """
@@ -89,7 +89,7 @@ def reserve(peak_bytes: int) -> int:
 def next_probe(
     parts: Sequence[Sequence[PlannedCase]], sizes: Mapping[PlannedCase, Size], budget_bytes: int
 ) -> PlannedCase | None:
-    """The case that has to be probed next, a smaller batch before a larger one; None where enough is known.
+    """The case to probe next, a smaller batch before a larger one; None where the sizes suffice.
 
     `parts` are the cases that take turns with each other. The smallest batch of each family, the cases that differ in
     nothing but that, is probed; a larger one only where its bound does not let its part be alive together, and not
@@ -114,7 +114,7 @@ def next_probe(
 
 
 def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | None:
-    """What is known of it: its own size, or a bound that follows from the next smaller batch that was probed.
+    """The case's own size, or a bound that follows from the next smaller batch that was probed; None without either.
 
     A process takes a fixed part and one that grows with the batch, so it needs at most the smaller one's bytes times
     the ratio of the batches. What it takes grows by doubled regions (see reserve): with the ratio rounded up
@@ -132,7 +132,7 @@ def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | Non
 def planned_bytes(
     cases: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
 ) -> dict[PlannedCase, int]:
-    """The bytes to plan each case with. What is not known, or only that it may be too much, takes all that there is."""
+    """The bytes to plan each case with. A case without a size, or with a bound beyond the budget, takes all of it."""
     everything = max(1, budget_bytes)
     estimates = {case: estimate(case, sizes) for case in cases}
     return {
@@ -142,7 +142,7 @@ def planned_bytes(
 
 
 def note(free: int | None, sizes: Iterable[Size]) -> str:
-    """What a reader has to know of how the sizes came about, or "" where NVML told everything; for run.json."""
+    """How the sizes came about, in a sentence for run.json; "" where NVML reported everything."""
     if free is None:
         return "NVML does not tell what is free of the GPU, so each worker runs alone"
     counted = sum(size.origin == "allocator" for size in sizes)
@@ -178,7 +178,7 @@ def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Plann
 def _is_alone(
     case: PlannedCase, part: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
 ) -> bool:
-    """Whether it does not fit beside any other of its part, even if each takes no more than a smaller batch of it."""
+    """Whether it fits beside no other of its part, even if all take no more than a smaller batch of theirs."""
 
     def least_bytes(one: PlannedCase) -> int:
         probed = one if one in sizes and sizes[one].measured else _next_smaller(one, sizes)

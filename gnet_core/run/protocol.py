@@ -1,4 +1,4 @@
-"""What a runner and its worker say to each other: one JSON object a line over a socket the worker inherits.
+"""Messages between a runner and its worker: one JSON object a line over a socket that the worker inherits.
 
 The worker: {"event": "phase", "name"} when it enters one, {"event": "ready", "step_seconds", "block_steps"},
 {"event": "turn_done", "steps": run in it, "block": [its beginning, its end], "work": [of all steps]} in seconds of the

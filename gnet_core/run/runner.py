@@ -62,7 +62,7 @@ class CaseState:
     raw: tuple[str, ...] = ()
     """The raw file of each process that finished."""
     lost: tuple[str, ...] = ()
-    """A sentence on each process that did not."""
+    """A sentence on each process that did not finish."""
 
 
 def find_checkout(start: Path) -> Path:
@@ -243,7 +243,7 @@ class Standing:
     lost: tuple[PlannedCase, ...] = ()
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
     sizes: Mapping[PlannedCase, Size] = dataclasses.field(default_factory=dict)
-    """What a worker of a case takes of the GPU, as far as that is known; a case on a CPU has none."""
+    """GPU memory of a worker of a case, where it was measured or bounded; a case on a CPU has none."""
 
     def jobs(self, cohort: RecordedCohort) -> list[Job]:
         """The processes of a cohort, in its order."""
@@ -251,8 +251,8 @@ class Standing:
         return [Job(case=cases[worker.case], replicate=worker.replicate) for worker in cohort.names]
 
     def still_wanted(self, case: PlannedCase) -> bool:
-        """Not when the case was lost MAX_LOST times and never measured or would be again, nor when a smaller batch of
-        it was out of memory.
+        """Whether to start a process of the case. Not where MAX_LOST were lost and none finished, where it would come
+        out the same, or where a smaller batch of it was out of memory.
         """
         state = self.states[case]
         tried_enough = state.status in SETTLED or len(state.lost) >= MAX_LOST
@@ -280,8 +280,8 @@ class Standing:
         return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
 
     def noted(self, otherwise: str = "") -> Standing:
-        """The same with a reason at every case that is not measured: that a smaller batch was out of memory, the one
-        that it has already, or else this.
+        """This standing, with a reason at every case that is not measured: that a smaller batch was out of memory, the
+        reason that it has already, or else this one.
         """
         states = dict(self.states)
         for case, state in states.items():
@@ -319,7 +319,7 @@ class Runner:
         require_unchanged: Callable[[], None] = lambda: None,
     ) -> None:
         """`standing` is how far an earlier part of the run came (see gnet_core.run.resuming). `require_unchanged` is
-        asked after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
+        called after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
         """
         self._compared = comparisons([state.case for state in states], suites)
         self._settings = settings
@@ -334,7 +334,7 @@ class Runner:
         GnetError where the run cannot go on; what was finished before stands.
         """
         self._note(complete=False)
-        self.write()  # first, so that a directory with anything in it tells what it is
+        self.write()  # first, so that a directory with anything in it says what it is
         make_own_folder(self._settings.directory / "raw")
         remove_partial_files(self._settings.directory / "raw")
         try:
@@ -350,7 +350,7 @@ class Runner:
         return self._document.complete
 
     def open_jobs(self) -> list[Job]:
-        """What there is to measure."""
+        """The processes that are still to be measured."""
         if cohorts := self._standing.cohorts:
             planned = [job for cohort in cohorts if not cohort.complete for job in self._standing.jobs(cohort)]
             return [*planned, *(Job(case=case, replicate=0) for case in self._standing.lost)]
@@ -358,7 +358,7 @@ class Runner:
         return [Job(case=case, replicate=replicate) for replicate in replicates for case in self._open_cases()]
 
     def write(self) -> None:
-        """turns.csv, then run.json, each whole: turns of a cohort that run.json does not know yet are of no account."""
+        """Write turns.csv, then run.json, each whole: turns of a cohort that run.json lacks do not count."""
         standing = self._standing
         write_turns(self._settings.directory, standing.turns)
         cases = tuple(
@@ -384,7 +384,7 @@ class Runner:
         return [case for case, state in self._standing.states.items() if state.status is None]
 
     def _plan_cohorts(self, progress: Progress) -> None:
-        """Those of a new run, or those that measure again what an earlier part of the run has lost."""
+        """Plan the cohorts of a new run, or those that measure again what an earlier part of the run has lost."""
         lost, planned = self._standing.lost, self._standing.cohorts
         if planned and not lost:
             return
@@ -405,15 +405,16 @@ class Runner:
         self.write()
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
-        """What each case takes of a GPU, which no formula knows: some run alone for a turn, in ascending batches.
+        """The bytes to plan each case with, and the budget. No formula gives them, so some cases run alone for a turn,
+        in ascending batches.
 
-        One that is out of memory is a row from then on, and larger batches of the same are not tried.
+        One that is out of memory is a row from then on, and larger batches of it are not tried.
         """
         (device,) = {case.config.device for case in cases}
         free = gpu_memory.free_bytes(device)
         budget = int(gpu_memory.SHARE * (free or 0))
-        known = GpuMemory(free_bytes=free, budget_bytes=budget, note="")
-        self._note(gpu_memory=known)
+        memory = GpuMemory(free_bytes=free, budget_bytes=budget, note="")
+        self._note(gpu_memory=memory)
         if (taken := self._settings.worker_bytes) and not self._standing.sizes:
             sizes = dict.fromkeys(cases, Size(taken_bytes=taken, origin="told"))
             self._standing = dataclasses.replace(self._standing, sizes=sizes)
@@ -425,7 +426,7 @@ class Runner:
         estimates = {case: gpu_memory.estimate(case, self._standing.sizes) for case in cases}
         sizes = {**self._standing.sizes, **{case: size for case, size in estimates.items() if size is not None}}
         self._standing = dataclasses.replace(self._standing, sizes=sizes)
-        self._note(gpu_memory=msgspec.structs.replace(known, note=gpu_memory.note(free, sizes.values())))
+        self._note(gpu_memory=msgspec.structs.replace(memory, note=gpu_memory.note(free, sizes.values())))
         return gpu_memory.planned_bytes(cases, sizes, budget), budget
 
     def _still_wanted(self, cases: list[PlannedCase]) -> list[PlannedCase]:
@@ -435,7 +436,7 @@ class Runner:
         return groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
 
     def _probe(self, case: PlannedCase, progress: Progress) -> bool:
-        """Whether a worker of the case could run alone for a turn; what it took is in run.json from then on."""
+        """Whether a worker of the case could run alone for a turn; its size is in run.json from then on."""
         job = Job(case=case, replicate=0)
         plan = dataclasses.replace(self._settings.plan, turns=1)
         settings = dataclasses.replace(self._settings, plan=plan)
@@ -460,7 +461,7 @@ class Runner:
         return job not in outcome.lost
 
     def _run_cohorts(self, progress: Progress) -> None:
-        """Those that are open, with the device's peaks before and after them."""
+        """Run the open cohorts, with the device's peaks before and after them."""
         if all(cohort.complete for cohort in self._standing.cohorts):
             return
         self._measure_peaks(progress)
@@ -499,7 +500,7 @@ class Runner:
         return ""
 
     def _measure_peaks(self, progress: Progress) -> None:
-        """Before the cases and after: the best of both is the peak, since the machine may have had a slow minute."""
+        """Measure them before the cases and after: the better is the peak, as the machine may have a slow minute."""
         configs = [case.config for case, state in self._standing.states.items() if state.status in (None, "ok")]
         precisions = sorted({config.precision for config in configs})
         if not precisions or not self._settings.with_peaks:
@@ -546,7 +547,7 @@ def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> Peak
 
 
 def _ask(request: Request, settings: RunSettings) -> str:
-    """What a command prints as a child. Raises GnetError with why it failed."""
+    """The output of a command that is run as a child. Raises GnetError with why it failed."""
     source, limit = settings.own_source, settings.plan.limit_seconds
     try:
         answer = children.ask([source.python, "-m", *program_words(request)], cwd=source.checkout, limit_seconds=limit)

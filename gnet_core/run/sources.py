@@ -85,7 +85,7 @@ def working_tree(checkout: Path, folder: Path) -> Source:
 
 
 def _first_reason(error: OSError) -> str:
-    """What is wrong with the first file that copytree could not copy; its error has all of them."""
+    """The reason for the first file that copytree could not copy; its error has all of them."""
     if isinstance(error, shutil.Error):
         source, _copy, why = error.args[0][0]
         return why if source in why else f"{source}: {why}"
@@ -157,9 +157,9 @@ def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]
         raise GnetError(
             f"python: 'tensorflow' cannot be named beside {next(iter(compared))!r}, which brings its own TensorFlow"
         )
-    peers: dict[Framework, str] = {each: programs[each] for each in PEERS if each in programs}
+    peers: dict[Framework, str] = {peer: programs[peer] for peer in PEERS if peer in programs}
     if "tensorflow" in programs:
-        peers = {each: programs.get(each, here.python) for each in PEERS}
+        peers = {peer: programs.get(peer, here.python) for peer in PEERS}
     if not compared:
         return [dataclasses.replace(here, python=programs.get("tensorflow", here.python), peers=peers)]
     first, *others = [dataclasses.replace(here, name=name, python=python) for name, python in compared.items()]
@@ -178,7 +178,7 @@ def digests(source: Source) -> dict[str, str]:
 
 
 def _git(checkout: Path, revision: str, *arguments: str) -> bytes:
-    """What git prints. Raises GnetError with all that it says where it fails."""
+    """Git's output. Raises GnetError with all of its errors where it fails."""
     try:
         answer = git.run(checkout, *arguments)
     except (OSError, subprocess.SubprocessError) as error:

@@ -67,10 +67,10 @@ class RunSettings:
     plan: Plan
     replicates: int
     memory_bytes: int
-    """What all workers alive together may take."""
+    """Memory that all workers alive together may take."""
     seed: int
     run: str
-    """The run's own identity: what its files are told from those of others by."""
+    """The run's identity, which its files have."""
     with_peaks: bool
     """Whether the device's peaks are measured as well, without which there is no MFU."""
     sources: Mapping[str, Source]
@@ -78,9 +78,9 @@ class RunSettings:
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
     environments: Mapping[str, Mapping[str, Any]]
-    """What each interpreter said of itself as the run began, by its name (see Source.environment_name)."""
+    """The environment of each interpreter as the run began, by its name (see Source.environment_name)."""
     worker_bytes: int | None = None
-    """What each worker takes of a GPU, where that is told; else it is measured."""
+    """GPU memory of each worker, where the user gave it; else it is measured."""
 
 
 class Worker:
@@ -150,7 +150,7 @@ class Worker:
         self._log.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Leave nothing of it behind but what it said in its log, however far it came."""
+        """Leave nothing of it behind but its log, however far it came."""
         with interrupts.deferred():
             if self._process is not None:
                 children.kill(self._process)
@@ -181,7 +181,7 @@ class Worker:
         ]
 
     def resident_bytes(self) -> int:
-        """What it and its children hold in memory; 0 when they ended."""
+        """Resident memory of it and its children; 0 when they ended."""
         with contextlib.suppress(psutil.Error):
             return sum(process.memory_info().rss for process in self._family())
         return 0
@@ -275,7 +275,7 @@ class Worker:
         self._watch(self)
 
     def _death(self) -> WorkerLost:
-        """What the exit status and the log say of a worker that ended without having finished."""
+        """The loss of a worker that ended without having finished, from its exit status and its log."""
         try:
             code = self._running.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -296,7 +296,7 @@ class Worker:
             return log.read().decode(errors="replace")
 
     def _collect(self) -> None:
-        """Give the raw file its name once it is whole, of the case and of the environment that the run began with."""
+        """Give the raw file its name, once it is whole and of the case and environment that the run began with."""
         try:
             document = json.loads(read_text(self._partial))
             benchmarks, environment = document["benchmarks"], document["machine_info"]["gnet"]
@@ -315,13 +315,13 @@ class Worker:
         self._partial.replace(self._final)
 
     def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
-        """What was measured where that is not what was asked, as another revision may by its own defaults, or what it
-        says of it cannot be read; empty where it is.
+        """How the measured configuration differs from the case's, as another revision's defaults may make it, or why it
+        cannot be read; empty where it is the case's.
         """
-        raw, info, asked = Path(self.job.worker.raw_file), benchmark["extra_info"], self.job.case.config
+        raw, info, config = Path(self.job.worker.raw_file), benchmark["extra_info"], self.job.case.config
         try:
             json_documents.require_version(raw, info["format_version"])
-            differing = read_config(info["config"]).differences(asked)
+            differing = read_config(info["config"]).differences(config)
         except GnetError as error:
             return str(error)
         except KeyError as error:
