@@ -40,7 +40,6 @@ _JSON_TYPES = {
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
-    "null": "null",
 }
 _EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got .*)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")

@@ -103,24 +103,19 @@ def cohorts(
     """
     packed: list[tuple[list[Job], int]] = []
     processes: Counter[PlannedCase] = Counter(started)
-
-    def pack(cases: list[PlannedCase]) -> None:
-        processes.update(cases)
-        jobs = [Job(case=case, replicate=processes[case]) for case in cases]
-        needed = sum(sizes[job.case] for job in jobs)
-        for index, (together, used) in enumerate(packed):
-            apart = not {job.case for job in jobs} & {job.case for job in together}
-            if apart and used + needed <= memory_bytes:
-                packed[index] = (together + jobs, used + needed)
-                return
-        packed.append((jobs, needed))
-
     # Large parts first: the small ones then fill what they leave.
     ordered = sorted(parts, key=lambda part: -sum(sizes[case] for case in part))
-    for _ in range(replicates):
-        for part in ordered:
-            for together in _bundles(part, memory_bytes, sizes, bases):
-                pack(together)
+    bundles = [bundle for part in ordered for bundle in _bundles(part, memory_bytes, sizes, bases)]
+    for bundle in bundles * replicates:
+        processes.update(bundle)
+        jobs = [Job(case=case, replicate=processes[case]) for case in bundle]
+        needed = sum(sizes[case] for case in bundle)
+        for index, (together, used) in enumerate(packed):
+            if used + needed <= memory_bytes and not {job.case for job in together} & set(bundle):
+                packed[index] = (together + jobs, used + needed)
+                break
+        else:
+            packed.append((jobs, needed))
     return [jobs for jobs, _ in packed]
 
 

@@ -47,12 +47,10 @@ def require_sources_named(recorded: BenchRequest, request: BenchRequest, directo
 
     A program or a revision whose code would run is never taken from a file, which may be a stranger's.
     """
-    if recorded.python and not request.python:
-        again = " ".join(map(quoted, words(BenchRequest(python=recorded.python))))
-        raise GnetError(f"resume: {directory} was measured with other interpreters; name them again: {again}")
-    if recorded.against and not request.against:
-        again = " ".join(map(quoted, words(BenchRequest(against=recorded.against))))
-        raise GnetError(f"resume: {directory} was measured against a revision; name it again: {again}")
+    for name, how in (("python", "with other interpreters; name them"), ("against", "against a revision; name it")):
+        if (value := getattr(recorded, name)) and not getattr(request, name):
+            again = " ".join(map(quoted, words(BenchRequest(**{name: value}))))
+            raise GnetError(f"resume: {directory} was measured {how} again: {again}")
 
 
 def require_same_code(

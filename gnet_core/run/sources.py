@@ -160,9 +160,8 @@ def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]
     peers: dict[Framework, str] = {peer: programs[peer] for peer in PEERS if peer in programs}
     if "tensorflow" in programs:
         peers = {peer: programs.get(peer, here.python) for peer in PEERS}
-    if not compared:
-        return [dataclasses.replace(here, python=programs.get("tensorflow", here.python), peers=peers)]
-    first, *others = [dataclasses.replace(here, name=name, python=python) for name, python in compared.items()]
+    named = (compared or {here.name: programs.get("tensorflow", here.python)}).items()
+    first, *others = [dataclasses.replace(here, name=name, python=python) for name, python in named]
     return [dataclasses.replace(first, peers=peers), *others]
 
 

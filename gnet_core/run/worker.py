@@ -12,7 +12,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,7 @@ class Worker:
 
     def __init__(self, job: Job, settings: RunSettings, watch: Callable[[Worker], None]) -> None:
         self.job = job
-        self._plan = settings.plan
-        self._run = settings.run
+        self._settings = settings
         self._source = settings.sources[job.case.source]
         self._watch = watch
         self._final = settings.directory / job.worker.raw_file
@@ -175,8 +174,8 @@ class Worker:
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
             # No more than that: a revision from before a field was there refuses it.
             f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
-            f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",
-            f"--gnet-run={self._run}",
+            f"--gnet-plan={json.dumps(dataclasses.asdict(self._settings.plan))}",
+            f"--gnet-run={self._settings.run}",
             f"--gnet-channel={descriptor}",
         ]
 
@@ -221,7 +220,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _holding_the_baton(self, limit_seconds: float = math.inf) -> Iterator[None]:
-        limit, lateness = self._left_seconds, f"not finished after {self._plan.limit_seconds:g} s"
+        limit, lateness = self._left_seconds, f"not finished after {self._settings.plan.limit_seconds:g} s"
         if limit_seconds < limit:
             limit, lateness = limit_seconds, f"a turn took more than {limit_seconds:.0f} s"
         start = time.monotonic()
@@ -286,7 +285,7 @@ class Worker:
         if code == -signal.SIGKILL:
             return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
         how = f"ended with status {code}" if code >= 0 else f"died of {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
-        if (line := memory_line(log)) is not None:
+        if line := memory_line(log):
             return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
         return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}", short_of_memory=may_lack_memory(log))
 
@@ -337,18 +336,6 @@ _REASONS = (
     re.compile(r"(?!(rootdir|configfile|inifile|plugins|testpaths|cachedir): |=+|-+$|!+)"),  # whatever is no setting
 )
 """Beginnings of the lines that say why a worker ended, the clearest first."""
-
-
-def reason(log: str) -> str:
-    """The line of a worker's log that says best why it ended, at most 300 characters."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for pattern in _REASONS:
-        for line in reversed(lines):
-            if match := pattern.match(line):
-                return line[match.end() :][:300]
-    return "nothing"
-
-
 _DEADLY = re.compile(r"E   +(?=\S)|(?=[\w.]+(Error|Exception)\b|F\d{4} |\S+ \S+: F |terminate called|what\(\): )")
 """How the lines begin that say what a process died of."""
 _DEADLY_OR_LOGGED = re.compile(rf"{_DEADLY.pattern}|(?=[EW]\d{{4}} |\S+ \S+: [EW] )")
@@ -356,17 +343,29 @@ _DEADLY_OR_LOGGED = re.compile(rf"{_DEADLY.pattern}|(?=[EW]\d{{4}} |\S+ \S+: [EW
 _SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 
 
-def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str | None:
-    """The last line of a worker's log that speaks of memory that was not there, at most 300 characters."""
+def last_line(log: str, pattern: re.Pattern[str], signs: Sequence[str] = ("",)) -> str:
+    """The rest of the last line of a worker's log that begins with the pattern and has one of the signs, at most 300
+    characters; empty where there is none.
+    """
     for line in map(str.strip, reversed(log.splitlines())):
         match = pattern.match(line)
-        if match and any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS):
+        if line and match and any(sign in line.casefold() for sign in signs):
             return line[match.end() :][:300]
-    return None
+    return ""
+
+
+def reason(log: str) -> str:
+    """The line of a worker's log that says best why it ended, or "nothing"."""
+    return next(filter(None, (last_line(log, pattern) for pattern in _REASONS)), "nothing")
+
+
+def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str:
+    """The last line of a worker's log that speaks of memory that was not there, or ""."""
+    return last_line(log, pattern, OUT_OF_MEMORY_SIGNS)
 
 
 def may_lack_memory(log: str) -> bool:
     """Whether memory may be why a worker ended, even if its last words are others: a library that cannot start for lack
     of it says so only in its log.
     """
-    return memory_line(log, _DEADLY_OR_LOGGED) is not None
+    return memory_line(log, _DEADLY_OR_LOGGED) != ""

@@ -29,8 +29,8 @@ def test_the_suites_are_found_in_reading_order():
 
 
 def test_smoke_has_graph_eager_xla_bfloat16_and_one_other_batch():
-    found = {(case.config.execution, case.config.precision, case.config.batch_size) for case in planned("smoke")}
-    assert found == {
+    cases = {(case.config.execution, case.config.precision, case.config.batch_size) for case in planned("smoke")}
+    assert cases == {
         ("graph", "float32", 8),
         ("eager", "float32", 8),
         ("xla", "float32", 8),

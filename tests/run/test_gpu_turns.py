@@ -80,9 +80,9 @@ def test_a_cap_and_a_slowdown_that_come_in_some_turns_disturb_those(nvml, turns_
 
     turns = turns_of(change)
     assert [turn["gpu_throttle_reasons"] for turn in turns] == ["", "power cap", "too hot (hardware)", "", "", ""]
-    told = [[part for part in turn["disturbed"].split("; ") if "GPU" in part] for turn in turns]
+    reasons = [[part for part in turn["disturbed"].split("; ") if "GPU" in part] for turn in turns]
     throttled = "the GPU was throttled: "
-    assert told == [[], [f"{throttled}power cap"], [f"{throttled}too hot (hardware)"], [], [], []]
+    assert reasons == [[], [f"{throttled}power cap"], [f"{throttled}too hot (hardware)"], [], [], []]
 
 
 def test_a_gpu_that_is_lost_for_some_turns_costs_their_figures_and_no_turn(turns_of):

@@ -486,10 +486,10 @@ def test_what_is_measured_with_something_that_changed_since_the_run_began_is_voi
 
 def test_a_cohort_during_which_the_data_changed_does_not_count_and_what_was_finished_stands(checkout):
     settings = settings_for(checkout, replicates=3)
-    asked = iter([False, True])
+    changes = iter([False, True])
 
     def require_unchanged():
-        if next(asked):
+        if next(changes):
             raise GnetError("data: 'x' changed")
 
     runs = runner.Runner(states_for("fine"), (), settings, new_document(), None, require_unchanged)
@@ -565,16 +565,16 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
 
 
 def test_the_case_that_is_traced_is_the_whole_case(checkout, monkeypatch):
-    asked = []
+    requests = []
 
     def ask(request, _settings):
-        asked.append(request)
+        requests.append(request)
         raise GnetError("no")
 
     monkeypatch.setattr(runner, "_ask", ask)
     config = StepConfig(data="digits", classes=10, layers="keras", seed=7, aux_weight=0, widths="paper", part="forward")
     assert runner.profile_case(config, settings_for(checkout)) == "no"
-    (request,) = asked
+    (request,) = requests
     assert request == ProfileRequest.of(config, out=request.out, as_json=True)
     assert request.config(device=request.device, data=request.data, classes=47) == config
     assert "framework: 'torch' cannot be traced" in runner.profile_case(
@@ -600,12 +600,12 @@ def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
         run(states_for("dies"), settings, previous=before)
 
 
-@pytest.mark.parametrize(("least_wait_seconds", "told"), [(0.0, True), (3600.0, False)])
-def test_of_a_wait_too_short_to_tell_no_share_is_given(checkout, monkeypatch, least_wait_seconds, told):
+@pytest.mark.parametrize(("least_wait_seconds", "known"), [(0.0, True), (3600.0, False)])
+def test_of_a_wait_too_short_to_tell_no_share_is_given(checkout, monkeypatch, least_wait_seconds, known):
     monkeypatch.setattr(cohort, "MIN_WAIT_SECONDS", least_wait_seconds)
     settings = settings_for(checkout)
     run(states_for("fine"), settings)
-    assert pd.read_csv(settings.directory / "turns.csv")["waiting_cpu_share"].notna().tolist() == [told] * 3
+    assert pd.read_csv(settings.directory / "turns.csv")["waiting_cpu_share"].notna().tolist() == [known] * 3
 
 
 def test_a_waiting_worker_burns_no_processor_time():
@@ -848,11 +848,11 @@ def test_a_run_that_is_gone_on_with_does_not_probe_again(checkout, gpu):
     assert sizes_of(again) == sizes_of(after)
 
 
-@pytest.mark.parametrize("told", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
-def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, told):
+@pytest.mark.parametrize("record", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
+def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, record):
     gpu(10**9)
     _, before = run_on_gpu(checkout, gpu_states(("graph", 32)))
-    before["cases"][0]["gpu_memory"] = told
+    before["cases"][0]["gpu_memory"] = record
     with pytest.raises(GnetError, match=r"run\.json: field 'cases\[0\]\.gpu_memory"):
         run_on_gpu(checkout, gpu_states(("graph", 32)), before)
 
@@ -973,6 +973,6 @@ def test_every_worker_is_told_what_is_not_the_default(checkout):
     (state,) = states_for("fine")
     worker = Worker(Job(case=state.case, replicate=1), settings, lambda _worker: None)
     (given,) = [word for word in worker.command(9) if word.startswith("--gnet-case=")]
-    told = json.loads(given.partition("=")[2])
-    assert told == {"batch_size": 1, "image_size": 96}
-    assert StepConfig.from_dict(told) == state.case.config
+    fields = json.loads(given.partition("=")[2])
+    assert fields == {"batch_size": 1, "image_size": 96}
+    assert StepConfig.from_dict(fields) == state.case.config
