@@ -342,7 +342,7 @@ def _run_and_report(
     from gnet_core.run.cohort import expected_seconds
 
     print(_what_can_be_told(settings), file=sys.stderr)
-    expected = sum(expected_seconds(job.case.config, settings.plan) for job in runner.open_jobs())
+    expected = sum(expected_seconds(case.config, settings.plan) for case in runner.to_measure())
     with _progress_bar(expected) as progress:
         try:
             complete, stopped = runner.run(progress, profiled), ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,6 @@ from gnet_core.machine.capabilities import versions
 from gnet_core.machine.description import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
-from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import AGAIN, AXES
 from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
@@ -211,7 +211,7 @@ class _Reader:
         self._cohort_of = {
             worker: f"{run.directory.resolve()}#{number}"
             for number, cohort in enumerate(run.document.cohorts, start=1)
-            for worker in cohort.names
+            for worker in cohort.workers
         }
         self._file_of_digest: dict[str, str] = {}
 
@@ -254,10 +254,9 @@ class _Reader:
         # The same samples twice would look like two processes that agree wonderfully.
         if (other := self._file_of_digest.setdefault(process.digest, name)) != name:
             raise GnetError(f"{path}: it is a copy of {other}; each process has its own")
-        worker = WorkerName.parse(path.stem)
-        if worker not in self._cohort_of:
-            raise GnetError(f"{self._path}: worker {worker} is in none of the cohorts")
-        return self._cohort_of[worker], process
+        if path.stem not in self._cohort_of:
+            raise GnetError(f"{self._path}: worker {path.stem} is in none of the cohorts")
+        return self._cohort_of[path.stem], process
 
 
 def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
@@ -278,9 +277,7 @@ def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
     spreads = [spread for steps in seconds if (spread := ratio.relative_spread(steps)) is not None]
     row.turn_spread = statistics.fmean(spreads) if spreads else None
     if resumed := [step for process in processes for step in process.info.resumed_step_seconds]:
-        row.resumed_step_ratio = statistics.median(resumed) / statistics.median(
-            step for steps in seconds for step in steps
-        )
+        row.resumed_step_ratio = statistics.median(resumed) / statistics.median(itertools.chain(*seconds))
     phases = [process.info.phase_seconds for process in processes]
     row.import_seconds = statistics.fmean(phase.imports for phase in phases)
     row.build_seconds = statistics.fmean(phase.build for phase in phases)

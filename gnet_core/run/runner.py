@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import runpy
@@ -149,14 +150,10 @@ def _document_of(command: Sequence[str], checkout: Path, no_answer: str, no_docu
 
 def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
     """The environment of each interpreter of the sources, by its name (see Source.environment_name), sources first."""
-    environments = {source.name: probe(source) for source in sources}
-    for source in sources:
-        by_python = {source.python: environments[source.name]}
-        for framework, python in source.peers.items():
-            if python not in by_python:
-                by_python[python] = probe(dataclasses.replace(source, python=python))
-            environments[framework] = by_python[python]
-    return environments
+    probed = functools.cache(lambda python, checkout: probe(Source(python=python, checkout=checkout)))
+    environments = {source.name: probed(source.python, source.checkout) for source in sources}
+    peers = [(framework, python, source) for source in sources for framework, python in source.peers.items()]
+    return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
 
 
 def deciding(environments: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -349,13 +346,12 @@ class Runner:
             self.write()
         return self._document.complete
 
-    def open_jobs(self) -> list[Job]:
-        """The processes that are still to be measured."""
+    def to_measure(self) -> list[PlannedCase]:
+        """The case of each process that is still to be measured."""
         if cohorts := self._standing.cohorts:
-            planned = [job for cohort in cohorts if not cohort.complete for job in self._standing.jobs(cohort)]
-            return [*planned, *(Job(case=case, replicate=0) for case in self._standing.lost)]
-        replicates = range(1, self._settings.replicates + 1)
-        return [Job(case=case, replicate=replicate) for replicate in replicates for case in self._open_cases()]
+            planned = [job.case for cohort in cohorts if not cohort.complete for job in self._standing.jobs(cohort)]
+            return [*planned, *self._standing.lost]
+        return self._open_cases() * self._settings.replicates
 
     def write(self) -> None:
         """Write turns.csv, then run.json, each whole: turns of a cohort that run.json lacks do not count."""
