@@ -57,7 +57,7 @@ def _step_seconds(config: StepConfig) -> float:
 class Outcome:
     """The ends of a cohort's workers, and the turns that they had."""
 
-    finished: list[Job] = dataclasses.field(default_factory=list)
+    finished: set[Job] = dataclasses.field(default_factory=set)
     lost: dict[Job, WorkerLost] = dataclasses.field(default_factory=dict)
     crowded: list[Job] = dataclasses.field(default_factory=list)
     """Those for which there was no memory beside the others."""
@@ -197,7 +197,7 @@ class Cohort:
             except (WorkerLost, WorkerCrowded) as lost:
                 self._lose(worker, lost, 0.0)
             else:
-                self.outcome.finished.append(worker.job)
+                self.outcome.finished.add(worker.job)  # again, if it was interrupted here
                 self._alive.remove(worker)
 
     def _lose(self, worker: Worker, why: WorkerLost | WorkerCrowded, more_seconds: float) -> None:
