@@ -45,7 +45,7 @@ class PhaseSeconds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What gnet_core.run.timer.Timer adds to a worker's blocks, as pytest-benchmark's extra_info."""
+    """Fields that gnet_core.run.timer.Timer adds to a worker's blocks, as pytest-benchmark's extra_info."""
 
     format_version: int
     run: str

@@ -20,7 +20,7 @@ H200."""
 
 
 def free_bytes(device: str) -> int | None:
-    """What is free of a device gpu:N now; of several that it can be, the least. None where NVML does not report it."""
+    """Free memory of a device gpu:N now; the least of several that it can be; None where NVML does not report it."""
     with nvml.opened() as answers:
         memories = [nvml.memory(handle) for handle in _candidates(device)] if answers else []
     free = [memory.free_bytes for memory in memories if memory is not None]

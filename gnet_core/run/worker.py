@@ -39,7 +39,7 @@ SLOWEST_TURN = 20
 MIN_TURN_LIMIT_SECONDS = 30.0
 
 _MAX_LOG_BYTES = 2**16
-"""What is read of the end of a worker's log, which may be of any length."""
+"""Length of the end of a worker's log that is read. A log may be of any length."""
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours

@@ -1,4 +1,4 @@
-"""What is asked of a command comes back from its words, from the shell and from run.json as it was."""
+"""A request comes back from its words, from the shell and from run.json as it was."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_every_option_of_a_command_is_a_field_of_its_request_with_the_same_defau
 
 
 def docstrings_of_fields() -> dict[str, str]:
-    """Of StepConfig: the text below each field."""
+    """The text below each field of StepConfig."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(StepConfig)).body if isinstance(node, ast.ClassDef))
     return {
         field.target.id: " ".join(text.value.value.split())

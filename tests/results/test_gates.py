@@ -1,4 +1,4 @@
-"""What --fail-on fails on: each gate by its own name, with the cases, in bench, report and compare alike."""
+"""Gates of --fail-on: each by its own name, with the cases, in bench, report and compare alike."""
 
 import json
 

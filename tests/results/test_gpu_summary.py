@@ -1,4 +1,4 @@
-"""What a report tells of the GPU that a run was measured on, from turns that are made up."""
+"""The GPU of a run in its report, from turns that are made up."""
 
 import pytest
 

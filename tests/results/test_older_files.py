@@ -32,7 +32,7 @@ EXAMPLE = ROOT / "reports" / "example"
 FIELDS = [field.name for field in dataclasses.fields(StepConfig)]
 
 BEFORE = migrations.read_config({})
-"""What was measured when no field was there yet."""
+"""The configuration that was measured when no field was there yet."""
 
 OTHER: dict[str, Any] = {
     "execution": "eager",
@@ -53,7 +53,7 @@ OTHER: dict[str, Any] = {
     "device": "gpu:0",
     "seed": 7,
 }
-"""Of each field a value that its absence does not mean."""
+"""A value of each field that its absence does not mean."""
 
 
 def without(values: dict[str, Any], *fields: str) -> dict[str, Any]:

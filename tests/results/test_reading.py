@@ -35,7 +35,7 @@ def run(run_directory):
 
 @pytest.fixture
 def reported(run, gnet):
-    """The same with its documents."""
+    """That run, with its documents."""
     assert gnet("report", run)[0] == 0
     return run
 

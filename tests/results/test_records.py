@@ -384,7 +384,7 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
 
 
 VIEW = {"view": "comparison", "base_fields": {}, "costs": ""}
-"""What a suite of run.json says since suites declare a view."""
+"""Fields of a suite in run.json since suites declare a view."""
 
 
 @pytest.mark.parametrize(

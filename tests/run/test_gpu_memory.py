@@ -1,4 +1,4 @@
-"""What workers take of a GPU's memory, told by the stand-in for NVML, and what is probed for it."""
+"""GPU memory of workers as NVML's stand-in reports it, and which cases are probed for it."""
 
 import os
 
@@ -186,7 +186,7 @@ def test_where_nvml_tells_nothing_of_a_worker_its_allocators_count_has_a_reserve
     [(2**30, 3), (2**30 + 1, 5), (1_434_451_968, 5), (1_749_155_840, 5), (2**31, 5), (3 * 2**30, 9)],
 )
 def test_the_reserve_is_a_region_more_than_holds_the_peak_and_what_cuda_takes(peak, reserved):
-    """Of the third peak an H200's driver had given 2.61 GiB, of the fourth 4.61."""
+    """An H200's driver had given 2.61 GiB for the third peak and 4.61 for the fourth."""
     assert gpu_memory.reserve(peak) == reserved * 2**30
 
 
@@ -294,7 +294,7 @@ def runs(draw):
 
 
 def doubled_regions(needed):
-    """What an allocator has taken in regions of 1, 2, 4, … when it has room for as much as is needed."""
+    """The sum of an allocator's regions of 1, 2, 4, … once they have room for what is needed."""
     return 2 ** needed.bit_length() - 1
 
 

@@ -1,4 +1,4 @@
-"""What an earlier part of a run leaves to one that goes on with it."""
+"""A run that goes on: what of its earlier part stands, is open or was lost."""
 
 import copy
 import dataclasses

@@ -708,7 +708,7 @@ def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):
 
 
 def gpu_states(*cases):
-    """Of (execution, batch size)."""
+    """States of cases on a GPU, given by execution and batch size."""
     return [
         runner.CaseState(
             case=PlannedCase(
@@ -743,7 +743,7 @@ def gpu(nvml, tmp_path, monkeypatch):
 
 
 def run_on_gpu(checkout, states, previous=None, interrupt_at=None, replicates=1, worker_bytes=None):
-    """What was probed, by execution and batch size, and run.json."""
+    """The probed cases by execution and batch size, and run.json."""
     probed = []
 
     def progress(what, _seconds):

@@ -1,4 +1,4 @@
-"""What is said of a worker that ended before its time."""
+"""The reason that is given for a worker that ended before its time."""
 
 import pytest
 
