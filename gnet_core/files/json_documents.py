@@ -32,6 +32,7 @@ CaseName = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE - 1, description="a whole number, 0 or more")]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")]
 
 _JSON_TYPES = {
     "str": "text",

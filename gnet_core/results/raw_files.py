@@ -14,7 +14,7 @@ from msgspec import Meta
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import json_documents, migrations
 from gnet_core.files.bounded import MAX_RAW_BYTES
-from gnet_core.files.json_documents import MAX_WHOLE, Count, typed
+from gnet_core.files.json_documents import MAX_WHOLE, Count, Positive, typed
 from gnet_core.stats import ratio
 
 Trajectory = list[float | None]
@@ -52,7 +52,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     """Fields for gnet_core.files.migrations.read_config."""
     block_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS, description=f"a whole number from 1 to {MAX_STEPS}")]
-    timed_blocks: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")]
+    timed_blocks: Positive
     voided_blocks: tuple[Count, ...]
     """The numbers, from 0, of blocks in which the step was traced anew."""
     single_step_seconds: tuple[Seconds, ...]

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gnet_core.config import Framework
-from gnet_core.files.json_documents import MAX_WHOLE, CaseName, Count
+from gnet_core.files.json_documents import CaseName, Count, Positive
 from gnet_core.machine.capabilities import PEERS
 from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.schedule import WorkerName
@@ -29,9 +29,7 @@ a reserve, a bound that follows from a smaller batch, or the option of whoever s
 class Size(msgspec.Struct, frozen=True, kw_only=True):
     """GPU memory of a worker."""
 
-    taken_bytes: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")] = msgspec.field(
-        name="bytes"
-    )
+    taken_bytes: Positive = msgspec.field(name="bytes")
     origin: Origin
 
     @property
