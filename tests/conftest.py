@@ -20,7 +20,7 @@ from gnet_core.config import StepConfig
 from gnet_core.files import migrations
 from gnet_core.files.json_documents import typed
 from gnet_core.files.whole import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
-from gnet_core.plan.suites import case_name
+from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import RunDocument
 from gnet_core.results.turns import TURNS_FILE
 from tests import stand_ins
@@ -261,7 +261,7 @@ class RunDirectory:
 
         Processes of one replicate number take turns in one cohort, whatever their case, unless they are sequential.
         """
-        name, raw = case_name(config, source), []
+        name, raw = PlannedCase(config=config, suites=(), source=source).name, []
         for replicate, block_seconds in enumerate(processes, start=1):
             stem = f"{name}.r{replicate}"
             raw.append(f"raw/{stem}.json")

@@ -40,7 +40,7 @@ from gnet_core.cli.options import (
     widths_option,
 )
 from gnet_core.cli.report import tell_run, write_documents
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import FRAMEWORKS, GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest, command_line
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def bench(request: BenchRequest) -> int:
     from gnet_core.files.whole import require_empty
     from gnet_core.results import gates
     from gnet_core.run import resuming
-    from gnet_core.run.sources import is_of_framework
     from gnet_core.system import claims
 
     out, resume = request.out, request.resume
@@ -109,7 +108,7 @@ def bench(request: BenchRequest) -> int:
             _refuse_what_differs(request, recorded, resume)
             resuming.require_sources_named(recorded, request, resume)
             measured = dataclasses.replace(recorded, memory=previous.memory_bytes)
-        sources_compared = [pair for pair in measured.python if not is_of_framework(pair)]
+        sources_compared = [pair for pair in measured.python if pair.partition("=")[0] not in FRAMEWORKS]
         gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)
         plan = _Plan(measured, stack)
         directory = resume or out or default_directory("", plan.device)
@@ -146,7 +145,7 @@ class _Plan:
         sweep.preset_for(asked.preset, "cpu")
         code = stack.enter_context(sources.code_folder())
         self._here = sources.working_tree(runner.find_checkout(Path.cwd()), code / "here")
-        self._found = runner.choose_suites(runner.discover(self._here.checkout), asked.suites, asked.preset)
+        self._suites = runner.choose_suites(runner.discover(self._here.checkout), asked.suites, asked.preset)
         self._data = _Data.of(asked.data)
         StepConfig(
             data=self._data.name,
@@ -191,7 +190,7 @@ class _Plan:
 
         asked = self._asked
         code = {name: digests(source) for name, source in self._sources.items() if name != sweep.AGAIN}
-        states = make_states(self._planned, self._found, self._sources, self._environments, self._data.train_images)
+        states = make_states(self._planned, self._sources, self._environments, self._data.train_images)
         replicates = asked.replicates or self._preset.replicates
         if replicates * len(states) > MAX_RAW_FILES:
             raise GnetError(
@@ -246,8 +245,7 @@ class _Plan:
         standing = None
         if previous is not None:
             standing = resuming.standing_of(directory, previous, states, replicates)
-        suites = [item.suite for item in self._found]
-        return Runner(states, suites, settings, document, standing, self._data.require_unchanged), settings
+        return Runner(states, self._suites, settings, document, standing, self._data.require_unchanged), settings
 
     def _find_sources(self, code: Path) -> dict[str, Source]:
         from gnet_core.plan import suites as sweep
@@ -276,7 +274,7 @@ class _Plan:
         from gnet_core.run import runner
 
         sources = [source for name, source in self._sources.items() if name != sweep.AGAIN]
-        planned = sweep.plan_cases([item.suite for item in self._found], self._sweep, sources)
+        planned = sweep.plan_cases(self._suites, self._sweep, sources)
         if self._asked.aa:
             usual = self._sweep.cases()[0]
             able = [case for case in planned if not runner.why_not(case, self._sources, self._environments)] or planned
@@ -287,7 +285,7 @@ class _Plan:
     def _described_suites(self) -> list[SuiteDescription]:
         from gnet_core.plan import suites as sweep
 
-        described = [item.suite.describe() for item in self._found]
+        described = [suite.describe() for suite in self._suites]
         first, *others = [name for name in self._sources if name != sweep.AGAIN]
         of_sources: dict[str, Any] = {"view": "comparison", "base": first, "base_fields": {}, "costs": ""}
         if others:
@@ -344,7 +342,7 @@ def _run_and_report(
     from gnet_core.run.cohort import expected_seconds
 
     print(_what_can_be_told(settings), file=sys.stderr)
-    expected = sum(expected_seconds(job.case.config, settings.plan) for job in runner.open_jobs())
+    expected = sum(expected_seconds(case.config, settings.plan) for case in runner.to_measure())
     with _progress_bar(expected) as progress:
         try:
             complete, stopped = runner.run(progress, profiled), ""

@@ -162,7 +162,7 @@ class Check:
             peak_flop_per_second=self._peak,
             run=run,
             executions=self._runs.get("bench execution"),
-            turns=turns.read_turns(run.directory, run.identity) if run else pd.DataFrame(),
+            turns=turns.read_turns(run.directory, run.document.run) if run else pd.DataFrame(),
             frameworks=self._runs.get("frameworks"),
             why_not=why_not,
         )
@@ -208,12 +208,13 @@ class Check:
     def _sample_worker(self, execution: Execution, limit: float) -> None:
         """One worker alone: what it takes of the GPU's memory, and samples through a turn and idle seconds after it."""
         config = dataclasses.replace(self._config, execution=execution)
-        job = Job(case=PlannedCase(config=config, suites=("execution",)), replicate=1)
+        case = PlannedCase(config=config, suites=("execution",), module="bench_execution.py")
+        job = Job(case=case, replicate=1)
         make_own_folder(self._own / "raw")
         on_gpu = config.device != "cpu"
         with contextlib.ExitStack() as nvidia:
             meter = nvidia.enter_context(gpu_memory.metered(config.device)) if on_gpu else None
-            worker = Worker(job, self._settings(limit), "bench_execution.py", lambda _worker: None)
+            worker = Worker(job, self._settings(limit), lambda _worker: None)
             try:
                 self._start(worker)
                 gpu = nvml.find(int(config.device.partition(":")[2])) if on_gpu else None
@@ -232,14 +233,14 @@ class Check:
                 taken = None
                 if meter:
                     taken = TakenMemory(process_bytes=meter.process_bytes, growth_bytes=meter.growth_bytes)
-                told: dict[str, Any] = {"raw": worker.raw, "block": block, "work": work}
+                told: dict[str, Any] = {"raw": job.worker.raw_file, "block": block, "work": work}
                 told |= {"taken_memory": taken and dataclasses.asdict(taken)}
                 told |= {"samples": [dataclasses.asdict(sample) for sample in samples]}
                 write_whole(self._own / f"worker-{execution}.json", json.dumps(told, indent=1))
                 worker.finish()
             finally:
                 worker.stop()
-        process = raw_files.read(self._own / worker.raw, self._own, config.name, config, self._run)
+        process = raw_files.read(self._own / job.worker.raw_file, self._own, config.name, config, self._run)
         self._workers[execution] = WorkerReading(process=process, samples=samples, block=block, work=work, taken=taken)
 
     def _start(self, worker: Worker) -> None:

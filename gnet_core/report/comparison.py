@@ -153,11 +153,11 @@ def compare(
 
 
 def _require_alike(base: Run, like_base: Sequence[Run]) -> None:
-    known = {base.identity: base.directory}
+    known = {base.document.run: base.directory}
     for run in like_base:
-        if same := known.get(run.identity):
+        if same := known.get(run.document.run):
             raise GnetError(f"like_base: {run.directory} is the same run as {same}; name another of the same code")
-        known[run.identity] = run.directory
+        known[run.document.run] = run.directory
         if differences := _differences(base, run):
             told = "; ".join(plain(difference) for difference in differences)
             raise GnetError(f"like_base: {run.directory} was not measured with what {base.directory} was: {told}")
@@ -264,7 +264,7 @@ def same_samples(compared: Compared) -> bool:
         [[process.log_seconds for process in run.processes[each.variant]] for each in compared.comparisons]
         for run in (compared.base, compared.new)
     ]
-    return compared.base.identity == compared.new.identity and sides[0] == sides[1]
+    return compared.base.document.run == compared.new.document.run and sides[0] == sides[1]
 
 
 def backwards(compared: Compared) -> bool:

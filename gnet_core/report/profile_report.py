@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from gnet_core.config import GnetError
@@ -39,7 +40,7 @@ def read(directory: Path) -> dict[str, Any]:
     profile.json that is there.
     """
     described = document.load_profile(directory)
-    stored = json_documents.to_plain(described)
+    stored: dict[str, Any] = msgspec.to_builtins(described)
     xplane = directory / described.trace.xplane
     stored |= reading.tables(xplane, on_gpu=described.device.startswith("gpu"))
     if not stored["operations"] and _tells_operations(directory):

@@ -47,7 +47,7 @@ def write(summary: Summary) -> None:
     Raises OSError, and GnetError for a plots/ that leads out of the directory.
     """
     run = summary.run
-    tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.identity)}
+    tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.document.run)}
     documents.write(run.directory, document(summary), tables)
 
 
@@ -84,7 +84,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
     run = summary.run
     return {
         "directory": str(run.directory),
-        "run": run.identity,
+        "run": run.document.run,
         "complete": run.document.complete,
         "quotable": not summary.reservations,
         "reservations": summary.reservations,

@@ -20,7 +20,7 @@ from gnet_core.report.views.answers import DIFFERENT
 from gnet_core.report.views.section import Section
 from gnet_core.report.views.suites import sections
 from gnet_core.results.comparisons import Family, within
-from gnet_core.results.records import Row, Run, requested
+from gnet_core.results.records import Row, Run
 from gnet_core.results.run_document import Peak, best_peaks
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.ratio import POWER
@@ -224,13 +224,13 @@ class Summary:
     @functools.cached_property
     def command(self) -> str:
         """What measures all of the run again."""
-        return command_line(requested(self.run.document))
+        return command_line(self.run.document.request)
 
     @functools.cached_property
     def environment(self) -> Grid:
         """The run's identity, the machine and its software."""
         document = self.run.document
-        lines = [("run", self.run.identity), *machine.as_lines(document.environment)]
+        lines = [("run", self.run.document.run), *machine.as_lines(document.environment)]
         for framework in document.own_interpreters:
             of_peer = document.environment_of(framework)
             lines += capabilities.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
@@ -293,7 +293,7 @@ class Summary:
         told = [Sentence(f"{case}:", why) for case, why in (*rows, *self.run.unmeasured)]
         if note := self.run.document.profile_note:
             told.append(Sentence("a trace:", note))
-        elif requested(self.run.document).profile and not self.run.document.complete and not self.run.profiles:
+        elif self.run.document.request.profile and not self.run.document.complete and not self.run.profiles:
             told.append(Sentence("a trace:", "the run was interrupted before it was taken"))
         return told
 

@@ -129,8 +129,7 @@ def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored, 
         CaseState(
             case=PlannedCase(
                 config=StepConfig.from_dict(case["config"]), suites=tuple(case["suites"]), source=case["source"]
-            ),
-            module="bench_execution.py",
+            )
         )
         for case in stored.document["cases"]
     ]

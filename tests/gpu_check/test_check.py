@@ -69,7 +69,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "gnet_core/frameworks/tf/peaks.py").write_text(PEAKS)
     for name, old, new in (
         ("frameworks/tf/device.py", '"gpus": []', GPU),
-        ("plan/suites.py", "_CHECK_REPLICATES = 3", "_CHECK_REPLICATES = 1"),
+        ("plan/suites.py", "replicates=3", "replicates=1"),
         ("plan/suites.py", "plan=Plan(block_seconds=1.0)", "plan=Plan()"),
         ("gpu_check/evidence.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
         ("gpu_check/evidence.py", 'PROFILED = (*SAMPLED, "float32", "batch 1")', 'PROFILED = (*SAMPLED, "float32")'),

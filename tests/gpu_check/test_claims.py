@@ -184,7 +184,7 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
         peak_flop_per_second=1e15,
         run=run,
         executions=run,
-        turns=turns.read_turns(directory.path, run.identity),
+        turns=turns.read_turns(directory.path, run.document.run),
         frameworks=peers,
         why_not={},
     )
@@ -575,7 +575,7 @@ def changed(seen: Seen, directory: RunDirectory) -> Seen:
     """The run as the directory has it now."""
     directory.write()
     run = records.load_run(directory.path)
-    return dataclasses.replace(seen, run=run, turns=turns.read_turns(directory.path, run.identity))
+    return dataclasses.replace(seen, run=run, turns=turns.read_turns(directory.path, run.document.run))
 
 
 def test_what_the_largest_cohort_was_planned_with_is_told_as_a_share_of_what_is_free(seen, directory):

@@ -11,7 +11,7 @@ from gnet_core.frameworks.tf import device
 from gnet_core.machine import capabilities, cuda_libraries, gpu_chain
 from gnet_core.machine import environment as machine
 from gnet_core.machine.description import require_environment
-from gnet_core.plan.suites import PlannedCase, Source, Suite
+from gnet_core.plan.suites import PlannedCase, Source
 from gnet_core.run import runner
 from tests.conftest import JAX_SECTION, TORCH_SECTION
 
@@ -150,10 +150,7 @@ def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(wit
     sources = {name: Source(name=name, python=f"/{name}/python", checkout=Path("/checkout")) for name in both}
     assert machine.choose_device("auto", runner.deciding(both)) == "gpu:0"
     cases = [PlannedCase(config=StepConfig(device="gpu:0"), suites=("throughput",), source=name) for name in both]
-    found = [
-        runner.FoundSuite(suite=Suite(name="throughput", question="?", cases=lambda _: []), module=Path("bench_x.py"))
-    ]
-    states = runner.make_states(cases, found, sources, both)
+    states = runner.make_states(cases, sources, both)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", f"TensorFlow in /old/python sees no gpu:0: {NOT_LOADED}"),
