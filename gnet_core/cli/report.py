@@ -126,7 +126,8 @@ def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -
         print_json({"directory": str(directory), **document})
     else:
         print_document(profile_report.document_of(document, with_pictures=False))
-        print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {tensorboard_line(directory)}")
+        trace = profile_report.no_trace(document, directory) or tensorboard_line(directory)
+        print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {trace}")
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:

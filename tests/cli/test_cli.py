@@ -6,6 +6,7 @@ import datetime
 import html
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -384,6 +385,43 @@ def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path
     assert status == 0
     assert f"tensorboard --logdir {out}/traces" in told
     assert (out / "report.md").read_text() == first
+
+
+@pytest.fixture
+def profile_without_trace(tmp_path):
+    """A profile from a GPU whose trace was too large to keep."""
+    (stored,) = (ROOT / "reports/h200-check/gpu-check/traces").glob("graph-mixed_bfloat16-b1-*")
+    return Path(shutil.copytree(stored, tmp_path / "profile"))
+
+
+def test_report_renders_a_profile_whose_trace_was_left_out_and_says_so(gnet, profile_without_trace):
+    before = json.loads((profile_without_trace / "profile.json").read_text())
+    tables = (profile_without_trace / "operations.csv").read_text()
+    (profile_without_trace / "report.md").unlink()
+    status, printed, said = gnet("report", profile_without_trace)
+    assert (status, said) == (0, "")
+    assert "Launch-bound: the GPU is at work for" in printed
+    assert "Trace: vm.xplane.pb is not there, so these are the tables that profile.json has of it" in printed
+    text = (profile_without_trace / "report.md").read_text()
+    assert "vm.xplane.pb is not there" in text
+    assert "tensorboard" not in printed + text
+    assert json.loads((profile_without_trace / "profile.json").read_text()) == before
+    assert (profile_without_trace / "operations.csv").read_text() == tables
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda document: document.update(operations=[3]), "profile.json: field 'operations[0]' is 3"),
+        (lambda document: document.update(run="another"), "profile.json: it is of another run than run.json"),
+    ],
+)
+def test_report_refuses_a_profile_json_that_cannot_stand_in_for_its_trace(gnet, profile_without_trace, spoil, why):
+    path = profile_without_trace / "profile.json"
+    document = json.loads(path.read_text())
+    spoil(document)
+    path.write_text(json.dumps(document))
+    refused(gnet("report", profile_without_trace), why)
 
 
 @pytest.mark.parametrize(("execution", "off"), [("xla", True), ("graph", False), ("eager", False)])
