@@ -78,7 +78,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
             checkout=checkout,
             environment=environment,
             device=chosen,
-            directory=directory,
+            directory=directory.resolve(),
             minutes=minutes,
             deadline=deadline,
             created=now(),
@@ -97,7 +97,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     if not complete:
         complain(f"interrupted; what was finished is in {directory}")
         return INTERRUPTED
-    return GATE_FAILED if report.wrong else FINE
+    return GATE_FAILED if any(claim.verdict == "wrong" for claim in report.claims) else FINE
 
 
 def _peers(python: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from gnet_core.machine.description import require_environment
 from gnet_core.profile import tensor_cores
 from gnet_core.profile.counting import counting_of
 from gnet_core.profile.parts import PARTS, Direction
+from gnet_core.profile.step_breakdown import AT_WORK
 
 MAX_ROWS = 100_000
 """Of a table; no step has as many operations."""
@@ -182,6 +183,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     def busy_threads(self) -> float:
         """How many threads were inside operations at once, on average over the traced steps."""
         return sum(each.self_seconds for each in self.operations) / sum(self.trace.traced_step_seconds)
+
+    @property
+    def device_seconds(self) -> float | None:
+        """Seconds of work on the device a step; None where xprof recognised no step, or nothing of a device."""
+        return sum(time.seconds for time in self.breakdown if time.kind in AT_WORK) or None
 
     @property
     def overhead(self) -> float:

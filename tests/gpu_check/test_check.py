@@ -23,6 +23,7 @@ from gnet_core.gpu_check import check as gpu_check
 from gnet_core.gpu_check import report as gpu_check_report
 from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Claim, Finding
 from gnet_core.machine import gpu_conditions
+from gnet_core.machine import nvml as nvml_library
 from gnet_core.results import raw_files, records
 from gnet_core.run import runner
 from gnet_core.run.worker import WorkerLost
@@ -248,14 +249,7 @@ def check(tmp_path, environment, monkeypatch):
     """A check on a CPU of which no step does anything unless a test says so."""
 
     def make(seconds: float = 600.0, **steps: Any) -> gpu_check.Check:
-        for name in (
-            "_sample_worker",
-            "_trace",
-            "_measure_peak",
-            "_bench",
-            "_measure_executions",
-            "_measure_frameworks",
-        ):
+        for name in ("_sample_worker", "_trace", "_measure_peak", "_measure", "_measure_frameworks"):
             monkeypatch.setattr(gpu_check.Check, name, steps.get(name, lambda _self, *_: None))
         (tmp_path / GPU_CHECK).mkdir()
         return gpu_check.Check(
@@ -287,7 +281,7 @@ def test_a_step_that_fails_is_a_line_and_the_next_begins(check, tmp_path):
 
 def test_what_is_left_of_the_time_decides_what_begins(check):
     taken = []
-    made = check(seconds=-1.0, _bench=lambda _self, limit: taken.append(limit))
+    made = check(seconds=-1.0, _measure=lambda _self, _name, _out, _suites, limit: taken.append(limit))
     assert made.run() is True
     assert {step.status for step in made.report().steps} == {"not begun"}
     assert taken == []
@@ -330,9 +324,9 @@ def test_the_verdicts_come_before_what_is_rare_and_xla_has_the_longest_limit(che
 
 def test_open_claims_that_nothing_contradicts_are_told_apart():
     told = [
-        Claim(claim="a", findings=(Finding("confirmed"), Finding("open"))),
-        Claim(claim="b", findings=(Finding("open"),)),
-        Claim(claim="c", findings=(Finding("confirmed"), Finding("wrong"))),
+        Claim(claim="a", verdict="open", findings=(Finding("confirmed"), Finding("open"))),
+        Claim(claim="b", verdict="open", findings=(Finding("open"),)),
+        Claim(claim="c", verdict="wrong", findings=(Finding("confirmed"), Finding("wrong"))),
     ]
     report = gpu_check_report.CheckReport(
         created="", device="gpu:0", machine="", minutes=7, complete=True, steps=(), claims=told
@@ -397,8 +391,8 @@ def sampled(tmp_path, environment, monkeypatch):
 
 def test_a_workers_memory_is_read_while_it_is_alive_and_by_its_process(sampled, nvml):
     told, worker = sampled(lambda: nvml.set(pids=f"{os.getpid()}:{3 * 2**30}", used=4 * 2**30))
-    assert told["taken_memory"]["process_bytes"] == 3 * 2**30
-    assert told["taken_memory"]["growth_bytes"] > 0
+    assert told["process_bytes"] == 3 * 2**30
+    assert told["growth_bytes"] > 0
     assert {sample["power_watts"] for sample in told["samples"]} == {412.345}
     assert all(sample["took_seconds"] > 0 for sample in told["samples"])
     assert worker.ended == "finished stopped"
@@ -427,6 +421,7 @@ def test_a_driver_that_answers_no_more_costs_its_figures_and_not_the_worker(samp
         monkeypatch.setattr(gpu_conditions, "_read", hangs)
 
     monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(nvml_library, "_given_up", threading.Event())
     try:
         told, worker = sampled(during)
     finally:
@@ -434,7 +429,7 @@ def test_a_driver_that_answers_no_more_costs_its_figures_and_not_the_worker(samp
         for thread in threading.enumerate():
             if thread.name == "GPU samples":
                 thread.join()
-    assert told["taken_memory"] == {"process_bytes": 0, "growth_bytes": 0}
+    assert (told["process_bytes"], told["growth_bytes"]) == (0, 0)
     assert worker.ended == "finished stopped"
 
 

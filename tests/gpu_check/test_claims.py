@@ -13,7 +13,8 @@ from gnet_core.config import StepConfig
 from gnet_core.files.json_documents import typed
 from gnet_core.frameworks.tf import command_buffers
 from gnet_core.gpu_check import claims
-from gnet_core.gpu_check.evidence import SAMPLED, Claim, Figure, Finding, Seen, TakenMemory, WorkerReading
+from gnet_core.gpu_check.evidence import SAMPLED, Claim, Figure, Finding, Result, Seen, WorkerReading
+from gnet_core.gpu_check.report import CheckReport, to_json
 from gnet_core.machine import capabilities
 from gnet_core.machine.gpu_conditions import Sample, Span
 from gnet_core.profile import document as profile_document
@@ -76,7 +77,8 @@ def worker(**info: Any) -> WorkerReading:
         samples=samples(),
         block=Span(100.0, 103.0),
         work=Span(100.0, 106.0),
-        taken=TakenMemory(process_bytes=4 * 2**30, growth_bytes=5 * 2**30),
+        process_bytes=4 * 2**30,
+        growth_bytes=5 * 2**30,
     )
 
 
@@ -172,6 +174,9 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
     """All that a check can see, and all of it as promised."""
     run = records.load_run(directory.path)
     peers = records.load_run(directory.path)
+    results: dict[str, Result] = {"peak": 1e15, "bench": run, "bench execution": run, "frameworks": peers}
+    results |= {f"worker {execution}": worker() for execution in SAMPLED}
+    results |= {f"profile {name}": trace for name, trace in profiles(environment).items()}
     for case, framework in zip(peers.configs, ("tensorflow", "torch", "torch", "jax"), strict=True):
         peers.configs[case] = dataclasses.replace(peers.configs[case], framework=framework)  # type: ignore[arg-type]
     section = {"gpus": [{"device": GPU, "name": NAME}], "built_for_cuda": True}
@@ -179,13 +184,8 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
     return Seen(
         device=GPU,
         environment=environment,
-        workers={execution: worker() for execution in SAMPLED},
-        traces=profiles(environment),
-        peak_flop_per_second=1e15,
-        run=run,
-        executions=run,
+        results=results,
         turns=turns.read_turns(directory.path, run.identity),
-        frameworks=peers,
         why_not={},
     )
 
@@ -195,19 +195,17 @@ def of(seen: Seen, start: str) -> Claim:
     return claim
 
 
+def with_results(seen: Seen, **changes: Result) -> Seen:
+    """Other results of steps, whose names have underscores here."""
+    return dataclasses.replace(
+        seen, results={**seen.results, **{name.replace("_", " "): changes[name] for name in changes}}
+    )
+
+
 def without(seen: Seen, step: str) -> Seen:
     """The same as if a step had left nothing, as the check says it."""
-    kind, _, name = step.partition(" ")
-    changes: dict[str, dict[str, Any]] = {
-        "worker": {"workers": {key: value for key, value in seen.workers.items() if key != name}},
-        "profile": {"traces": {key: value for key, value in seen.traces.items() if key != name}},
-        "peak": {"peak_flop_per_second": None},
-        "bench": {"run": None, "turns": pd.DataFrame()},
-        "bench execution": {"executions": None},
-        "frameworks": {"frameworks": None},
-    }
-    found = changes.get(step) or changes[kind]
-    return dataclasses.replace(seen, **found | {"why_not": {step: "failed: it died"}})
+    results = {name: result for name, result in seen.results.items() if name != step}
+    return dataclasses.replace(seen, results=results, why_not={step: "failed: it died"})
 
 
 def test_where_all_is_as_promised_every_claim_is_confirmed(seen):
@@ -306,13 +304,11 @@ def test_devices_are_compared_by_name_and_order(seen, driver, tensorflow, visibl
 
 def with_worker(seen: Seen, **changes: Any) -> Seen:
     """One of the three is otherwise."""
-    return dataclasses.replace(
-        seen, workers={**seen.workers, "xla": dataclasses.replace(seen.workers["xla"], **changes)}
-    )
+    return with_results(seen, worker_xla=dataclasses.replace(worker(), **changes))
 
 
 def with_info(seen: Seen, **info: Any) -> Seen:
-    return dataclasses.replace(seen, workers={**seen.workers, "xla": worker(**info)})
+    return with_results(seen, worker_xla=worker(**info))
 
 
 @pytest.mark.parametrize(
@@ -339,9 +335,8 @@ def test_an_allocator_that_has_more_than_nvml_knows_of_is_wrong(seen):
 
 
 def test_where_the_process_is_not_told_what_the_device_grew_by_counts(seen):
-    only_growth = TakenMemory(process_bytes=0, growth_bytes=2**30)
-    assert of(with_worker(seen, taken=only_growth), "What NVML says").verdict == "wrong"
-    found = of(with_worker(seen, taken=TakenMemory(process_bytes=0, growth_bytes=0)), "What NVML says")
+    assert of(with_worker(seen, process_bytes=0, growth_bytes=2**30), "What NVML says").verdict == "wrong"
+    found = of(with_worker(seen, process_bytes=0, growth_bytes=0), "What NVML says")
     assert (found.verdict, found.findings[-1].because) == ("open", "NVML tells no memory of this device")
 
 
@@ -375,10 +370,9 @@ def test_energy_that_is_not_power_times_time_is_wrong(seen, watts, verdict):
 @pytest.mark.parametrize(("gibibytes", "verdict"), [(9, "confirmed"), (10, "wrong")])
 def test_more_than_the_reserve_is_wrong(seen, gibibytes, verdict):
     """Of 3 GiB in use at most, 9 are reserved: a region more than the 4 that hold it, and one for CUDA."""
-    taken = TakenMemory(process_bytes=gibibytes * 2**30, growth_bytes=0)
-    found = of(with_worker(seen, taken=taken), "What NVML says")
+    found = of(with_worker(seen, process_bytes=gibibytes * 2**30), "What NVML says")
     assert (found.verdict, found.findings[-1].figures[-1].value) == (verdict, 9.0)
-    assert of(with_worker(seen, taken=None), "What NVML says").verdict == "open"
+    assert of(with_worker(seen, process_bytes=None, growth_bytes=None), "What NVML says").verdict == "open"
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.3, "confirmed"), (0.9, "wrong")])
@@ -404,7 +398,7 @@ def test_a_compilation_of_minutes_is_wrong(seen):
 
 
 def test_a_step_that_does_more_than_the_peak_is_wrong(seen):
-    found = of(dataclasses.replace(seen, peak_flop_per_second=1e11), "No step in bfloat16")
+    found = of(with_results(seen, peak=1e11), "No step in bfloat16")
     assert found.verdict == "wrong"
     # 10 GFLOP an image, 64 images a step of 1.5 s.
     assert [figure.value for figure in found.findings[0].figures] == pytest.approx([0.4267, 4.267], rel=1e-3)
@@ -418,7 +412,7 @@ def with_trace(seen, environment):
     """One of the four is otherwise."""
 
     def change(name: str = "float32", **changes: Any) -> Seen:
-        changed: Seen = dataclasses.replace(seen, traces={**seen.traces, name: profile(environment, **changes)})
+        changed: Seen = with_results(seen, **{f"profile {name}": profile(environment, **changes)})
         return changed
 
     return change
@@ -502,12 +496,12 @@ def test_command_buffers_that_are_on_or_hide_kernels_are_wrong(seen, with_trace)
     assert figures["a step without them ÷ with them"] == pytest.approx(0.5 / 1.5)
     on = of(with_trace("xla"), claim)
     assert (on.verdict, on.findings[0].because) == ("wrong", "they were not switched off")
-    off = with_trace("xla", device_time=DEVICE_TIME | {"unnamed_kernels_seconds": 0.1}).traces["xla"]
+    off = with_trace("xla", device_time=DEVICE_TIME | {"unnamed_kernels_seconds": 0.1}).results["profile xla"]
     hidden = without_command_buffers(off)
-    found = of(dataclasses.replace(seen, traces={**seen.traces, "xla": hidden}), claim)
+    found = of(with_results(seen, profile_xla=hidden), claim)
     assert (found.verdict, found.findings[0].figures[-1].value) == ("wrong", 0.5)
     untold = msgspec.structs.replace(hidden, device_time=None)
-    assert of(dataclasses.replace(seen, traces={**seen.traces, "xla": untold}), claim).verdict == "open"
+    assert of(with_results(seen, profile_xla=untold), claim).verdict == "open"
 
 
 # --- the run
@@ -522,7 +516,7 @@ def with_run(seen, environment, tmp_path):
         directory.document |= {"device": GPU, "suites": SUITES}
         make(directory)
         run = records.load_run(directory.path)
-        changed: Seen = dataclasses.replace(seen, run=run, executions=run)
+        changed: Seen = with_results(seen, bench=run, bench_execution=run)
         return changed
 
     return change
@@ -567,7 +561,7 @@ def test_a_worker_in_two_cohorts_was_crowded_out(seen, directory):
     stem = f"{USUAL.name}.r1"
     directory.document["cohorts"].append({"workers": [stem], "order": [], "complete": True})
     directory.write()
-    found = of(dataclasses.replace(seen, run=records.load_run(directory.path)), "Every case of the run")
+    found = of(with_results(seen, bench=records.load_run(directory.path)), "Every case of the run")
     assert (found.verdict, found.evidence[0].partition(";")[0]) == ("wrong", f"{stem} crowded out")
 
 
@@ -575,7 +569,7 @@ def changed(seen: Seen, directory: RunDirectory) -> Seen:
     """The run as the directory has it now."""
     directory.write()
     run = records.load_run(directory.path)
-    return dataclasses.replace(seen, run=run, turns=turns.read_turns(directory.path, run.identity))
+    return dataclasses.replace(with_results(seen, bench=run), turns=turns.read_turns(directory.path, run.identity))
 
 
 def test_what_the_largest_cohort_was_planned_with_is_told_as_a_share_of_what_is_free(seen, directory):
@@ -600,7 +594,7 @@ def test_a_process_that_has_more_in_use_than_was_planned_is_wrong(seen, director
 def test_a_run_that_was_cut_short_leaves_open_whether_all_fits(seen, directory):
     directory.document["complete"] = False
     directory.write()
-    cut = dataclasses.replace(seen, run=records.load_run(directory.path), why_not={"bench": "cut short: no time"})
+    cut = dataclasses.replace(changed(seen, directory), why_not={"bench": "cut short: no time"})
     assert of(cut, "Every case of the run").evidence[0].startswith("cut short: no time")
 
 
@@ -646,9 +640,9 @@ def test_a_turn_without_the_gpus_power_is_wrong(seen):
 
 def test_clocks_that_have_not_settled_in_many_turns_are_wrong(seen: Seen) -> None:
     def with_summary(**changes: Any) -> Seen:
-        assert seen.run is not None
-        gpu = None if seen.run.gpu is None or not changes else dataclasses.replace(seen.run.gpu, **changes)
-        return dataclasses.replace(seen, run=dataclasses.replace(seen.run, gpu=gpu))
+        run = seen.result("bench")
+        gpu = None if run.gpu is None or not changes else dataclasses.replace(run.gpu, **changes)
+        return with_results(seen, bench=dataclasses.replace(run, gpu=gpu))
 
     claim = "In 90% of the turns"
     assert of(with_summary(unsettled_turns=3, settling_turns=20), claim).verdict == "wrong"
@@ -677,8 +671,7 @@ def test_turns_that_the_gpus_own_state_disturbs_are_wrong_when_they_are_many(see
 
 @pytest.mark.parametrize(("status", "verdict"), [("unsupported", "open"), ("failed", "wrong")])
 def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_where_it_fails(seen, status, verdict):
-    assert seen.frameworks is not None
-    row = seen.frameworks.rows[-1]
+    row = seen.result("frameworks").rows[-1]
     row.status, row.note = status, "jax: why"
     found = of(seen, "PyTorch and JAX")
     assert found.verdict == verdict
@@ -694,8 +687,7 @@ def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_wh
     ],
 )
 def test_a_peer_that_sees_no_gpu_says_why(seen, section, verdict, because):
-    assert seen.frameworks is not None
-    seen.frameworks.document.environments["jax"]["jax"] = section
+    seen.result("frameworks").document.environments["jax"]["jax"] = section
     finding = of(seen, "The GPU is seen by").findings[-1]
     assert (finding.of, finding.verdict, finding.because) == ("jax", verdict, because)
 
@@ -707,13 +699,13 @@ def test_what_cannot_be_judged_costs_its_own_claim_alone(seen):
     assert of(broken, "TF32 is off").verdict == "confirmed"
 
 
-def test_a_claim_is_plain_data(seen):
-    told = of(seen, "XLA's first call").to_dict()
-    assert told["verdict"] == "confirmed"
-    (finding,) = told["findings"]
-    assert finding["figures"][-1] == {"name": "first call of xla", "value": 10.0, "unit": "s"}
-
-
-def test_a_figure_that_is_no_number_is_null_in_json():
-    found = Finding("wrong", (Figure("deviation", float("inf"), ""),))
-    assert found.to_dict()["figures"][0]["value"] is None
+def test_the_list_is_plain_data_in_which_a_figure_that_is_no_number_is_null():
+    finding = Finding("wrong", (Figure("deviation", float("inf")), Figure("first call of xla", 10.0, "s")), of="xla")
+    claim = Claim(claim="a", verdict="wrong", findings=[finding])
+    report = CheckReport(created="", device="cpu", machine="", minutes=7, complete=True, steps=(), claims=[claim])
+    (told,) = to_json(report)["claims"]
+    assert told["verdict"] == "wrong"
+    assert told["findings"][0]["figures"] == [
+        {"name": "deviation", "value": None, "unit": ""},
+        {"name": "first call of xla", "value": 10.0, "unit": "s"},
+    ]
