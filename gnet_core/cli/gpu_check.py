@@ -10,21 +10,8 @@ from typing import Any
 
 import click
 
-from gnet_core.cli.options import (
-    FINE,
-    GATE_FAILED,
-    INTERRUPTED,
-    Whole,
-    as_json_option,
-    complain,
-    default_directory,
-    device_option,
-    now,
-    out_option,
-    print_document,
-    print_json,
-    require_device_form,
-)
+from gnet_core.cli import options
+from gnet_core.cli.output import FINE, GATE_FAILED, INTERRUPTED, complain, print_document, print_json
 from gnet_core.config import GnetError
 from gnet_core.machine.capabilities import PEERS
 from gnet_core.plan.request import ReportRequest, command_line
@@ -32,15 +19,15 @@ from gnet_core.plan.request import ReportRequest, command_line
 MAX_MINUTES = 60
 
 _USED = 0.98
-"""Of the minutes, what the steps may take; the rest is for Python to start and the list to be written."""
+"""Share of the minutes that the steps may take; in the rest Python starts and the list is written."""
 
 
 @click.command("gpu-check")
-@device_option
-@click.option("--minutes", type=Whole("minutes"), default=10, show_default=True, help="What it may take in all.")
+@options.device
+@click.option("--minutes", type=options.WHOLE, default=10, show_default=True, help="What it may take in all.")
 @click.option("--python", multiple=True, metavar="torch|jax=INTERPRETER", help="Measure that framework from this one.")
-@out_option("<date-time>-gpu-check-<device>")
-@as_json_option
+@options.out("<date-time>-gpu-check-<device>")
+@options.as_json
 def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Find out in minutes what of the GPU side is confirmed, wrong or still open.
 
@@ -54,12 +41,12 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     deadline = time.monotonic() + _USED * 60.0 * minutes
     if minutes > MAX_MINUTES:
         raise GnetError(f"minutes: {minutes:.30g} are too many; use at most {MAX_MINUTES}, or gnet bench for more")
-    require_device_form(device)
+    options.require_device_form(device)
     peers = _peers(python)
     if out is not None:
         require_empty(out)
-        if found := sorted(out.glob(f"{GPU_CHECK}*")):  # which does not count for the run
-            raise GnetError(f"out: {out} has files in it already ({found[0].name}); name one without a check")
+        if left := sorted(out.glob(f"{GPU_CHECK}*")):  # which does not count for the run
+            raise GnetError(f"out: {out} has files in it already ({left[0].name}); name one without a check")
     from gnet_core.gpu_check import report as gpu_check_report
     from gnet_core.gpu_check.check import Check
     from gnet_core.plan.suites import Source
@@ -72,7 +59,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
             f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"
         )
     chosen = _choose_device(device, environment)
-    directory = out or default_directory("gpu-check", chosen)
+    directory = out or options.default_directory("gpu-check", chosen)
     with claimed_empty(directory / GPU_CHECK):
         check = Check(
             checkout=checkout,
@@ -81,7 +68,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
             directory=directory.resolve(),
             minutes=minutes,
             deadline=deadline,
-            created=now(),
+            created=options.now(),
             peers=peers,
             progress=complain,
         )
@@ -91,9 +78,9 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
         print_json(gpu_check_report.to_json(report))
     else:
         print_document(gpu_check_report.document(report))
-    to_read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
-    read = to_read if (directory / "run.json").exists() else ""
-    complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read}")
+    read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
+    has_run = (directory / "run.json").exists()
+    complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read if has_run else ''}")
     if not complete:
         complain(f"interrupted; what was finished is in {directory}")
         return INTERRUPTED
