@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gnet_core.profile.hlo_names import Module, Operation
-from gnet_core.profile.spans import ROUNDING, lasts_until, nested
+from gnet_core.profile.xprof import ROUNDING, lasts_until, nested
 
 _REGION, _STARTED, _RECORDED = (f"ThreadpoolListener::{name}" for name in ("Region", "StartRegion", "Record"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,6 @@ from gnet_core.files.json_documents import CASE_NAME, MAX_WHOLE, Count
 from gnet_core.files.migrations import read_config
 from gnet_core.machine.description import require_environment
 from gnet_core.profile import tensor_cores
-from gnet_core.profile.counting import counting_of
 from gnet_core.profile.parts import PARTS, Direction
 from gnet_core.profile.step_breakdown import AT_WORK
 
@@ -28,6 +27,34 @@ MAX_TOLD = 50
 
 _LIBRARY = re.compile(r"_+(Mkl)?(Native)?(Fused)?(?P<type>[A-Z]\w*?)(WithBias)?")
 
+Counting = Literal["kernels", "launched kernels", "graph operations", "eager operations", "compiled instructions"]
+
+COUNTINGS: dict[Counting, str] = {
+    "kernels": "Self time of the device's kernels.",
+    "launched kernels": "Self time of the device's kernels, each assigned to the eager operation that launched it.",
+    "graph operations": "Wall time inside each operation on the CPU, what it hands to other threads included.",
+    "eager operations": (
+        "Wall time inside each operation on the CPU, TensorFlow's own dispatch included, Python's left out."
+    ),
+    "compiled instructions": (
+        "Time of each compiled instruction on the CPU, summed over the threads that worked on it, under the name of "
+        "the operation that XLA compiled it from. A fusion of several counts as the last of them, and a move between "
+        "XLA's own layouts as a layout copy."
+    ),
+}
+"""How the time of a trace's operations was counted, in words. Times of different countings cannot be compared as they
+are."""
+
+_COUNTING_OF_NOTE: dict[str, Counting] = {
+    **{note: counting for counting, note in COUNTINGS.items()},
+    "Self time of the device's kernels, each counted to the eager operation that launched it.": "launched kernels",
+    (
+        "Time of each compiled instruction on the CPU, summed over the threads that worked on it, told by the "
+        "operations that XLA made it from: a fusion of several counts as the last of them, and what XLA moves around "
+        "between layouts of its own as a layout copy."
+    ): "compiled instructions",
+}
+"""Notes of this and of earlier versions, which wrote no field `counting`; an unknown note is a counting of its own."""
 
 Figure = Annotated[float, Meta(ge=0, lt=MAX_WHOLE, description="a number, 0 or more")]
 StepSeconds = Annotated[
@@ -59,6 +86,11 @@ class PartTime(msgspec.Struct, frozen=True, kw_only=True):
     occurrences: Count
     self_seconds: Figure
     share: Figure
+
+    @property
+    def directed(self) -> str:
+        """The part with its direction, where it has one."""
+        return self.part if self.direction == "neither" else f"{self.part} {self.direction}"
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
@@ -209,7 +241,7 @@ def read(document: Any) -> Profile:
         config = read_config(document["config"])
     except TypeError as error:
         raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
-    counting = document.get("counting") or counting_of(str(document.get("note", "")))
+    counting = document.get("counting") or _COUNTING_OF_NOTE.get(note := str(document.get("note", "")), note)
     current = {**document, "config": config.to_dict(), "counting": counting}
     if isinstance(document.get("kernels"), list):
         current["kernels"] = [_with_tensor_cores(kernel) for kernel in document["kernels"][: MAX_ROWS + 1]]

@@ -9,10 +9,9 @@ import pandas as pd
 
 from gnet_core.config import GnetError
 from gnet_core.profile import compiled
-from gnet_core.profile.counting import Counting
+from gnet_core.profile.document import Counting
 from gnet_core.profile.parts import OTHER, PARTS, place
-from gnet_core.profile.spans import nested
-from gnet_core.profile.xprof import NoAnswerError, Trace, rows
+from gnet_core.profile.xprof import NoAnswerError, Trace, nested, rows
 
 MAX_EVENTS = 1_000_000
 """xprof's trace_viewer drops further events without a warning, so that counts would be too small."""
@@ -142,21 +141,19 @@ def _launched_by(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     The profiler writes no operation on the kernels of an eager step. A launch lies inside its operation on the same
     thread of the host; of nested operations the innermost one counts.
     """
-    threads: dict[int, list[Mapping[str, Any]]] = {}
-    for event in events:
-        is_launch = "correlation_id" in event["args"]
-        if not event["device"].startswith(_GPU) and (is_launch or event["name"].startswith(_EAGER_EVENT)):
-            threads.setdefault(event["tid"], []).append(event)
+    spans = [
+        event
+        for event in events
+        if not event["device"].startswith(_GPU)
+        and ("correlation_id" in event["args"] or event["name"].startswith(_EAGER_EVENT))
+    ]
+    _own, parents = nested(spans)
     launched = {}
-    for thread in threads.values():
-        around: list[Mapping[str, Any]] = []
-        for event in sorted(thread, key=lambda event: (event["ts"], -event["dur"])):
-            while around and around[-1]["ts"] + around[-1]["dur"] < event["ts"]:
-                around.pop()
-            if "correlation_id" not in event["args"]:
-                around.append(event)
-            elif around:
-                launched[event["args"]["correlation_id"]] = around[-1]["name"].removeprefix(_EAGER_EVENT)
+    for span, parent in zip(spans, parents, strict=True):
+        while parent is not None and "correlation_id" in spans[parent]["args"]:
+            parent = parents[parent]
+        if parent is not None and "correlation_id" in span["args"]:
+            launched[span["args"]["correlation_id"]] = spans[parent]["name"].removeprefix(_EAGER_EVENT)
     return launched
 
 

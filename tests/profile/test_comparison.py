@@ -10,7 +10,7 @@ import pytest
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import comparison
-from gnet_core.profile.counting import NOTES
+from gnet_core.profile.document import COUNTINGS
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
@@ -138,7 +138,7 @@ def test_times_that_were_counted_in_different_ways_are_told(profiles):
 def test_the_same_counting_in_the_words_of_an_earlier_version_is_the_same(profiles):
     write, base, new = profiles
     base["note"] = "Self time of the device's kernels, each counted to the eager operation that launched it."
-    found = compared((write, base, new | {"counting": "launched kernels", "note": NOTES["launched kernels"]}))
+    found = compared((write, base, new | {"counting": "launched kernels", "note": COUNTINGS["launched kernels"]}))
     assert not found.shared_out
 
 

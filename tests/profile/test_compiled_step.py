@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gnet_core.profile import compiled, operations, reading, xprof
-from gnet_core.profile.counting import NOTES
+from gnet_core.profile.document import COUNTINGS
 from tests.traces import trace_tiny_network
 
 
@@ -116,5 +116,5 @@ def test_an_xla_step_on_a_cpu_is_split_into_operations_and_parts(xplane):
 
 def test_an_xla_step_tells_what_its_times_are_and_what_else_it_cannot_tell(xplane):
     told = reading.tables(xplane, on_gpu=False)
-    assert (told["counting"], told["note"]) == ("compiled instructions", NOTES["compiled instructions"])
+    assert (told["counting"], told["note"]) == ("compiled instructions", COUNTINGS["compiled instructions"])
     assert "time by part of the network" not in [row["what"] for row in told["not_available"]]

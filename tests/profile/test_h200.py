@@ -61,9 +61,9 @@ def test_kernels_that_an_h200_ran_for_us(name, told):
 
 def test_the_table_of_kernels_adds_up_to_what_a_step_computes():
     rows = [(name, False, False, count, microseconds, 50.0) for name, count, microseconds in KERNELS["graph"]]
-    found = gpu_tables.kernels(kernel_stats(*rows))
-    assert sum(kernel["seconds"] for kernel in found) / 3 == pytest.approx(18.26e-3, rel=1e-3)
-    conversion = next(kernel for kernel in found if "SwapDimension1And2InTensor3" in kernel["kernel"])
+    kernels = gpu_tables.kernels(kernel_stats(*rows)).table.to_dict("records")
+    assert sum(kernel["seconds"] for kernel in kernels) / 3 == pytest.approx(18.26e-3, rel=1e-3)
+    conversion = next(kernel for kernel in kernels if "SwapDimension1And2InTensor3" in kernel["kernel"])
     assert conversion["share"] == pytest.approx(0.158, abs=1e-3)
     assert conversion["occurrences"] / 3 == 214
 

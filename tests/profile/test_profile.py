@@ -20,6 +20,7 @@ import pytest
 from gnet_core import config
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.profile import reading
+from gnet_core.profile.gpu_tables import NOTHING_OF_THE_GPU
 from gnet_core.profile.parts import OTHER, PARTS, SUMS
 from gnet_core.profile.step_breakdown import AT_WORK, REST
 from tests.traces import Launch, gpu_trace
@@ -183,9 +184,9 @@ def test_a_gpus_trace_without_the_gpu_names_what_it_lacks_and_shows_nothing_of_t
     assert (tables["tensor_cores"], tables["device_time"]) == (None, None)
     assert missing(tables) == {
         "time by operation and by part of the network": "the trace holds no operation that ran on the GPU",
-        "the GPU's kernels and their tensor cores": reading.NOTHING_OF_THE_GPU,
+        "the GPU's kernels and their tensor cores": NOTHING_OF_THE_GPU,
         "the peak of the GPU's memory": "the trace holds no allocation; gnet bench tells what was held",
-        "device compute and idle time": reading.NOTHING_OF_THE_GPU,
+        "device compute and idle time": NOTHING_OF_THE_GPU,
     }
     assert len(tables["step_seconds"]) == 2
     assert {*AT_WORK, "kernel launch"}.isdisjoint(row["kind"] for row in tables["breakdown"])
