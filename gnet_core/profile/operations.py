@@ -131,7 +131,7 @@ def _listed_operations(trace: Trace) -> OperationTimes:
     listed = [row for row in rows(without_idle) if row["host_or_device"] == "Device"]
     values = [(row["operation"], row["type"], int(row["occurrences"]), row["total_self_time"] / 1e6) for row in listed]
     table = pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"])
-    named = any(name != kind for name, kind, *_ in values)
+    named = bool((table["name"] != table["operation"]).any())
     return OperationTimes(table, "kernels", named, cut=len(table) >= MAX_DEVICE_OPERATIONS)
 
 
@@ -144,8 +144,7 @@ def _launched_by(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     spans = [
         event
         for event in events
-        if not event["device"].startswith(_GPU)
-        and ("correlation_id" in event["args"] or event["name"].startswith(_EAGER_EVENT))
+        if not event["device"].startswith(_GPU) and ("correlation_id" in event["args"] or _is_eager(event))
     ]
     _own, parents = nested(spans)
     launched = {}
@@ -165,25 +164,21 @@ def _host_operations(trace: Trace) -> OperationTimes:
     if any(map(compiled.is_instruction, events)):
         return OperationTimes(_totals(compiled.operations(events, trace.module_texts())), "compiled instructions")
     counting: Counting = "graph operations"
-    spans = [(event, operation) for event in events if (operation := _graph_operation(event))]
+    spans = [(event, *operation) for event in events if (operation := _graph_operation(event))]
     if not spans:
-        counting = "eager operations"
-        spans = [(event, operation) for event in events if (operation := _eager_operation(event))]
-    own_microseconds, _parents = nested([event for event, _ in spans])
-    seconds = [max(own, 0.0) / 1e6 for own in own_microseconds]
-    runs = [(*operation, own) for (_, operation), own in zip(spans, seconds, strict=True)]
+        counting = "eager operations"  # which have a type and no name
+        kinds = [(event, event["name"].removeprefix(_EAGER_EVENT)) for event in events if _is_eager(event)]
+        spans = [(event, kind, kind) for event, kind in kinds]
+    own_microseconds, _parents = nested([event for event, *_ in spans])
+    runs = [(name, kind, max(own, 0.0) / 1e6) for (_, name, kind), own in zip(spans, own_microseconds, strict=True)]
     return OperationTimes(_totals(runs), counting, named=counting == "graph operations")
 
 
-def _graph_operation(event: dict[str, Any]) -> tuple[str, str] | None:
+def _graph_operation(event: Mapping[str, Any]) -> tuple[str, str] | None:
     """Name and type of the operation that a graph's executor ran, which xprof joins by a colon."""
     name, colon, kind = event["args"].get("long_name", "").rpartition(":")
     return (name, kind) if colon else None
 
 
-def _eager_operation(event: dict[str, Any]) -> tuple[str, str] | None:
-    kind = event["name"]
-    if not kind.startswith(_EAGER_EVENT):
-        return None
-    kind = kind.removeprefix(_EAGER_EVENT)
-    return kind, kind  # eager operations have a type and no name
+def _is_eager(event: Mapping[str, Any]) -> bool:
+    return str(event["name"]).startswith(_EAGER_EVENT)
