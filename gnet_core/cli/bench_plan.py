@@ -141,17 +141,17 @@ class BenchPlan:
             options.require_utf8("python", pair)
         options.require_utf8("against", request.against or "")
         first, *others = sources.with_interpreters(self._here, sources.interpreters(request.python))
-        found = {source.name: source for source in (first, *others)}
+        by_name = {source.name: source for source in (first, *others)}
         if request.against is not None:
             if first.name:
                 raise GnetError(f"against: {request.against!r} cannot be named beside --python; compare one thing")
             old = sources.revision(request.against, runner.find_checkout(Path.cwd()), code / "revision")
             # Peers are measured from the working tree alone: a revision from before they were told of knows none.
             old = dataclasses.replace(old, python=first.python)
-            found = {old.name: old, sources.HERE: dataclasses.replace(first, name=sources.HERE)}
+            by_name = {old.name: old, sources.HERE: dataclasses.replace(first, name=sources.HERE)}
         if request.aa:
-            found[AGAIN] = dataclasses.replace(next(iter(found.values())), name=AGAIN)
-        return found
+            by_name[AGAIN] = dataclasses.replace(next(iter(by_name.values())), name=AGAIN)
+        return by_name
 
     def _plan_cases(self, sweep: Sweep) -> list[PlannedCase]:
         planned = plan_cases([item.suite for item in self._suites], sweep, self._compared)

@@ -38,7 +38,7 @@ def main() -> None:
             complain(f"output: {lost.strerror}, so not all of it was printed")
             # A terminal that was closed has sent SIGHUP, and takes no output any more.
             status = INTERRUPTED if status == INTERRUPTED else BAD_USAGE
-    except KeyboardInterrupt:  # a second one, while the first was told
+    except KeyboardInterrupt:  # a second one, while the first is reported
         status = INTERRUPTED
     if sys.flags.inspect:  # PYTHONINSPECT in the environment: Python would ask for commands, and end with 1 or 0
         os._exit(status)

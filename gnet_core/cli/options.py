@@ -168,13 +168,13 @@ def require_device_form(device: str) -> None:
         StepConfig(device=device)
 
 
-def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
+def choose_device(wanted: str, environment: Mapping[str, Any]) -> str:
     """See gnet_core.machine.environment.choose_device; where auto leaves a GPU aside, a note says why."""
     from gnet_core.machine import environment as machine
     from gnet_core.machine import gpu_chain
 
-    device = machine.choose_device(asked, environment)
-    if asked == "auto" and (doubt := gpu_chain.doubt(environment)):
+    device = machine.choose_device(wanted, environment)
+    if wanted == "auto" and (doubt := gpu_chain.doubt(environment)):
         complain(f"note: {doubt} The CPU is measured instead.")
     return device
 

@@ -28,7 +28,7 @@ class Unwritten(NamedTuple):
 
     why: str
     status: int
-    """What the command ends with for it: FINE where it is no fault of the run or of the machine."""
+    """The exit status for it: FINE where it is no fault of the run or of the machine."""
 
 
 @click.command()

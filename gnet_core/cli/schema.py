@@ -18,7 +18,7 @@ _TYPES = {
     "info": ("machine.description", "Info"),
     "cases": ("report.schema", "RunReport"),
 }
-"""By document, the module of gnet_core and the type that it is read or written as."""
+"""The module of gnet_core and the type of each document."""
 
 
 @click.command()

@@ -45,17 +45,17 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A verdict on a claim by one worker, trace or case, or by all that was seen where `of` is empty."""
+    """A verdict on a claim by one worker, trace or case, or by all that was seen where `subject` is empty."""
 
     verdict: Verdict
     figures: tuple[Figure, ...] = ()
     because: str = ""
     """Why it is wrong or open, or what else was seen."""
-    of: str = ""
+    subject: str = msgspec.field(default="", name="of")
 
     def __str__(self) -> str:
         text = "; ".join(filter(None, [self.because.removesuffix("."), ", ".join(map(str, self.figures))]))
-        return f"{self.of} ({self.verdict}): {text}" if self.of else text
+        return f"{self.subject} ({self.verdict}): {text}" if self.subject else text
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +132,7 @@ class Seen:
 
     def results_of(self, kind: type[Left]) -> dict[str, Left]:
         """All results of a kind, by the names of SAMPLED or PROFILED."""
-        return {step.partition(" ")[2]: each for step, each in self.results.items() if isinstance(each, kind)}
+        return {step.partition(" ")[2]: left for step, left in self.results.items() if isinstance(left, kind)}
 
     def turns_of_run(self) -> pd.DataFrame:
         """The turns, at least one. Raises OpenError where there are none."""
@@ -149,9 +149,9 @@ Judges = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
 """Decorates the judge of a claim."""
 
 
-def judged(holds: bool, *figures: Figure, because: str = "", of: str = "") -> Finding:
+def judged(holds: bool, *figures: Figure, because: str = "", subject: str = "") -> Finding:
     """A finding that is confirmed where the claim holds, and wrong where it does not."""
-    return Finding("confirmed" if holds else "wrong", figures, because, of)
+    return Finding("confirmed" if holds else "wrong", figures, because, subject)
 
 
 def attempt(judge: Callable[[], Finding | list[Finding]]) -> list[Finding]:
@@ -175,7 +175,9 @@ def by_step(
         return judge(seen.result(f"{step} {name}"))
 
     return [
-        msgspec.structs.replace(finding, of=name) for name in names for finding in attempt(partial(judge_step, name))
+        msgspec.structs.replace(finding, subject=name)
+        for name in names
+        for finding in attempt(partial(judge_step, name))
     ]
 
 

@@ -34,7 +34,8 @@ def _all_fit(seen: Seen) -> Finding:
     ]
     sizes = _planned_sizes(seen)
     planned = max(
-        (sum(sizes[each.case].taken_bytes for each in cohort if each.case in sizes) for cohort in cohorts), default=0
+        (sum(sizes[worker.case].taken_bytes for worker in cohort if worker.case in sizes) for cohort in cohorts),
+        default=0,
     )
     if planned and (memory := run.document.gpu_memory) and memory.free_bytes:
         figures.append(Figure("planned of what is free", planned / memory.free_bytes))
@@ -57,7 +58,7 @@ def _sizes_hold(seen: Seen) -> list[Finding]:
         size, used = _planned_sizes(seen).get(row.case), row.peak_memory_bytes or 0
         if row.status == "ok" and size is not None:
             figures = Figure("planned", size.taken_bytes / 2**30, "GiB"), Figure("in use at most", used / 2**30, "GiB")
-            finding = judged(used <= size.taken_bytes, *figures, because=f"known by: {size.origin}", of=row.case)
+            finding = judged(used <= size.taken_bytes, *figures, because=f"known by: {size.origin}", subject=row.case)
             findings.append(finding)
     if not findings:
         raise OpenError("no case of the run has a size")
@@ -80,7 +81,7 @@ def _compared(suite: str, *verdicts: str, precision: str = "") -> Question:
                         findings.append(Finding("open", figures, comparison.reason, case))
                     else:
                         holds = comparison.verdict in verdicts
-                        findings.append(judged(holds, *figures, because=comparison.verdict, of=case))
+                        findings.append(judged(holds, *figures, because=comparison.verdict, subject=case))
         return findings
 
     return question
@@ -179,11 +180,11 @@ def _peers_measured(seen: Seen) -> list[Finding]:
         if run.configs[row.case].framework == "tensorflow":
             continue
         if row.status == "unsupported":
-            findings.append(Finding("open", because=row.note, of=row.case))
+            findings.append(Finding("open", because=row.note, subject=row.case))
         elif row.status == "ok" and row.images_per_second:
-            findings.append(judged(True, Figure("speed", row.images_per_second, "images/s"), of=row.case))
+            findings.append(judged(True, Figure("speed", row.images_per_second, "images/s"), subject=row.case))
         else:
-            findings.append(judged(False, because=row.note, of=row.case))
+            findings.append(judged(False, because=row.note, subject=row.case))
     return findings
 
 
@@ -197,8 +198,8 @@ def _peers_see_the_gpu(seen: Seen) -> list[Finding]:
         gpu = capabilities.gpu(environment, seen.device, framework)
         if section is None:
             why = capabilities.why_not_loaded(environment, framework) or "not installed"
-            findings.append(Finding("open", because=why, of=framework))
+            findings.append(Finding("open", because=why, subject=framework))
         else:
             because = str(gpu["name"] if gpu else section.get("why_no_gpus") or "it does not say why")
-            findings.append(judged(gpu is not None, because=because, of=framework))
+            findings.append(judged(gpu is not None, because=because, subject=framework))
     return findings

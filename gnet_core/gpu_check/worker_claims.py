@@ -71,7 +71,8 @@ def _power_follows_the_work(worker: WorkerReading) -> Finding:
         raise OpenError("power is not told")
     idle = statistics.median(idling)
     half = (idle + busy) / 2
-    high = [each.at_seconds for each in worker.samples if each.at_seconds > ended and (each.power_watts or 0.0) > half]
+    later = [sample for sample in worker.samples if sample.at_seconds > ended]
+    high = [sample.at_seconds for sample in later if (sample.power_watts or 0.0) > half]
     seconds = max(high, default=ended) - ended
     return judged(
         busy >= idle + MIN_RISE_WATTS and seconds <= MAX_FALLING_SECONDS,

@@ -130,7 +130,7 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
         by_direction=changes(lambda side: ((part.directed, part.self_seconds) for part in side.parts))
         if has_parts
         else [],
-        operations=changes(lambda side: ((each.plain, each.self_seconds) for each in side.operations)),
+        operations=changes(lambda side: ((kind.plain, kind.self_seconds) for kind in side.operations)),
         per_image=per_image,
         shared_out=shared_out,
         differences=environment.differences(sides[0].environment, sides[1].environment),

@@ -24,7 +24,7 @@ class Kernels(NamedTuple):
 
     table: pd.DataFrame
     """A row a kernel, longest first: kernel, tensor_cores (by its name), occurrences, seconds, occupancy (theoretical,
-    0..1, weighted by time), share (of the time of all, 0..1)."""
+    0 to 1, weighted by time), share (of the time of all, 0 to 1)."""
     unnamed_seconds: float
     """Seconds of the kernels that belong to no operation."""
     cut: bool

@@ -61,8 +61,9 @@ class Module:
                 body = self._bodies.setdefault(line.removeprefix("ENTRY ").split(" ", 1)[0].lstrip("%"), [])
             elif instruction := _parsed(line):
                 body.append(instruction)
-        self._instructions = {each.name: each for each in itertools.chain.from_iterable(self._bodies.values())}
-        self._operands = {each.name: each.operands for each in self._instructions.values()}
+        instructions = list(itertools.chain.from_iterable(self._bodies.values()))
+        self._instructions = {instruction.name: instruction for instruction in instructions}
+        self._operands = {instruction.name: instruction.operands for instruction in instructions}
         self._users: dict[str, list[str]] = collections.defaultdict(list)
         for name, operands in self._operands.items():
             for operand in operands:
@@ -83,15 +84,16 @@ class Module:
             return gradient
         neighbour = self._nearest(name, self._users) or self._nearest(name, self._operands) or Operation("", stem)
         fused = self._bodies.get(instruction.computation) or [instruction]
-        only_moves = all(each.opcode in _MOVES for each in fused)
+        only_moves = all(part.opcode in _MOVES for part in fused)
         return Operation(neighbour.name, LAYOUT_COPY if only_moves else neighbour.kind)
 
     def _own(self, instruction: _Instruction) -> Operation | None:
         """Its own origin, else that of the last instruction that it fuses; first those that name a part of the
         network."""
         fused = self._bodies.get(instruction.computation, [])
-        origins = [each.origin for each in (instruction, *reversed(fused)) if each.origin]
-        return next((each for each in origins if place(each.name).part not in (SUMS, OTHER)), next(iter(origins), None))
+        origins = [part.origin for part in (instruction, *reversed(fused)) if part.origin]
+        placed = (origin for origin in origins if place(origin.name).part not in (SUMS, OTHER))
+        return next(placed, next(iter(origins), None))
 
     def _filter_gradient(self, instruction: _Instruction) -> Operation | None:
         """The gradient of a filter: a product of a layer's input and the gradient of its output, which XLA leaves
@@ -99,8 +101,8 @@ class Module:
         """
         if self._nearest(instruction.name, self._users):
             return None
-        operands = [self._instructions[each] for each in instruction.operands if each in self._instructions]
-        sides = [self._own(each) or self._nearest(each.name, self._operands) for each in operands]
+        operands = [self._instructions[name] for name in instruction.operands if name in self._instructions]
+        sides = [self._own(operand) or self._nearest(operand.name, self._operands) for operand in operands]
         ordered = sorted((side for side in sides if side), key=lambda side: place(side.name).direction == "backward")
         if not ordered or place(ordered[-1].name).direction != "backward":
             return None
@@ -111,14 +113,14 @@ class Module:
         """The nearest origin in one direction. Those of the optimizer do not count, since it uses every gradient."""
         seen, edge = {name}, [name]
         for _ in range(_MAX_STEPS):
-            around = (each for this in edge for each in neighbours.get(this, ()))
-            edge = [each for each in dict.fromkeys(around) if each in self._instructions and each not in seen]
+            around = dict.fromkeys(neighbour for inner in edge for neighbour in neighbours.get(inner, ()))
+            edge = [outer for outer in around if outer in self._instructions and outer not in seen]
             seen.update(edge)
-            origins = {each: self._own(self._instructions[each]) for each in edge}
+            origins = {outer: self._own(self._instructions[outer]) for outer in edge}
             for origin in origins.values():
                 if origin and place(origin.name).part != "optimizer":
                     return origin
-            edge = [each for each, origin in origins.items() if origin is None]
+            edge = [outer for outer, origin in origins.items() if origin is None]
         return None
 
 

@@ -443,7 +443,7 @@ def test_every_kernel_whose_name_does_not_tell_is_named_with_its_share(with_trac
     known = SLOW_KERNEL | {"seconds": 0.1, "share": 0.5}
     unknown = known | {"kernel": "gemm_fusion_dot_12", "tensor_cores": "unknown"}
     finding = of(with_trace("xla", kernels=[known, unknown]), "Kernels' names").findings[2]
-    assert (finding.of, finding.verdict, finding.because) == ("xla", "wrong", "gemm_fusion_dot_12 50.0%")
+    assert (finding.subject, finding.verdict, finding.because) == ("xla", "wrong", "gemm_fusion_dot_12 50.0%")
     assert [(figure.name, figure.value) for figure in finding.figures] == [
         *(("used", 0.0), ("not used", 0.5), ("unknown", 0.5), ("unknown names", 1)),
     ]
@@ -689,7 +689,7 @@ def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_wh
 def test_a_peer_that_sees_no_gpu_says_why(seen, section, verdict, because):
     seen.result("frameworks").document.environments["jax"]["jax"] = section
     finding = of(seen, "The GPU is seen by").findings[-1]
-    assert (finding.of, finding.verdict, finding.because) == ("jax", verdict, because)
+    assert (finding.subject, finding.verdict, finding.because) == ("jax", verdict, because)
 
 
 def test_what_cannot_be_judged_costs_its_own_claim_alone(seen):
@@ -700,7 +700,9 @@ def test_what_cannot_be_judged_costs_its_own_claim_alone(seen):
 
 
 def test_the_list_is_plain_data_in_which_a_figure_that_is_no_number_is_null():
-    finding = Finding("wrong", (Figure("deviation", float("inf")), Figure("first call of xla", 10.0, "s")), of="xla")
+    finding = Finding(
+        "wrong", (Figure("deviation", float("inf")), Figure("first call of xla", 10.0, "s")), subject="xla"
+    )
     claim = Claim(claim="a", verdict="wrong", findings=[finding])
     report = CheckReport(created="", device="cpu", machine="", minutes=7, complete=True, steps=(), claims=[claim])
     (told,) = to_json(report)["claims"]
