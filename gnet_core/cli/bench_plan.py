@@ -16,17 +16,7 @@ from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine import environment
 from gnet_core.plan.request import BenchRequest
-from gnet_core.plan.suites import (
-    AGAIN,
-    AXES,
-    SOURCE,
-    PlannedCase,
-    Source,
-    SuiteDescription,
-    Sweep,
-    plan_cases,
-    preset_for,
-)
+from gnet_core.plan.suites import AGAIN, AXES, SOURCE, Source, SuiteDescription, Sweep, plan_cases, preset_for
 from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
 from gnet_core.run import resuming, runner, sources
 from gnet_core.run.worker import RunSettings
@@ -66,9 +56,14 @@ class BenchPlan:
         )
         chosen = {axis: values for axis in AXES if (values := getattr(request, axis))}
         sweep = Sweep(preset=self._preset, template=template, chosen=chosen)
-        self._first = sweep.cases()[0]
-        self._planned = self._plan_cases(sweep)
-        self.profiled = self._first if request.profile else None
+        first = sweep.cases()[0]
+        self._planned = plan_cases([item.suite for item in self._suites], sweep, self._compared)
+        if AGAIN in self._sources:
+            able = [case for case in self._planned if not runner.why_not(case, self._sources, self._environments)]
+            able = able or self._planned
+            twin = next((case for case in able if case.config == first), able[0])
+            self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
+        self.profiled = first if request.profile else None
 
     def runner(self, directory: Path, previous: RunDocument | None) -> tuple[runner.Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
@@ -152,14 +147,6 @@ class BenchPlan:
         if request.aa:
             by_name[AGAIN] = dataclasses.replace(next(iter(by_name.values())), name=AGAIN)
         return by_name
-
-    def _plan_cases(self, sweep: Sweep) -> list[PlannedCase]:
-        planned = plan_cases([item.suite for item in self._suites], sweep, self._compared)
-        if AGAIN in self._sources:
-            able = [case for case in planned if not runner.why_not(case, self._sources, self._environments)] or planned
-            twin = next((case for case in able if case.config == self._first), able[0])
-            planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
-        return planned
 
     def _described_suites(self) -> list[SuiteDescription]:
         described = [item.suite.describe() for item in self._suites]

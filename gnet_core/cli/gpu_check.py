@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -49,6 +48,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
             raise GnetError(f"out: {out} has files in it already ({left[0].name}); name one without a check")
     from gnet_core.gpu_check import report as gpu_check_report
     from gnet_core.gpu_check.check import Check
+    from gnet_core.machine import environment as machine
     from gnet_core.plan.suites import Source
     from gnet_core.run import runner
 
@@ -58,7 +58,10 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
         raise GnetError(
             f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"
         )
-    chosen = _choose_device(device, environment)
+    try:
+        chosen = machine.choose_device("gpu" if device == "auto" else device, environment)
+    except GnetError as error:
+        raise GnetError(f"{error}; --device cpu rehearses the check") from None
     directory = out or options.default_directory("gpu-check", chosen)
     with claimed_empty(directory / GPU_CHECK):
         check = Check(
@@ -98,13 +101,3 @@ def _peers(python: Sequence[str]) -> list[str]:
         if peer.partition("=")[0] not in PEERS:
             raise GnetError(f"python: {peer!r:.200} names no framework; use torch=INTERPRETER or jax=INTERPRETER")
     return [f"{name}={program}" for name, program in interpreters(python).items()]
-
-
-def _choose_device(asked: str, environment: Mapping[str, Any]) -> str:
-    """cpu where that is asked for, else a GPU. Raises GnetError where there is none, and why."""
-    from gnet_core.machine import environment as machine
-
-    try:
-        return machine.choose_device("gpu" if asked == "auto" else asked, environment)
-    except GnetError as error:
-        raise GnetError(f"{error}; --device cpu rehearses the check") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
@@ -142,7 +142,7 @@ class Seen:
         return self.turns
 
 
-Question = Callable[[Seen], Finding | list[Finding]]
+Question = Callable[[Seen], Finding | Iterable[Finding]]
 """Judges a claim. Raises OpenError where it cannot be judged."""
 
 Judges = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
@@ -154,16 +154,16 @@ def judged(holds: bool, *figures: Figure, because: str = "", subject: str = "") 
     return Finding("confirmed" if holds else "wrong", figures, because, subject)
 
 
-def attempt(judge: Callable[[], Finding | list[Finding]]) -> list[Finding]:
+def attempt(judge: Callable[[], Finding | Iterable[Finding]]) -> list[Finding]:
     """The findings of a judgement; one that is open where it cannot be made."""
     try:
         answer = judge()
+        findings = [answer] if isinstance(answer, Finding) else list(answer)
+        return findings or [Finding("open", because="nothing that it is about was measured")]
     except OpenError as error:
-        answer = Finding("open", error.figures, str(error))
+        return [Finding("open", error.figures, str(error))]
     except Exception as error:  # a GPU may leave what no one has foreseen, and the other claims must not be lost for it
-        answer = Finding("open", because=f"it could not be judged: {type(error).__name__}: {error!s:.200}")
-    findings = [answer] if isinstance(answer, Finding) else answer
-    return findings or [Finding("open", because="nothing that it is about was measured")]
+        return [Finding("open", because=f"it could not be judged: {type(error).__name__}: {error!s:.200}")]
 
 
 def by_step(

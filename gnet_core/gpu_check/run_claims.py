@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -51,38 +52,33 @@ def _planned_sizes(seen: Seen) -> dict[str, Size]:
 
 
 @CLAIMS.of_all("No process has more memory in use than its case was planned with")
-def _sizes_hold(seen: Seen) -> list[Finding]:
+def _sizes_hold(seen: Seen) -> Iterator[Finding]:
     """Compares each case's size with the most that any of its processes had in use."""
-    findings = []
-    for row in seen.result("bench").rows:
-        size, used = _planned_sizes(seen).get(row.case), row.peak_memory_bytes or 0
-        if row.status == "ok" and size is not None:
-            figures = Figure("planned", size.taken_bytes / 2**30, "GiB"), Figure("in use at most", used / 2**30, "GiB")
-            finding = judged(used <= size.taken_bytes, *figures, because=f"known by: {size.origin}", subject=row.case)
-            findings.append(finding)
-    if not findings:
+    sizes = _planned_sizes(seen)
+    if not sizes:
         raise OpenError("no case of the run has a size")
-    return findings
+    for row in seen.result("bench").rows:
+        if row.status == "ok" and row.case in sizes:
+            size, used = sizes[row.case], row.peak_memory_bytes or 0
+            figures = Figure("planned", size.taken_bytes / 2**30, "GiB"), Figure("in use at most", used / 2**30, "GiB")
+            yield judged(used <= size.taken_bytes, *figures, because=f"known by: {size.origin}", subject=row.case)
 
 
 def _compared(suite: str, *verdicts: str, precision: str = "") -> Question:
     """A finding for each comparison of a suite, of one precision or of all; it is confirmed by one of the verdicts."""
-    step = "bench" if suite == "precision" else "bench execution"
 
-    def question(seen: Seen) -> list[Finding]:
-        run = seen.result(step)
-        findings = []
+    def question(seen: Seen) -> Iterator[Finding]:
+        run = seen.result("bench" if suite == "precision" else "bench execution")
         for family in comparisons.within(run):
             for case, comparison in family.comparisons.items() if family.suite == suite else ():
-                if precision in ("", run.configs[case].precision):
-                    bounds = {"ratio": comparison.ratio, "from": comparison.low, "to": comparison.high}
-                    figures = tuple(Figure(name, value) for name, value in bounds.items() if value is not None)
-                    if comparison.verdict == "UNRESOLVED":
-                        findings.append(Finding("open", figures, comparison.reason, case))
-                    else:
-                        holds = comparison.verdict in verdicts
-                        findings.append(judged(holds, *figures, because=comparison.verdict, subject=case))
-        return findings
+                if precision not in ("", run.configs[case].precision):
+                    continue
+                bounds = {"ratio": comparison.ratio, "from": comparison.low, "to": comparison.high}
+                figures = tuple(Figure(name, value) for name, value in bounds.items() if value is not None)
+                if comparison.verdict == "UNRESOLVED":
+                    yield Finding("open", figures, comparison.reason, case)
+                else:
+                    yield judged(comparison.verdict in verdicts, *figures, because=comparison.verdict, subject=case)
 
     return question
 
@@ -173,33 +169,29 @@ def _gpu_disturbs_few_turns(seen: Seen) -> Finding:
 
 
 @CLAIMS.of_all("PyTorch and JAX are measured beside TensorFlow")
-def _peers_measured(seen: Seen) -> list[Finding]:
+def _peers_measured(seen: Seen) -> Iterator[Finding]:
     run = seen.result("frameworks")
-    findings = []
     for row in run.rows:
         if run.configs[row.case].framework == "tensorflow":
             continue
         if row.status == "unsupported":
-            findings.append(Finding("open", because=row.note, subject=row.case))
+            yield Finding("open", because=row.note, subject=row.case)
         elif row.status == "ok" and row.images_per_second:
-            findings.append(judged(True, Figure("speed", row.images_per_second, "images/s"), subject=row.case))
+            yield judged(True, Figure("speed", row.images_per_second, "images/s"), subject=row.case)
         else:
-            findings.append(judged(False, because=row.note, subject=row.case))
-    return findings
+            yield judged(False, because=row.note, subject=row.case)
 
 
 @CLAIMS.of_all("The GPU is seen by PyTorch and JAX")
-def _peers_see_the_gpu(seen: Seen) -> list[Finding]:
+def _peers_see_the_gpu(seen: Seen) -> Iterator[Finding]:
     run = seen.result("frameworks")
-    findings = []
     for framework in capabilities.PEERS:
         environment = run.document.environment_of(framework)
         section = capabilities.section(environment, framework)
         gpu = capabilities.gpu(environment, seen.device, framework)
         if section is None:
             why = capabilities.why_not_loaded(environment, framework) or "not installed"
-            findings.append(Finding("open", because=why, subject=framework))
+            yield Finding("open", because=why, subject=framework)
         else:
             because = str(gpu["name"] if gpu else section.get("why_no_gpus") or "it does not say why")
-            findings.append(judged(gpu is not None, because=because, subject=framework))
-    return findings
+            yield judged(gpu is not None, because=because, subject=framework)
