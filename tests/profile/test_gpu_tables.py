@@ -21,22 +21,22 @@ def listed(stats):
 
 
 def test_a_kernel_that_ran_for_several_operations_is_one_row_longest_first():
-    found = listed(KERNELS)
-    assert [kernel["kernel"] for kernel in found] == [
+    kernels = listed(KERNELS)
+    assert [kernel["kernel"] for kernel in kernels] == [
         "sm80_xmma_fprop_tf32f32(int)",
         "implicit_convolve_sgemm",
         "relu_kernel",
     ]
-    relu = found[2]
+    relu = kernels[2]
     assert relu["occurrences"] == 40
     assert relu["seconds"] == pytest.approx(200e-6)
     assert relu["occupancy"] == pytest.approx(0.9)  # weighted by time
-    assert sum(kernel["share"] for kernel in found) == pytest.approx(1)
+    assert sum(kernel["share"] for kernel in kernels) == pytest.approx(1)
 
 
 def test_tensor_cores_are_told_by_the_kernels_names_and_not_by_xprof():
-    told = {kernel["kernel"]: kernel["tensor_cores"] for kernel in listed(KERNELS)}
-    assert told == {
+    answer = {kernel["kernel"]: kernel["tensor_cores"] for kernel in listed(KERNELS)}
+    assert answer == {
         "sm80_xmma_fprop_tf32f32(int)": "used",  # of which xprof says that it does not
         "implicit_convolve_sgemm": "not used",
         "relu_kernel": "unknown",
@@ -68,8 +68,8 @@ def allocator(peak, capacity):
 
 
 def test_the_peak_is_of_the_allocator_that_had_the_most():
-    told = {"memoryProfilePerAllocator": {"gpu_host_bfc": allocator(10, 0), "GPU_0_bfc": allocator(2**33, 2**36)}}
-    assert gpu_tables.peak_memory(told, on_gpu=True) == {
+    answer = {"memoryProfilePerAllocator": {"gpu_host_bfc": allocator(10, 0), "GPU_0_bfc": allocator(2**33, 2**36)}}
+    assert gpu_tables.peak_memory(answer, on_gpu=True) == {
         "allocator": "GPU_0_bfc",
         "peak_bytes": 2**33,
         "capacity_bytes": 2**36,
@@ -90,7 +90,7 @@ def test_a_gpus_peak_is_never_that_of_the_hosts_memory():
 
 
 @pytest.mark.parametrize("on_gpu", [True, False])
-@pytest.mark.parametrize("told", [{}, {"memoryProfilePerAllocator": {}}, {"memoryProfilePerAllocator": {"cpu": {}}}])
-def test_no_allocation_seen_is_no_peak_of_zero(told, on_gpu):
+@pytest.mark.parametrize("answer", [{}, {"memoryProfilePerAllocator": {}}, {"memoryProfilePerAllocator": {"cpu": {}}}])
+def test_no_allocation_seen_is_no_peak_of_zero(answer, on_gpu):
     with pytest.raises(NoAnswerError, match="no allocation"):
-        gpu_tables.peak_memory(told, on_gpu=on_gpu)
+        gpu_tables.peak_memory(answer, on_gpu=on_gpu)

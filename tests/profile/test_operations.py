@@ -240,11 +240,11 @@ def test_a_trace_beyond_what_xprof_keeps_is_refused(monkeypatch: pytest.MonkeyPa
 def gpu_operations(tmp_path: Path) -> Callable[..., OperationTimes]:
     """What real xprof tells of the operations of a made-up step on a GPU."""
 
-    def told(*launches: Launch, **how: Any) -> OperationTimes:
+    def times_of(*launches: Launch, **how: Any) -> OperationTimes:
         with xprof.open_trace(gpu_trace(tmp_path / "gpu.xplane.pb", launches, **how)) as trace:
             return operations.operation_times(trace, on_gpu=True)
 
-    return told
+    return times_of
 
 
 STEM = "googlenet_2_1/stem_7x7_1/convolution/Conv2D:Conv2D"
