@@ -72,7 +72,7 @@ def write_documents(stored: dict[str, Any], directory: Path) -> None:
 
 def no_trace(stored: dict[str, Any], directory: Path) -> str:
     """Why the trace cannot be shown, in a sentence; empty where it is there."""
-    xplane = directory / stored["trace"]["xplane"]
+    xplane = directory / stored.get("trace", {}).get("xplane", "")
     missing = f"{plain(xplane.name)} is not there, so these are the tables that {PROFILE_FILE} has of it."
     return "" if xplane.exists() else missing
 
