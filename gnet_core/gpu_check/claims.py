@@ -5,8 +5,6 @@ Pure: what was seen comes in, claims go out.
 
 from __future__ import annotations
 
-from functools import partial
-
 import msgspec
 
 from gnet_core.gpu_check import run_claims, trace_claims, worker_claims
@@ -22,7 +20,7 @@ def judge(seen: Seen) -> list[Claim]:
     """
     claims = []
     for promise, question in (*CLAIMS, *worker_claims.CLAIMS, *trace_claims.CLAIMS, *run_claims.CLAIMS):
-        findings = attempt(partial(question, seen))
+        findings = attempt(question, seen)
         if seen.device == "cpu":
             rehearsed = [msgspec.structs.replace(finding, verdict="open") for finding in findings]
             findings = [Finding("open", because="rehearsed on a CPU"), *rehearsed]

@@ -154,10 +154,10 @@ def judged(holds: bool, *figures: Figure, because: str = "", subject: str = "") 
     return Finding("confirmed" if holds else "wrong", figures, because, subject)
 
 
-def attempt(judge: Callable[[], Finding | Iterable[Finding]]) -> list[Finding]:
-    """The findings of a judgement; one that is open where it cannot be made."""
+def attempt(judge: Callable[..., Finding | Iterable[Finding]], *seen: Any) -> list[Finding]:
+    """The findings of a judge of what was seen; one that is open where it cannot be judged."""
     try:
-        answer = judge()
+        answer = judge(*seen)
         findings = [answer] if isinstance(answer, Finding) else list(answer)
         return findings or [Finding("open", because="nothing that it is about was measured")]
     except OpenError as error:
@@ -174,11 +174,8 @@ def by_step(
     def judge_step(name: str) -> Finding:
         return judge(seen.result(f"{step} {name}"))
 
-    return [
-        msgspec.structs.replace(finding, subject=name)
-        for name in names
-        for finding in attempt(partial(judge_step, name))
-    ]
+    findings = [(name, finding) for name in names for finding in attempt(judge_step, name)]
+    return [msgspec.structs.replace(finding, subject=name) for name, finding in findings]
 
 
 class Claims(list[tuple[str, Question]]):

@@ -12,6 +12,7 @@ from gnet_core.gpu_check.evidence import MAX_NAMED, Claims, Figure, Finding, Ope
 from gnet_core.machine import capabilities
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED
+from gnet_core.results.records import Run
 from gnet_core.results.run_document import Size
 from gnet_core.stats import losses as equal_work
 
@@ -23,7 +24,7 @@ MAX_GPU_DISTURBED_SHARE = 0.10
 
 @CLAIMS.of_all("Every case of the run fits, beside those that it takes turns with")
 def _all_fit(seen: Seen) -> Finding:
-    run = seen.result("bench")
+    run: Run = seen.result("bench")
     lost = [f"{row.case} {row.status}" for row in run.rows if row.status not in ("ok", "unsupported")]
     cohorts = [set(cohort.names) for cohort in run.document.cohorts]
     alive = Counter(worker for cohort in cohorts for worker in cohort)
@@ -47,8 +48,8 @@ def _all_fit(seen: Seen) -> Finding:
 
 def _planned_sizes(seen: Seen) -> dict[str, Size]:
     """By case, the memory that each of its processes was planned with."""
-    cases = seen.result("bench").document.cases
-    return {case.case: case.gpu_memory for case in cases if isinstance(case.gpu_memory, Size)}
+    run: Run = seen.result("bench")
+    return {case.case: case.gpu_memory for case in run.document.cases if isinstance(case.gpu_memory, Size)}
 
 
 @CLAIMS.of_all("No process has more memory in use than its case was planned with")
@@ -57,7 +58,8 @@ def _sizes_hold(seen: Seen) -> Iterator[Finding]:
     sizes = _planned_sizes(seen)
     if not sizes:
         raise OpenError("no case of the run has a size")
-    for row in seen.result("bench").rows:
+    run: Run = seen.result("bench")
+    for row in run.rows:
         if row.status == "ok" and row.case in sizes:
             size, used = sizes[row.case], row.peak_memory_bytes or 0
             figures = Figure("planned", size.taken_bytes / 2**30, "GiB"), Figure("in use at most", used / 2**30, "GiB")
@@ -68,7 +70,7 @@ def _compared(suite: str, *verdicts: str, precision: str = "") -> Question:
     """A finding for each comparison of a suite, of one precision or of all; it is confirmed by one of the verdicts."""
 
     def question(seen: Seen) -> Iterator[Finding]:
-        run = seen.result("bench" if suite == "precision" else "bench execution")
+        run: Run = seen.result("bench" if suite == "precision" else "bench execution")
         for family in comparisons.within(run):
             for case, comparison in family.comparisons.items() if family.suite == suite else ():
                 if precision not in ("", run.configs[case].precision):
@@ -93,7 +95,7 @@ CLAIMS += [
 @CLAIMS.of_all("Losses are float32's within the tolerances, which are a CPU's")
 def _losses_within(seen: Seen) -> Finding:
     """Shows the largest deviation of each precision as a share of its tolerance."""
-    run = seen.result("bench")
+    run: Run = seen.result("bench")
     case_of = {(run.configs[case], run.row_of[case].source): case for case in run.trajectories}
     shares: dict[str, float] = {}
     for case, trajectories in run.trajectories.items():
@@ -142,8 +144,8 @@ def _strangers_counted(seen: Seen) -> Finding:
 
 @CLAIMS.of_all(f"In {1 - MAX_GPU_DISTURBED_SHARE:.0%} of the turns clocks have settled to within {SETTLED:.0%}")
 def _turns_settle(seen: Seen) -> Finding:
-    gpu = seen.result("bench").gpu
-    if gpu is None:
+    run: Run = seen.result("bench")
+    if (gpu := run.gpu) is None:
         raise OpenError("the GPU was read during no turn")
     if not gpu.settling_turns:
         raise OpenError("no turn tells whether its clock had settled")
@@ -154,7 +156,8 @@ def _turns_settle(seen: Seen) -> Finding:
 
 @CLAIMS.of_all(f"At most {MAX_GPU_DISTURBED_SHARE:.0%} of the turns count as disturbed for the GPU's own state")
 def _gpu_disturbs_few_turns(seen: Seen) -> Finding:
-    reasons, gpu = seen.turns_of_run()["disturbed"].fillna(""), seen.result("bench").gpu
+    run: Run = seen.result("bench")
+    reasons = seen.turns_of_run()["disturbed"].fillna("")
     by_gpu = reasons[reasons.str.contains("GPU")]
     share = len(by_gpu) / len(reasons)
     figures = [
@@ -162,15 +165,15 @@ def _gpu_disturbs_few_turns(seen: Seen) -> Finding:
         Figure("disturbed by the GPU's state", share, "of turns"),
         Figure("disturbed by anything", float((reasons != "").mean()), "of turns"),
     ]
-    if gpu is not None and gpu.power_cap_share is not None:
-        figures.append(Figure("of the blocks' time the power limit lowers clocks", gpu.power_cap_share))
+    if run.gpu is not None and run.gpu.power_cap_share is not None:
+        figures.append(Figure("of the blocks' time the power limit lowers clocks", run.gpu.power_cap_share))
     usual = ", ".join(map(str, by_gpu.value_counts().index[:MAX_NAMED]))
     return judged(share <= MAX_GPU_DISTURBED_SHARE, *figures, because=usual)
 
 
 @CLAIMS.of_all("PyTorch and JAX are measured beside TensorFlow")
 def _peers_measured(seen: Seen) -> Iterator[Finding]:
-    run = seen.result("frameworks")
+    run: Run = seen.result("frameworks")
     for row in run.rows:
         if run.configs[row.case].framework == "tensorflow":
             continue
@@ -184,7 +187,7 @@ def _peers_measured(seen: Seen) -> Iterator[Finding]:
 
 @CLAIMS.of_all("The GPU is seen by PyTorch and JAX")
 def _peers_see_the_gpu(seen: Seen) -> Iterator[Finding]:
-    run = seen.result("frameworks")
+    run: Run = seen.result("frameworks")
     for framework in capabilities.PEERS:
         environment = run.document.environment_of(framework)
         section = capabilities.section(environment, framework)

@@ -133,7 +133,7 @@ def _single_image_is_launch_bound(seen: Seen) -> Finding:
         for name, profile in seen.results_of(Profile).items()
         if profile.device_seconds
     ]
-    single = seen.result("profile batch 1", *figures)
+    single: Profile = seen.result("profile batch 1", *figures)
     if not single.device_seconds:
         raise OpenError("xprof tells nothing of the device in its steps", *figures)
     bound = launch_bound(single.device_seconds, single.untraced_seconds)
@@ -143,7 +143,7 @@ def _single_image_is_launch_bound(seen: Seen) -> Finding:
 @CLAIMS.of_all("XLA's command buffers are off in a traced step")
 def _command_buffers_off(seen: Seen) -> Finding:
     """Shows the traced step as a multiple of the timed one, which has command buffers: what they buy."""
-    profile = seen.result("profile xla")
+    profile: Profile = seen.result("profile xla")
     figures = [Figure("kernels a step", sum(kernel.occurrences for kernel in profile.kernels) / profile.steps)]
     if timed := seen.results_of(WorkerReading).get("xla"):
         ratio = profile.untraced_seconds / statistics.fmean(timed.process.step_seconds)

@@ -118,16 +118,17 @@ def _require_samples(worker: WorkerReading) -> None:
 
 @CLAIMS.of_all(f"XLA's first call, which compiles, takes at most {MAX_COMPILE_SECONDS:g} s")
 def _compiles_in_time(seen: Seen) -> Finding:
-    xla = seen.result("worker xla").process.info.phase_seconds.first_call
-    workers = seen.results_of(WorkerReading).items()
-    firsts = {name: worker.process.info.phase_seconds.first_call for name, worker in workers}
-    figures = [Figure(f"first call of {name}", seconds, "s") for name, seconds in firsts.items()]
-    return judged(xla <= MAX_COMPILE_SECONDS, *figures)
+    xla: WorkerReading = seen.result("worker xla")
+    figures = [
+        Figure(f"first call of {name}", worker.process.info.phase_seconds.first_call, "s")
+        for name, worker in seen.results_of(WorkerReading).items()
+    ]
+    return judged(xla.process.info.phase_seconds.first_call <= MAX_COMPILE_SECONDS, *figures)
 
 
 @CLAIMS.of_all("No step in bfloat16 does more than the peak that was measured")
 def _below_peak(seen: Seen) -> Finding | list[Finding]:
-    peak = seen.result("peak")
+    peak: float = seen.result("peak")
 
     def below(worker: WorkerReading) -> Finding:
         process = worker.process
