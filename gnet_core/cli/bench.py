@@ -90,7 +90,7 @@ def bench(request: BenchRequest) -> int:
         options.require_utf8("out", directory.resolve())
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
-        runner, settings = plan.runner(directory, previous)
+        runner, settings = plan.make_runner(directory, previous)
         to_resume = BenchRequest(resume=directory.resolve(), python=measured.python, against=measured.against)
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 

@@ -65,7 +65,7 @@ class BenchPlan:
             self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
         self.profiled = first if request.profile else None
 
-    def runner(self, directory: Path, previous: RunDocument | None) -> tuple[runner.Runner, RunSettings]:
+    def make_runner(self, directory: Path, previous: RunDocument | None) -> tuple[runner.Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
         request = self._request
         code = {source.name: sources.digests(source) for source in self._compared}
