@@ -113,7 +113,7 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     assert verdict_of["Power rises with the work and falls within 0.5 s of the last step"] == "wrong"
     run = records.load_run(out)
     assert run.document.device == "gpu:0"
-    assert {case.gpu_memory and case.gpu_memory.origin for case in run.document.cases} == {"stored"}  # none was probed
+    assert {case.gpu_memory and case.gpu_memory.origin for case in run.document.cases} == {"told"}  # none was probed
     assert len(run.profiles) == 2
     assert "profile: Where does the time" in (out / "report.md").read_text()
     assert sorted(path.name for path in (out / GPU_CHECK / "raw").iterdir()) == [
