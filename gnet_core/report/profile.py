@@ -11,7 +11,7 @@ from gnet_core.plan.request import ProfileRequest, command_line, quoted
 from gnet_core.profile import device_time, step_breakdown, tensor_cores
 from gnet_core.profile.document import Kernel, KindOfTime, OperationType, PeakMemory, Profile
 from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS
-from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound
+from gnet_core.profile.step_breakdown import at_work, input_bound
 from gnet_core.report.document import Block, Bullets, Command, Paragraph, Section, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
 from gnet_core.report.grid import Cell, Column, Grid, grid, pairs
@@ -80,18 +80,13 @@ def _most_time(profile: Profile) -> str:
 
 def launch_bound(profile: Profile) -> str:
     """A sentence on a GPU's step that is bound by launching kernels, else ""."""
-    device_seconds = _device_seconds(profile)
+    device_seconds = profile.device_seconds
     if profile.config.device == "cpu" or device_seconds is None:
         return ""
     told = step_breakdown.launch_bound(device_seconds, profile.untraced_seconds)
     if told and profile.config.execution == "xla":
         told += " That is without XLA's command buffers, which are off while a trace is taken."
     return told
-
-
-def _device_seconds(profile: Profile) -> float | None:
-    """How long the device is at work in a step; None where xprof recognised no step, or nothing of the device."""
-    return sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK) or None
 
 
 def _share(profile: Profile, direction: str) -> float:
@@ -208,12 +203,12 @@ def notes(profile: Profile) -> list[str]:
     if "input" in kinds:
         same = "The traced steps all take one batch that lies on the device already, so a slow input would not show."
         told.append(f"{input_bound(kinds['input'])} {same}")
-    if (device := _device_seconds(profile)) is not None:
+    if (device := profile.device_seconds) is not None:
         told.append(f"By the trace {at_work(device, profile.untraced_seconds)}, timed without the profiler.")
     if shares := _tensor_core_shares(profile.kernels):
         told.append(f"Tensor cores, by the kernels' names, of the kernels' time: {shares}.")
     if profile.device_time:
-        told += device_time.reconciled(profile.device_time, profile.steps, _device_seconds(profile))
+        told += device_time.reconciled(profile.device_time, profile.steps, profile.device_seconds)
     if profile.peak_memory:
         told.append(_memory_line(profile.peak_memory, on_gpu=profile.config.device != "cpu"))
     return [*told, overhead_line(profile), *profile.trace.warnings]

@@ -19,6 +19,7 @@ from gnet_core.report.document import Banner, Bullets, Command, Document, Paragr
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import pairs
 from gnet_core.report.profile import answer, command, notes, pictures, tables, tensorboard_line
+from gnet_core.text import plain
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
@@ -34,7 +35,8 @@ def write(directory: Path) -> dict[str, Any]:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """What profile.json holds: the trace that directory/run.json names, converted.
+    """What profile.json holds: the trace that directory/run.json names, converted; where the trace was left out, what
+    the profile.json that is there has of it.
 
     Raises GnetError for a directory without a profile, and for a trace that cannot be read or tells less than the
     profile.json that is there.
@@ -42,6 +44,12 @@ def read(directory: Path) -> dict[str, Any]:
     described = document.load_profile(directory)
     stored: dict[str, Any] = msgspec.to_builtins(described)
     xplane = directory / described.trace.xplane
+    if not xplane.exists() and (directory / PROFILE_FILE).exists():
+        before, _digest = json_documents.read_json(directory / PROFILE_FILE, directory, strict=True)
+        if before.get("run", "") != described.run:
+            raise GnetError(f"{directory / PROFILE_FILE}: it is of another run than run.json; bring the trace back")
+        document.read(stored := before | stored)
+        return stored
     stored |= reading.tables(xplane, on_gpu=described.device.startswith("gpu"))
     if not stored["operations"] and _tells_operations(directory):
         raise GnetError(
@@ -56,9 +64,18 @@ def write_documents(stored: dict[str, Any], directory: Path) -> None:
     """
     texts = {PROFILE_FILE: json.dumps(stored, indent=1)}
     texts |= {
-        f"{name}.csv": csv_text.to_csv(pd.DataFrame(stored[name])) for name in ("operations", "parts") if stored[name]
+        f"{name}.csv": csv_text.to_csv(pd.DataFrame(stored[name]))
+        for name in ("operations", "parts")
+        if stored.get(name)
     }
-    documents.write(directory, document_of(stored), texts)
+    documents.write(directory, document_of(stored, no_trace=no_trace(stored, directory)), texts)
+
+
+def no_trace(stored: dict[str, Any], directory: Path) -> str:
+    """Why the trace cannot be shown, in a sentence; empty where it is there."""
+    xplane = directory / stored.get("trace", {}).get("xplane", "")
+    missing = f"{plain(xplane.name)} is not there, so these are the tables that {PROFILE_FILE} has of it."
+    return "" if xplane.exists() else missing
 
 
 def _tells_operations(directory: Path) -> bool:
@@ -70,10 +87,14 @@ def _tells_operations(directory: Path) -> bool:
     return bool(before.get("operations"))
 
 
-def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Document:
-    """The whole report. Raises GnetError naming the field that is missing or wrong in a profile.json."""
+def document_of(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: str = "") -> Document:
+    """The whole report; `no_trace` says why the trace cannot be shown, where it cannot.
+
+    Raises GnetError naming the field that is missing or wrong in a profile.json.
+    """
     profile, environment = document.read(stored), stored["environment"]
     lines = machine.as_lines(environment)[:_MAX_LINES]
+    show = Command(tensorboard_line(Path()), "In this directory, with charts that are loaded from the internet:")
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
@@ -87,11 +108,7 @@ def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Docume
             *tables(profile),
             section("How to read these figures", Bullets(notes(profile))),
             section("What traces it again", Command(command(profile))),
-            section(
-                "What shows the whole trace",
-                Command(tensorboard_line(Path()), "In this directory, with charts that are loaded from the internet:"),
-                reference=True,
-            ),
+            section("What shows the whole trace", Paragraph(no_trace) if no_trace else show, reference=True),
             section(
                 "Environment",
                 pairs(lines, ("what", "value"), "Environment"),

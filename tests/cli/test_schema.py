@@ -23,8 +23,8 @@ def validator(gnet):
     """Makes a validator of a document's schema, as the command prints it."""
 
     def make(document):
-        status, printed, said = gnet("schema", document)
-        assert (status, said) == (0, "")
+        status, printed, err = gnet("schema", document)
+        assert (status, err) == (0, "")
         schema = json.loads(printed)
         jsonschema.Draft202012Validator.check_schema(schema)
         return jsonschema.Draft202012Validator(schema)
@@ -81,6 +81,6 @@ def test_a_schema_says_which_dialect_it_is_of(validator, document):
 
 
 def test_another_document_is_refused_by_name(gnet):
-    status, printed, said = gnet("schema", "turns")
+    status, printed, err = gnet("schema", "turns")
     assert (status, printed) == (2, "")
-    assert said == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases\n"
+    assert err == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases\n"
