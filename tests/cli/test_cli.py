@@ -283,10 +283,10 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "the code is not what", "gnet_core/step.py; put it back")
     run_directory.document["code"] = {"": sources.digests(source)}
-    del run_directory.document["options"]["preset"]
+    run_directory.document["options"]["preset"] = "turbo"
     run_directory.write()
-    refused(gnet("bench", "--resume", run_directory.path), "run.json: options: field 'preset' is missing")
-    run_directory.document["options"]["preset"] = "quick"
+    refused(gnet("bench", "--resume", run_directory.path), "run.json: options: preset: 'turbo' is unknown")
+    del run_directory.document["options"]["preset"]  # the run's own, which stands beside the options, says it as well
     run_directory.document["environments"] = {"": copy.deepcopy(environment)}
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "resume: the run has other cases than this version")
