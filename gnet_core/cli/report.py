@@ -119,22 +119,21 @@ def tell_gates(failed: dict[str, list[str]]) -> None:
 
 def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -> None:
     """Print what a profile tells."""
-    from gnet_core.report import profile_report
-    from gnet_core.report.profile import tensorboard_line
+    from gnet_core.report import profile as reporting
 
     if as_json:
         print_json({"directory": str(directory), **document})
     else:
-        print_document(profile_report.document_of(document, with_pictures=False))
-        print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {tensorboard_line(directory)}")
+        print_document(reporting.document(document, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {reporting.tensorboard_line(directory)}")
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:
-    from gnet_core.report import profile_report
+    from gnet_core.report import profile as reporting
     from gnet_core.system.claims import claimed
 
-    document = profile_report.read(directory)
-    unwritten = _attempt(lambda: profile_report.write_documents(document, directory), claimed(directory))
+    document = reporting.read(directory)
+    unwritten = _attempt(lambda: reporting.write_documents(document, directory), claimed(directory))
     print_profile(document, directory, as_json=as_json)
     if unwritten is None:
         return FINE

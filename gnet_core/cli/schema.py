@@ -58,7 +58,7 @@ def _info() -> type:
 
 
 def _cases() -> type:
-    from gnet_core.report.schema import RunReport
+    from gnet_core.report.run import RunReport
 
     return RunReport
 

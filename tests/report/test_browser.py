@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gnet_core.profile import comparison as profile_comparison
-from gnet_core.report import comparison, profile_report, run
+from gnet_core.report import comparison, run
+from gnet_core.report import profile as profile_report
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records

@@ -4,7 +4,7 @@ import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.profile.document import read
-from gnet_core.report.findings import MOST, findings
+from gnet_core.report.findings import MAX_FINDINGS, findings
 from gnet_core.report.views.suites import sections
 from gnet_core.results import records
 from tests.stored import processes, store_every_suite
@@ -31,7 +31,7 @@ def swap_samples(directory, one, other):
 def test_a_full_run_comes_to_six_sentences_the_speed_first_and_then_what_differs_most(run_directory):
     store_every_suite(run_directory)
     said = told(run_directory)
-    assert len(said) == MOST
+    assert len(said) == MAX_FINDINGS
     assert said == [
         "18.8 images/s (18.6–19.1) with graph, mixed_bfloat16, batch 16: 850 ms a step.",
         "eager is SLOWER than graph: 0.203× (0.199–0.208), float32, batch 16.",
@@ -159,7 +159,7 @@ def test_of_a_suite_with_many_comparisons_two_stand_before_the_other_suites(run_
     config = StepConfig(batch_size=8, precision="mixed_bfloat16")
     run_directory.add(config, *processes(0.9), suites=("precision",))
     said = told(run_directory)
-    assert len(said) == MOST
+    assert len(said) == MAX_FINDINGS
     assert [sentence.startswith("xla is SLOWER") for sentence in said] == [False, True, True, False, True, True]
     assert said[3].startswith("mixed_bfloat16 is FASTER")
 

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.plan.request import command_line
 from gnet_core.report import run
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
@@ -268,4 +269,4 @@ def test_the_same_rows_make_the_same_page(run_directory):
 def test_the_command_that_repeats_a_run_is_that_of_its_options(run_directory, options, command):
     run_directory.document["options"] = {"layers": "fused", **options}
     run_directory.add(StepConfig(), [1.0])
-    assert Summary(records.load_run(run_directory.path)).command == command
+    assert command_line(records.requested(records.load_run(run_directory.path).document)) == command

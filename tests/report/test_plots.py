@@ -56,7 +56,7 @@ def run_of(tmp_path, environment):
 
 def section_of(directory, suite):
     run = records.load_run(directory.path)
-    return next(section for section in sections.sections(run) if section.name == suite)
+    return next(section for section in sections.sections(run) if section.suite.name == suite)
 
 
 def plot_of(directory, suite):

@@ -13,8 +13,7 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import reading
 from gnet_core.profile.document import read
-from gnet_core.report import profile as profile_view
-from gnet_core.report import profile_report
+from gnet_core.report import profile as profile_report
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
 from gnet_core.report.terminal import to_terminal
@@ -28,11 +27,11 @@ class View:
 
     def __init__(self, told):
         profile = read(told)
-        self.answer = profile_view.answer(profile)
-        self.launch_bound = profile_view.launch_bound(profile)
-        self.tables = [table for table in profile_view.tables(profile) if table.blocks]
-        self.pictures = profile_view.pictures(profile)
-        self.notes = profile_view.notes(profile)
+        self.answer = profile_report.answer(profile)
+        self.launch_bound = profile_report.launch_bound(profile)
+        self.tables = [table for table in profile_report.tables(profile) if table.blocks]
+        self.pictures = profile_report.pictures(profile)
+        self.notes = profile_report.notes(profile)
 
 
 def view(told):
@@ -257,7 +256,7 @@ def test_the_pictures_say_their_finding_and_describe_themselves(environment):
 
 
 def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
-    text = to_markdown(profile_report.document_of(document(environment)))
+    text = to_markdown(profile_report.document(document(environment)))
     assert "\n\n**graph, float32, batch 8:** Test Processor" in text
     assert "\n\n## What it comes to\n\n100% of the time inside operations" in text
     assert "| stem      |          150 |           300 |" in text
@@ -266,7 +265,7 @@ def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
 
 
 def test_a_section_for_a_terminal_has_no_markup(environment):
-    text = to_terminal(profile_report.document_of(document(environment)))
+    text = to_terminal(profile_report.document(document(environment)))
     assert "**" not in text
     assert "|" not in text
     assert "_MklNativeFusedConv2D" in text
@@ -287,7 +286,7 @@ class Page(html.parser.HTMLParser):
 
 
 def page(told):
-    return to_html(profile_report.document_of(told))
+    return to_html(profile_report.document(told))
 
 
 def test_the_page_needs_nothing_else_and_describes_its_pictures(environment):
@@ -311,20 +310,20 @@ def test_hostile_text_is_inert_on_the_page_and_in_markdown(environment):
     assert "<script" not in text
     assert "\x1b" not in text
     assert len(text) < 2**20
-    markdown = to_markdown(profile_report.document_of(told))
+    markdown = to_markdown(profile_report.document(told))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
     assert "\x1b" not in markdown
     assert "\n# [x]" not in markdown
     assert len(markdown) < 2**17
-    assert "\x1b" not in to_terminal(profile_report.document_of(told))
+    assert "\x1b" not in to_terminal(profile_report.document(told))
 
 
 def test_an_endless_environment_is_cut(environment):
     environment["machine"]["processor"] = "x|" * 1_500_000
     environment["machine"]["packages"] = {f"package-{number}": "1" for number in range(10_000)}
     told = document(environment)
-    markdown = to_markdown(profile_report.document_of(told))
+    markdown = to_markdown(profile_report.document(told))
     assert "| processor " in markdown
     assert len(markdown) < 2**18
     assert len(page(told)) < 2**20
@@ -401,9 +400,9 @@ def test_what_is_no_profile_is_refused_by_its_field(environment):
     told = document(environment)
     del told["operations"]
     with pytest.raises(GnetError, match="field 'operations' is missing"):
-        to_terminal(profile_report.document_of(told))
+        to_terminal(profile_report.document(told))
 
 
 def test_the_line_for_tensorboard_survives_a_shell(tmp_path):
-    assert profile_view.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
-    assert profile_view.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")
+    assert profile_report.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
+    assert profile_report.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")

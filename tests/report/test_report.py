@@ -122,7 +122,7 @@ def test_a_run_with_a_row_in_doubt_may_not_be_quoted(run_directory, spoiled, why
 def test_a_gpus_report_says_that_the_tolerance_of_losses_is_a_cpus(run_directory, device):
     run_directory.add(StepConfig(device=device), *three(1.0))
     run_directory.add(StepConfig(device=device, precision="mixed_bfloat16"), *three(1.0))
-    said = [caveat for caveat in Summary(load(run_directory)).caveats if "measured on a CPU" in caveat]
+    said = [caveat for caveat in report.caveats(load(run_directory)) if "measured on a CPU" in caveat]
     assert len(said) == (device != "cpu")
 
 
@@ -192,7 +192,7 @@ def test_an_interrupted_run_may_not_be_quoted(run_directory):
 
 def answers(directory, suite):
     run = load(directory)
-    (section,) = [section for section in sections.sections(run) if section.name == suite]
+    (section,) = [section for section in sections.sections(run) if section.suite.name == suite]
     return [" ".join(sentence) for sentence in section.answers()]
 
 
@@ -540,7 +540,7 @@ def test_a_peak_that_nothing_can_have_is_passed_over(run_directory, value):
     run_directory.add(StepConfig(), [1.0])
     run = load(run_directory)
     assert run.rows[0].mfu is None
-    assert Summary(run).peaks.rows == []
+    assert report.peaks_table(run.document).rows == []
     assert "measured peak" not in markdown(run)
 
 

@@ -7,6 +7,7 @@ from gnet_core.report.drawing import Picture
 from gnet_core.report.views import bars
 from gnet_core.report.views.answers import NoAnswer, throughput
 from gnet_core.report.views.section import Finding, Section
+from gnet_core.results.records import Row
 
 
 class SpeedView(Section):
@@ -16,7 +17,11 @@ class SpeedView(Section):
         best = self.best()
         if best is None:
             return [NoAnswer("the losses of its cases are not those of the work that was asked for.")]
-        return [throughput(self.named(best, whole=True), best)]
+        return [self.sentence(best)]
+
+    def sentence(self, best: Row) -> Sentence:
+        """The fastest row in words."""
+        return throughput(self.named(best, whole=True), best)
 
     def draw(self) -> Picture:
         return bars.speeds(self)

@@ -26,12 +26,11 @@ def sections(run: Run, families: Sequence[Family] | None = None) -> list[Section
     """The suites of a run that have rows, in the run's order; `families` are the run's comparisons, where known."""
     families = comparisons.within(run) if families is None else families
     by_suite = {family.suite: family.comparisons for family in families}
-    found = []
+    result = []
     for suite in run.document.suites:
         compared = by_suite.get(suite.name, {})
-        involved = {*compared, *(each.base for each in compared.values())}
-        named = {row.case for row in run.rows if suite.name in row.suite.split("+")}
-        rows = [row for row in run.rows if row.case in involved | named]
+        cases = {*compared, *(comparison.base for comparison in compared.values())}
+        rows = [row for row in run.rows if row.case in cases or suite.name in row.suite.split("+")]
         if rows:
-            found.append(_VIEWS[suite.view](run=run, suite=suite, rows=rows, comparisons=compared))
-    return found
+            result.append(_VIEWS[suite.view](run=run, suite=suite, rows=rows, comparisons=compared))
+    return result
