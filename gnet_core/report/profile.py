@@ -223,8 +223,7 @@ def tables(profile: Profile) -> list[Section]:
             "The GPU's kernels, in one step", grid(kernels, _longest_kernels(profile.kernels), "The longest kernels")
         ),
         section(
-            "Not available from this trace",
-            text_table(("what", "why not"), why_not, "Not available from this trace"),
+            "Not available from this trace", text_table(("what", "why not"), why_not, "Not available from this trace")
         ),
     ]
 

@@ -26,7 +26,7 @@ _RATIOS = {
 }
 _DEVICE = {
     "MFU:": "The arithmetic of the network's layers over time, as a share of the fastest operation that the same run "
-    "measured in the same precision.",
+    "measured in the same precision."
 }
 
 HOW_TO_READ = Bullets([Sentence(*term) for term in (_SPEEDS | _RATIOS | _DEVICE).items()])

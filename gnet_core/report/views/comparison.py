@@ -10,13 +10,7 @@ from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import ratio, ratio_and_interval
 from gnet_core.report.ratios import LOOKS, distinct, forest
 from gnet_core.report.views import bars
-from gnet_core.report.views.answers import (
-    DIFFERENT,
-    NoAnswer,
-    ratio_in_words,
-    share_in_words,
-    spread_of_identical_code,
-)
+from gnet_core.report.views.answers import DIFFERENT, NoAnswer, ratio_in_words, share_in_words, spread_of_identical_code
 from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.results.comparisons import break_even_steps
 from gnet_core.results.records import Row
