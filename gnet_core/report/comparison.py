@@ -1,4 +1,4 @@
-"""Two runs side by side, said to people and to programs: the terminal, JSON, compare.html, compare.md and a CSV."""
+"""Two runs side by side, for people and for programs: the terminal, JSON, compare.html, compare.md and a CSV."""
 
 from __future__ import annotations
 
@@ -323,15 +323,15 @@ def _words(run: Run, case: str) -> list[str]:
 
 def _differences(base: Run, new: Run) -> list[machine.Difference]:
     """Between the environments of each source that both runs have, or of their first ones, and of each peer."""
-    documents = base.document, new.document
-    named = [document.environments for document in documents]
+    sides = base.document, new.document
+    named = [side.environments for side in sides]
     shared = [(named[0][name], named[1][name]) for name in named[0] if name in named[1]]
     pairs = shared or [(base.document.environment, new.document.environment)]
     for framework in PEERS:
-        own = [framework in document.own_interpreters for document in documents]
+        own = [framework in side.own_interpreters for side in sides]
         measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
         if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
-            first, second = (_of_framework_alone(each.environment_of(framework), framework) for each in documents)
+            first, second = (_of_framework_alone(side.environment_of(framework), framework) for side in sides)
             pairs.append((first, second))
     differences = [difference for pair in pairs for difference in machine.differences(*pair)]
     return list(dict.fromkeys(differences))

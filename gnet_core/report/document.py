@@ -1,6 +1,6 @@
 """A report in whatever form: texts, tables and pictures in their order, which a writer puts into its form.
 
-Builders (run, comparison, profile_report, profile_comparison) make a Document; html, markdown and terminal write it.
+Builders (run, comparison, profile, profile_comparison) make a Document; html, markdown and terminal write it.
 All text is plain until then: only a writer escapes, each for its own form.
 """
 
@@ -64,14 +64,6 @@ class Files:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fold:
-    """Blocks that a page unfolds on demand, and that a terminal leaves out."""
-
-    summary: str
-    blocks: Sequence[Block]
-
-
-@dataclasses.dataclass(frozen=True)
 class Section:
     """A heading and the blocks below it; `name` is its short name, where it has one beside the heading."""
 
@@ -79,7 +71,9 @@ class Section:
     blocks: Sequence[Block]
     name: str = ""
     reference: bool = False
-    """Whether it is for looking things up, which a terminal leaves to the files."""
+    """Whether it is for looking things up; a terminal leaves it to the files."""
+    folded: bool = False
+    """Whether a page unfolds it on demand; a terminal leaves it out."""
 
     @property
     def label(self) -> str:
@@ -87,7 +81,7 @@ class Section:
         return f"{self.name}: {self.heading}" if self.name else self.heading
 
 
-Block: TypeAlias = Banner | Paragraph | Bullets | Command | Files | Fold | Section | Grid | Picture
+Block: TypeAlias = Banner | Paragraph | Bullets | Command | Files | Section | Grid | Picture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +110,7 @@ def section(heading: str, *blocks: Block | None, name: str = "", reference: bool
 
 def _is_empty(block: Block) -> bool:
     match block:
-        case Bullets(lines=content) | Grid(rows=content) | Section(blocks=content) | Fold(blocks=content):
+        case Bullets(lines=content) | Grid(rows=content) | Section(blocks=content):
             return not content
     return False
 
@@ -126,5 +120,5 @@ def pictures(blocks: Sequence[Block]) -> Iterator[Picture]:
     for block in blocks:
         if isinstance(block, Picture):
             yield block
-        elif isinstance(block, Section | Fold):
+        elif isinstance(block, Section):
             yield from pictures(block.blocks)

@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gnet_core.text import plain
+
 INK = "#1a1b1c"
 """Colour of text, axes and whatever belongs to no series, so that a page can put its own colour in its place."""
 
@@ -123,12 +125,12 @@ def draw_lines(
     labels: Sequence[str],
     *,
     label_rows: int = 0,
-    legend_inches: float = 0.0,
+    legend: float = 0.0,
     columns: int = 1,
 ) -> Picture:
     """As `draw`, for horizontal lines of data at 0, 1, 2, … from top to bottom, each with its label at the left.
 
-    The height follows from the labels, whose lines have at least `label_rows` rows.
+    The height follows from the labels, whose lines have at least `label_rows` rows, and from the inches of `legend`.
     """
 
     def paint_and_label(axes: Any) -> None:
@@ -141,7 +143,12 @@ def draw_lines(
 
     rows = max(label_rows, 1 + max((label.count("\n") for label in labels), default=0))
     height = _AROUND_INCHES + (_LINE_INCHES + _ROW_INCHES * (rows - 1)) * max(len(labels), 2)
-    return draw(name, title, description, paint_and_label, height + legend_inches, columns)
+    return draw(name, title, description, paint_and_label, height + legend, columns)
+
+
+def picture_name(text: str) -> str:
+    """Text as the name of a picture, in letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def legible(text: object, most: int = 60) -> str:
@@ -173,8 +180,7 @@ def subtitle(axes: Any, shared: str, left_out: int = 0) -> None:
 
 def _line(text: object, most: int) -> str:
     """Text without control characters, in one line that is cut where it is too long."""
-    start = str(text)[: 20 * most]  # of megabytes the rest need not be looked at
-    line = " ".join("".join(character if character.isprintable() else " " for character in start).split())
+    line = plain(text)
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

@@ -9,17 +9,9 @@ from gnet_core.report.document import Sentence
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import ratio
 from gnet_core.report.profile import launch_bound
-from gnet_core.report.views.answers import (
-    MODES,
-    counts,
-    processes_in_words,
-    speed,
-    spread_of_identical_code,
-    throughput,
-)
+from gnet_core.report.views.answers import counts, processes_in_words, speed, throughput
 from gnet_core.report.views.section import Finding, Rank, Section
-from gnet_core.stats.verdicts import MIN_PROCESSES, POWER, Comparison
-from gnet_core.text import percent
+from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 
 MAX_FINDINGS = 6
 """Findings on the first page. Readers do not retain more."""
@@ -44,28 +36,15 @@ def findings(sections: Sequence[Section], traces: Sequence[Profile] = ()) -> lis
     return list(dict.fromkeys(finding.sentence for finding in ordered))[:MAX_FINDINGS]  # suites may share a comparison
 
 
-def detectable_effects(sections: Sequence[Section]) -> Sentence | None:
-    """Minimum detectable effects of the comparisons, and the machine's own noise; None where nothing is compared."""
-    of_other_code = [section for section in sections if not section.suite.compares_identical_code]
-    compared = [comparison for section in of_other_code for comparison in section.comparisons.values()]
-    if not compared:
-        return None
-    ranges = []
-    for mode, words in MODES.items():
-        effects = [item.smallest_effect for item in compared if item.mode == mode and item.smallest_effect is not None]
-        if effects:
-            low, high = percent(min(effects)), percent(max(effects))
-            ranges.append(f"{low if low == high else f'{low}–{high}'} {words}")
-    if not ranges:
-        why = "none can be told, since no comparison has processes enough for an interval."
-        return Sentence("Smallest effect:", why)
-    text = f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
-    return Sentence("Smallest effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
-
-
 def _fastest(sections: Sequence[Section]) -> Iterator[Finding]:
-    """The most images/s that a whole step with all its losses reached, in the first of the suites that share it."""
-    reached = [(section, row) for section in sections for row in section.rows if counts(row) and section.is_whole(row)]
+    """The most images/s that a whole step with all its losses, on the run's largest images, reached in any suite."""
+    reached = []
+    for section in sections:
+        largest = max(config.image_size for config in section.run.configs.values())
+        for row in filter(counts, section.rows):
+            config = section.config(row)
+            if config.part == "train" and config.aux_weight > 0 and config.image_size == largest:
+                reached.append((section, row))
     if reached:
         section, row = max(reached, key=lambda candidate: speed(candidate[1]))
         yield Finding(Rank.SPEED, throughput(section.named(row, whole=True), row))

@@ -39,9 +39,9 @@ def _part(block: blocks.Block, level: int) -> str:
             return _table(block)
         case Picture(description=description):
             return f"![{inert(description)}]({block.path})"
-        case blocks.Fold(summary=summary, blocks=inside):
+        case blocks.Section(folded=True, blocks=inside):
             folded = "\n\n".join(_parts(inside, level))
-            return f"<details><summary>{inert(summary)}</summary>\n\n{folded}\n\n</details>"
+            return f"<details><summary>{inert(block.label)}</summary>\n\n{folded}\n\n</details>"
         case blocks.Section(blocks=inside) if inside:
             return "\n\n".join([f"{'#' * level} {inert(block.label)}", *_parts(inside, level + 1)])
     return ""

@@ -1,12 +1,11 @@
-"""A profile, said to people and to programs: profile.json, CSV, report.md, report.html, plots and the terminal."""
+"""A profile, for people and for programs: profile.json, CSV, report.md, report.html, plots and the terminal."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pandas as pd
@@ -23,7 +22,7 @@ from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS, Direction
 from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Block, Bullets, Command, Document, Paragraph, Section, Sentence, section
-from gnet_core.report.drawing import COLOURS, Picture, described, draw_lines, legible
+from gnet_core.report.drawing import COLOURS, Picture, described, draw_lines, legible, picture_name
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Column, grid, text_table
 from gnet_core.text import milliseconds, percent
@@ -40,6 +39,8 @@ MAX_KERNELS_SHOWN = 15
 PROFILE_LEGEND_INCHES = 0.25
 _BAR = 0.7
 """Height of a bar, as a share of its line's."""
+
+TableRow = TypeVar("TableRow", bound=msgspec.Struct)
 
 
 def write(directory: Path) -> dict[str, Any]:
@@ -86,6 +87,8 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True) -> Document:
     profile, environment = read_profile(stored), stored["environment"]
     case = ", ".join(case_words(profile.config))
     where = f"{machine.label(environment, stored['device'])}, TensorFlow {environment['tensorflow']['version']}"
+    charts = "In this directory, with charts that are loaded from the internet:"
+    lines = text_table(("what", "value"), machine.as_lines(environment)[:_MAX_LINES], "Environment")
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
@@ -95,17 +98,8 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True) -> Document:
             *tables(profile),
             section("How to read these figures", Bullets(notes(profile))),
             section("What traces it again", Command(command(profile))),
-            section(
-                "What shows the whole trace",
-                Command(tensorboard_line(Path()), "In this directory, with charts that are loaded from the internet:"),
-                reference=True,
-            ),
-            section(
-                "Environment",
-                text_table(("what", "value"), machine.as_lines(environment)[:_MAX_LINES], "Environment"),
-                Bullets(machine.warnings(environment)),
-                reference=True,
-            ),
+            section("What shows the whole trace", Command(tensorboard_line(Path()), charts), reference=True),
+            section("Environment", lines, Bullets(machine.warnings(environment)), reference=True),
         ],
     )
 
@@ -211,53 +205,44 @@ def tables(profile: Profile) -> list[Section]:
         Column[Kernel]("tensor cores", lambda row: row.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda row: f"{row.occupancy:.0%}"),
     ]
+    operation_rows = _with_rest(
+        profile.operations,
+        MAX_OPERATIONS,
+        ("occurrences", "self_seconds", "share"),
+        lambda cut: {"operation": f"{len(cut)} other type{'s' if len(cut) > 1 else ''}"},
+    )
+    summed = ("occurrences", "seconds", "share")
+    kernel_rows = _with_rest(profile.kernels, MAX_KERNELS_SHOWN, summed, _other_kernels)
     why_not = [(missing.what, missing.why) for missing in profile.not_available]
-    return [
-        section("What a step's time goes to", grid(breakdown, profile.breakdown, "What a step's time goes to")),
-        section("By part of the network, in one step", grid(parts, list(times), "Self time by part of the network")),
-        section(
-            "By type of operation, in one step",
-            grid(operations, _first_operations(profile.operations), "Self time by type of operation"),
-        ),
-        section(
-            "The GPU's kernels, in one step", grid(kernels, _longest_kernels(profile.kernels), "The longest kernels")
-        ),
-        section(
-            "Not available from this trace", text_table(("what", "why not"), why_not, "Not available from this trace")
-        ),
-    ]
+    grids = {
+        "What a step's time goes to": grid(breakdown, profile.breakdown, "What a step's time goes to"),
+        "By part of the network, in one step": grid(parts, list(times), "Self time by part of the network"),
+        "By type of operation, in one step": grid(operations, operation_rows, "Self time by type of operation"),
+        "The GPU's kernels, in one step": grid(kernels, kernel_rows, "The longest kernels"),
+        "Not available from this trace": text_table(("what", "why not"), why_not, "Not available from this trace"),
+    }
+    return [section(heading, table) for heading, table in grids.items()]
 
 
-def _first_operations(operations: Sequence[OperationType]) -> list[OperationType]:
-    """As many as a table shows, and a row that sums up the others."""
-    first, cut = list(operations[:MAX_OPERATIONS]), operations[MAX_OPERATIONS:]
-    if cut:
-        rest = OperationType(
-            operation=f"{len(cut)} other type{'s' if len(cut) > 1 else ''}",
-            occurrences=sum(row.occurrences for row in cut),
-            self_seconds=sum(row.self_seconds for row in cut),
-            share=sum(row.share for row in cut),
-        )
-        first.append(rest)
-    return first
+def _with_rest(
+    rows: list[TableRow], most: int, summed: Sequence[str], rest: Callable[[list[TableRow]], dict[str, Any]]
+) -> list[TableRow]:
+    """As many rows as a table shows, and one that sums up the others in the fields of `summed` and else is `rest`."""
+    cut = rows[most:]
+    if not cut:
+        return rows
+    sums = {field: sum(getattr(row, field) for row in cut) for field in summed}
+    return [*rows[:most], msgspec.structs.replace(cut[0], **sums, **rest(cut))]
 
 
-def _longest_kernels(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """As many as a table shows, and a row that sums up the others, with their mean occupancy by time."""
-    longest, cut = list(kernels[:MAX_KERNELS_SHOWN]), kernels[MAX_KERNELS_SHOWN:]
-    if cut:
-        seconds = sum(row.seconds for row in cut)
-        rest = msgspec.structs.replace(
-            cut[0],
-            kernel=f"{len(cut)} other kernel{'s' if len(cut) > 1 else ''}",
-            tensor_cores=_tensor_core_shares(cut),
-            occurrences=sum(row.occurrences for row in cut),
-            seconds=seconds,
-            occupancy=sum(row.occupancy * row.seconds for row in cut) / (seconds or 1.0),
-            share=sum(row.share for row in cut),
-        )
-        longest.append(rest)
-    return longest
+def _other_kernels(kernels: list[Kernel]) -> dict[str, Any]:
+    """The name of several kernels, their use of tensor cores by share of time, and their mean occupancy by time."""
+    seconds = sum(row.seconds for row in kernels) or 1.0
+    return {
+        "kernel": f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
+        "tensor_cores": _tensor_core_shares(kernels),
+        "occupancy": sum(row.occupancy * row.seconds for row in kernels) / seconds,
+    }
 
 
 def _tensor_core_shares(kernels: Sequence[Kernel]) -> str:
@@ -316,11 +301,6 @@ def pictures(profile: Profile) -> list[Picture]:
     return [*parts, _operations_picture(profile)] if profile.operations else parts
 
 
-def picture_name(subject: str, case: str) -> str:
-    """Name of a picture's file, in letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"profile-{subject}-{case}").strip("-")
-
-
 def _parts_picture(profile: Profile) -> Picture:
     times = pivot(profile)
     parts = list(times)
@@ -337,18 +317,14 @@ def _parts_picture(profile: Profile) -> Picture:
         axes.set_xlabel("self time in one step, milliseconds")
         axes.figure.legend(loc="outside lower center", ncols=len(DIRECTIONS))
 
-    backward = _backward_share(profile)
-    return draw_lines(
-        picture_name("parts", profile.name),
-        f"{longest} takes the longest, and the backward pass {backward:.0%} of the time inside operations",
-        described(
-            "Bars of self time by part of the network, in the order of a step, forward and backward stacked:",
-            [f"{part} {milliseconds(sum(by_direction.values()))} ms" for part, by_direction in times.items()],
-        ),
-        paint,
-        parts,
-        legend_inches=PROFILE_LEGEND_INCHES,
+    share = f"{_backward_share(profile):.0%} of the time inside operations"
+    title = f"{longest} takes the longest, and the backward pass {share}"
+    description = described(
+        "Bars of self time by part of the network, in the order of a step, forward and backward stacked:",
+        [f"{part} {milliseconds(sum(by_direction.values()))} ms" for part, by_direction in times.items()],
     )
+    name = picture_name(f"profile-parts-{profile.name}")
+    return draw_lines(name, title, description, paint, parts, legend=PROFILE_LEGEND_INCHES)
 
 
 def _operations_picture(profile: Profile) -> Picture:
@@ -359,13 +335,8 @@ def _operations_picture(profile: Profile) -> Picture:
         axes.barh(range(len(first)), widths, _BAR, color=COLOURS[0])
         axes.set_xlabel("self time in one step, milliseconds")
 
-    return draw_lines(
-        picture_name("operations", profile.name),
-        f"{first[0].plain} takes {percent(first[0].share)} of the time inside operations",
-        described(
-            "Bars of self time by type of operation, longest first:",
-            [f"{legible(row.operation)} {row.share:.1%}" for row in first],
-        ),
-        paint,
-        [legible(row.operation, 40) for row in first],
-    )
+    title = f"{first[0].plain} takes {percent(first[0].share)} of the time inside operations"
+    lines = [f"{legible(row.operation)} {row.share:.1%}" for row in first]
+    description = described("Bars of self time by type of operation, longest first:", lines)
+    labels = [legible(row.operation, 40) for row in first]
+    return draw_lines(picture_name(f"profile-operations-{profile.name}"), title, description, paint, labels)

@@ -1,4 +1,4 @@
-"""Two profiles side by side, said to people and to programs."""
+"""Two profiles side by side, for people and for programs."""
 
 from __future__ import annotations
 
@@ -152,40 +152,33 @@ def _parts_picture(compared: ProfileComparison) -> Picture:
         axes.axvline(0, color=COLOURS[6], linewidth=0.8)
         axes.set_xlabel(f"NEW − BASE, milliseconds of {_time(compared)} (right: slower)")
 
-    return draw_lines(
-        "profile-parts-compared",
-        f"{_largest(compared.parts, 'part')}: {' → '.join(cases)}",
-        described(
-            "Bars of the difference in time by part of the network, in the order of a step:",
-            [f"{change.name} {_signed(change)} ms" for change in changes],
-        ),
-        paint,
-        [change.name for change in changes],
-    )
+    title = f"{_largest(compared.parts, 'part')}: {' → '.join(cases)}"
+    lines = [f"{change.name} {_signed(change)} ms" for change in changes]
+    description = described("Bars of the difference in time by part of the network, in the order of a step:", lines)
+    return draw_lines("profile-parts-compared", title, description, paint, [change.name for change in changes])
 
 
 def _operations_picture(compared: ProfileComparison) -> Picture:
     changes = compared.operations[:MAX_BARS]
 
     def paint(axes: Any) -> None:
-        for side, offset, colour in (("BASE", -0.19, COLOURS[0]), ("NEW", 0.19, COLOURS[1])):
-            seconds = [change.base_seconds if side == "BASE" else change.new_seconds for change in changes]
-            lines = [line + offset for line in range(len(changes))]
-            axes.barh(lines, [1e3 * value for value in seconds], 0.38, color=colour, label=side)
+        base, new = (
+            [1e3 * change.base_seconds for change in changes],
+            [1e3 * change.new_seconds for change in changes],
+        )
+        for side, widths, offset, colour in (("BASE", base, -0.19, COLOURS[0]), ("NEW", new, 0.19, COLOURS[1])):
+            places = [line + offset for line in range(len(changes))]
+            axes.barh(places, widths, 0.38, color=colour, label=side)
         axes.set_xlabel(f"milliseconds of {_time(compared)}")
         axes.figure.legend(loc="outside lower center", ncols=2)
 
-    return draw_lines(
-        "profile-operations-compared",
-        _largest(changes, "type of operation"),
-        described(
-            "Bars of time by type of operation in BASE and in NEW, the largest difference first:",
-            [f"{legible(change.name)} {_signed(change)} ms" for change in changes],
-        ),
-        paint,
-        [legible(change.name, 40) for change in changes],
-        legend_inches=PROFILE_LEGEND_INCHES,
+    name, title = "profile-operations-compared", _largest(changes, "type of operation")
+    lines = [f"{legible(change.name)} {_signed(change)} ms" for change in changes]
+    description = described(
+        "Bars of time by type of operation in BASE and in NEW, the largest difference first:", lines
     )
+    labels = [legible(change.name, 40) for change in changes]
+    return draw_lines(name, title, description, paint, labels, legend=PROFILE_LEGEND_INCHES)
 
 
 def _time(compared: ProfileComparison) -> str:

@@ -1,4 +1,4 @@
-"""A run's rows and verdicts, said to people and to programs: report.html, report.md, CSV, the terminal and JSON."""
+"""A run's rows and verdicts, for people and for programs: report.html, report.md, CSV, the terminal and JSON."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from gnet_core.report import documents, gpu, profile
 from gnet_core.report.document import Bullets, Command, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import PLOTS
 from gnet_core.report.fields import case_words
-from gnet_core.report.findings import detectable_effects
 from gnet_core.report.grid import Column, Grid, grid, text_table
 from gnet_core.report.summary import Summary
 from gnet_core.report.terms import HOW_TO_READ
+from gnet_core.report.views import section as views
+from gnet_core.report.views.answers import MODES, spread_of_identical_code
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run, requested
 from gnet_core.results.run_document import Peak, Peaks, RunDocument, best_peaks
 from gnet_core.results.turns import TURNS_FILE
-from gnet_core.stats.verdicts import Comparison
+from gnet_core.stats.verdicts import POWER, Comparison
+from gnet_core.text import percent
 
 TITLE = "The train step of GoogleNet_2"
 
@@ -152,44 +154,32 @@ def to_json(summary: Summary) -> dict[str, Any]:
 
 def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     """The whole report; without its pictures, which take most of the time, for a form that shows none."""
-    run, effects = summary.run, detectable_effects(summary.sections)
-    gpu_lines, unmeasured = gpu.lines(run, summary.sequential), _unmeasured(run)
-    profiles, failed_profiles = summary.profiles
+    run, effects, (profiles, failed_profiles) = summary.run, _detectable_effects(summary.sections), summary.profiles
     traces = [
         section(", ".join(case_words(trace.config)), *profile.blocks(trace, with_pictures=with_pictures))
         for trace in profiles
     ]
-    again = [Command(row.command, f"{row.case}:") for row in run.rows]
     evidence = [
         *_suites(summary, with_pictures=with_pictures),
         section("Where does the time of a step go?", *traces, Bullets(failed_profiles), name="profile"),
     ]
+    gpu_lines = gpu.lines(run, summary.sequential)
+    gpu_cases = section("Case by case", gpu.by_case(run), reference=True) if gpu_lines else None
+    checks = Bullets(summary.failed_checks or ["Of the report's own checks none failed."])
+    unmeasured = _unmeasured(run)
+    missing = Bullets(unmeasured or ["Everything was measured."])
+    command = Command(command_line(requested(run.document)))
+    commands = [Command(row.command, f"{row.case}:") for row in run.rows]
+    by_row = Section("One row at a time", commands, folded=True)
+    caveats_heading = "Caveats, and what this report finds wrong with itself"
     sections = [
         *evidence,
-        section(
-            "The GPU while it worked",
-            Bullets(gpu_lines),
-            section("Case by case", gpu.by_case(run), reference=True) if gpu_lines else None,
-        ),
+        section("The GPU while it worked", Bullets(gpu_lines), gpu_cases),
         _environment(run),
-        section(
-            "Caveats, and what this report finds wrong with itself",
-            Bullets(summary.failed_checks or ["Of the report's own checks none failed."]),
-            Bullets(caveats(run)),
-            reference=True,
-        ),
-        section(
-            "What was not measured, and why",
-            Bullets(unmeasured or ["Everything was measured."]),
-            reference=not unmeasured,
-        ),
+        section(caveats_heading, checks, Bullets(caveats(run)), reference=True),
+        section("What was not measured, and why", missing, reference=not unmeasured),
         *([_files(run, drawn=any(blocks.pictures(evidence)))] if with_pictures else []),
-        section(
-            "What measures it again",
-            Command(command_line(requested(run.document))),
-            blocks.Fold("One row at a time", again),
-            reference=True,
-        ),
+        section("What measures it again", command, by_row, reference=True),
         section("How to read the tables", HOW_TO_READ, reference=True),
     ]
     return Document(
@@ -230,15 +220,33 @@ def _files(run: Run, *, drawn: bool) -> Section:
     return section("Raw files", blocks.Files(there), reference=True)
 
 
+def _detectable_effects(sections: Sequence[views.Section]) -> Sentence | None:
+    """Minimum detectable effects of the comparisons, and the machine's own noise; None where nothing is compared."""
+    of_other_code = [section for section in sections if not section.suite.compares_identical_code]
+    compared = [comparison for section in of_other_code for comparison in section.comparisons.values()]
+    if not compared:
+        return None
+    ranges = []
+    for mode, words in MODES.items():
+        effects = [item.smallest_effect for item in compared if item.mode == mode and item.smallest_effect is not None]
+        if effects:
+            low, high = percent(min(effects)), percent(max(effects))
+            ranges.append(f"{low if low == high else f'{low}–{high}'} {words}")
+    if not ranges:
+        why = "none can be told, since no comparison has processes enough for an interval."
+        return Sentence("Smallest effect:", why)
+    text = f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
+    return Sentence("Smallest effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
+
+
 def _standing(summary: Summary) -> blocks.Banner:
     """Whether the run's figures may be quoted, and if not, why."""
     if summary.reservations:
         return blocks.Banner("bad", "Do not quote these figures:", summary.reservations)
     clauses = ["each with its machine, its configuration and its interval"]
     if number := len(summary.sequential):
-        clauses.append(
-            f"{number} {'comparison is' if number == 1 else 'comparisons are'} sequential: say so beside the ratio"
-        )
+        comparisons = "comparison is" if number == 1 else "comparisons are"
+        clauses.append(f"{number} {comparisons} sequential: say so beside the ratio")
     return blocks.Banner("good", "These figures may be quoted,", clauses)
 
 
@@ -263,7 +271,7 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
             Bullets(suite.answers()),
             suite.picture() if with_pictures else None,
             suite.short_table(),
-            blocks.Fold("All columns", [suite.full_table()]),
+            Section("All columns", [suite.full_table()], folded=True),
             name=suite.suite.name,
         )
         for suite in summary.sections

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 from gnet_core.config import FRAMEWORKS, GnetError
 from gnet_core.machine import capabilities
 from gnet_core.machine import environment as machine
+from gnet_core.plan.suites import ViewName
 from gnet_core.profile.document import Profile, read
 from gnet_core.report import checks
 from gnet_core.report.document import Sentence
 from gnet_core.report.findings import findings
 from gnet_core.report.views.answers import DIFFERENT, processes_in_words
+from gnet_core.report.views.comparison import ComparisonView
+from gnet_core.report.views.parts import PartsView
+from gnet_core.report.views.scaling import ScalingView, SpeedView
 from gnet_core.report.views.section import Section
-from gnet_core.report.views.suites import sections
 from gnet_core.results.comparisons import Family, within
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 
 MAX_DISTURBED = 0.2
 """Share of a case's turns. Beyond it, its figures are those of a machine that was busy with something else as well."""
+
+_VIEWS: Mapping[ViewName, type[Section]] = {
+    "comparison": ComparisonView,
+    "scaling": ScalingView,
+    "parts": PartsView,
+    "speed": SpeedView,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,8 +47,16 @@ class Summary:
 
     @functools.cached_property
     def sections(self) -> list[Section]:
-        """The suites that have rows."""
-        return sections(self.run, self.families)
+        """The suites that have rows, in the run's order, each by the view that it declares."""
+        by_suite = {family.suite: family.comparisons for family in self.families}
+        sections = []
+        for suite in self.run.document.suites:
+            comparisons = by_suite.get(suite.name, {})
+            cases = {*comparisons, *(comparison.base for comparison in comparisons.values())}
+            rows = [row for row in self.run.rows if row.case in cases or suite.name in row.suite.split("+")]
+            if rows:
+                sections.append(_VIEWS[suite.view](run=self.run, suite=suite, rows=rows, comparisons=comparisons))
+        return sections
 
     @functools.cached_property
     def findings(self) -> list[Sentence]:

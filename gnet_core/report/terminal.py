@@ -41,7 +41,7 @@ def _part(block: Block, width: int | None) -> str:
         case Grid():
             above = [_filled(f"All with {block.shared}:", width)] if block.shared else []
             return "\n\n".join([*above, _table(block, width)])
-        case Section(reference=False, blocks=blocks) if parts := _parts(blocks, width):
+        case Section(reference=False, folded=False, blocks=blocks) if parts := _parts(blocks, width):
             colon = "" if block.label.endswith("?") else ":"
             return f"{plain(block.label)}{colon}\n" + "\n\n".join(parts)
     return ""

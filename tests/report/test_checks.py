@@ -32,7 +32,7 @@ def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "sentence"),
     [
         ({"step_seconds_p95": 0.4}, "p50 ≤ p95 ≤ p99 does not hold: 0.6, 0.4 s."),
         ({"step_seconds_p95": 0.9, "step_seconds_p99": 0.8}, "p50 ≤ p95 ≤ p99 does not hold: 0.6, 0.9, 0.8 s."),
@@ -65,8 +65,8 @@ def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
         ({"images_per_second": None}, "its status is ok, but it has no figures."),
     ],
 )
-def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, said):
-    assert failed_checks(with_row(run, **changed)) == [f"{CASE}: {said}"]
+def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, sentence):
+    assert failed_checks(with_row(run, **changed)) == [f"{CASE}: {sentence}"]
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_a_case_without_a_status_needs_a_reason_unless_the_run_was_interrupted(r
 
 def test_a_spinning_worker_is_seen_in_the_turns_of_the_run(run_directory):
     run_directory.add(StepConfig(batch_size=8), [2.0], waiting_cpu_share=0.5)
-    (told,) = failed_checks(records.load_run(run_directory.path))
-    assert "used 50.0% of a processor while they waited" in told
+    (sentence,) = failed_checks(records.load_run(run_directory.path))
+    assert "used 50.0% of a processor while they waited" in sentence

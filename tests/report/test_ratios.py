@@ -25,9 +25,9 @@ def drawn(comparisons):
 def test_a_forest_takes_one_comparison_or_a_hundred(count):
     verdicts = ["SAME", "FASTER", "UNRESOLVED", "SLOWER"]
     picture = drawn([compared(verdicts[number % 4], 1 + number / 50) for number in range(count)])
-    said = words(picture)
-    assert sum(word.startswith("case ") for word in said) == min(count, 40)
-    assert any(f"{count - 40} more in the table" in word for word in said) == (count > 40)
+    texts = words(picture)
+    assert sum(word.startswith("case ") for word in texts) == min(count, 40)
+    assert any(f"{count - 40} more in the table" in word for word in texts) == (count > 40)
     assert height_points(picture) < 72 * 13
 
 

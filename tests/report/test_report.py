@@ -12,7 +12,6 @@ from gnet_core.config import Part, StepConfig
 from gnet_core.report import run as report
 from gnet_core.report.html import to_html
 from gnet_core.report.summary import Summary
-from gnet_core.report.views import suites as sections
 from gnet_core.results import gates, records
 from tests.conftest import TORCH_SECTION
 from tests.stored import (
@@ -122,8 +121,8 @@ def test_a_run_with_a_row_in_doubt_may_not_be_quoted(run_directory, spoiled, why
 def test_a_gpus_report_says_that_the_tolerance_of_losses_is_a_cpus(run_directory, device):
     run_directory.add(StepConfig(device=device), *three(1.0))
     run_directory.add(StepConfig(device=device, precision="mixed_bfloat16"), *three(1.0))
-    said = [caveat for caveat in report.caveats(load(run_directory)) if "measured on a CPU" in caveat]
-    assert len(said) == (device != "cpu")
+    caveats = [caveat for caveat in report.caveats(load(run_directory)) if "measured on a CPU" in caveat]
+    assert len(caveats) == (device != "cpu")
 
 
 def test_two_processes_a_case_are_too_few_to_quote(run_directory):
@@ -192,7 +191,7 @@ def test_an_interrupted_run_may_not_be_quoted(run_directory):
 
 def answers(directory, suite):
     run = load(directory)
-    (section,) = [section for section in sections.sections(run) if section.suite.name == suite]
+    (section,) = [section for section in Summary(run).sections if section.suite.name == suite]
     return [" ".join(sentence) for sentence in section.answers()]
 
 
@@ -217,7 +216,7 @@ PHASES = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 40.0, "warmup
 
 
 @pytest.mark.parametrize(
-    ("xla", "said"),
+    ("xla", "sentence"),
     [
         (
             three(1.5, wobble=0.001),
@@ -241,10 +240,10 @@ PHASES = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 40.0, "warmup
         ),
     ],
 )
-def test_the_verdict_and_its_ratio_make_the_sentence(run_directory, xla, said):
+def test_the_verdict_and_its_ratio_make_the_sentence(run_directory, xla, sentence):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *xla, suites=("execution",), phase_seconds=PHASES)
-    assert answers(run_directory, "execution") == [said]
+    assert answers(run_directory, "execution") == [sentence]
 
 
 def test_a_suite_whose_base_has_no_figures_says_so(run_directory):
@@ -274,13 +273,13 @@ def test_without_all_parts_there_are_no_shares(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("parts",))
     run_directory.add(StepConfig(batch_size=8, part="gradients"), *three(0.9), suites=("parts",))
     run_directory.add(StepConfig(batch_size=8, part="forward"), status="failed", note="x", suites=("parts",))
-    (said,) = answers(run_directory, "parts")
-    assert said.startswith("No answer: not all parts of graph, float32, batch 8 could be measured.")
-    assert said.endswith("part=forward has no figures: failed.")
+    (sentence,) = answers(run_directory, "parts")
+    assert sentence.startswith("No answer: not all parts of graph, float32, batch 8 could be measured.")
+    assert sentence.endswith("part=forward has no figures: failed.")
 
 
 @pytest.mark.parametrize(
-    ("without", "said"),
+    ("without", "sentence"),
     [
         (
             three(0.8, wobble=0.001),
@@ -299,10 +298,10 @@ def test_without_all_parts_there_are_no_shares(run_directory):
         ),
     ],
 )
-def test_the_cost_of_the_auxiliary_losses_is_a_share_of_the_step(run_directory, without, said):
+def test_the_cost_of_the_auxiliary_losses_is_a_share_of_the_step(run_directory, without, sentence):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("auxiliary",))
     run_directory.add(StepConfig(batch_size=8, aux_weight=0.0), *without, suites=("auxiliary",))
-    assert answers(run_directory, "auxiliary") == [said]
+    assert answers(run_directory, "auxiliary") == [sentence]
 
 
 def test_identical_code_against_itself_tells_the_machines_spread(run_directory):
@@ -340,10 +339,10 @@ def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(
     text = markdown(load(run_directory))
     assert "16 GiB, TensorFlow 2.21.0, PyTorch 2.13.0+cpu" in text
     assert re.search(r"\| PyTorch of its own interpreter +\| 2\.13\.0\+cpu, built without CUDA", text)
-    said = (
+    figures = (
         "From the first to PyTorch's own interpreter these differ:\n\n- Python: 3.11.0 → 3.12.0\n- torch: not installed"
     )
-    assert said in text
+    assert figures in text
 
 
 def test_a_source_called_torch_in_a_run_of_before_is_a_source(run_directory, environment):
@@ -377,7 +376,7 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
     )
     run_directory.add(StepConfig(batch_size=16, execution="eager"), *three(1.0, wobble=0.002), **extra, sequential=True)
     run = load(run_directory)
-    (section,) = sections.sections(run)
+    (section,) = Summary(run).sections
     table = section.full_table()
     assert [table.headings, *([cell.text for cell in row] for row in table.rows)] == [
         [
@@ -460,8 +459,8 @@ def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(ru
     folder = run_directory.path / "traces" / config.name
     folder.mkdir(parents=True)
     at_work = [{"kind": "device compute", "seconds": 0.05, "share": 0.1}]
-    told = profile_document(environment, config=config.to_dict(), device="gpu:0", breakdown=at_work)
-    (folder / "profile.json").write_text(json.dumps(told))
+    stored = profile_document(environment, config=config.to_dict(), device="gpu:0", breakdown=at_work)
+    (folder / "profile.json").write_text(json.dumps(stored))
     run = records.load_run(run_directory.path)
     html = to_html(report.document(Summary(run)))
     for text in (markdown(run), html, terminal(run), *report.to_json(Summary(run))["findings"][1:]):
@@ -500,10 +499,10 @@ def test_a_whole_report_of_one_process_a_case_is_what_it_was(stored):
 def test_every_form_of_a_report_begins_or_ends_with_the_same_findings(run_directory, form):
     store_every_suite(run_directory)
     run = load(run_directory)
-    told = report.to_json(Summary(run))["findings"]
-    assert len(told) == 6
+    findings = report.to_json(Summary(run))["findings"]
+    assert len(findings) == 6
     text = form(run).replace("**", "").replace("\\", "")
-    assert all(sentence in text for sentence in told)
+    assert all(sentence in text for sentence in findings)
 
 
 def test_a_picture_stands_in_the_text_by_its_description(run_directory):
@@ -568,17 +567,17 @@ def test_an_operations_name_in_a_trace_is_inert(run_directory):
 def test_a_base_that_another_suite_measured_stands_in_the_table_too(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("throughput",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0, wobble=0.001), suites=("execution",))
-    (_, section) = sections.sections(load(run_directory))
+    (_, section) = Summary(load(run_directory)).sections
     assert [row.execution for row in section.rows] == ["graph", "xla"]
 
 
 @pytest.mark.parametrize(
-    ("complete", "told"), [(False, "the run was interrupted before it was taken"), (True, "it is not there any more")]
+    ("complete", "reason"), [(False, "the run was interrupted before it was taken"), (True, "it is not there any more")]
 )
-def test_a_trace_that_was_asked_for_and_is_not_there_is_told(run_directory, complete, told):
+def test_a_trace_that_was_asked_for_and_is_not_there_is_told(run_directory, complete, reason):
     run_directory.document["options"]["profile"] = True
     run_directory.document["complete"] = complete
     if complete:
         run_directory.document["profile_note"] = ""  # as a run leaves it whose trace was taken
     run_directory.add(StepConfig(), [1.0])
-    assert f"**a trace:** {told}" in markdown(records.load_run(run_directory.path))
+    assert f"**a trace:** {reason}" in markdown(records.load_run(run_directory.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gnet_core.report import run
-from gnet_core.report.document import Banner, Bullets, Command, Document, Fold, Paragraph, Sentence, section
+from gnet_core.report.document import Banner, Bullets, Command, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.grid import Cell, Column, grid, text_table
 from gnet_core.report.summary import Summary
 from gnet_core.report.terminal import to_terminal
@@ -33,7 +33,12 @@ def test_the_evidence_comes_first_and_what_it_comes_to_last():
         intro=[Paragraph("A machine.")],
         summary=[Bullets([Sentence("xla is SLOWER:", "0.5×."), "As is eager."])],
         sections=[
-            section("How fast?", Paragraph("Fast."), Fold("All columns", [Paragraph("hidden")]), name="speed"),
+            section(
+                "How fast?",
+                Paragraph("Fast."),
+                Section("All columns", [Paragraph("hidden")], folded=True),
+                name="speed",
+            ),
             section("To look up", Paragraph("hidden"), reference=True),
             section("Empty", Bullets([])),
             section("Again", Command("gnet bench", "Measures it again:")),

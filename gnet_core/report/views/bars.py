@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gnet_core.report.drawing import (
-    COLOURS,
-    INK,
-    LEGEND_INCHES,
-    Picture,
-    beside,
-    described,
-    draw_lines,
-    legible,
-    subtitle,
-)
+from gnet_core.report import drawing
+from gnet_core.report.drawing import COLOURS, INK, Picture, beside, described, draw_lines, legible, subtitle
 from gnet_core.report.ratios import LOOKS, MAX_LINES, WIDEST, distinct, verdict_words, wrapped
 from gnet_core.report.views.answers import counts, speed, speed_interval
 from gnet_core.report.views.section import Section
@@ -55,15 +46,9 @@ def speeds(section: Section, *, with_starts: bool = False) -> Picture:
     if with_starts:
         lines = [f"{name}: {sum(start):.1f} s" for name, start in zip(names, starts, strict=True) if start]
         description = described(f"{description} Time to the end of the first step, import included.", lines)
-    return draw_lines(
-        section.picture_name,
-        section.title(),
-        description,
-        paint,
-        ["\n".join(filter(None, [wrapped(name), remark])) for name, remark in zip(names, remarks, strict=True)],
-        legend_inches=LEGEND_INCHES if with_starts else 0.0,
-        columns=2 if with_starts else 1,
-    )
+    labels = ["\n".join(filter(None, [wrapped(name), remark])) for name, remark in zip(names, remarks, strict=True)]
+    room: dict[str, Any] = {"legend": drawing.LEGEND_INCHES, "columns": 2} if with_starts else {}
+    return draw_lines(section.picture_name, section.title(), description, paint, labels, **room)
 
 
 def stacks(axes: Any, lines: Sequence[Sequence[float]], looks: Mapping[str, str], *, with_shares: bool = False) -> None:

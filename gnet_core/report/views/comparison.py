@@ -32,7 +32,7 @@ class ComparisonView(Section):
     def answer(self) -> list[Sentence]:
         if not self.comparisons:
             return [NoAnswer(f"{self.base} and what it is compared with were not both run.")]
-        return [self._sentence(comparison) for comparison in self._worth_telling()]
+        return [self._sentence(comparison) for comparison in self._shown()]
 
     def draw(self) -> Picture:
         comparisons = list(self.comparisons.values())
@@ -48,7 +48,7 @@ class ComparisonView(Section):
         return super().title() if alone or not comparisons else self._verdicts_in_words(comparisons)
 
     def findings(self) -> list[Finding]:
-        judged = [self._finding(comparison) for comparison in self._worth_telling() if _has_enough(comparison)]
+        judged = [self._finding(comparison) for comparison in self._shown() if _has_enough(comparison)]
         ranked = sorted(judged, key=lambda finding: -finding.effect)
         decided = [finding for finding in ranked if finding.rank == Rank.DECIDED]
         further = [finding._replace(rank=Rank.FURTHER) for finding in decided[MAX_OF_A_SUITE:]]
@@ -72,8 +72,8 @@ class ComparisonView(Section):
         effect = abs(math.log(comparison.ratio)) if comparison.ratio else 0.0
         return Finding(rank, self._sentence(comparison), effect)
 
-    def _worth_telling(self) -> list[Comparison]:
-        """What could not be measured stands elsewhere with its reason; here only if there is nothing else to tell."""
+    def _shown(self) -> list[Comparison]:
+        """The comparisons of measured rows, or all where there are none; others stand elsewhere with their reasons."""
         comparisons = list(self.comparisons.values())
         return [item for item in comparisons if self.row(item.variant).status == "ok"] or comparisons
 

@@ -35,7 +35,7 @@ class PartsView(Section):
     """
 
     @property
-    def tells_costs(self) -> bool:
+    def shows_costs(self) -> bool:
         return True
 
     def answer(self) -> list[Sentence]:
@@ -48,7 +48,7 @@ class PartsView(Section):
 
     def draw(self) -> Picture:
         """Steps as stacks of their parts; the speeds where no step has all of them."""
-        steps: list[tuple[str, dict[str, float]]] = []  # each base with the seconds of its parts
+        steps: list[tuple[str, dict[str, float]]] = []  # bases, with the seconds of their parts
         for base, comparisons in self._by_base().items():
             whole, parts = self.row(base).step_seconds, self._parts(comparisons)
             if whole and parts:
@@ -71,15 +71,10 @@ class PartsView(Section):
             f"{name}: " + ", ".join(f"{kind} {milliseconds(took)} ms" for kind, took in zip(kinds, step, strict=True))
             for name, step in zip(names, seconds, strict=True)
         ]
-        return draw_lines(
-            self.picture_name,
-            self.title(),
-            described("Parts of a step.", lines),
-            paint,
-            [wrapped(name) for name in names],
-            label_rows=3,  # room for the shares above the bars
-            legend_inches=LEGEND_INCHES,
-        )
+        description, labels = described("Parts of a step.", lines), [wrapped(name) for name in names]
+        # The shares above the bars take room as well.
+        name, title = self.picture_name, self.title()
+        return draw_lines(name, title, description, paint, labels, label_rows=3, legend=LEGEND_INCHES)
 
     def _by_base(self) -> dict[str, list[Comparison]]:
         by_base: dict[str, list[Comparison]] = {}
@@ -100,9 +95,9 @@ class PartsView(Section):
         """From the smallest part to what only the whole step has; none where one of them has no ratio."""
         # A value's share of the whole step is the inverse of its ratio, so the fastest is the smallest.
         steps = [
-            (self.value(self.row(found.variant)), 1 / found.ratio, _inverse(found.high), _inverse(found.low))
-            for found in sorted(comparisons, key=lambda comparison: -(comparison.ratio or 0.0))
-            if found.ratio
+            (self.value(self.row(item.variant)), 1 / item.ratio, _inverse(item.high), _inverse(item.low))
+            for item in sorted(comparisons, key=lambda item: -(item.ratio or 0.0))
+            if item.ratio
         ]
         if len(steps) < len(comparisons):
             return []

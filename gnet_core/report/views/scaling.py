@@ -1,4 +1,4 @@
-"""The view of a suite that asks how speed and memory scale over the values of a field, whichever it varies."""
+"""The views of suites that ask how fast, at all or over the values of a field: its effect on speed and memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import COLOURS, INK, LEGEND_INCHES, Picture, described, draw, legible, subtitle
 from gnet_core.report.fields import axis_words, field_words, value_words
 from gnet_core.report.views import bars
-from gnet_core.report.views.answers import counts, speed, speed_in_words, speed_interval
-from gnet_core.report.views.section import Finding, Rank
-from gnet_core.report.views.speed import SpeedView
+from gnet_core.report.views.answers import NoAnswer, counts, speed, speed_in_words, speed_interval, throughput
+from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.results.records import Row
 
 GOOD_ENOUGH = 0.95
@@ -26,6 +25,26 @@ MAX_SERIES = 10
 
 _MAX_TICKS = 12
 _MARKERS = "os^DvPX<>p"
+
+
+class SpeedView(Section):
+    """The fastest row answers. It is no finding of its own: the fastest of the whole run is one."""
+
+    def answer(self) -> list[Sentence]:
+        best = self.best()
+        if best is None:
+            return [NoAnswer("the losses of its cases are not those of the work that was asked for.")]
+        return [self.sentence(best)]
+
+    def sentence(self, best: Row) -> Sentence:
+        """The fastest row in words."""
+        return throughput(self.named(best, whole=True), best)
+
+    def draw(self) -> Picture:
+        return bars.speeds(self)
+
+    def findings(self) -> list[Finding]:
+        return []
 
 
 class ScalingView(SpeedView):

@@ -1,4 +1,4 @@
-"""A suite of a run, answered: the base of the views, each of which owns what differs between kinds of question."""
+"""A suite of a run, answered: the base of the views, which own what differs between kinds of question."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import abc
 import dataclasses
 import functools
 import hashlib
-import re
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from gnet_core.config import StepConfig
 from gnet_core.plan.suites import AXES, SOURCE, SuiteDescription
 from gnet_core.report.document import Sentence
-from gnet_core.report.drawing import Picture
+from gnet_core.report.drawing import Picture, picture_name
 from gnet_core.report.fields import field_words, setting_words, value_words
 from gnet_core.report.grid import Column, Grid, grid, shared_columns
 from gnet_core.report.views import columns
@@ -73,7 +72,7 @@ class Section(abc.ABC):
         """The sentences that may stand first in a report."""
 
     @property
-    def tells_costs(self) -> bool:
+    def shows_costs(self) -> bool:
         """Whether the short table has what a step takes: where no ratio says it."""
         return not self.comparisons
 
@@ -115,7 +114,7 @@ class Section(abc.ABC):
         shared, varied = shared_columns(self._field_columns(), self.rows)
         spread = [] if any(map(speed_interval, self.rows)) else [columns.TURNS]
         compared = columns.comparison_columns(self.comparisons, self.base)[:3]
-        costs = columns.COST if self.tells_costs else ()
+        costs = columns.COST if self.shows_costs else ()
         shown = [*varied, *columns.SPEED, *spread, *compared, *costs, columns.FAILED]
         return grid(shown, self.rows, self.suite.name, shared)
 
@@ -123,7 +122,7 @@ class Section(abc.ABC):
     def picture_name(self) -> str:
         """The suite's name, with its digest where a file may not be called so."""
         name = self.suite.name
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", name[:60]).strip("-")
+        slug = picture_name(name[:60])
         return slug if slug and slug == name else f"{slug or 'suite'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
     @property
@@ -141,12 +140,6 @@ class Section(abc.ABC):
 
     def config(self, row: Row) -> StepConfig:
         return self.run.configs[row.case]
-
-    def is_whole(self, row: Row) -> bool:
-        """Whether its step is a whole one with all its losses, on the largest images that the run has."""
-        config = self.config(row)
-        largest = max(other.image_size for other in self.run.configs.values())
-        return config.part == "train" and config.aux_weight > 0 and config.image_size == largest
 
     def varied(self, row: Row) -> Any:
         """The value of the field that the suite varies; its source where that varies; None where nothing does."""
