@@ -29,17 +29,6 @@ from gnet_core.results.records import Run
 from gnet_core.stats.verdicts import Comparison, reason_of_all
 from gnet_core.text import number, percent, plain
 
-ONE_AFTER_THE_OTHER = (
-    "The two runs were timed one after the other: the machine's drift between them is part of every ratio. Where its "
-    "speed wanders, two runs of the same code are told apart in about one comparison of six. "
-    "gnet bench --against REV compares two revisions in turns, which takes it out."
-)
-
-BY_RUN = (
-    "Each run counts once: how far the {runs} runs of BASE are from each other is how far NEW may be from them for no "
-    "reason at all."
-)
-
 ALIKE = "The two environments are alike in all that is recorded of them."
 
 HTML_FILE = "compare.html"
@@ -305,8 +294,19 @@ def _reasons(compared: Compared) -> list[Sentence]:
 
 def _reading(compared: Compared) -> list[str]:
     """How far the verdicts can be trusted, a text a paragraph."""
-    by_run = BY_RUN.format(runs=1 + len(compared.like_base)) if compared.like_base else ONE_AFTER_THE_OTHER
-    texts = [by_run] if any(comparison.mode == "sequential" for comparison in compared.comparisons) else []
+    texts = []
+    sequential = any(comparison.mode == "sequential" for comparison in compared.comparisons)
+    if sequential and compared.like_base:
+        texts.append(
+            f"Each run counts once: how far the {1 + len(compared.like_base)} runs of BASE are from each other is how "
+            "far NEW may be from them for no reason at all."
+        )
+    elif sequential:
+        texts.append(
+            "The two runs were timed one after the other: the machine's drift between them is part of every ratio. "
+            "Where its speed wanders, two runs of the same code are told apart in about one comparison of six. "
+            "gnet bench --against REV compares two revisions in turns, which takes it out."
+        )
     spreads = [spread_of_identical_code(compared.base, "in BASE"), spread_of_identical_code(compared.new, "in NEW")]
     return [*texts, *filter(None, spreads)]
 

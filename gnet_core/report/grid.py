@@ -49,13 +49,9 @@ def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = 
     """A table with a row for each item; a column that no item fills is left out."""
     drawn = [(column, [_cell(column.cell(item)) for item in items]) for column in columns]
     filled = [(column, cells) for column, cells in drawn if any(cell.text for cell in cells)]
-    return Grid(
-        caption=plain(caption),
-        headings=[plain(column.heading) for column, _ in filled],
-        text=[column.text for column, _ in filled],
-        rows=list(zip(*(cells for _, cells in filled), strict=True)),
-        shared=plain(shared),
-    )
+    headings, text = [plain(column.heading) for column, _ in filled], [column.text for column, _ in filled]
+    rows = list(zip(*(cells for _, cells in filled), strict=True))
+    return Grid(caption=plain(caption), headings=headings, text=text, rows=rows, shared=plain(shared))
 
 
 def _cell(cell: str | Cell) -> Cell:

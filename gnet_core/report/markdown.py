@@ -48,13 +48,10 @@ def _part(block: blocks.Block, level: int) -> str:
 
 
 def _table(grid: Grid) -> str:
-    table = tabulate(
-        [[inert(cell.text) for cell in row] for row in grid.rows],
-        headers=[inert(heading) for heading in grid.headings],
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left" if text else "right" for text in grid.text],
-    )
+    rows = [[inert(cell.text) for cell in row] for row in grid.rows]
+    align = ["left" if text else "right" for text in grid.text]
+    headings = list(map(inert, grid.headings))
+    table = tabulate(rows, headers=headings, tablefmt="pipe", disable_numparse=True, colalign=align)
     return f"All with {inert(grid.shared)}:\n\n{table}" if grid.shared else table
 
 

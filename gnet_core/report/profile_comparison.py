@@ -59,7 +59,7 @@ def answer(compared: ProfileComparison) -> str:
 def _whole(compared: ProfileComparison) -> str:
     """The sum of the differences, and what it is a sum of."""
     total = sum(change.difference for change in compared.operations)
-    unit = _with_article(compared)
+    unit = "an image" if compared.per_image else "a step"
     if abs(total) < NO_SECONDS:
         amount, than = "as long", "as BASE"
     else:
@@ -72,10 +72,6 @@ def _whole(compared: ProfileComparison) -> str:
     )
 
 
-def _with_article(compared: ProfileComparison) -> str:
-    return f"a{'n' if compared.per_image else ''} {compared.unit}"
-
-
 def _signed(change: Change) -> str:
     """The difference in milliseconds."""
     if change.is_none:
@@ -84,7 +80,7 @@ def _signed(change: Change) -> str:
 
 
 def _largest(changes: list[Change], what: str) -> str:
-    """The largest change in a few words; of type of operation or of part."""
+    """The largest change in a few words; `what` is a part or a type of operation."""
     largest = changes[0]
     return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)} ms"
 
@@ -104,14 +100,14 @@ def caveats(compared: ProfileComparison) -> list[str]:
         sentences.append("By part of the network: not available, since one of the traces tells no operations' names.")
     if compared.shared_out:
         sentences.append(f"The two count time in different ways. BASE: {base.note} NEW: {new.note}")
-    untraced = [
-        milliseconds(side.untraced_seconds / (side.config.batch_size if compared.per_image else 1))
-        for side in (base, new)
-    ]
+    unit = "an image" if compared.per_image else "a step"
+    base_seconds, new_seconds = base.untraced_seconds, new.untraced_seconds
+    if compared.per_image:
+        base_seconds, new_seconds = base_seconds / base.config.batch_size, new_seconds / new.config.batch_size
     sentences += [
         SHARED_OUT if compared.shared_out else SUMMED,
-        f"Right before its trace, without the profiler, {_with_article(compared)} took {untraced[0]} ms in BASE and "
-        f"{untraced[1]} ms in NEW (medians of {base.steps} and {new.steps} steps: no measurement).",
+        f"Right before its trace, without the profiler, {unit} took {milliseconds(base_seconds)} ms in BASE and "
+        f"{milliseconds(new_seconds)} ms in NEW (medians of {base.steps} and {new.steps} steps: no measurement).",
     ]
     if base.config.device == new.config.device == "cpu":
         busy = f"{base.busy_threads:.1f} in BASE and {new.busy_threads:.1f} in NEW"

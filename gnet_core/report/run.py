@@ -171,6 +171,8 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     command = Command(command_line(requested(run.document)))
     commands = [Command(row.command, f"{row.case}:") for row in run.rows]
     by_row = Section("One row at a time", commands, folded=True)
+    written = {*DOCUMENTS, *([f"{PLOTS}/"] if any(blocks.pictures(evidence)) else [])}
+    files = [item for item in _FILES.items() if item[0] in written or (run.directory / item[0]).exists()]
     caveats_heading = "Caveats, and what this report finds wrong with itself"
     sections = [
         *evidence,
@@ -178,7 +180,7 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
         _environment(run),
         section(caveats_heading, checks, Bullets(caveats(run)), reference=True),
         section("What was not measured, and why", missing, reference=not unmeasured),
-        *([_files(run, drawn=any(blocks.pictures(evidence)))] if with_pictures else []),
+        section("Raw files", blocks.Files(files) if with_pictures else None, reference=True),
         section("What measures it again", command, by_row, reference=True),
         section("How to read the tables", HOW_TO_READ, reference=True),
     ]
@@ -211,13 +213,6 @@ def peaks_table(document: RunDocument) -> Grid:
         Column[tuple[str, Peak]]("fastest operation", lambda item: item[1].operation, text=True),
     ]
     return grid(columns, list(best_peaks(document.peaks).items()), "the device's peaks")
-
-
-def _files(run: Run, *, drawn: bool) -> Section:
-    """The files of the directory, of which some are written with the report."""
-    written = {*DOCUMENTS, *([f"{PLOTS}/"] if drawn else [])}
-    there = [item for item in _FILES.items() if item[0] in written or (run.directory / item[0]).exists()]
-    return section("Raw files", blocks.Files(there), reference=True)
 
 
 def _detectable_effects(sections: Sequence[views.Section]) -> Sentence | None:

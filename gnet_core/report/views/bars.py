@@ -36,7 +36,11 @@ def speeds(section: Section, *, with_starts: bool = False) -> Picture:
         _paint_speeds(left, section, rows, with_mfu=not with_starts)
         subtitle(left, shared, len(section.rows) - len(rows))
         if with_starts:
-            _paint_starts(axes[1], starts)
+            stacks(axes[1], starts, _PHASES)
+            for line, start in enumerate(starts):
+                beside(axes[1], sum(start), line, f"{sum(start):.1f}" if start else "")
+            axes[1].set_xlim(0, 1.2 * max(map(sum, starts)))
+            axes[1].set_xlabel("seconds to the first step")
 
     lines = []
     for row, name, remark in zip(rows, names, remarks, strict=True):
@@ -104,14 +108,6 @@ def _start(row: Row) -> tuple[float, ...]:
     traced = row.trace_seconds or 0.0
     called = max(0.0, row.first_step_seconds - row.build_seconds - traced)
     return row.import_seconds, row.build_seconds, traced, called
-
-
-def _paint_starts(axes: Any, starts: Sequence[tuple[float, ...]]) -> None:
-    stacks(axes, starts, _PHASES)
-    for line, start in enumerate(starts):
-        beside(axes, sum(start), line, f"{sum(start):.1f}" if start else "")
-    axes.set_xlim(0, 1.2 * max(map(sum, starts)))
-    axes.set_xlabel("seconds to the first step")
 
 
 def _paint_speeds(axes: Any, section: Section, rows: Sequence[Row], *, with_mfu: bool) -> None:

@@ -57,7 +57,9 @@ class ScalingView(SpeedView):
     def draw(self) -> Picture:
         """Speed and memory against the value, a line for each configuration of what else differs."""
         rows = sorted(self.rows, key=self._order)
-        places = _places(list(dict.fromkeys(map(self.varied, rows))))
+        values = list(dict.fromkeys(map(self.varied, rows)))
+        numbers = _are_numbers(values)  # which stand at their places on the axis, and words in a row
+        places = {value: float(value if numbers else place) for place, value in enumerate(values)}
         series: dict[str, list[Row]] = {}
         for row in rows:
             series.setdefault(self.named(row), []).append(row)
@@ -151,12 +153,6 @@ class ScalingView(SpeedView):
             shift: dict[str, Any] = {"xytext": (-3, 0), "textcoords": "offset points"}
             text = f"{reason} at {legible(value_words(value), 20)}"
             axes.annotate(text, **where, **shift, rotation=90, ha="right", va="bottom")
-
-
-def _places(values: Sequence[Any]) -> dict[Any, float]:
-    """Where values stand on their axis: numbers at themselves, words in a row."""
-    numbers = _are_numbers(values)
-    return {value: float(value if numbers else place) for place, value in enumerate(values)}
 
 
 def _paint_axes(columns: Sequence[Any], places: dict[Any, float], label: str) -> None:
