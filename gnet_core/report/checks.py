@@ -57,9 +57,8 @@ def _check_figures(row: Row) -> Iterator[str]:
         yield f"{row.images_per_second:.4g} images/s are not batch size ÷ mean step, which is {quotient:.4g}."
     if row.mfu is not None and row.mfu > 1:
         yield f"it did {row.mfu:.2f} times the FLOP/s of the best that was measured as the device's peak."
-    yield from _check_interval(
-        "images/s", row.images_per_second_ci_low, row.images_per_second, row.images_per_second_ci_high
-    )
+    low, high = row.images_per_second_ci_low, row.images_per_second_ci_high
+    yield from _check_interval("images/s", low, row.images_per_second, high)
     yield from _check_interval("the mean step", row.step_seconds_ci_low, row.step_seconds, row.step_seconds_ci_high)
 
 

@@ -183,13 +183,7 @@ def _time(compared: ProfileComparison) -> str:
 
 def to_json(compared: ProfileComparison) -> dict[str, Any]:
     """One document for programs."""
-
-    def records(changes: list[Change]) -> list[dict[str, Any]]:
-        return [
-            dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
-            for change in changes
-        ]
-
+    tables = {"parts": compared.parts, "parts_by_direction": compared.by_direction, "operations": compared.operations}
     return {
         "base": str(compared.base_directory),
         "new": str(compared.new_directory),
@@ -199,9 +193,13 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
         "shares_of_the_untraced_step": compared.shared_out,
         "across_machines": compared.across_machines,
         "answer": answer(compared),
-        "parts": records(compared.parts),
-        "parts_by_direction": records(compared.by_direction),
-        "operations": records(compared.operations),
+        **{
+            name: [
+                dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
+                for change in changes
+            ]
+            for name, changes in tables.items()
+        },
         "caveats": caveats(compared),
         "environment_differences": [difference._asdict() for difference in compared.differences],
     }
