@@ -1,4 +1,4 @@
-"""What a report finds wrong with its own figures, a sentence each; none is hidden from the reader."""
+"""A report's checks on its own figures. One that fails is a sentence, and none is hidden from the reader."""
 
 from __future__ import annotations
 

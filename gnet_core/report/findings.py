@@ -1,4 +1,4 @@
-"""What a run comes to: the few sentences that a reader should take away, the most decided and most useful first."""
+"""The few sentences that a reader should take away from a run, the most decided and most useful first."""
 
 from __future__ import annotations
 

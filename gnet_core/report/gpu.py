@@ -1,4 +1,4 @@
-"""What a report says of the GPU while it worked: clocks, power, throttling, and who had room in its memory."""
+"""The GPU while it worked, in a report: clocks, power, throttling, and who had room in its memory."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Grid:
     """Whether each column is text, which is aligned at the left."""
     rows: list[tuple[Cell, ...]]
     shared: str = ""
-    """What all rows have in common and so has no column."""
+    """Values that all rows have in common and that so have no column."""
 
 
 def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = "", shared: str = "") -> Grid:

@@ -258,7 +258,7 @@ def _shortened(name: str, most: int = 52) -> str:
 
 
 def notes(profile: Profile) -> list[str]:
-    """What the figures are and what they rest on, a sentence or two each."""
+    """Meaning and basis of the figures, a sentence or two each."""
     sentences = [profile.note] if profile.operations and profile.note else []
     if profile.operations and profile.config.device == "cpu":
         sentences.append(f"On average {profile.busy_threads:.1f} threads were inside operations at once.")

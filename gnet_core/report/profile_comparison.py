@@ -86,7 +86,7 @@ def _largest(changes: list[Change], what: str) -> str:
 
 
 def caveats(compared: ProfileComparison) -> list[str]:
-    """What the tables have to be read with."""
+    """Caveats that the tables have to be read with, a sentence or two each."""
     base, new = compared.base, compared.new
     sentences = [NO_VERDICT]
     if compared.across_machines:

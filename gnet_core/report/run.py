@@ -246,7 +246,7 @@ def _standing(summary: Summary) -> blocks.Banner:
 
 
 def _request(run: Run) -> str:
-    """What was to be measured, and when, in a sentence."""
+    """The requested measurement, and its time, in a sentence."""
     document = run.document
     version = document.environment["machine"]["packages"].get("gnet", machine.UNKNOWN)
     processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
@@ -304,7 +304,7 @@ def _environment(run: Run) -> Section:
 
 
 def _unmeasured(run: Run) -> Sequence[Sentence]:
-    """What was not measured, and why."""
+    """The cases and traces that were not measured, with the reasons."""
     rows = [(row.case, f"{row.status}, {row.note}") for row in run.rows if row.status != "ok"]
     sentences = [Sentence(f"{case}:", why) for case, why in (*rows, *run.unmeasured)]
     if note := run.document.profile_note:

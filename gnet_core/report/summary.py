@@ -1,4 +1,4 @@
-"""What a run comes to, worked out once for every form of its report, and for its comparison with another."""
+"""Comparisons, findings and doubts of a run, worked out once for every form of its report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _VIEWS: Mapping[ViewName, type[Section]] = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Summary:
-    """Comparisons, findings and doubts of a run. Each is worked out when it is first needed, and once."""
+    """A run with its comparisons, findings and doubts. Each is worked out when it is first needed, and once."""
 
     run: Run
 
@@ -76,7 +76,7 @@ class Summary:
 
     @functools.cached_property
     def failed_checks(self) -> list[str]:
-        """What the report finds wrong with its own figures, a sentence each."""
+        """The checks of the report on its own figures that failed, a sentence each."""
         return checks.failed_checks(self.run, self.families)
 
     @functools.cached_property

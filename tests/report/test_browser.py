@@ -198,7 +198,7 @@ def test_the_dark_page_is_dark_and_its_text_is_light(browser, written):
 
 
 def _brightness(colour: str) -> float:
-    """Of CSS' rgb(…), from 0 to 255."""
+    """Mean of the channels of CSS' rgb(…), from 0 to 255."""
     levels = [float(level) for level in colour.partition("(")[2].rstrip(")").split(",")[:3]]
     return sum(levels) / len(levels)
 

@@ -79,18 +79,18 @@ def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, sent
         {"status": "failed", "images_per_second": None},
     ],
 )
-def test_what_is_as_it_should_be_is_not_told(run, changed):
+def test_what_is_as_it_should_be_is_not_reported(run, changed):
     assert failed_checks(with_row(run, **changed)) == []
 
 
-def test_a_status_that_is_none_of_the_five_is_told(run_directory):
+def test_a_status_that_is_none_of_the_five_is_reported(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="fine")
     assert failed_checks(records.load_run(run_directory.path)) == [
         f"{CASE}: its status is 'fine'; it has to be one of ok, oom, failed, timeout, unsupported."
     ]
 
 
-def test_a_case_that_is_there_twice_is_told(run_directory):
+def test_a_case_that_is_there_twice_is_reported(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="oom", note="full")
     run_directory.document["cases"] *= 2
     run_directory.write()

@@ -66,7 +66,7 @@ def compared(base, new):
     return comparison.compare(base_run, new_run, 0.02, across_machines=False)
 
 
-def test_the_whole_of_what_is_said(gnet, base, new):
+def test_the_whole_of_a_printed_comparison(gnet, base, new):
     status, out, err = gnet(base.path, new.path)
     assert (status, err) == (0, "")
     assert (
@@ -153,7 +153,7 @@ def test_json_is_one_document_with_all_of_it(gnet, base, new):
     assert document["reservations"] == {"base": [], "new": []}
 
 
-def test_other_hardware_is_refused_by_what_differs_unless_asked_for(gnet, base, new):
+def test_other_hardware_is_refused_by_what_differs_unless_requested(gnet, base, new):
     new.document["environment"]["machine"] |= {"processor": "Faster Processor", "cores": 64}
     new.write()
     refused(
@@ -165,7 +165,7 @@ def test_other_hardware_is_refused_by_what_differs_unless_asked_for(gnet, base, 
     assert "- processor: Test Processor → Faster Processor (hardware)\n" in out
 
 
-def test_other_software_is_told(gnet, base, new):
+def test_other_software_is_reported(gnet, base, new):
     new.document["environment"]["tensorflow"]["version"] = "2.19.0"
     new.write()
     status, out, _ = gnet(base.path, new.path)
@@ -174,7 +174,7 @@ def test_other_software_is_told(gnet, base, new):
 
 
 @pytest.mark.parametrize("own", ["both", "new"])
-def test_what_differs_in_a_peers_interpreter_is_told_wherever_its_rows_were_measured(gnet, base, new, own):
+def test_what_differs_in_a_peers_interpreter_is_reported_wherever_its_rows_were_measured(gnet, base, new, own):
     def of_torch(directory, version, *, alone):
         machine = copy.deepcopy(directory.document["environment"]["machine"])
         machine["packages"] = {"gnet": "0.1.0", "keras": "3.15.1", "torch": version}
@@ -196,13 +196,13 @@ def test_what_differs_in_a_peers_interpreter_is_told_wherever_its_rows_were_meas
     assert "TensorFlow:" not in out
 
 
-def test_what_a_name_leaves_out_is_told_where_it_differs(base, tmp_path, environment):
+def test_what_a_name_leaves_out_is_reported_where_it_differs(base, tmp_path, environment):
     other = RunDirectory(tmp_path / "other", environment)
     other.add(StepConfig(batch_size=8, seed=7), *three(1.0))
     assert comparison.other_configs(compared(base, other)) == ["seed: 0 → 7 (1 case)"]
 
 
-def test_the_spread_of_identical_code_is_told(gnet, base, new):
+def test_the_spread_of_identical_code_is_reported(gnet, base, new):
     new.document["suites"].append({"name": "aa", "question": "Identical?", "varies": "source", "base": ""})
     new.add(GRAPH, *three(1.2, wobble=0.011), suites=("aa",), source="again")
     _, out, _ = gnet(base.path, new.path)
@@ -210,14 +210,14 @@ def test_the_spread_of_identical_code_is_told(gnet, base, new):
     assert "Processes of identical code in BASE differed by 0.1% one after the other (standard deviation)." in out
 
 
-def test_reservations_about_either_run_are_told(gnet, base, new):
+def test_reservations_about_either_run_are_reported(gnet, base, new):
     base.document["preset"] = "smoke"
     base.write()
     _, out, _ = gnet(base.path, new.path)
     assert "BASE is not to be quoted:\nthe preset smoke only shows that everything works" in out
 
 
-def test_a_run_compared_with_itself_or_a_copy_is_told_last(gnet, base, tmp_path):
+def test_a_run_compared_with_itself_or_a_copy_is_reported_last(gnet, base, tmp_path):
     shutil.copytree(base.path, tmp_path / "copy")
     for other in (base.path, tmp_path / "copy"):
         status, out, _ = gnet(base.path, other)
@@ -280,7 +280,7 @@ def test_a_difference_in_hardware_is_an_error_of_the_library_too(base, new):
 
 
 class Page(HTMLParser):
-    """What a reader of the page gets, and what its markup says."""
+    """The page as a reader gets it, with its markup."""
 
     def __init__(self, text):
         super().__init__()
@@ -417,7 +417,7 @@ graph, float32, batch 16
     )
 
 
-def test_environments_that_do_not_differ_are_said_to_be_alike(written, new):
+def test_environments_that_do_not_differ_are_called_alike(written, new):
     assert comparison.ALIKE in (written() / "compare.md").read_text()
     assert comparison.ALIKE in "".join(page_of(written(out="again")).text)
     new.document["environment"]["tensorflow"]["version"] = "2.19.0"
@@ -566,7 +566,7 @@ def test_a_run_that_is_not_like_the_base_is_refused_by_what_differs(gnet, tmp_pa
     refused(gnet(base.path, new.path, "--like-base", other.path), "like_base", "TensorFlow: 2.21.0 → 2.19.1")
 
 
-def test_doubts_about_a_further_run_of_the_base_are_told(gnet, tmp_path, environment):
+def test_doubts_about_a_further_run_of_the_base_are_reported(gnet, tmp_path, environment):
     base, further, new = runs_of(tmp_path, environment, [1.0, 1.05, 1.1])
     further.document["complete"] = False
     further.write()

@@ -1,4 +1,4 @@
-"""What every picture keeps to: the same bytes again, nothing from outside, and no text that is more than text."""
+"""Rules of every picture: the same bytes again, nothing from outside, and no text that is more than text."""
 
 import re
 

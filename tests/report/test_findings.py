@@ -60,13 +60,13 @@ def test_a_traced_step_that_is_launch_bound_is_a_finding(run_directory, environm
     assert findings(sections, [busy]) == findings(sections)
 
 
-def test_another_precision_is_told_with_its_losses(run_directory):
+def test_another_precision_is_reported_with_its_losses(run_directory):
     store_every_suite(run_directory)
     (sentence,) = [sentence for sentence in sentences_of(run_directory) if sentence.startswith("mixed_bfloat16 is")]
     assert sentence.endswith("graph, batch 16; its losses are float32's within tolerance.")
 
 
-def test_on_a_gpu_the_tolerance_of_its_losses_is_said_to_be_a_cpus(run_directory):
+def test_on_a_gpu_the_tolerance_of_its_losses_is_called_a_cpus(run_directory):
     for precision, seconds in (("float32", 2.0), ("mixed_bfloat16", 1.0)):
         add(run_directory, *processes(seconds), suites=("precision",), precision=precision, device="gpu:0")
     (sentence,) = [sentence for sentence in sentences_of(run_directory) if sentence.startswith("mixed_bfloat16 is")]
@@ -108,7 +108,7 @@ def test_what_is_unresolved_tells_how_many_more_processes_would_probably_tell(ru
     assert "more processes a side would probably tell" in sentence
 
 
-def test_a_smaller_batch_is_told_with_its_memory_only_where_that_is_less(run_directory):
+def test_a_smaller_batch_is_reported_with_its_memory_only_where_that_is_less(run_directory):
     for batch_size, seconds, gibibytes in ((8, 1.0, 1), (16, 1.05, 2), (32, 2.05, 4)):
         run_directory.add(
             StepConfig(batch_size=batch_size),
@@ -128,7 +128,7 @@ def test_a_smaller_batch_is_told_with_its_memory_only_where_that_is_less(run_dir
     assert sentences_of(run_directory)[1] == f"Batch 16 gives 98% of the best throughput: {figures}"
 
 
-def test_the_most_that_the_device_was_seen_to_do_is_told_where_it_was_measured(run_directory):
+def test_the_most_that_the_device_was_seen_to_do_is_reported_where_it_was_measured(run_directory):
     run_directory.document["peaks"] = [{"float32": {"flop_per_second": 4e11, "operation": "conv"}}]
     run_directory.add(StepConfig(batch_size=16), *processes(1.0), flop_per_image=1e10)
     assert sentences_of(run_directory) == [
@@ -166,7 +166,7 @@ def test_of_a_suite_with_many_comparisons_two_stand_before_the_other_suites(run_
     assert sentences[3].startswith("mixed_bfloat16 is FASTER")
 
 
-def test_a_comparison_that_two_suites_share_is_told_once(run_directory):
+def test_a_comparison_that_two_suites_share_is_reported_once(run_directory):
     run_directory.document["suites"].append({**run_directory.document["suites"][1], "name": "again"})
     add(run_directory, *processes(1.0), suites=("execution", "again"))
     add(run_directory, *processes(2.0), execution="xla", suites=("execution", "again"))

@@ -122,7 +122,7 @@ def test_every_plot_has_a_name_units_and_a_description_with_its_figures(run_of, 
 
 @pytest.mark.parametrize("status", ["oom", "failed", "timeout", "unsupported"])
 @pytest.mark.parametrize("suite", FORMS)
-def test_a_row_without_figures_is_told_and_breaks_nothing(run_of, suite, status):
+def test_a_row_without_figures_is_reported_and_breaks_nothing(run_of, suite, status):
     seconds = [1.0, None, 1.25][: len(FORMS[suite])]
     picture = plot_of(run_of(suite, seconds, status=status), suite)
     reason = "out of memory" if status == "oom" else status

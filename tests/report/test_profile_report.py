@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
 
 
 class View:
-    """What a report says of a stored profile."""
+    """A report's parts, made of a stored profile."""
 
     def __init__(self, stored):
         profile = read(stored)
@@ -94,7 +94,7 @@ def test_input_is_judged_in_words_with_its_number(environment):
     assert any(note.startswith("Highly input-bound: 50.0%") for note in view(stored).notes)
 
 
-def test_the_profilers_own_overhead_is_told(environment):
+def test_the_profilers_own_overhead_is_reported(environment):
     assert (
         "A step took 500 ms without the profiler and 600 ms (+20%) under it (medians of 2 steps each, one after the "
         "other)." in (view(document(environment)).notes)
@@ -110,7 +110,7 @@ def test_an_overhead_of_nothing_has_no_sign(environment, traced, shown):
     assert f"500 ms without the profiler and {shown} under it (medians of 1 step each" in " ".join(view(whole).notes)
 
 
-def test_a_cpus_memory_is_told_as_that_of_its_allocator(environment):
+def test_a_cpus_memory_is_reported_as_that_of_its_allocator(environment):
     memory = {"allocator": "mklcpu", "peak_bytes": 2**29, "capacity_bytes": 2**34}
     assert (
         "TensorFlow's CPU allocator (mklcpu), which is not the whole process, held at most 0.50 GiB while the trace "
@@ -183,7 +183,7 @@ def launch_bound(environment, at_work, **changes):
     return view(stored)
 
 
-def test_a_launch_bound_step_is_the_first_thing_that_is_said(environment):
+def test_a_launch_bound_step_is_the_first_thing_that_is_reported(environment):
     result = launch_bound(environment, 0.1)
     assert result.launch_bound == (
         "Launch-bound: the GPU is at work for 100 ms of a step of 500 ms (20%) and waits for the host in the rest; a "
@@ -235,7 +235,7 @@ def test_a_trace_without_operations_says_why_and_draws_nothing(environment):
     assert result.pictures == []
 
 
-def test_an_old_profile_is_told_without_what_was_added(environment):
+def test_an_old_profile_is_reported_without_what_was_added(environment):
     old = document(environment)
     for field in ("parts", "breakdown", "kernels", "peak_memory", "not_available"):
         del old[field]
@@ -341,7 +341,7 @@ def directory(environment, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_all_that_is_told_is_written_and_made_again_the_same(directory):
+def test_all_that_is_reported_is_written_and_made_again_the_same(directory):
     stored = profile_report.write(directory)
     files = {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
     plots = {f"plots/{picture.name}.svg" for picture in view(stored).pictures}
@@ -387,7 +387,7 @@ def test_a_picture_of_a_case_with_a_long_name_is_a_file_still(directory):
         assert f"](plots/{file.name})" in markdown
 
 
-def test_a_profile_that_cannot_be_told_leaves_no_file(directory):
+def test_a_profile_that_cannot_be_reported_leaves_no_file(directory):
     run = json.loads((directory / "run.json").read_text())
     run["trace"]["warnings"] = ["busy"] * 51
     (directory / "run.json").write_text(json.dumps(run))

@@ -36,7 +36,7 @@ def test_what_a_forest_leaves_out_is_what_does_not_differ():
     assert {"case 50", "case 51"} <= set(words(picture))
 
 
-def test_verdicts_are_told_apart_by_shape_and_in_words():
+def test_verdicts_are_distinguished_by_shape_and_in_words():
     markers = {marker for _, marker in LOOKS.values()}
     assert len(markers) == 4
     assert len({colour for colour, _ in LOOKS.values()}) == 4

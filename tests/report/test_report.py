@@ -1,4 +1,4 @@
-"""What readers and programs are told of stored rows."""
+"""Reports of stored rows, for readers and for programs."""
 
 import copy
 import csv
@@ -75,7 +75,7 @@ def test_the_first_line_says_why_one_process_a_case_may_not_be_quoted(stored):
 
 
 def first_line(run):
-    """Of report.md, which says whether the figures may be quoted."""
+    """The line of report.md that says whether the figures may be quoted."""
     return markdown(run).splitlines()[0]
 
 
@@ -143,7 +143,7 @@ def test_a_step_without_a_steady_state_may_not_be_quoted(run_directory):
     ]
 
 
-def test_a_sequential_comparison_is_told_but_forbids_no_quoting(run_directory):
+def test_a_sequential_comparison_is_reported_but_forbids_no_quoting(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0), suites=("execution",), sequential=True)
     assert first_line(load(run_directory)).endswith("1 comparison is sequential: say so beside the ratio.")
@@ -165,7 +165,7 @@ def test_what_the_report_finds_wrong_with_itself_stands_in_it(run_directory):
     assert "only 10% of its matrix work was done in a lower precision: it is mixed\\_float16 by name." in text
 
 
-def test_a_trace_of_the_run_is_told_in_its_report(run_directory):
+def test_a_trace_of_the_run_is_reported_in_its_report(run_directory):
     run_directory.add(StepConfig(), [1.0])
     folder = run_directory.path / "traces" / StepConfig().name
     folder.mkdir(parents=True)
@@ -203,7 +203,7 @@ def test_suites_without_a_base_answer_from_their_rows(stored):
     ]
 
 
-def test_a_smaller_batch_that_is_nearly_as_good_is_told(run_directory):
+def test_a_smaller_batch_that_is_nearly_as_good_is_reported(run_directory):
     for batch, seconds in ((8, 2.0), (16, 2.4), (32, 4.7)):
         run_directory.add(StepConfig(batch_size=batch), [seconds], suites=("batch-size",))
     assert answers(run_directory, "batch-size") == [
@@ -330,7 +330,7 @@ def test_sources_are_compared_case_by_case(run_directory, environment):
     assert "From old to new these differ:\n\nTensorFlow: 2.21.0 → 2.19.0\n" in text
 
 
-def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(run_directory, environment):
+def test_a_peer_of_its_own_interpreter_is_reported_with_its_version_and_environment(run_directory, environment):
     of_torch = copy.deepcopy(environment) | {"tensorflow": None, "torch": TORCH_SECTION}
     of_torch["machine"] |= {"python": "3.12.0", "packages": {"gnet": "0.1.0", "keras": "3.15.1", "torch": "2.13.0+cpu"}}
     run_directory.document["environments"] = {"": environment, "torch": of_torch}
@@ -468,7 +468,7 @@ def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(ru
         assert "Launch-bound: the GPU is at work for 50 ms of a step of 500 ms" in text
 
 
-def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):
+def test_a_profile_that_holds_nothing_is_reported_in_words(run_directory):
     run_directory.add(StepConfig(), [1.0])
     folder = run_directory.path / "traces" / "x"
     folder.mkdir(parents=True)
@@ -574,7 +574,7 @@ def test_a_base_that_another_suite_measured_stands_in_the_table_too(run_director
 @pytest.mark.parametrize(
     ("complete", "reason"), [(False, "the run was interrupted before it was taken"), (True, "it is not there any more")]
 )
-def test_a_trace_that_was_asked_for_and_is_not_there_is_told(run_directory, complete, reason):
+def test_a_requested_trace_that_is_not_there_is_reported(run_directory, complete, reason):
     run_directory.document["options"]["profile"] = True
     run_directory.document["complete"] = complete
     if complete:

@@ -77,7 +77,7 @@ def test_what_something_costs_is_a_share_of_the_step(run_directory):
     assert cells(section, "× dropout on") == ["1", "0.500"]
 
 
-def test_several_fields_that_differ_have_a_column_each_and_what_does_not_is_said_once(run_directory):
+def test_several_fields_that_differ_have_a_column_each_and_what_does_not_differ_is_stated_once(run_directory):
     run_directory.document["suites"] = run_directory.document["suites"][:1]
     for number, (size, momentum) in enumerate(((96, 0.9), (96, 0.99), (128, 0.99))):
         config = StepConfig(image_size=size, bn_momentum=momentum, widths="paper", batch_size=8)
@@ -93,7 +93,7 @@ def test_several_fields_that_differ_have_a_column_each_and_what_does_not_is_said
     assert heading.endswith(",run,bn_momentum")
 
 
-def test_a_field_that_only_one_value_of_a_run_has_is_not_told_of_every_row(run_directory):
+def test_a_field_that_only_one_value_of_a_run_has_is_not_reported_of_every_row(run_directory):
     run_directory.add(StepConfig(image_size=96, seed=3, classes=10), *processes(1.0))
     (section,) = Summary(records.load_run(run_directory.path)).sections
     assert section.named(section.rows[0], whole=True) == "graph, float32, batch 32"

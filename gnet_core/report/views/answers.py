@@ -12,7 +12,7 @@ from gnet_core.text import milliseconds, percent
 DIFFERENT = ("FASTER", "SLOWER")
 
 MODES = {"turns": "in turns", "sequential": "one after the other"}
-"""How processes were timed, in words, by the mode of a comparison."""
+"""Modes of a comparison in words."""
 
 
 class NoAnswer(Sentence):

@@ -1,4 +1,4 @@
-"""The columns that the tables of all suites have in common: what was measured of a row, and what it is compared to."""
+"""The columns that the tables of all suites have in common: measurements of a row, and its comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEED = (
     Column[Row]("95 % interval", speed_interval),
 )
 COST = (_STEP, _MFU, _MEMORY)
-"""What a step takes."""
+"""Time, share of the peak, and memory of a step."""
 
 STEPS = (
     TURNS,

@@ -15,7 +15,7 @@ from gnet_core.stats.verdicts import Comparison
 from gnet_core.text import milliseconds
 
 _ADDED = {("forward", "gradients"): "backward", ("gradients", "train"): "optimizer"}
-"""What the second value does that the first does not, where that has a name."""
+"""Names of the work that the second value does beyond the first, where it has one."""
 
 
 class _Part(NamedTuple):
