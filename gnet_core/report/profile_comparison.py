@@ -183,7 +183,10 @@ def _time(compared: ProfileComparison) -> str:
 
 def to_json(compared: ProfileComparison) -> dict[str, Any]:
     """One document for programs."""
-    tables = {"parts": compared.parts, "parts_by_direction": compared.by_direction, "operations": compared.operations}
+
+    def record(change: Change) -> dict[str, Any]:
+        return dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
+
     return {
         "base": str(compared.base_directory),
         "new": str(compared.new_directory),
@@ -193,13 +196,9 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
         "shares_of_the_untraced_step": compared.shared_out,
         "across_machines": compared.across_machines,
         "answer": answer(compared),
-        **{
-            name: [
-                dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
-                for change in changes
-            ]
-            for name, changes in tables.items()
-        },
+        "parts": list(map(record, compared.parts)),
+        "parts_by_direction": list(map(record, compared.by_direction)),
+        "operations": list(map(record, compared.operations)),
         "caveats": caveats(compared),
         "environment_differences": [difference._asdict() for difference in compared.differences],
     }
