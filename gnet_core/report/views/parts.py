@@ -72,9 +72,8 @@ class PartsView(Section):
             for name, step in zip(names, seconds, strict=True)
         ]
         description, labels = described("Parts of a step.", lines), [wrapped(name) for name in names]
-        # The shares above the bars take room as well.
-        name, title = self.picture_name, self.title()
-        return draw_lines(name, title, description, paint, labels, label_rows=3, legend=LEGEND_INCHES)
+        room: dict[str, Any] = {"label_rows": 3, "legend": LEGEND_INCHES}  # shares stand above the bars
+        return draw_lines(self.picture_name, self.title(), description, paint, labels, **room)
 
     def _by_base(self) -> dict[str, list[Comparison]]:
         by_base: dict[str, list[Comparison]] = {}
@@ -95,20 +94,21 @@ class PartsView(Section):
         """From the smallest part to what only the whole step has; none where one of them has no ratio."""
         # A value's share of the whole step is the inverse of its ratio, so the fastest is the smallest.
         steps = [
-            (self.value(self.row(item.variant)), 1 / item.ratio, _inverse(item.high), _inverse(item.low))
+            _Part(self.value(self.row(item.variant)), 1 / item.ratio, _inverse(item.high), _inverse(item.low))
             for item in sorted(comparisons, key=lambda item: -(item.ratio or 0.0))
             if item.ratio
         ]
         if len(steps) < len(comparisons):
             return []
-        last, share, low, high = steps[-1]
-        rest = [None if end is None else 1 - end for end in (high, low)]
-        between = [_Part(_added(a[0], b[0]), b[1] - a[1]) for a, b in itertools.pairwise(steps)]
-        return [_Part(*steps[0]), *between, _Part(_added(last, self.base), 1 - share, *rest)]
+        whole = _Part(self.base, 1.0)
+        added = [_added(smaller, larger) for smaller, larger in itertools.pairwise([*steps, whole])]
+        low, high = (None if end is None else 1 - end for end in (steps[-1].high, steps[-1].low))
+        return [steps[0], *added[:-1], added[-1]._replace(low=low, high=high)]
 
 
-def _added(smaller: str, larger: str) -> str:
-    return _ADDED.get((smaller, larger), f"{larger} beyond {smaller}")
+def _added(smaller: _Part, larger: _Part) -> _Part:
+    names = smaller.name, larger.name
+    return _Part(_ADDED.get(names, f"{larger.name} beyond {smaller.name}"), larger.share - smaller.share)
 
 
 def _inverse(ratio: float | None) -> float | None:
