@@ -50,6 +50,7 @@ def compare(
     if profiles:
         return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core.report import comparison
+    from gnet_core.results import gates
     from gnet_core.stats import verdicts
     from gnet_core.system.claims import claimed_empty
 
@@ -66,7 +67,7 @@ def compare(
         like_base=[_load(directory) for directory in like_base],
         require_common="missing" not in fail_on,
     )
-    failed = comparison.failed_gates(compared, fail_on)
+    failed = gates.failed_between(compared.base, compared.new, compared.between, fail_on)
     if out is not None:
         with claimed_empty(out):
             comparison.write(compared, failed, out)

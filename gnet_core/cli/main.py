@@ -197,7 +197,7 @@ def profile(request: ProfileRequest) -> int:
         command_buffers.switch_off(os.environ)
     from gnet_core.frameworks.tf import device as devices
     from gnet_core.machine import environment as machine
-    from gnet_core.report import profile_report
+    from gnet_core.report import profile as profile_report
 
     environment = devices.environment(options.checkout_or_none())
     config = dataclasses.replace(config, device=options.choose_device(request.device, environment))

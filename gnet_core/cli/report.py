@@ -128,22 +128,21 @@ def print_gates(failed: dict[str, list[str]]) -> None:
 
 def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -> None:
     """Print the report of a profile."""
-    from gnet_core.report import profile_report
-    from gnet_core.report.profile import tensorboard_line
+    from gnet_core.report import profile as reporting
 
     if as_json:
         print_json({"directory": str(directory), **document})
     else:
-        print_document(profile_report.document_of(document, with_pictures=False))
-        trace = profile_report.no_trace(document, directory) or tensorboard_line(directory)
+        print_document(reporting.document(document, with_pictures=False))
+        trace = reporting.why_no_trace(document, directory) or reporting.tensorboard_line(directory)
         print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {trace}")
 
 
 def _report_profile(directory: Path, *, as_json: bool) -> int:
-    from gnet_core.report import profile_report
+    from gnet_core.report import profile as reporting
 
-    document = profile_report.read(directory)
-    unwritten = write_documents(lambda: profile_report.write_documents(document, directory), directory)
+    document = reporting.read(directory)
+    unwritten = write_documents(lambda: reporting.write_documents(document, directory), directory)
     print_profile(document, directory, as_json=as_json)
     return _complain_of(unwritten, directory)
 

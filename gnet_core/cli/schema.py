@@ -16,7 +16,7 @@ _TYPES = {
     "raw": ("results.raw_files", "RawFile"),
     "profile": ("profile.document", "Profile"),
     "info": ("machine.description", "Info"),
-    "cases": ("report.schema", "RunReport"),
+    "cases": ("report.run", "RunReport"),
 }
 """The module of gnet_core and the type of each document."""
 

@@ -3,6 +3,7 @@
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.report import gpu as gpu_report
 from gnet_core.report import run as report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
@@ -103,7 +104,7 @@ def test_a_figure_that_cannot_be_is_none(gpu_run, column, lie):
 
 def told_of(directory):
     run = load(directory)
-    return Summary(run).gpu_lines, Summary(run).gpu_cases
+    return gpu_report.lines(run, Summary(run).sequential), gpu_report.by_case(run)
 
 
 def test_a_gpu_at_its_power_limit_is_told_of_once(gpu_run):
