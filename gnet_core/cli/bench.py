@@ -181,7 +181,7 @@ class _Plan:
     def runner(self, directory: Path, previous: RunDocument | None) -> tuple[Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
         from gnet_core.files.whole import RUN_FORMAT_VERSION
-        from gnet_core.machine import environment
+        from gnet_core.machine.description import available_memory_bytes
         from gnet_core.plan import suites as sweep
         from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
         from gnet_core.run import resuming
@@ -210,7 +210,7 @@ class _Plan:
             directory=directory.resolve(),
             plan=self._preset.plan,
             replicates=replicates,
-            memory_bytes=asked.memory or int(MEMORY_SHARE * environment.available_memory_bytes()),
+            memory_bytes=asked.memory or int(MEMORY_SHARE * available_memory_bytes()),
             seed=asked.seed,
             run=previous.run if previous else uuid.uuid4().hex,
             worker_bytes=asked.worker_memory,
@@ -231,7 +231,7 @@ class _Plan:
             replicates=replicates,
             plan=settings.plan,
             memory_bytes=settings.memory_bytes,
-            environment=dict(self.environment),
+            environment=self.environment,
             environments=self._environments,
             code=code,
             data_fingerprint=self._data.fingerprint,

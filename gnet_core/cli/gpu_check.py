@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -26,7 +25,7 @@ from gnet_core.cli.options import (
     require_device_form,
 )
 from gnet_core.config import GnetError
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine.environment import PEERS, Environment
 from gnet_core.plan.request import ReportRequest, command_line
 
 MAX_MINUTES = 60
@@ -67,7 +66,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
 
     checkout = runner.find_checkout(Path.cwd())
     environment = runner.probe(Source(checkout=checkout))
-    if "gpus" not in (environment["tensorflow"] or {}):
+    if not environment.tensorflow:
         raise GnetError(
             f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"
         )
@@ -113,11 +112,11 @@ def _peers(python: Sequence[str]) -> list[str]:
     return [f"{name}={program}" for name, program in interpreters(python).items()]
 
 
-def _choose_device(asked: str, environment: Mapping[str, Any]) -> str:
+def _choose_device(asked: str, environment: Environment) -> str:
     """cpu where that is asked for, else a GPU. Raises GnetError where there is none, and why."""
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine.devices import choose_device
 
     try:
-        return machine.choose_device("gpu" if asked == "auto" else asked, environment)
+        return choose_device("gpu" if asked == "auto" else asked, environment)
     except GnetError as error:
         raise GnetError(f"{error}; --device cpu rehearses the check") from None

@@ -8,7 +8,7 @@ import itertools
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, requ
 from gnet_core.plan.request import Request
 
 if TYPE_CHECKING:
+    from gnet_core.machine.environment import Environment
     from gnet_core.report.document import Document
 
 FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
@@ -214,12 +215,11 @@ def require_device_form(asked: str) -> None:
         StepConfig(device=asked)
 
 
-def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
-    """See gnet_core.machine.environment.choose_device; where auto leaves a GPU aside, the reason is told."""
-    from gnet_core.machine import environment as machine
-    from gnet_core.machine import gpu_chain
+def choose_device(asked: str, environment: Environment) -> str:
+    """See gnet_core.machine.devices.choose_device; where auto leaves a GPU aside, the reason is told."""
+    from gnet_core.machine import devices, gpu_chain
 
-    device = machine.choose_device(asked, environment)
+    device = devices.choose_device(asked, environment)
     if asked == "auto" and (doubt := gpu_chain.doubt(environment)):
         complain(f"note: {doubt} The CPU is measured instead.")
     return device

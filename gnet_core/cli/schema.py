@@ -52,7 +52,7 @@ def _profile() -> type:
 
 
 def _info() -> type:
-    from gnet_core.machine.description import Info
+    from gnet_core.machine.overview import Info
 
     return Info
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Any, Protocol
 
+from msgspec import UNSET
+
 from gnet_core.config import Framework, StepConfig
-from gnet_core.machine import capabilities, gpu_chain
-from gnet_core.machine.capabilities import TITLES
+from gnet_core.machine import gpu_chain
+from gnet_core.machine.environment import TITLES, Environment, dotted
 
 
 class Case(Protocol):
@@ -76,16 +77,12 @@ def load(framework: Framework) -> Any:
     return importlib.import_module(_MODULES[framework])
 
 
-def describe(framework: Framework) -> dict[str, Any]:
-    """What the framework says of itself and of its devices, as an environment has it; it is imported in this process.
-
-    Raises ImportError where it cannot be.
-    """
-    described: dict[str, Any] = importlib.import_module(_DEVICE_MODULES[framework]).describe()
-    return described
+def describe(framework: Framework) -> Any:
+    """The framework's section of an Environment. Imports the framework; raises ImportError where it cannot be."""
+    return importlib.import_module(_DEVICE_MODULES[framework]).describe()
 
 
-def why_unsupported(config: StepConfig, environment: Mapping[str, Any], interpreter: str = "") -> str:
+def why_unsupported(config: StepConfig, environment: Environment, interpreter: str = "") -> str:
     """Why a case cannot be measured in its framework, in a sentence; empty where it can. Imports no framework.
 
     `environment` is that of the interpreter which would run it, and `interpreter` its path where it is not gnet's own.
@@ -93,43 +90,40 @@ def why_unsupported(config: StepConfig, environment: Mapping[str, Any], interpre
     return _why_not_there(config, environment, interpreter) or _why_not_in_framework(config, environment)
 
 
-def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+def why_another_gpu(config: StepConfig, environment: Environment, own: Environment) -> str:
     """Why a device is not what gnet's `own` environment calls so, in a sentence; empty where it may be the same.
 
     Frameworks count the GPUs by themselves, and figures of two GPUs are no comparison of frameworks.
     """
-    theirs = capabilities.gpu(environment, config.device, config.framework)
-    ours = capabilities.gpu(own, config.device)
+    theirs, ours = environment.gpu(config.device, config.framework), own.gpu(config.device)
     if theirs is None or ours is None:
         return ""
-    models = [(theirs[field], ours[field]) for field in ("name", "compute_capability")]
-    if all(None in pair or pair[0] == pair[1] for pair in models):  # what one of them does not tell is no difference
+    capabilities = theirs.compute_capability, ours.compute_capability
+    # A capability that one of them does not report is no difference.
+    if theirs.name == ours.name and (None in capabilities or capabilities[0] == capabilities[1]):
         return ""
-    told = f"{_told(theirs)} to {TITLES[config.framework]} and {_told(ours)} to {TITLES[capabilities.leading(own)]}"
-    return f"{config.device} is {told}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
+    models = [f"{gpu.name} (capability {dotted(gpu.compute_capability)})" for gpu in (theirs, ours)]
+    seen = f"{models[0]} to {TITLES[config.framework]} and {models[1]} to {TITLES[own.leading]}"
+    return f"{config.device} is {seen}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
 
 
-def _told(gpu: Mapping[str, Any]) -> str:
-    return f"{gpu['name']} (capability {capabilities.capability(gpu)})"
-
-
-def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpreter: str) -> str:
+def _why_not_there(config: StepConfig, environment: Environment, interpreter: str) -> str:
     """Why the interpreter cannot run the framework on the case's device."""
-    framework, title, packages = config.framework, TITLES[config.framework], environment["machine"]["packages"]
+    framework, title, packages = config.framework, TITLES[config.framework], environment.machine.packages
     where = f" in {interpreter}" if interpreter else ""
-    if why := capabilities.why_not_loaded(environment, framework):
+    if why := environment.load_error(framework):
         return f"{title} cannot be loaded{where}: {why}"
     # A revision from before PyTorch and JAX had sections tells of them by their packages alone.
-    if framework not in environment and framework in packages:
+    if getattr(environment, framework) is UNSET and framework in packages:
         return ""
-    if capabilities.section(environment, framework) is None:
+    if environment.section(framework) is None:
         bring = "" if interpreter else f"; {_brought_by(config)}"
         return f"{title} is not installed{where or ' here'}{bring}"
     for package in _NEEDED_PACKAGES[framework] if interpreter else ():  # gnet's own has what gnet depends on
         if package not in packages:
             return f"{package} is not installed{where}, which {title} is measured with"
-    if config.device != "cpu" and capabilities.gpu(environment, config.device, framework) is None:
-        seen = [str(each["device"]) for each in capabilities.gpus(environment, framework)]
+    if config.device != "cpu" and environment.gpu(config.device, framework) is None:
+        seen = [gpu.device for gpu in environment.gpus(framework)]
         reason = gpu_chain.why_no_gpu(environment, framework)
         told = f": {reason.text}" if reason else f"; it sees {', '.join(['cpu', *seen])}"
         return f"{title}{where} sees no {config.device}{told}"
@@ -145,7 +139,7 @@ def _brought_by(config: StepConfig) -> str:
     return f"--python {config.framework}=INTERPRETER names one that has it (tox environment {config.framework}-gpu)"
 
 
-def _why_not_in_framework(config: StepConfig, environment: Mapping[str, Any]) -> str:
+def _why_not_in_framework(config: StepConfig, environment: Environment) -> str:
     """Why the framework cannot run a configuration, or is not measured in it; empty where it is."""
     if config.framework == "tensorflow":
         return ""
@@ -158,22 +152,18 @@ def _why_not_in_framework(config: StepConfig, environment: Mapping[str, Any]) ->
     return _why_not_torch(config, environment) if config.framework == "torch" else _why_not_jax(config)
 
 
-def _why_not_torch(config: StepConfig, environment: Mapping[str, Any]) -> str:
+def _why_not_torch(config: StepConfig, environment: Environment) -> str:
     if config.execution == "xla":
         return "PyTorch runs eagerly or by torch.compile, which is called graph here"
     if config.batch_size == 1 and config.image_size < _TORCH_LEAST_ALONE:
         return f"PyTorch normalises no single value a channel, all that an image under {_TORCH_LEAST_ALONE} pixels has"
-    found = capabilities.section(environment, "torch")
-    return _why_no_compiler(config, found) if found is not None and config.execution == "graph" else ""
-
-
-def _why_no_compiler(config: StepConfig, found: Mapping[str, Any]) -> str:
-    """Why torch.compile cannot run here; empty where it can."""
+    if config.execution != "graph" or not (torch := environment.torch):
+        return ""
     if config.device == "cpu":
-        return "" if found["cpp_compiler"] else "torch.compile needs a C++ compiler, and g++ is not on the PATH"
-    if not found["triton"]:
+        return "" if torch.cpp_compiler else "torch.compile needs a C++ compiler, and g++ is not on the PATH"
+    if not torch.triton:
         return "torch.compile needs Triton on a GPU, which is not installed"
-    return "" if found["c_compiler"] else "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"
+    return "" if torch.c_compiler else "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"
 
 
 def _why_not_jax(config: StepConfig) -> str:

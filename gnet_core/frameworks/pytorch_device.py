@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from typing import Any
 
 import torch
 
 from gnet_core.config import Precision, StepConfig
 from gnet_core.frameworks import allocator
-from gnet_core.machine import environment
+from gnet_core.machine import description
+from gnet_core.machine.environment import Peer, SeenGpu
 
 
 def prepare(config: StepConfig) -> torch.device:
@@ -45,27 +45,27 @@ def peak_memory(device: torch.device) -> tuple[int, str]:
     """Bytes at their highest so far in this process, and where the figure comes from."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device), "peak of PyTorch's GPU allocator"
-    return environment.peak_resident_memory()
+    return description.peak_resident_memory()
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Peer:
     """PyTorch as it is here: version, build, threads, each GPU that it sees or why it sees none, and what torch.compile
     finds to compile with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
     """
     gpus, why_none = _gpus()
-    return {
-        "version": torch.__version__,
-        "built_for_cuda": torch.version.cuda is not None,
-        "cuda": torch.version.cuda,
-        "cudnn": _cudnn_version(),
-        "gpus": gpus,
-        "why_no_gpus": why_none,
-        "threads": torch.get_num_threads(),
-        "triton": importlib.util.find_spec("triton") is not None,
+    return Peer(
+        version=torch.__version__,
+        built_for_cuda=torch.version.cuda is not None,
+        cuda=torch.version.cuda,
+        cudnn=_cudnn_version(),
+        gpus=gpus,
+        why_no_gpus=why_none,
+        threads=torch.get_num_threads(),
+        triton=importlib.util.find_spec("triton") is not None,
         # Where each looks: triton.runtime.build for a kernel's launcher, torch._inductor.cpp_builder for a CPU's code.
-        "c_compiler": shutil.which("gcc") or shutil.which("clang"),
-        "cpp_compiler": shutil.which("clang++" if sys.platform == "darwin" else "g++"),
-    }
+        c_compiler=shutil.which("gcc") or shutil.which("clang"),
+        cpp_compiler=shutil.which("clang++" if sys.platform == "darwin" else "g++"),
+    )
 
 
 def _cudnn_version() -> str | None:
@@ -74,13 +74,13 @@ def _cudnn_version() -> str | None:
     return None if number is None else f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
 
 
-def _gpus() -> tuple[list[dict[str, Any]], str]:
+def _gpus() -> tuple[list[SeenGpu], str]:
     """Those that PyTorch can use, and why there are none where NVIDIA's driver has some."""
     try:
         found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     except RuntimeError as error:  # such as a driver that is too old
         return [], str(error).partition("\n")[0][:300]
     return [
-        {"device": f"gpu:{index}", "name": each.name, "compute_capability": [each.major, each.minor]}
+        SeenGpu(device=f"gpu:{index}", name=each.name, compute_capability=[each.major, each.minor])
         for index, each in enumerate(found)
     ], ""

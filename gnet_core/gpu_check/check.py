@@ -13,7 +13,7 @@ import subprocess
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ import msgspec
 import pandas as pd
 
 from gnet_core.config import Execution, Precision, StepConfig
+from gnet_core.files.json_documents import to_plain
 from gnet_core.files.whole import GPU_CHECK, PROFILE_FILE, make_own_folder, read_text, write_whole
 from gnet_core.gpu_check import claims
 from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Seen, TakenMemory, WorkerReading
 from gnet_core.gpu_check.report import CheckReport, Status, Step, write
-from gnet_core.machine import environment as machine
-from gnet_core.machine import gpu_conditions, nvml
+from gnet_core.machine import gpu_conditions, nvml, overview
+from gnet_core.machine.description import available_memory_bytes
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, PeaksRequest, ProfileRequest, ReportRequest, Request, program_words
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, PlannedCase, Source, preset_for
@@ -82,7 +84,7 @@ class Check:
         self,
         *,
         checkout: Path,
-        environment: Mapping[str, Any],
+        environment: Environment,
         device: str,
         directory: Path,
         minutes: int,
@@ -121,7 +123,7 @@ class Check:
         The list of claims is written anew before and after each. Raises OSError where it cannot be.
         """
         whole = 60.0 * self._minutes
-        write_whole(self._own / "info.json", json.dumps(self._environment, indent=1))
+        write_whole(self._own / "info.json", json.dumps(to_plain(overview.info(self._environment)), indent=1))
         try:
             for name, most_share, step in self._planned():
                 self._take(name, most_share * whole, step)
@@ -169,7 +171,7 @@ class Check:
         return CheckReport(
             created=self._created,
             device=self._config.device,
-            machine=machine.label(self._environment, self._config.device),
+            machine=overview.label(self._environment, self._config.device),
             minutes=self._minutes,
             complete=self._complete,
             steps=tuple(self._steps),
@@ -255,7 +257,7 @@ class Check:
             directory=self._own,
             plan=Plan(turns=1, block_seconds=BLOCK_SECONDS, limit_seconds=limit),
             replicates=1,
-            memory_bytes=machine.available_memory_bytes(),
+            memory_bytes=available_memory_bytes(),
             seed=self._config.seed,
             run=self._run,
             with_peaks=False,
@@ -300,7 +302,7 @@ class Check:
             self._python("report", ReportRequest(run_dir=self._directory), left, kept=(0, 3))
 
     def _measure_frameworks(self, limit: float) -> None:
-        packages = self._environment["machine"]["packages"]
+        packages = self._environment.machine.packages
         if not self._peers and not {"torch", "jax"} & set(packages):
             raise StepError("not begun", "neither PyTorch nor JAX is installed, and --python named none")
         # float32 as well, without whose losses no other precision's may be quoted.

@@ -27,20 +27,24 @@ def _findings(question: Question, seen: Seen) -> list[Finding]:
 
 
 def _devices_seen(seen: Seen) -> Finding:
-    driver = [gpu["name"] for gpu in seen.environment["machine"]["gpus"]]
-    tensorflow = [gpu["name"] for gpu in seen.environment["tensorflow"]["gpus"]]
+    driver = [gpu.name for gpu in seen.environment.machine.gpus]
+    tensorflow = [gpu.name for gpu in seen.environment.gpus("tensorflow")]
     told = f"NVML: {', '.join(driver) or 'none'}; TensorFlow: {', '.join(tensorflow) or 'none'}"
-    visible = seen.environment["machine"]["environment_variables"].get("CUDA_VISIBLE_DEVICES")
+    visible = seen.environment.machine.environment_variables.get("CUDA_VISIBLE_DEVICES")
     if tensorflow and visible:
         return Finding("open", because=f"CUDA_VISIBLE_DEVICES={visible} chooses among them; {told}")
     return Finding("confirmed" if driver == tensorflow else "wrong", because=told)
 
 
 def _libraries_found(seen: Seen) -> Finding:
-    places = (seen.environment["machine"].get("nvidia") or {}).get("libraries") or []
-    missing = [f"{place['name']}: {place['error']}" for place in places if place["path"] is None]
-    figures = (Figure("found", len(places) - len(missing), "libraries"), Figure("missing", len(missing), "libraries"))
-    if not places:
+    nvidia = seen.environment.machine.nvidia
+    libraries = nvidia.libraries if nvidia else []
+    missing = [f"{library.name}: {library.error}" for library in libraries if library.path is None]
+    figures = (
+        Figure("found", len(libraries) - len(missing), "libraries"),
+        Figure("missing", len(missing), "libraries"),
+    )
+    if not libraries:
         return Finding("open", because="nothing was looked for")
     return Finding("wrong" if missing else "confirmed", figures, "; ".join(missing))
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import pandas as pd
 
 from gnet_core.config import Execution
+from gnet_core.machine.environment import Environment
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Span, conditions
 from gnet_core.profile.document import Profile
 from gnet_core.results.raw_files import RawProcess
@@ -137,8 +138,7 @@ class Seen:
     """What the steps of a check have left so far."""
 
     device: str
-    environment: Mapping[str, Any]
-    """As `gnet info --json` tells it."""
+    environment: Environment
     workers: Mapping[Execution, WorkerReading]
     traces: Mapping[str, Profile]
     """By the names of PROFILED."""

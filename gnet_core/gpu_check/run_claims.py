@@ -6,7 +6,7 @@ import pandas as pd
 
 from gnet_core.config import PRECISIONS
 from gnet_core.gpu_check.evidence import MAX_NAMED, Claims, Figure, Finding, Question, Seen
-from gnet_core.machine import capabilities
+from gnet_core.machine.environment import PEERS
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED
@@ -204,16 +204,16 @@ def _peers_see_the_gpu(seen: Seen) -> list[Finding]:
     if run is None:
         return [seen.missing("frameworks")]
     found = []
-    for framework in capabilities.PEERS:
+    for framework in PEERS:
         environment = run.document.environment_of(framework)
-        section = capabilities.section(environment, framework)
-        gpu = capabilities.gpu(environment, seen.device, framework)
+        section = environment.section(framework)
+        gpu = environment.gpu(seen.device, framework)
         if gpu is not None:
-            finding = Finding("confirmed", because=str(gpu["name"]))
+            finding = Finding("confirmed", because=gpu.name)
         elif section is None:
-            finding = Finding("open", because=capabilities.why_not_loaded(environment, framework) or "not installed")
+            finding = Finding("open", because=environment.load_error(framework) or "not installed")
         else:
-            finding = Finding("wrong", because=str(section.get("why_no_gpus") or "it does not say why"))
+            finding = Finding("wrong", because=getattr(section, "why_no_gpus", "") or "it does not say why")
         found.append(finding._replace(of=framework))
     return found
 

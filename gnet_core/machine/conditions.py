@@ -18,7 +18,7 @@ import psutil
 
 from gnet_core.config import GnetError
 from gnet_core.machine import gpu_conditions, nvml
-from gnet_core.machine.environment import usable_threads
+from gnet_core.machine.description import usable_threads
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
 from gnet_core.system.cgroups import ControlGroups, Throttling
 

@@ -8,9 +8,11 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pynvml
+
+from gnet_core.machine.environment import Nvidia
 
 Answer = TypeVar("Answer")
 
@@ -18,26 +20,16 @@ Handle = Any
 """NVML's of a GPU, or of a part of one that is partitioned; pynvml ships no types."""
 
 
-class Driver(NamedTuple):
-    """NVIDIA's driver, as far as it answers."""
-
-    version: str | None
-    cuda_version: tuple[int, int] | None
-    """The newest CUDA that it can do."""
-    error: str | None
-    """NVML's words where it does not answer."""
-
-
-def driver() -> Driver:
-    """What driver there is, or why none answers."""
+def driver() -> Nvidia:
+    """NVIDIA's driver without its libraries, or why it does not answer."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return Driver(None, None, str(error))
+        return Nvidia(nvml_error=str(error))
     cuda = ask(pynvml.nvmlSystemGetCudaDriverVersion_v2)  # 12040 is CUDA 12.4
-    told = Driver(ask(pynvml.nvmlSystemGetDriverVersion), cuda and (cuda // 1000, cuda % 1000 // 10), None)
+    version = ask(pynvml.nvmlSystemGetDriverVersion)
     ask(pynvml.nvmlShutdown)
-    return told
+    return Nvidia(driver=version, cuda_version=cuda and [cuda // 1000, cuda % 1000 // 10])
 
 
 _given_up = threading.Event()

@@ -6,16 +6,16 @@ import dataclasses
 import datetime
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gnet_core.config import Framework, GnetError
+from gnet_core.config import GnetError
 from gnet_core.files import csv_text
-from gnet_core.machine import environment as machine
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine.differences import Difference, differences, framework_differences
+from gnet_core.machine.environment import PEERS, UNKNOWN
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import Picture
@@ -70,7 +70,7 @@ class Compared:
     new: Run
     margin: float
     between: Between
-    differences: list[machine.Difference]
+    differences: list[Difference]
     """Of their environments."""
     other_configs: list[str]
     """In what cases of one name were not configured alike, a sentence each."""
@@ -320,7 +320,7 @@ def _of_run(summary: Summary) -> dict[str, str]:
     document = summary.run.document
     return {
         "machine": summary.machine,
-        "commit": str(document.environment["machine"].get("commit") or machine.UNKNOWN),
+        "commit": document.environment.machine.commit or UNKNOWN,
         "started": document.created,
         "preset": document.preset,
         "seed": str(document.seed),
@@ -368,7 +368,7 @@ def _reading(compared: Compared) -> list[str]:
     return said + [told for name, run in compared.runs.items() if (told := spread_of_identical_code(run, f"in {name}"))]
 
 
-def _differing(differences: Sequence[machine.Difference]) -> list[Sentence]:
+def _differing(differences: Sequence[Difference]) -> list[Sentence]:
     return [Sentence(f"{each.name}:", f"{each.base} → {each.new} ({each.kind})") for each in differences]
 
 
@@ -387,27 +387,20 @@ def _speed(run: Run, case: str) -> str:
     return number(run.row_of[case].images_per_second, "{:.1f}")
 
 
-def _differences(base: Run, new: Run) -> list[machine.Difference]:
+def _differences(base: Run, new: Run) -> list[Difference]:
     """Between the environments of each source that both runs have, or of their first ones, and of each peer."""
     told = base.document, new.document
     named = [document.environments for document in told]
     shared = [(named[0][name], named[1][name]) for name in named[0] if name in named[1]]
     pairs = shared or [(base.document.environment, new.document.environment)]
+    found = [difference for pair in pairs for difference in differences(*pair)]
     for framework in PEERS:
         own = [framework in document.own_interpreters for document in told]
         measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
         if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
-            first, second = (_of_framework_alone(each.environment_of(framework), framework) for each in told)
-            pairs.append((first, second))
-    found = [difference for pair in pairs for difference in machine.differences(*pair)]
+            first, second = (document.environment_of(framework) for document in told)
+            found += framework_differences(first, second, framework)
     return list(dict.fromkeys(found))
-
-
-def _of_framework_alone(environment: Mapping[str, Any], framework: Framework) -> dict[str, Any]:
-    """What of an environment tells of one framework: its section and its packages."""
-    packages = environment["machine"]["packages"]
-    own = {name: version for name, version in packages.items() if name.startswith(framework)}
-    return {"machine": {"packages": own}, framework: environment.get(framework)}
 
 
 def _other_configs(base: Run, new: Run, cases: dict[str, Comparison]) -> list[str]:

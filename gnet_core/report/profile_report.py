@@ -11,7 +11,7 @@ import pandas as pd
 from gnet_core.config import GnetError
 from gnet_core.files import csv_text, json_documents
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine import environment as machine
+from gnet_core.machine import overview
 from gnet_core.profile import document, reading
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Command, Document, Paragraph, Sentence, section
@@ -71,16 +71,17 @@ def _tells_operations(directory: Path) -> bool:
 
 def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Document:
     """The whole report. Raises GnetError naming the field that is missing or wrong in a profile.json."""
-    profile, environment = document.read(stored), stored["environment"]
-    lines = machine.as_lines(environment)[:_MAX_LINES]
+    profile = document.read(stored)
+    environment = profile.environment
+    if environment is None:
+        raise GnetError(f"{PROFILE_FILE}: field 'environment' is missing")
+    lines = overview.as_lines(environment)[:_MAX_LINES]
+    version = environment.versions(["tensorflow"])
+    machine = ", ".join(filter(None, [overview.label(environment, stored["device"]), version]))
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
-        intro=[
-            Paragraph(
-                Sentence(f"{', '.join(case_words(profile.config))}:", f"{_machine(stored)}, {stored['created']}.")
-            )
-        ],
+        intro=[Paragraph(Sentence(f"{', '.join(case_words(profile.config))}:", f"{machine}, {stored['created']}."))],
         summary=[Paragraph(answer(profile)), *(pictures(profile) if with_pictures else [])],
         sections=[
             *tables(profile),
@@ -94,13 +95,8 @@ def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Docume
             section(
                 "Environment",
                 pairs(lines, ("what", "value"), "Environment"),
-                Bullets(machine.warnings(environment)),
+                Bullets(overview.warnings(environment)),
                 reference=True,
             ),
         ],
     )
-
-
-def _machine(document: dict[str, Any]) -> str:
-    environment = document["environment"]
-    return f"{machine.label(environment, document['device'])}, TensorFlow {environment['tensorflow']['version']}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gnet_core.machine.environment import Environment
 from gnet_core.results.records import Row
 from gnet_core.results.run_document import Peaks
 from gnet_core.stats.verdicts import Comparison
@@ -36,9 +37,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why its figures may not be quoted."""
     findings: list[str]
     failed_checks: list[str]
-    environment: dict[str, Any]
-    """As `gnet schema info` has it."""
-    environments: dict[str, dict[str, Any]]
+    environment: Environment
+    environments: dict[str, Environment]
     peaks: list[Peaks]
     rows: list[Row]
     verdicts: list[SuiteVerdicts]

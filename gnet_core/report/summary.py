@@ -6,9 +6,9 @@ import dataclasses
 import functools
 
 from gnet_core.config import FRAMEWORKS, GnetError
-from gnet_core.machine import capabilities
-from gnet_core.machine import environment as machine
-from gnet_core.machine.capabilities import TITLES
+from gnet_core.machine import overview
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import TITLES, UNKNOWN
 from gnet_core.plan.request import command_line
 from gnet_core.profile.document import Profile, read
 from gnet_core.report import checks, gpu
@@ -198,19 +198,17 @@ class Summary:
     def machine(self) -> str:
         """The machine and what was measured on it, each framework with its version, in one line."""
         document = self.run.document
-        label = machine.label(document.environment, document.device)
-        measured = {config.framework for config in self.run.configs.values()} or {
-            capabilities.leading(document.environment)
-        }
+        label = overview.label(document.environment, document.device)
+        measured = {config.framework for config in self.run.configs.values()} or {document.environment.leading}
         frameworks = [each for each in FRAMEWORKS if each in measured]
-        told = [capabilities.versions(document.environment_of(each), [each]) for each in frameworks]
+        told = [document.environment_of(each).versions([each]) for each in frameworks]
         return ", ".join(filter(None, [label, *told]))
 
     @functools.cached_property
     def asked(self) -> str:
         """What was asked of the machine, and when."""
         document = self.run.document
-        version = document.environment["machine"]["packages"].get("gnet", machine.UNKNOWN)
+        version = document.environment.machine.packages.get("gnet", UNKNOWN)
         processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
         configs = self.run.configs.values()
         sizes = " and ".join(f"{size}×{size}" for size in sorted({config.image_size for config in configs}))
@@ -229,10 +227,10 @@ class Summary:
     def environment(self) -> Grid:
         """The run's identity, the machine and its software."""
         document = self.run.document
-        lines = [("run", self.run.identity), *machine.as_lines(document.environment)]
+        lines = [("run", self.run.identity), *overview.as_lines(document.environment)]
         for framework in document.own_interpreters:
             of_peer = document.environment_of(framework)
-            lines += capabilities.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
+            lines += overview.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
         return pairs(lines, ("what", "value"), "environment")
 
     @functools.cached_property
@@ -244,14 +242,14 @@ class Summary:
         for name, other in named[1:]:
             first, base = named[0]
             told = f"{peers[name]}'s own interpreter" if name in peers else name
-            if differing := machine.differences(base, other):
+            if differing := differences(base, other):
                 found.append((f"From {first or 'the first'} to {told} these differ:", list(map(str, differing))))
         return found
 
     @functools.cached_property
     def caveats(self) -> list[str]:
         """What about the machine would make a careful reader doubt figures, a sentence each."""
-        doubts = machine.warnings(self.run.document.environment)
+        doubts = overview.warnings(self.run.document.environment)
         if any(row.device != "cpu" and row.equal_work is not None for row in self.run.rows):
             doubts.append(
                 "How far losses may be from float32's has been measured on a CPU and not yet on a GPU, so a row that "

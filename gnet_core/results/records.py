@@ -15,8 +15,6 @@ import pandas as pd
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.files import bounded, json_documents, migrations
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine.capabilities import versions
-from gnet_core.machine.description import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
 from gnet_core.plan.schedule import WorkerName
@@ -216,9 +214,6 @@ def read_run_document(directory: Path) -> RunDocument:
     plain = migrations.current_run(json_documents.read_versioned(path, directory))
     document = json_documents.typed(str(path), plain, RunDocument)
     BenchRequest.from_dict(f"{path}: options", document.options)
-    require_environment(str(path), "environment", document.environment)
-    for name, environment in document.environments.items():
-        require_environment(str(path), f"environments[{name!r:.60}]", environment)
     return document
 
 
@@ -447,13 +442,13 @@ def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: RunDoc
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
         # A peak is of the TensorFlow that it was measured with, and of no other framework.
-        same = _tensorflow_of(document, row.source) == versions(document.environment, ["tensorflow"])
+        same = _tensorflow_of(document, row.source) == document.environment.versions(["tensorflow"])
         if peak and same and configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 
 
 def _tensorflow_of(document: RunDocument, source: str) -> str:
-    return versions(document.environments.get(source, document.environment), ["tensorflow"])
+    return document.environments.get(source, document.environment).versions(["tensorflow"])
 
 
 def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gnet_core.config import Framework
 from gnet_core.files.json_documents import MAX_WHOLE, CaseName, Count
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine.environment import PEERS, Environment
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
 
@@ -136,9 +136,9 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     replicates: int
     plan: Plan | None = None
     memory_bytes: int
-    environment: dict[str, Any]
+    environment: Environment
     """The one whose devices are the run's."""
-    environments: dict[str, dict[str, Any]]
+    environments: dict[str, Environment]
     """By source, then by framework that has an interpreter of its own."""
     code: dict[str, dict[str, str]] | None = None
     """By source, a digest of each file that decides what is measured."""
@@ -160,7 +160,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         sources = {case.source for case in self.cases}
         return [each for each in PEERS if each in self.environments and each not in sources]
 
-    def environment_of(self, framework: Framework) -> dict[str, Any]:
+    def environment_of(self, framework: Framework) -> Environment:
         """The environment in which the framework's rows were measured, those of the first source."""
         return self.environments[framework] if framework in self.own_interpreters else self.environment
 

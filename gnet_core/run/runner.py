@@ -29,9 +29,8 @@ from gnet_core.files.whole import (
     write_whole,
 )
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
-from gnet_core.machine.capabilities import has_framework, section
-from gnet_core.machine.description import require_environment
-from gnet_core.machine.environment import precision_support, require_precision
+from gnet_core.machine.devices import precision_support, require_precision
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
@@ -118,7 +117,7 @@ def choose_suites(found: list[FoundSuite], names: tuple[str, ...], preset: str) 
     return [item for item in found if preset in item.suite.presets]
 
 
-def probe(source: Source) -> dict[str, Any]:
+def probe(source: Source) -> Environment:
     """The machine and the frameworks as the source's interpreter sees them, with its commit. Raises GnetError naming
     the interpreter.
     """
@@ -129,13 +128,13 @@ def probe(source: Source) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"python: {python} could not be asked about its frameworks ({error})") from error
     try:
-        environment: dict[str, Any] = children.document(answer.stdout)
+        document = children.document(answer.stdout)
     except ValueError:
         said = children.last_words(answer.stderr)
         raise GnetError(f"python: {python} could not describe its frameworks; it said: {said}") from None
-    require_environment(f"python: {python} described its frameworks otherwise than gnet does", "", environment)
-    environment["machine"]["commit"] = commit(source.checkout)
-    return environment
+    environment = typed(f"python: {python} described its frameworks otherwise than gnet does", document, Environment)
+    machine = msgspec.structs.replace(environment.machine, commit=commit(source.checkout))
+    return msgspec.structs.replace(environment, machine=machine)
 
 
 _TELLS_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(json.dumps(StepConfig().to_dict()))"
@@ -158,7 +157,7 @@ def fields_known(checkout: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
+def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
     """What each interpreter of the sources says of itself, by its name (see Source.environment_name), sources first."""
     found = {source.name: probe(source) for source in sources}
     for source in sources:
@@ -170,16 +169,17 @@ def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def deciding(environments: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def deciding(environments: Mapping[str, Environment]) -> Environment:
     """The environment whose devices a run's are: the first in which there is a framework."""
-    return next(filter(has_framework, environments.values()), next(iter(environments.values())))
+    listed = list(environments.values())
+    return next((environment for environment in listed if environment.has_framework), listed[0])
 
 
 def make_states(
     planned: Sequence[PlannedCase],
     found: Sequence[FoundSuite],
     sources: Mapping[str, Source],
-    environments: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Environment],
     most_images: float = math.inf,
 ) -> list[CaseState]:
     """A state for each case. One that cannot be run is `unsupported` from the start: a framework that its interpreter
@@ -216,7 +216,7 @@ def make_states(
 def why_not(
     case: PlannedCase,
     sources: Mapping[str, Source],
-    environments: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Environment],
     most_images: float = math.inf,
 ) -> str:
     """Why a case cannot be run, as make_states takes them; empty where it can."""
@@ -545,8 +545,8 @@ class Runner:
     def _why_no_tensorflow(self) -> str:
         """Why there are neither peaks nor a trace, which are TensorFlow's; empty where it is installed."""
         source = self._settings.own_source
-        found = section(self._settings.environments[source.name], "tensorflow")
-        return "" if found is not None else f"TensorFlow is not installed in {source.python}"
+        installed = self._settings.environments[source.name].tensorflow
+        return "" if installed else f"TensorFlow is not installed in {source.python}"
 
     def _measure_peaks(self, progress: Progress) -> None:
         """Before the cases and after: the best of both is the peak, since the machine may have had a slow minute."""

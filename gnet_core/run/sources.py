@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gnet_core.config import FRAMEWORKS, Framework, GnetError
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine.environment import PEERS
 from gnet_core.plan.suites import AGAIN, Source
 from gnet_core.system import git
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from gnet_core.config import GnetError, StepConfig, require_whole
 from gnet_core.datasets.catalog import DataSet, Split, check_labels
 from gnet_core.files import csv_text
+from gnet_core.files.json_documents import to_plain
 from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
@@ -106,7 +107,7 @@ def _save_epoch(
     """Write an epoch's state, then what a user looks at, and add it to the records."""
     with _errors_of_writing(out, records):
         if not records:
-            session.write(out, device.describe())
+            session.write(out, to_plain(device.describe()))
         save_state(out / STATE_FILE, session, variables, [*records, record])
         records.append(record)  # it counts as done from here on
         _write_results(out, model, records)

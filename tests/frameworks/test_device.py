@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import device
-from gnet_core.machine import environment
+from gnet_core.machine import description
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_peak_memory_on_a_cpu_is_that_of_the_process():
 
 
 def test_the_environment_tells_machine_and_tensorflow(tmp_path):
-    said = device.environment(tmp_path)
-    assert said["tensorflow"]["version"] == tf.__version__
-    assert said["machine"]["memory_bytes"] > 0
+    environment = device.environment(tmp_path)
+    assert environment.versions() == f"TensorFlow {tf.__version__}"
+    assert environment.machine.memory_bytes > 0
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,16 @@ def test_the_environment_tells_machine_and_tensorflow(tmp_path):
     ],
 )
 def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, threads):
-    monkeypatch.setattr(environment, "usable_threads", lambda: 2)
+    monkeypatch.setattr(description, "usable_threads", lambda: 2)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", asked)
-    said = device.describe()
-    assert (said["intra_op_threads"], said["inter_op_threads"]) == (threads, threads)
+    described = device.describe()
+    assert (described.intra_op_threads, described.inter_op_threads) == (threads, threads)
 
 
 def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "-1")
-    assert device.describe()["inter_op_threads"] == environment.usable_threads()
+    assert device.describe().inter_op_threads == description.usable_threads()
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
     with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
         device.describe()

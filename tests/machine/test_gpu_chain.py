@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.files.json_documents import to_plain, typed
 from gnet_core.frameworks.tf import device
-from gnet_core.machine import capabilities, cuda_libraries, gpu_chain
-from gnet_core.machine import environment as machine
-from gnet_core.machine.description import require_environment
+from gnet_core.machine import cuda_libraries, devices, gpu_chain, overview
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import TITLES, Environment
 from gnet_core.plan.suites import PlannedCase, Source, Suite
 from gnet_core.run import runner
-from tests.conftest import JAX_SECTION, TORCH_SECTION
+from tests.conftest import JAX_SECTION, TORCH_SECTION, environment_of
 
 GPU = {"device": "gpu:0", "name": "A GPU", "compute_capability": [9, 0]}
 CARD = {"name": "A GPU", "memory_bytes": 2**34, "driver": "580.95.05"}
@@ -51,8 +52,8 @@ def hide(environment, visible):
 
 def refusal_of_auto(environment):
     with pytest.raises(GnetError) as refused:
-        machine.choose_device("auto", environment)
-    assert machine.choose_device("cpu", environment) == "cpu"
+        devices.choose_device("auto", environment_of(environment))
+    assert devices.choose_device("cpu", environment_of(environment)) == "cpu"
     return (
         str(refused.value)
         .removeprefix("device: TensorFlow sees no GPU: ")
@@ -72,7 +73,7 @@ def test_auto_names_each_library_that_did_not_load(with_card):
 def test_a_gpu_that_is_asked_for_and_not_listed_names_the_library_as_well(with_card, asked):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
     with pytest.raises(GnetError) as refused:
-        machine.choose_device(asked, with_card)
+        devices.choose_device(asked, environment_of(with_card))
     assert str(refused.value) == f"device: {asked!r} is not there; TensorFlow sees cpu: {NOT_LOADED}"
 
 
@@ -111,34 +112,34 @@ def test_a_gpu_that_an_older_version_told_of_is_not_left_aside_either(with_card)
 @pytest.mark.parametrize("visible", ["", "-1", "-1,0", " ", "NoDevFiles"])
 def test_gpus_that_are_hidden_on_purpose_leave_the_cpu_with_a_note(with_card, visible):
     hide(with_card, visible)
-    assert machine.choose_device("auto", with_card) == "cpu"
+    assert devices.choose_device("auto", environment_of(with_card)) == "cpu"
     told = f"The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES={visible} hides every GPU."
-    assert told in machine.warnings(with_card)
+    assert told in overview.warnings(environment_of(with_card))
 
 
 def test_a_tensorflow_without_cuda_beside_a_gpu_leaves_the_cpu_with_a_note_of_the_extra(with_card):
     with_card["tensorflow"]["built_for_cuda"] = False
-    assert machine.choose_device("auto", with_card) == "cpu"
-    assert "the extra gpu in place of cpu brings one with it" in machine.warnings(with_card)[0]
+    assert devices.choose_device("auto", environment_of(with_card)) == "cpu"
+    assert "the extra gpu in place of cpu brings one with it" in overview.warnings(environment_of(with_card))[0]
 
 
 @pytest.mark.parametrize(("framework", "section"), [("torch", TORCH_SECTION), ("jax", JAX_SECTION)])
 def test_without_tensorflow_auto_stops_where_a_peer_built_for_cuda_lists_none(with_card, framework, section):
-    title = capabilities.TITLES[framework]
+    title = TITLES[framework]
     with_card |= {"tensorflow": None, framework: section | {"built_for_cuda": True, "why_no_gpus": "too old a driver"}}
     with pytest.raises(GnetError) as refused:
-        machine.choose_device("auto", with_card)
+        devices.choose_device("auto", environment_of(with_card))
     assert str(refused.value) == f"device: {title} sees no GPU: too old a driver; --device cpu measures the CPU"
-    assert machine.choose_device("cpu", with_card) == "cpu"
+    assert devices.choose_device("cpu", environment_of(with_card)) == "cpu"
     with_card[framework]["why_no_gpus"] = ""
     with pytest.raises(GnetError, match=f"{title} sees no GPU: it does not say why; --device cpu measures the CPU"):
-        machine.choose_device("auto", with_card)
+        devices.choose_device("auto", environment_of(with_card))
     with_card[framework]["built_for_cuda"] = False
-    assert machine.choose_device("auto", with_card) == "cpu"
-    assert gpu_chain.doubt(with_card).startswith(f"The driver shows 1 GPU(s) but {title} sees none: ")
+    assert devices.choose_device("auto", environment_of(with_card)) == "cpu"
+    assert gpu_chain.doubt(environment_of(with_card)).startswith(f"The driver shows 1 GPU(s) but {title} sees none: ")
     with_card[framework]["built_for_cuda"] = True
     hide(with_card, "-1")
-    assert machine.choose_device("auto", with_card) == "cpu"
+    assert devices.choose_device("auto", environment_of(with_card)) == "cpu"
 
 
 def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(with_card):
@@ -146,9 +147,9 @@ def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(wit
     seeing = copy.deepcopy(with_card)
     seeing["tensorflow"]["gpus"] = [GPU]
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
-    both = {"new": seeing, "old": with_card}
+    both = {"new": environment_of(seeing), "old": environment_of(with_card)}
     sources = {name: Source(name=name, python=f"/{name}/python", checkout=Path("/checkout")) for name in both}
-    assert machine.choose_device("auto", runner.deciding(both)) == "gpu:0"
+    assert devices.choose_device("auto", runner.deciding(both)) == "gpu:0"
     cases = [PlannedCase(config=StepConfig(device="gpu:0"), suites=("throughput",), source=name) for name in both]
     found = [
         runner.FoundSuite(suite=Suite(name="throughput", question="?", cases=lambda _: []), module=Path("bench_x.py"))
@@ -162,23 +163,23 @@ def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(wit
 
 def test_where_tensorflow_lists_a_gpu_nothing_is_said(with_card):
     with_card["tensorflow"]["gpus"] = [GPU]
-    assert machine.choose_device("auto", with_card) == "gpu:0"
-    assert gpu_chain.why_no_gpu(with_card) is None
-    assert gpu_chain.doubt(with_card) == ""
+    assert devices.choose_device("auto", environment_of(with_card)) == "gpu:0"
+    assert gpu_chain.why_no_gpu(environment_of(with_card)) is None
+    assert gpu_chain.doubt(environment_of(with_card)) == ""
 
 
 def test_without_a_driver_one_line_says_why_and_what_is_done_instead(environment):
     environment["tensorflow"]["built_for_cuda"] = True
     line = "no NVIDIA driver answers (NVML Shared Library Not Found); the CPU is measured instead"
-    assert gpu_chain.as_lines(environment) == [("no GPU", line)]
-    assert machine.choose_device("auto", environment) == "cpu"
-    assert gpu_chain.doubt(environment) == ""
+    assert gpu_chain.as_lines(environment_of(environment)) == [("no GPU", line)]
+    assert devices.choose_device("auto", environment_of(environment)) == "cpu"
+    assert gpu_chain.doubt(environment_of(environment)) == ""
 
 
 def test_a_driver_without_nvml_is_no_machine_without_a_driver(environment):
     environment["tensorflow"]["built_for_cuda"] = True
     environment["machine"]["nvidia"]["libraries"] = places()
-    told = gpu_chain.doubt(environment)
+    told = gpu_chain.doubt(environment_of(environment))
     assert told.startswith(
         "A library of NVIDIA's driver is there but TensorFlow sees no GPU: no NVIDIA driver answers ("
     )
@@ -186,7 +187,7 @@ def test_a_driver_without_nvml_is_no_machine_without_a_driver(environment):
 
 def test_the_chain_is_told_link_by_link(with_card):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
-    lines = gpu_chain.as_lines(with_card)
+    lines = gpu_chain.as_lines(environment_of(with_card))
     assert lines[0] == ("NVIDIA driver", "580.95.05, can do CUDA 13.0")
     assert ("libcudnn.so.9", "/lib/libcudnn.so.9") in lines
     assert ("libcusolver.so.11", f"not found: {LACKING}") in lines
@@ -195,17 +196,20 @@ def test_the_chain_is_told_link_by_link(with_card):
 
 def test_where_no_tensorflow_is_installed_the_chain_is_told_all_the_same(with_card):
     with_card["tensorflow"] = None
-    lines = gpu_chain.as_lines(with_card)
+    lines = gpu_chain.as_lines(environment_of(with_card))
     assert lines[0] == ("NVIDIA driver", "580.95.05, can do CUDA 13.0")
     assert "no GPU" not in dict(lines), "other frameworks may list it"
     hide(with_card, "-1")
-    assert dict(gpu_chain.as_lines(with_card))["no GPU"].startswith("CUDA_VISIBLE_DEVICES=-1 hides every GPU")
+    assert dict(gpu_chain.as_lines(environment_of(with_card)))["no GPU"].startswith(
+        "CUDA_VISIBLE_DEVICES=-1 hides every GPU"
+    )
 
 
 def test_where_libraries_are_is_no_difference_between_machines(environment):
     other = {**environment, "machine": {**environment["machine"], "nvidia": {"libraries": places()}}}
     older = {**environment, "machine": {k: v for k, v in environment["machine"].items() if k != "nvidia"}}
-    assert machine.differences(environment, other) == machine.differences(older, environment) == []
+    now, later, before = map(environment_of, (environment, other, older))
+    assert differences(now, later) == differences(before, now) == []
 
 
 @pytest.mark.parametrize(
@@ -223,11 +227,11 @@ def test_where_libraries_are_is_no_difference_between_machines(environment):
 def test_a_chain_in_a_strangers_file_that_cannot_be_told_is_refused_by_its_field(with_card, nvidia):
     with_card["machine"]["nvidia"] = nvidia
     with pytest.raises(GnetError, match=r"^run\.json: field 'environment\.machine\.nvidia"):
-        require_environment("run.json", "environment", with_card)
+        typed("run.json", with_card, Environment, "environment")
 
 
 def test_the_driver_tells_its_version_and_cudas(nvml):
-    assert gpu_chain.describe() == {
+    assert to_plain(gpu_chain.describe()) == {
         "driver": "580.95.05",
         "cuda_version": [13, 0],
         "nvml_error": None,
@@ -235,12 +239,12 @@ def test_the_driver_tells_its_version_and_cudas(nvml):
     }
     nvml.set(fail="nvmlSystemGetCudaDriverVersion_v2,nvmlSystemGetDriverVersion")
     told = gpu_chain.describe()
-    assert (told["driver"], told["cuda_version"], told["nvml_error"]) == (None, None, None)
+    assert (told.driver, told.cuda_version, told.nvml_error) == (None, None, None)
 
 
 def test_a_driver_that_does_not_answer_is_told_with_nvmls_words(nvml):
     nvml.set(fail="nvmlInit")
-    assert gpu_chain.describe()["nvml_error"] == "Driver Not Loaded"
+    assert gpu_chain.describe().nvml_error == "Driver Not Loaded"
 
 
 def test_info_tells_why_there_is_no_gpu(gnet, nvml):
@@ -257,8 +261,8 @@ def test_info_tells_why_there_is_no_gpu(gnet, nvml):
 @pytest.mark.parametrize("command", ["bench", "profile", "train"])
 def test_every_command_stops_where_a_gpu_should_be_listed(gnet, monkeypatch, with_card, tmp_path, command):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
-    monkeypatch.setattr(runner, "probe", lambda _source: with_card)
-    monkeypatch.setattr(device, "environment", lambda *_: with_card)
+    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(with_card))
+    monkeypatch.setattr(device, "environment", lambda *_: environment_of(with_card))
     out = tmp_path / "out"
     status, printed, said = gnet(command, "--out", out)
     assert (status, printed) == (2, "")
@@ -269,8 +273,8 @@ def test_every_command_stops_where_a_gpu_should_be_listed(gnet, monkeypatch, wit
 @pytest.mark.parametrize("command", ["bench", "profile", "train"])
 def test_every_command_notes_that_gpus_are_hidden(gnet, monkeypatch, with_card, tmp_path, command):
     hide(with_card, "")
-    monkeypatch.setattr(runner, "probe", lambda _source: with_card)
-    monkeypatch.setattr(device, "environment", lambda *_: with_card)
+    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(with_card))
+    monkeypatch.setattr(device, "environment", lambda *_: environment_of(with_card))
     # A precision that no CPU has ends each of them as soon as the device is chosen.
     _, _, said = gnet(command, "--precision", "tf32", "--out", tmp_path / "out")
     why = "The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES= hides every GPU."
