@@ -39,7 +39,10 @@ def describe() -> Nvidia:
     driver = nvml.driver()
     if not cuda_libraries.may_see_gpus() or (driver.nvml_error is not None and not cuda_libraries.has_driver()):
         return driver
-    libraries = [Library(**place._asdict()) for place in cuda_libraries.find()]
+    libraries = [
+        Library(name=found.name, package=found.package, at_start=found.at_start, path=found.path, error=found.error)
+        for found in cuda_libraries.find()
+    ]
     return msgspec.structs.replace(driver, libraries=libraries)
 
 

@@ -49,8 +49,8 @@ class Site:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()
 
-    def find(self, **environ: str) -> dict[str, cuda_libraries.Place]:
-        return {each["name"]: cuda_libraries.Place(**each) for each in json.loads(self.run(FIND, **environ))}
+    def find(self, **environ: str) -> dict[str, cuda_libraries.Library]:
+        return {each["name"]: cuda_libraries.Library(**each) for each in json.loads(self.run(FIND, **environ))}
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,15 @@ NOT_LOADED = f"libcusolver.so.11, of the package nvidia-cusolver-cu12, did not l
 
 def places(*missing):
     """All of the libraries, found but for those."""
-    found = []
-    for name, package, at_start in ((each.name, each.package, each.at_start) for each in cuda_libraries.LIBRARIES):
-        error = f"{name}: cannot open shared object file: No such file or directory" if name in missing else None
-        path = None if error else f"/lib/{name}"
-        found.append(cuda_libraries.Place(name, package, at_start, path, error)._asdict())
-    return found
+    libraries = []
+    for library in cuda_libraries.LIBRARIES:
+        name, is_missing = library.name, library.name in missing
+        place = {
+            "path": None if is_missing else f"/lib/{name}",
+            "error": f"{name}: cannot open shared object file: No such file or directory" if is_missing else None,
+        }
+        libraries.append({"name": name, "package": library.package, "at_start": library.at_start, **place})
+    return libraries
 
 
 @pytest.fixture
