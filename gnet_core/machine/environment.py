@@ -149,10 +149,6 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     torch: Peer | UnsetType | None = UNSET
     jax: Peer | UnsetType | None = UNSET
 
-    def with_sections_of(self, other: Environment) -> Environment:
-        """This environment without what `other` was not asked."""
-        return msgspec.structs.replace(self, **{each: UNSET for each in FRAMEWORKS if getattr(other, each) is UNSET})
-
     def section(self, framework: Framework) -> TensorFlow | Peer | None:
         """How the framework describes itself; None where it is not installed, could not be loaded or was not asked."""
         section: TensorFlow | Peer | UnsetType | None = getattr(self, framework)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from gnet_core.config import GnetError
 from gnet_core.files import csv_text
-from gnet_core.machine.differences import Difference, differences, framework_differences
+from gnet_core.machine.differences import Difference, differences
 from gnet_core.machine.environment import PEERS, UNKNOWN
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
@@ -399,7 +399,7 @@ def _differences(base: Run, new: Run) -> list[Difference]:
         measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
         if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
             first, second = (document.environment_of(framework) for document in told)
-            found += framework_differences(first, second, framework)
+            found += differences(first, second, framework)
     return list(dict.fromkeys(found))
 
 

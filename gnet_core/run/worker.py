@@ -323,10 +323,9 @@ class Worker:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
         if other := self._measured_otherwise(benchmarks[0]):
             raise WorkerLost("unsupported", f"void: {other}")
-        # A worker imports its own framework and no other, so it says nothing of the others. One of an older revision
-        # runs from a copy as well, but looks for its commit in git, which knows none.
-        probed = self._environment.with_sections_of(environment)
-        if changed := [difference for difference in differences(probed, environment) if difference.name != "commit"]:
+        # One of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
+        found = differences(self._environment, environment)
+        if changed := [difference for difference in found if difference.name != "commit"]:
             told = "; ".join(map(str, changed))
             raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)

@@ -409,10 +409,10 @@ def test_what_an_earlier_version_did_not_record_is_unknown(environment):
 
 def test_one_frameworks_differences_leave_the_rest_of_two_interpreters_out(environment):
     base, new = environment_of(environment), environment_of(with_peers(environment))
-    assert comparison.framework_differences(base, new, "torch") == [
+    assert comparison.differences(base, new, "torch") == [
         ("torch", "not installed", "2.13.0", "software"),
     ]
-    assert comparison.framework_differences(base, new, "jax") == []
+    assert comparison.differences(base, new, "jax") == []
 
 
 REPORTS = Path(__file__).parents[2] / "reports"
