@@ -16,7 +16,6 @@ from typing import Any, Self, TypeVar
 
 import psutil
 
-from gnet_core.config import GnetError
 from gnet_core.machine import gpu_conditions, nvml
 from gnet_core.machine.description import usable_threads
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
@@ -97,15 +96,10 @@ class Watch:
 
     On a 2-core virtual machine with 80 processes a pair of begin and end took 0.7 ms, and the first one for a worker
     2 ms more, in which its children are looked for. A processor whose clock and throttling are counted in files adds
-    about 0.05 ms for each thread (9 µs a file).
-
-    Raises GnetError for a device of another form. A GPU that NVML cannot tell apart from others has no figures.
+    about 0.05 ms for each thread (9 µs a file). A GPU that NVML cannot tell apart from others has no figures.
     """
 
     def __init__(self, device: str) -> None:
-        kind, _, number = device.partition(":")
-        if device != "cpu" and not (kind == "gpu" and number.isdecimal()):
-            raise GnetError(f"device: {device!r} is no device; use cpu or gpu:N")
         self._processors = psutil.cpu_count() or 1
         self._frequency_files = sorted(_PROCESSORS.glob("cpufreq/policy*/scaling_cur_freq"))
         self._throttle_files = sorted(_PROCESSORS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
@@ -114,8 +108,8 @@ class Watch:
         self._nvml = contextlib.ExitStack()
         self._samples: list[Sample] = []
         """Readings of the GPU during the last turn."""
-        opened = kind == "gpu" and self._nvml.enter_context(nvml.opened())
-        self._gpu = nvml.find(int(number)) if opened else None
+        opened = device != "cpu" and self._nvml.enter_context(nvml.opened())
+        self._gpu = nvml.find(int(device.removeprefix("gpu:"))) if opened else None
 
     def __enter__(self) -> Self:
         return self

@@ -164,11 +164,6 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         """The framework whose devices are the environment's: TensorFlow where it is installed, else the first peer."""
         return next((framework for framework in FRAMEWORKS if self.section(framework)), "tensorflow")
 
-    @property
-    def has_framework(self) -> bool:
-        """Whether any framework can be used."""
-        return self.section(self.leading) is not None
-
     def gpus(self, framework: Framework | None = None) -> list[SeenGpu]:
         """The GPUs that a framework sees, by default the leading one."""
         section = self.section(framework or self.leading)

@@ -171,8 +171,8 @@ def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
 
 def deciding(environments: Mapping[str, Environment]) -> Environment:
     """The environment whose devices a run's are: the first in which there is a framework."""
-    listed = list(environments.values())
-    return next((environment for environment in listed if environment.has_framework), listed[0])
+    first = next(iter(environments.values()))
+    return next((each for each in environments.values() if each.section(each.leading)), first)
 
 
 def make_states(
