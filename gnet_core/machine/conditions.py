@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import psutil
 
 from gnet_core.machine import gpu_conditions, nvml
-from gnet_core.machine.description import usable_threads
+from gnet_core.machine.description import USABLE_THREADS
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
 from gnet_core.system.cgroups import ControlGroups
 
@@ -165,6 +165,14 @@ class Watch:
         stolen = _gained(begun.steal_seconds, ended.steal_seconds)
         throttles = _gained(begun.throttle_count, ended.throttle_count)
         offered = seconds * self._processors
+        samples, self._samples = self._samples, []
+        gpu = GpuConditions()
+        if self._gpu is not None:
+            gpu = dataclasses.replace(
+                gpu_conditions.conditions(samples, block, work),
+                power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
+                other_processes=gpu_conditions.other_processes(self._gpu, begun.pid, ours),
+            )
         return Conditions(
             seconds=seconds,
             processors=self._processors,
@@ -176,31 +184,19 @@ class Watch:
             throttled=None if throttles is None else throttles > 0,
             quota_throttled_periods=_gained(begun.quota_periods, ended.quota_periods),
             quota_throttled_seconds=_gained(begun.quota_seconds, ended.quota_seconds),
-            usable_processors=usable_threads(),
-            gpu=self._gpu_conditions(begun.pid, ours, block, work),
+            usable_processors=USABLE_THREADS,
+            gpu=gpu,
         )
 
     def _family(self, pid: int) -> list[psutil.Process]:
-        """The worker and the children it had when it was first seen: to look for them reads every process there is.
+        """The worker and the children it had at first: to look for them reads every process there is.
 
-        Of later children those that end are in their parent's count; what still runs counts as another's.
+        Later children that end are in their parent's count; those that still run count as others.
         """
         family = self._families.get(pid)
         if not family or not family[0].is_running():
             family = self._families[pid] = _find_family(pid)
         return family
-
-    def _gpu_conditions(
-        self, worker: int, ours: Collection[int], block: Span | None, work: Span | None
-    ) -> GpuConditions:
-        samples, self._samples = self._samples, []
-        if self._gpu is None:
-            return GpuConditions()
-        return dataclasses.replace(
-            gpu_conditions.conditions(samples, block, work),
-            power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
-            other_processes=gpu_conditions.other_processes(self._gpu, worker, ours),
-        )
 
 
 def processor_seconds(pid: int) -> float | None:

@@ -25,6 +25,9 @@ PACKAGES = (
 )
 PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 
+USABLE_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+"""Processors of this process' cpuset as it was started: a framework's OpenMP may bind it to one later."""
+
 
 def describe(checkout: Path | None = None) -> Machine:
     """The machine and its software; `checkout` adds its commit.
@@ -41,7 +44,7 @@ def describe(checkout: Path | None = None) -> Machine:
         hypervisor="hypervisor" in flags,
         cores=psutil.cpu_count(logical=False),
         threads=psutil.cpu_count() or 1,
-        usable_threads=usable_threads(),
+        usable_threads=USABLE_THREADS,
         cpu_quota_cores=groups.cpu_quota_cores(),
         frequency_hz=frequency.current * 1e6 if frequency else None,
         memory_bytes=_limited(psutil.virtual_memory().total, groups.memory_limit_bytes()),
@@ -56,14 +59,6 @@ def describe(checkout: Path | None = None) -> Machine:
         settings_left_out=settings.left_out(),
         commit=git.commit(checkout) if checkout else None,
     )
-
-
-_USABLE_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-
-
-def usable_threads() -> int:
-    """The processors of this process' cpuset as it was started: a framework's OpenMP may bind it to one later."""
-    return _USABLE_THREADS
 
 
 def available_memory_bytes() -> int:

@@ -53,13 +53,13 @@ class Difference(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """What is compared name by name."""
+    """Texts that are compared name by name."""
 
     kind: Kind
     absent: str | None
     """Text for a name that one side lacks. With None such names are left out: another version may not record them."""
     texts: dict[str, str] | None
-    """None where an environment does not say."""
+    """None where an environment does not record them."""
 
 
 def differences(base: Environment | None, new: Environment | None, alone: Framework | None = None) -> list[Difference]:
@@ -74,8 +74,9 @@ def differences(base: Environment | None, new: Environment | None, alone: Framew
     memories = base.machine.memory_bytes, new.machine.memory_bytes
     same_memory = max(memories) - min(memories) <= MEMORY_TOLERANCE * max(memories)
     # A framework that one side lacks differs by its package.
-    frameworks = [each for each in FRAMEWORKS if alone in (None, each) and base.section(each) and new.section(each)]
-    found = []
+    shared = [framework for framework in FRAMEWORKS if base.section(framework) and new.section(framework)]
+    frameworks = [framework for framework in shared if alone in (None, framework)]
+    differing = []
     for group, other in zip(_groups(base, frameworks, alone), _groups(new, frameworks, alone), strict=True):
         if group.texts is None or other.texts is None:
             continue
@@ -86,8 +87,8 @@ def differences(base: Environment | None, new: Environment | None, alone: Framew
             # One name for two different GPUs is hardware. A GPU that one side alone sees is software: the framework's
             # build and variables decide that.
             kind: Kind = "software" if _NOT_SEEN in (first, second) else group.kind
-            found.append(Difference(name, first, second, kind))
-    return sorted(found, key=lambda difference: difference.kind != "hardware")
+            differing.append(Difference(name, first, second, kind))
+    return sorted(differing, key=lambda difference: difference.kind != "hardware")
 
 
 def _groups(environment: Environment, frameworks: list[Framework], alone: Framework | None) -> Iterator[_Group]:
@@ -124,8 +125,8 @@ def _section(environment: Environment, framework: Framework) -> dict[str, str]:
     section = environment.section(framework)
     if not isinstance(section, TensorFlow):
         fields = [field for field in Peer.__struct_fields__ if field not in _NOT_COMPARED_OF_PEERS]
-        known = [field for field in fields if getattr(section, field) is not UNSET]
-        return _fields(section, {field: f"{TITLES[framework]}'s {field.replace('_', ' ')}" for field in known})
+        recorded = [field for field in fields if getattr(section, field) is not UNSET]
+        return _fields(section, {field: f"{TITLES[framework]}'s {field.replace('_', ' ')}" for field in recorded})
     texts = _fields(section, _TENSORFLOW)
     for field, name in _THREAD_POOLS.items():
         # How many "all" are is the machine's; earlier versions recorded them as 0.

@@ -133,7 +133,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """UNSET in a process that keeps to one device."""
     why_no_gpus: str | UnsetType = UNSET
     threads: Count | UnsetType = UNSET
-    """Of PyTorch alone, as all that follows."""
+    """Threads of PyTorch. JAX records neither these nor what follows."""
     triton: bool | UnsetType = UNSET
     """Whether it is installed; torch.compile needs it for a GPU."""
     c_compiler: str | UnsetType | None = UNSET
@@ -150,7 +150,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     jax: Peer | UnsetType | None = UNSET
 
     def section(self, framework: Framework) -> TensorFlow | Peer | None:
-        """How the framework describes itself; None where it is not installed, could not be loaded or was not asked."""
+        """The framework's own description; None where it is not installed, could not be loaded or was not asked."""
         section: TensorFlow | Peer | UnsetType | None = getattr(self, framework)
         return None if self.load_error(framework) else section or None
 

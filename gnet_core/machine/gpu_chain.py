@@ -40,8 +40,8 @@ def describe() -> Nvidia:
     if not cuda_libraries.may_see_gpus() or (driver.nvml_error is not None and not cuda_libraries.has_driver()):
         return driver
     libraries = [
-        Library(name=found.name, package=found.package, at_start=found.at_start, path=found.path, error=found.error)
-        for found in cuda_libraries.find()
+        Library(name=place.name, package=place.package, at_start=place.at_start, path=place.path, error=place.error)
+        for place in cuda_libraries.find()
     ]
     return msgspec.structs.replace(driver, libraries=libraries)
 

@@ -112,7 +112,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GpuConditions:
-    """A GPU during one turn. None is a figure that is not known.
+    """A GPU during one turn. None is a figure that could not be read.
 
     Clock, power, temperature and reasons are of the timed block alone; the steps around it, and the wait at the turn's
     end in which the GPU idles, have no part in them.
@@ -164,7 +164,7 @@ def usual(turns: Sequence[GpuConditions]) -> UsualGpu:
     """The median clock of one worker's turns, and the limits that held in more than half of them."""
     clocks = [turn.sm_clock_hz for turn in turns if turn.sm_clock_hz is not None]
     reasons = [turn.reasons for turn in turns if turn.throttle_reasons is not None]
-    limits = {limit for limit in _LIMITS if 2 * sum(limit in each for each in reasons) > len(reasons)}
+    limits = {limit for limit in _LIMITS if 2 * sum(limit in held for held in reasons) > len(reasons)}
     return UsualGpu(sm_clock_hz=statistics.median(clocks) if clocks else None, limits=frozenset(limits))
 
 
@@ -173,7 +173,7 @@ class Sampler:
 
     def __init__(self, gpu: nvml.Handle) -> None:
         self._gpu = gpu
-        self._samples = [_read(gpu)]  # before the worker begins, so that its counters' beginnings are known
+        self._samples = [_read(gpu)]  # before the worker begins, so that its counters are known at the beginning
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="GPU samples", daemon=True)
         self._thread.start()
@@ -210,9 +210,9 @@ def conditions(samples: Sequence[Sample], block: Span | None, work: Span | None)
         return GpuConditions()
     within = [sample for sample in samples if block.began <= sample.at_seconds <= block.ended]
     shares = _reason_shares(samples, within, block)
-    clocks = _known(within, "clock_hz")
-    watts = _known(within, "power_watts")
-    celsius = _known(within, "temperature_celsius")
+    clocks = _values(within, "clock_hz")
+    watts = _values(within, "power_watts")
+    celsius = _values(within, "temperature_celsius")
     joules, seconds = _gained(samples, lambda sample: sample.joules, work), work.ended - work.began
     # A counter that stands still, or rises as no GPU can draw, counts something else.
     counted = joules and seconds and _believable(joules / seconds, _WATTS)
@@ -274,7 +274,7 @@ def _believable(value: float, limits: tuple[float, float]) -> float | None:
     return value if limits[0] <= value <= limits[1] else None
 
 
-def _known(samples: Sequence[Sample], field: str) -> list[float]:
+def _values(samples: Sequence[Sample], field: str) -> list[float]:
     return [value for sample in samples if (value := getattr(sample, field)) is not None]
 
 
@@ -283,10 +283,10 @@ def _gained(samples: Sequence[Sample], counter: Callable[[Sample], float | None]
 
     None where it fell, as when the driver was loaded anew, and where no reading is on one side of the span.
     """
-    known = [(sample.at_seconds, value) for sample in samples if (value := counter(sample)) is not None]
-    if not known or known[0][0] > during.began or known[-1][0] < during.ended:
+    readings = [(sample.at_seconds, value) for sample in samples if (value := counter(sample)) is not None]
+    if not readings or readings[0][0] > during.began or readings[-1][0] < during.ended:
         return None
-    at_seconds, values = zip(*known, strict=True)
+    at_seconds, values = zip(*readings, strict=True)
     if any(later < earlier for earlier, later in itertools.pairwise(values)):
         return None
     began, ended = np.interp(during, at_seconds, values)
@@ -322,8 +322,8 @@ def _in_words(shares: dict[int, float]) -> str:
 
 def _clock_change(within: Sequence[Sample], block: Span) -> float | None:
     until = block.began + FIRST_PART * (block.ended - block.began)
-    first = _known([sample for sample in within if sample.at_seconds < until], "clock_hz")
-    rest = _known([sample for sample in within if sample.at_seconds >= until], "clock_hz")
+    first = _values([sample for sample in within if sample.at_seconds < until], "clock_hz")
+    rest = _values([sample for sample in within if sample.at_seconds >= until], "clock_hz")
     if len(first) + len(rest) < MIN_CLOCKS or not first or not rest:
         return None
     return statistics.median(first) / statistics.median(rest) - 1

@@ -324,8 +324,8 @@ class Worker:
         if other := self._measured_otherwise(benchmarks[0]):
             raise WorkerLost("unsupported", f"void: {other}")
         # One of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
-        found = differences(self._environment, environment)
-        if changed := [difference for difference in found if difference.name != "commit"]:
+        changes = differences(self._environment, environment)
+        if changed := [difference for difference in changes if difference.name != "commit"]:
             told = "; ".join(map(str, changed))
             raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)

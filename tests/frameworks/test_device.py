@@ -78,7 +78,7 @@ def test_the_environment_tells_machine_and_tensorflow(tmp_path):
     ],
 )
 def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, threads):
-    monkeypatch.setattr(description, "usable_threads", lambda: 2)
+    monkeypatch.setattr(description, "USABLE_THREADS", 2)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", asked)
     described = device.describe()
@@ -87,7 +87,7 @@ def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, thr
 
 def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "-1")
-    assert device.describe().inter_op_threads == description.usable_threads()
+    assert device.describe().inter_op_threads == description.USABLE_THREADS
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
     with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
         device.describe()

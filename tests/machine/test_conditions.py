@@ -237,7 +237,7 @@ class FakeGroups:
 def groups(monkeypatch):
     groups = FakeGroups()
     monkeypatch.setattr(conditions, "ControlGroups", lambda: groups)
-    monkeypatch.setattr(conditions, "usable_threads", lambda: 2)
+    monkeypatch.setattr(conditions, "USABLE_THREADS", 2)
     return groups
 
 

@@ -108,4 +108,4 @@ def _threads_in_force(configured: int, variable: str) -> int:
         number = 0
     if number < 0 and variable == "TF_NUM_INTRAOP_THREADS":
         raise GnetError(f"{variable}: {asked!r} would end TensorFlow; use a number of threads, or leave it unset")
-    return configured or max(number, 0) or description.usable_threads()
+    return configured or max(number, 0) or description.USABLE_THREADS
