@@ -54,7 +54,7 @@ def describe() -> Peer:
     """
     gpus, why_none = _gpus()
     return Peer(
-        version=torch.__version__,
+        version=str(torch.__version__),  # a kind of str of its own, which JSON encoders refuse
         built_for_cuda=torch.version.cuda is not None,
         cuda=torch.version.cuda,
         cudnn=_cudnn_version(),

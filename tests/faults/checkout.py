@@ -83,12 +83,14 @@ PEER_DEVICE = '''
 
 import {framework}
 
+from gnet_core.machine.environment import Peer
+
 
 def describe():
-    return {{
-        "version": "1.0", "built_for_cuda": False, "cuda": None, "cudnn": None, "gpus": [], "triton": True,
-        "c_compiler": "gcc", "cpp_compiler": "g++", "threads": {framework}.THREADS,
-    }}
+    return Peer(
+        version="1.0", built_for_cuda=False, cuda=None, cudnn=None, gpus=[], triton=True,
+        c_compiler="gcc", cpp_compiler="g++", threads={framework}.THREADS,
+    )
 '''
 
 HIDES_TENSORFLOW = '''
