@@ -162,10 +162,9 @@ class UsualGpu:
 
 def usual(turns: Sequence[GpuConditions]) -> UsualGpu:
     """The median clock of one worker's turns, and the limits that held in more than half of them."""
-    clocks = [turn.sm_clock_hz for turn in turns if turn.sm_clock_hz is not None]
     reasons = [turn.reasons for turn in turns if turn.throttle_reasons is not None]
     limits = {limit for limit in _LIMITS if 2 * sum(limit in held for held in reasons) > len(reasons)}
-    return UsualGpu(sm_clock_hz=statistics.median(clocks) if clocks else None, limits=frozenset(limits))
+    return UsualGpu(sm_clock_hz=_median(_values(turns, "sm_clock_hz")), limits=frozenset(limits))
 
 
 class Sampler:
@@ -210,18 +209,16 @@ def conditions(samples: Sequence[Sample], block: Span | None, work: Span | None)
         return GpuConditions()
     within = [sample for sample in samples if block.began <= sample.at_seconds <= block.ended]
     shares = _reason_shares(samples, within, block)
-    clocks = _values(within, "clock_hz")
     watts = _values(within, "power_watts")
-    celsius = _values(within, "temperature_celsius")
     joules, seconds = _gained(samples, lambda sample: sample.joules, work), work.ended - work.began
     # A counter that stands still, or rises as no GPU can draw, counts something else.
     counted = joules and seconds and _believable(joules / seconds, _WATTS)
     return GpuConditions(
         samples=len(within),
-        sm_clock_hz=statistics.median(clocks) if clocks else None,
+        sm_clock_hz=_median(_values(within, "clock_hz")),
         sm_clock_change=_clock_change(within, block),
         power_watts=statistics.fmean(watts) if watts else None,
-        temperature_celsius=statistics.median(celsius) if celsius else None,
+        temperature_celsius=_median(_values(within, "temperature_celsius")),
         throttle_reasons=None if shares is None else _in_words(shares),
         power_cap_share=None if shares is None else shares.get(pynvml.nvmlClocksEventReasonSwPowerCap, 0.0),
         energy_joules=joules if counted else None,
@@ -274,8 +271,12 @@ def _believable(value: float, limits: tuple[float, float]) -> float | None:
     return value if limits[0] <= value <= limits[1] else None
 
 
-def _values(samples: Sequence[Sample], field: str) -> list[float]:
+def _values(samples: Sequence[Sample | GpuConditions], field: str) -> list[float]:
     return [value for sample in samples if (value := getattr(sample, field)) is not None]
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def _gained(samples: Sequence[Sample], counter: Callable[[Sample], float | None], during: Span) -> float | None:
