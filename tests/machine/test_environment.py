@@ -1,4 +1,4 @@
-"""What is told of a machine, and what is made of it."""
+"""The description of a machine, and what follows from it."""
 
 import copy
 import json
@@ -74,7 +74,7 @@ def test_a_cpu_does_bfloat16_well_only_with_its_instructions_and_never_tf32(envi
 def test_what_pays_on_a_gpu_follows_from_its_compute_capability(environment, capability, expected):
     environment["tensorflow"]["gpus"] = [{**GPU, "compute_capability": capability}]
     support = devices.precision_support(environment_of(environment), "gpu:0")
-    assert {precision: said.pays for precision, said in support.items()} == expected
+    assert {precision: expectation.pays for precision, expectation in support.items()} == expected
 
 
 def test_auto_takes_the_gpu_where_there_is_one(environment):
@@ -174,12 +174,12 @@ def test_the_label_names_the_gpu_only_for_a_case_on_it(environment):
     assert overview.label(environment_of(environment), "cpu").startswith("Test Processor, 8 of 8 threads, 16 GiB")
 
 
-def found_between(base, new):
+def texts_and_kinds(base, new):
     return [(str(difference), difference.kind) for difference in differences(base, new)]
 
 
 def hardware_between(base, new):
-    return [said for said, kind in found_between(base, new) if kind == "hardware"]
+    return [text for text, kind in texts_and_kinds(base, new) if kind == "hardware"]
 
 
 def test_an_environment_does_not_differ_from_itself_at_another_moment(environment):
@@ -220,7 +220,7 @@ def test_hardware_comes_first_and_is_what_makes_another_machine(environment):
     new["machine"]["packages"] = {"gnet": "0.1.0", "keras": "3.15.1", "numpy": "2.0"}
     new["machine"]["environment_variables"] = {"TF_XLA_FLAGS": "--x"}
     new["tensorflow"] |= {"version": "2.22.0", "built_for_cuda": True}
-    assert found_between(environment, new) == [
+    assert texts_and_kinds(environment, new) == [
         ("processor: Test Processor → Other Processor", "hardware"),
         ("processor flags: avx2, avx512_bf16 → none", "hardware"),
         ("virtual machine: no → yes", "hardware"),
@@ -233,13 +233,13 @@ def test_hardware_comes_first_and_is_what_makes_another_machine(environment):
         ("numpy: not installed → 2.0", "software"),
         ("TF_XLA_FLAGS: not set → --x", "software"),
     ]
-    assert hardware_between(environment, new) == [said for said, kind in found_between(environment, new)[:5]]
+    assert hardware_between(environment, new) == [text for text, kind in texts_and_kinds(environment, new)[:5]]
 
 
 def test_another_cpu_quota_is_another_machine(environment):
     new = copy.deepcopy(environment)
     new["machine"]["cpu_quota_cores"] = 0.5
-    assert found_between(environment, new) == [("CPU quota: none → 0.5 processors", "hardware")]
+    assert texts_and_kinds(environment, new) == [("CPU quota: none → 0.5 processors", "hardware")]
 
 
 def test_a_run_of_before_quotas_were_looked_for_is_like_one_without(environment):
@@ -258,7 +258,7 @@ def test_all_threads_are_alike_however_they_were_recorded(environment):
     assert differences(environment, new) == []
     assert ("threads", "intra-op 8, inter-op 8") in overview.as_lines(environment_of(new))
     new["tensorflow"]["intra_op_threads"] = 1
-    assert found_between(environment, new) == [("intra-op threads: all → 1", "software")]
+    assert texts_and_kinds(environment, new) == [("intra-op threads: all → 1", "software")]
 
 
 def test_what_only_says_how_much_is_printed_is_no_difference(environment):
@@ -292,16 +292,16 @@ def test_what_acts_on_the_figures_from_outside_is_told(environment):
 
 
 @pytest.mark.parametrize(
-    ("variable", "field", "told"),
+    ("variable", "field", "effect"),
     [
         ("TF_NUM_INTRAOP_THREADS", "intra_op_threads", "an operation of TensorFlow is spread over 1 of 8 threads."),
         ("TF_NUM_INTEROP_THREADS", "inter_op_threads", "operations of TensorFlow run side by side on 1 of 8 threads."),
     ],
 )
-def test_fewer_threads_of_tensorflow_than_there_are_is_a_warning(environment, variable, field, told):
+def test_fewer_threads_of_tensorflow_than_there_are_is_a_warning(environment, variable, field, effect):
     environment["machine"]["environment_variables"] = {variable: "1"}
     environment["tensorflow"][field] = 1
-    assert overview.warnings(environment_of(environment))[0] == f"{variable}=1: {told}"
+    assert overview.warnings(environment_of(environment))[0] == f"{variable}=1: {effect}"
 
 
 def test_another_gpu_driver_or_number_of_gpus_is_another_machine(environment):
@@ -318,9 +318,9 @@ def test_another_gpu_driver_or_number_of_gpus_is_another_machine(environment):
 def test_a_gpu_that_only_one_tensorflow_sees_is_software_and_another_of_its_name_hardware(environment):
     new = copy.deepcopy(environment)
     new["tensorflow"]["gpus"] = [GPU]
-    assert found_between(environment, new) == [("gpu:0: not seen → A GPU, capability 9.0", "software")]
+    assert texts_and_kinds(environment, new) == [("gpu:0: not seen → A GPU, capability 9.0", "software")]
     environment["tensorflow"]["gpus"] = [GPU | {"name": "Another"}]
-    assert found_between(environment, new)[0][1] == "hardware"
+    assert texts_and_kinds(environment, new)[0][1] == "hardware"
 
 
 def with_peers(environment, **sections):
@@ -332,12 +332,12 @@ def with_peers(environment, **sections):
 
 def test_another_interpreters_packages_are_no_other_machine(environment):
     environment["machine"]["packages"] |= {"tensorflow": "2.21.0"}
-    found = found_between(environment, with_peers(environment))
-    assert found == [
+    differing = texts_and_kinds(environment, with_peers(environment))
+    assert differing == [
         ("tensorflow: 2.21.0 → not installed", "software"),
         ("torch: not installed → 2.13.0", "software"),
     ]
-    assert found_between(with_peers(environment), with_peers(environment)) == []
+    assert texts_and_kinds(with_peers(environment), with_peers(environment)) == []
 
 
 def test_what_peers_tell_of_themselves_is_compared_where_both_do(environment):
@@ -401,7 +401,7 @@ def test_what_an_earlier_version_did_not_record_is_unknown(environment):
     new = copy.deepcopy(environment)
     for field in ("processor_family", "commit"):
         del new["machine"][field]
-    assert found_between(environment, new) == [
+    assert texts_and_kinds(environment, new) == [
         ("processor family, model, stepping: 1, 2, 3 → unknown", "hardware"),
         ("commit: 0123456789abcdef → unknown", "software"),
     ]

@@ -23,7 +23,7 @@ NOT_LOADED = f"libcusolver.so.11, of the package nvidia-cusolver-cu12, did not l
 
 
 def places(*missing):
-    """All of the libraries, found but for those."""
+    """All of the libraries, found but for the missing ones."""
     libraries = []
     for library in cuda_libraries.LIBRARIES:
         name, is_missing = library.name, library.name in missing
@@ -72,12 +72,12 @@ def test_auto_names_each_library_that_did_not_load(with_card):
     assert refusal_of_auto(with_card).endswith(f"; {NOT_LOADED}")
 
 
-@pytest.mark.parametrize("asked", ["gpu", "gpu:0", "gpu:3"])
-def test_a_gpu_that_is_asked_for_and_not_listed_names_the_library_as_well(with_card, asked):
+@pytest.mark.parametrize("device_name", ["gpu", "gpu:0", "gpu:3"])
+def test_a_gpu_that_is_asked_for_and_not_listed_names_the_library_as_well(with_card, device_name):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
     with pytest.raises(GnetError) as refused:
-        devices.choose_device(asked, environment_of(with_card))
-    assert str(refused.value) == f"device: {asked!r} is not there; TensorFlow sees cpu: {NOT_LOADED}"
+        devices.choose_device(device_name, environment_of(with_card))
+    assert str(refused.value) == f"device: {device_name!r} is not there; TensorFlow sees cpu: {NOT_LOADED}"
 
 
 def test_a_library_that_only_traces_need_is_not_why_there_is_no_gpu(with_card):
@@ -91,7 +91,7 @@ def test_a_driver_of_before_cuda_12_is_told(with_card):
 
 
 @pytest.mark.parametrize(
-    ("visible", "told"),
+    ("visible", "reason"),
     [
         ("1", "CUDA_VISIBLE_DEVICES=1 begins with none of the driver's, which count from 0"),
         ("7,0", "CUDA_VISIBLE_DEVICES=7,0 begins with none of the driver's"),
@@ -101,10 +101,10 @@ def test_a_driver_of_before_cuda_12_is_told(with_card):
         (None, "all of its CUDA libraries load; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows"),
     ],
 )
-def test_where_all_libraries_load_the_variable_or_tensorflow_itself_tells(with_card, visible, told):
+def test_where_all_libraries_load_the_variable_or_tensorflow_itself_tells(with_card, visible, reason):
     if visible is not None:
         hide(with_card, visible)
-    assert refusal_of_auto(with_card).startswith(told)
+    assert refusal_of_auto(with_card).startswith(reason)
 
 
 def test_a_gpu_that_an_older_version_told_of_is_not_left_aside_either(with_card):
@@ -116,8 +116,8 @@ def test_a_gpu_that_an_older_version_told_of_is_not_left_aside_either(with_card)
 def test_gpus_that_are_hidden_on_purpose_leave_the_cpu_with_a_note(with_card, visible):
     hide(with_card, visible)
     assert devices.choose_device("auto", environment_of(with_card)) == "cpu"
-    told = f"The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES={visible} hides every GPU."
-    assert told in overview.warnings(environment_of(with_card))
+    warning = f"The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES={visible} hides every GPU."
+    assert warning in overview.warnings(environment_of(with_card))
 
 
 def test_a_tensorflow_without_cuda_beside_a_gpu_leaves_the_cpu_with_a_note_of_the_extra(with_card):
@@ -154,10 +154,10 @@ def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(wit
     sources = {name: Source(name=name, python=f"/{name}/python", checkout=Path("/checkout")) for name in both}
     assert devices.choose_device("auto", runner.deciding(both)) == "gpu:0"
     cases = [PlannedCase(config=StepConfig(device="gpu:0"), suites=("throughput",), source=name) for name in both]
-    found = [
+    suites = [
         runner.FoundSuite(suite=Suite(name="throughput", question="?", cases=lambda _: []), module=Path("bench_x.py"))
     ]
-    states = runner.make_states(cases, found, sources, both)
+    states = runner.make_states(cases, suites, sources, both)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", f"TensorFlow in /old/python sees no gpu:0: {NOT_LOADED}"),
@@ -182,8 +182,8 @@ def test_without_a_driver_one_line_says_why_and_what_is_done_instead(environment
 def test_a_driver_without_nvml_is_no_machine_without_a_driver(environment):
     environment["tensorflow"]["built_for_cuda"] = True
     environment["machine"]["nvidia"]["libraries"] = places()
-    told = gpu_chain.doubt(environment_of(environment))
-    assert told.startswith(
+    doubt = gpu_chain.doubt(environment_of(environment))
+    assert doubt.startswith(
         "A library of NVIDIA's driver is there but TensorFlow sees no GPU: no NVIDIA driver answers ("
     )
 
@@ -241,8 +241,8 @@ def test_the_driver_tells_its_version_and_cudas(nvml):
         "libraries": [],  # this TensorFlow is built for a CPU
     }
     nvml.set(fail="nvmlSystemGetCudaDriverVersion_v2,nvmlSystemGetDriverVersion")
-    told = gpu_chain.describe()
-    assert (told.driver, told.cuda_version, told.nvml_error) == (None, None, None)
+    nvidia = gpu_chain.describe()
+    assert (nvidia.driver, nvidia.cuda_version, nvidia.nvml_error) == (None, None, None)
 
 
 def test_a_driver_that_does_not_answer_is_told_with_nvmls_words(nvml):
@@ -256,9 +256,9 @@ def test_info_tells_why_there_is_no_gpu(gnet, nvml):
     assert status == 0
     assert "NVIDIA driver      580.95.05, can do CUDA 13.0" in out
     assert "this TensorFlow is built without CUDA (the extra gpu in place of cpu brings one" in out
-    told = json.loads(gnet("info", "--json")[1])
-    assert told["why_no_gpu"].startswith("this TensorFlow is built without CUDA")
-    assert told["machine"]["nvidia"]["driver"] == "580.95.05"
+    info = json.loads(gnet("info", "--json")[1])
+    assert info["why_no_gpu"].startswith("this TensorFlow is built without CUDA")
+    assert info["machine"]["nvidia"]["driver"] == "580.95.05"
 
 
 @pytest.mark.parametrize("command", ["bench", "profile", "train"])
@@ -267,9 +267,9 @@ def test_every_command_stops_where_a_gpu_should_be_listed(gnet, monkeypatch, wit
     monkeypatch.setattr(runner, "probe", lambda _source: environment_of(with_card))
     monkeypatch.setattr(device, "environment", lambda *_: environment_of(with_card))
     out = tmp_path / "out"
-    status, printed, said = gnet(command, "--out", out)
+    status, printed, errors = gnet(command, "--out", out)
     assert (status, printed) == (2, "")
-    assert said == f"gnet: device: TensorFlow sees no GPU: {NOT_LOADED}; --device cpu measures the CPU\n"
+    assert errors == f"gnet: device: TensorFlow sees no GPU: {NOT_LOADED}; --device cpu measures the CPU\n"
     assert not out.exists()
 
 
@@ -279,7 +279,7 @@ def test_every_command_notes_that_gpus_are_hidden(gnet, monkeypatch, with_card, 
     monkeypatch.setattr(runner, "probe", lambda _source: environment_of(with_card))
     monkeypatch.setattr(device, "environment", lambda *_: environment_of(with_card))
     # A precision that no CPU has ends each of them as soon as the device is chosen.
-    _, _, said = gnet(command, "--precision", "tf32", "--out", tmp_path / "out")
+    _, _, errors = gnet(command, "--precision", "tf32", "--out", tmp_path / "out")
     why = "The driver shows 1 GPU(s) but TensorFlow sees none: CUDA_VISIBLE_DEVICES= hides every GPU."
-    assert said.splitlines()[0] == f"gnet: note: {why} The CPU is measured instead."
-    assert "precision: 'tf32' cannot be done on cpu" in said
+    assert errors.splitlines()[0] == f"gnet: note: {why} The CPU is measured instead."
+    assert "precision: 'tf32' cannot be done on cpu" in errors

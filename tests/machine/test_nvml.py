@@ -1,4 +1,4 @@
-"""Which GPU a device is, told by the stand-in for NVML through pynvml's own calls."""
+"""Which GPU a device is, according to the stand-in for NVML and pynvml's own calls."""
 
 import pynvml
 import pytest
