@@ -6,7 +6,7 @@ not record yet have a default: UNSET for what is then not written either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -173,7 +173,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         """The GPU that a framework calls `device`; None where it sees no such GPU."""
         return next((gpu for gpu in self.gpus(framework) if gpu.device == device), None)
 
-    def versions(self, frameworks: Iterable[Framework] = FRAMEWORKS) -> str:
-        """The frameworks that are installed, each with its version; empty where none is."""
-        sections = ((TITLES[framework], self.section(framework)) for framework in frameworks)
-        return ", ".join(f"{title} {section.version or UNKNOWN}" for title, section in sections if section)
+    def version(self, framework: Framework) -> str:
+        """The framework's name with its version, such as "JAX 0.10.2"; empty where it is not installed."""
+        section = self.section(framework)
+        return f"{TITLES[framework]} {section.version or UNKNOWN}" if section else ""

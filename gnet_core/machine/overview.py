@@ -9,7 +9,7 @@ import msgspec
 from gnet_core.config import Framework, Precision
 from gnet_core.machine import gpu_chain
 from gnet_core.machine.devices import Support, precision_support
-from gnet_core.machine.environment import PEERS, TITLES, Environment, Machine, Peer, TensorFlow
+from gnet_core.machine.environment import PEERS, TITLES, UNKNOWN, Environment, Machine, Peer, TensorFlow
 from gnet_core.system import settings, variables
 
 _THREAD_POOLS = {
@@ -151,7 +151,7 @@ def lines_of_peers(
             lines.append((title, f"cannot be loaded: {error}"))
         if peer := environment.section(framework):
             build = f"CUDA {peer.cuda}, cuDNN {peer.cudnn}" if peer.built_for_cuda else "built without CUDA"
-            lines.append((title, f"{peer.version}, {build}"))
+            lines.append((title, f"{peer.version or UNKNOWN}, {build}"))
             lines += [(f"{title} GPU", f"{gpu.device}: {gpu}") for gpu in peer.gpus or []]
             if peer.built_for_cuda and (reason := getattr(peer, "why_no_gpus", "")):
                 lines.append((f"{title} GPU", f"none: {reason}"))

@@ -76,7 +76,7 @@ def document_of(stored: dict[str, Any], *, with_pictures: bool = True) -> Docume
     if environment is None:
         raise GnetError(f"{PROFILE_FILE}: field 'environment' is missing")
     lines = overview.as_lines(environment)[:_MAX_LINES]
-    version = environment.versions(["tensorflow"])
+    version = environment.version("tensorflow")
     machine = ", ".join(filter(None, [overview.label(environment, stored["device"]), version]))
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",

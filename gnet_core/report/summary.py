@@ -201,7 +201,7 @@ class Summary:
         label = overview.label(document.environment, document.device)
         measured = {config.framework for config in self.run.configs.values()} or {document.environment.leading}
         frameworks = [each for each in FRAMEWORKS if each in measured]
-        told = [document.environment_of(each).versions([each]) for each in frameworks]
+        told = [document.environment_of(each).version(each) for each in frameworks]
         return ", ".join(filter(None, [label, *told]))
 
     @functools.cached_property

@@ -442,13 +442,13 @@ def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: RunDoc
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
         # A peak is of the TensorFlow that it was measured with, and of no other framework.
-        same = _tensorflow_of(document, row.source) == document.environment.versions(["tensorflow"])
+        same = _tensorflow_of(document, row.source) == document.environment.version("tensorflow")
         if peak and same and configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 
 
 def _tensorflow_of(document: RunDocument, source: str) -> str:
-    return document.environments.get(source, document.environment).versions(["tensorflow"])
+    return document.environments.get(source, document.environment).version("tensorflow")
 
 
 def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:

@@ -62,7 +62,7 @@ def test_peak_memory_on_a_cpu_is_that_of_the_process():
 
 def test_the_environment_tells_machine_and_tensorflow(tmp_path):
     environment = device.environment(tmp_path)
-    assert environment.versions() == f"TensorFlow {tf.__version__}"
+    assert environment.version("tensorflow") == f"TensorFlow {tf.__version__}"
     assert environment.machine.memory_bytes > 0
 
 

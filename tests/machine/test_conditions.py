@@ -161,7 +161,7 @@ def test_a_worker_that_counts_more_than_the_machine_leaves_nothing_for_others(ma
         assert machine.turn(watch, user=1.0, worker=1.02).other_cpu_share == 0.0
 
 
-def test_a_system_that_does_not_tell_stolen_time_gives_none(machine):
+def test_a_system_that_does_not_count_stolen_time_gives_none(machine):
     del machine.times["steal"]
     with Watch("cpu") as watch:
         assert machine.turn(watch, user=1.0).steal_share is None
@@ -360,11 +360,11 @@ def test_a_calm_turn_is_not_disturbed():
         ({"throttled": True, "steal_share": 0.5}, "the hypervisor took 50% of the processors' time; the processor was"),
     ],
 )
-def test_a_disturbed_turn_says_by_what(changes, reason):
+def test_a_disturbed_turn_names_its_disturbance(changes, reason):
     assert disturbance(calm(**changes), 3e9, USUAL_GPU).startswith(reason)
 
 
-def test_a_share_of_a_turn_too_short_to_tell_is_no_disturbance():
+def test_a_share_of_too_short_a_turn_is_no_disturbance():
     assert disturbance(calm(seconds=0.1, processors=2, other_cpu_share=0.1)) == ""
     assert disturbance(calm(seconds=1.0, processors=2, other_cpu_share=0.1)) != ""
 
@@ -374,7 +374,7 @@ def test_what_is_not_known_is_no_disturbance():
     assert disturbance(calm(**untold), 3e9, USUAL_GPU) == ""
 
 
-def test_the_machine_that_runs_this_tells_shares_between_0_and_1():
+def test_shares_of_the_machine_that_runs_this_lie_between_0_and_1():
     with Watch("cpu") as watch:
         turn = watch.end(watch.begin(os.getpid()))
     assert turn.seconds > 0

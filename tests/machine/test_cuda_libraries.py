@@ -88,7 +88,7 @@ def test_each_library_is_found_in_the_wheel_beside_tensorflow(site):
     assert libraries["libcusolver.so.11"].package == "nvidia-cusolver-cu12"
 
 
-def test_a_library_that_is_missing_is_told_with_the_linkers_words_and_the_others_are_found(site):
+def test_a_missing_library_has_the_linkers_words_and_the_others_are_found(site):
     site.library("libcusolver.so.11").unlink()
     libraries = site.find()
     missing = [library for library in libraries.values() if library.path is None]
@@ -96,14 +96,14 @@ def test_a_library_that_is_missing_is_told_with_the_linkers_words_and_the_others
     assert missing[0].error == "libcusolver.so.11: cannot open shared object file: No such file or directory"
 
 
-def test_a_library_that_lacks_what_it_is_linked_with_is_told_with_what_that_is(site):
+def test_the_error_of_a_library_names_what_it_is_linked_with_and_lacks(site):
     site.library("libcusparse.so.12").unlink()
     libraries = site.find()
     assert libraries["libcusolver.so.11"].path is None
     assert str(libraries["libcusolver.so.11"].error).startswith("libcusparse.so.12: cannot open shared object file")
 
 
-def test_a_file_that_is_no_library_is_told_and_fails_nothing(site):
+def test_a_file_that_is_no_library_has_an_error_and_fails_nothing(site):
     site.library("libcudnn.so.9").write_text("no library")
     assert "libcudnn.so.9: file too short" in str(site.find()["libcudnn.so.9"].error)
     assert site.run("import gnet_core, tensorflow; print(tensorflow.opened)") == "True"

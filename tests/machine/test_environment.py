@@ -33,7 +33,7 @@ def test_the_machine_describes_itself_with_sizes_that_make_sense(tmp_path):
     assert machine.commit is None
 
 
-def test_the_commit_says_when_files_differ_from_it(tmp_path):
+def test_the_commit_is_marked_where_files_differ_from_it(tmp_path):
     def git(*arguments):
         who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
         subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
@@ -142,7 +142,7 @@ def test_a_limit_above_what_there_is_limits_nothing(monkeypatch):
     assert description.available_memory_bytes() > 2_000_000
 
 
-def test_a_cpu_quota_is_told_wherever_the_machine_is(environment):
+def test_a_cpu_quota_stands_in_the_label_the_lines_and_the_warnings(environment):
     environment["machine"]["cpu_quota_cores"] = 0.5
     assert (
         overview.label(environment_of(environment), "cpu")
@@ -161,7 +161,7 @@ def test_a_strangers_quota_that_is_no_number_is_refused_by_its_field(environment
         overview.label(environment_of(environment), "cpu")
 
 
-def test_a_gpu_of_tensorflow_is_told_with_its_capability_as_nvidia_writes_it(environment):
+def test_a_gpu_of_tensorflow_has_its_capability_as_nvidia_writes_it(environment):
     environment["tensorflow"]["gpus"] = [GPU, GPU | {"device": "gpu:1", "compute_capability": None}]
     lines = overview.as_lines(environment_of(environment))
     assert ("TensorFlow GPU", "gpu:0: A GPU, capability 9.0") in lines
@@ -261,14 +261,14 @@ def test_all_threads_are_alike_however_they_were_recorded(environment):
     assert texts_and_kinds(environment, new) == [("intra-op threads: all → 1", "software")]
 
 
-def test_what_only_says_how_much_is_printed_is_no_difference(environment):
+def test_a_variable_that_only_decides_how_much_is_printed_is_no_difference(environment):
     environment["machine"]["environment_variables"] = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONHASHSEED": "17"}
     new = copy.deepcopy(environment)
     new["machine"]["environment_variables"] = {"PYTHONHASHSEED": "4"}
     assert differences(environment, new) == []
 
 
-def test_what_was_asked_for_and_left_out_is_told_and_is_no_difference(environment):
+def test_a_setting_that_is_left_out_is_a_warning_and_no_difference(environment):
     new = copy.deepcopy(environment)
     new["machine"]["settings_left_out"] = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "keras.json": '{"floatx": "float64"}'}
     assert differences(environment, new) == []
@@ -278,7 +278,7 @@ def test_what_was_asked_for_and_left_out_is_told_and_is_no_difference(environmen
     ]
 
 
-def test_what_acts_on_the_figures_from_outside_is_told(environment):
+def test_a_setting_from_outside_that_acts_on_the_figures_is_a_warning(environment):
     environment["machine"]["environment_variables"] = {
         "CUDA_VISIBLE_DEVICES": "0",
         "LD_LIBRARY_PATH": "/opt/lib",
@@ -340,7 +340,7 @@ def test_another_interpreters_packages_are_no_other_machine(environment):
     assert texts_and_kinds(with_peers(environment), with_peers(environment)) == []
 
 
-def test_what_peers_tell_of_themselves_is_compared_where_both_do(environment):
+def test_fields_of_peers_are_compared_where_both_sides_have_them(environment):
     base = with_peers(environment)
     for field in TORCH_SECTION.keys() - {"version", "why_no_gpus"}:  # its package and its GPUs tell of these
         value = {"gpus": [GPU], "built_for_cuda": True, "threads": 1, "triton": False}.get(field, "another")
@@ -384,7 +384,7 @@ def test_precisions_are_those_of_the_gpu_that_the_rows_framework_sees(environmen
     assert not devices.precision_support(environment_of(environment), "gpu:0", "torch")["tf32"].supported
 
 
-def test_a_framework_that_cannot_be_loaded_says_so(environment):
+def test_a_framework_that_cannot_be_loaded_has_a_line_with_the_reason(environment):
     environment |= {"torch": {"error": "ImportError: libcudart.so.13"}, "jax": JAX_SECTION}
     lines = dict(overview.as_lines(environment_of(environment)))
     assert lines["PyTorch"] == "cannot be loaded: ImportError: libcudart.so.13"

@@ -73,7 +73,7 @@ def test_auto_names_each_library_that_did_not_load(with_card):
 
 
 @pytest.mark.parametrize("device_name", ["gpu", "gpu:0", "gpu:3"])
-def test_a_gpu_that_is_asked_for_and_not_listed_names_the_library_as_well(with_card, device_name):
+def test_the_refusal_of_a_gpu_that_is_not_listed_names_the_library_as_well(with_card, device_name):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
     with pytest.raises(GnetError) as refused:
         devices.choose_device(device_name, environment_of(with_card))
@@ -85,7 +85,7 @@ def test_a_library_that_only_traces_need_is_not_why_there_is_no_gpu(with_card):
     assert "libcupti" not in refusal_of_auto(with_card)
 
 
-def test_a_driver_of_before_cuda_12_is_told(with_card):
+def test_a_driver_from_before_cuda_12_is_the_reason(with_card):
     with_card["machine"]["nvidia"] |= {"driver": "470.256", "cuda_version": [11, 4]}
     assert refusal_of_auto(with_card) == "driver 470.256 is too old: it can do CUDA 11.4, and 12.0 is needed"
 
@@ -101,13 +101,13 @@ def test_a_driver_of_before_cuda_12_is_told(with_card):
         (None, "all of its CUDA libraries load; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows"),
     ],
 )
-def test_where_all_libraries_load_the_variable_or_tensorflow_itself_tells(with_card, visible, reason):
+def test_where_all_libraries_load_the_variable_is_named_or_what_tensorflow_logs(with_card, visible, reason):
     if visible is not None:
         hide(with_card, visible)
     assert refusal_of_auto(with_card).startswith(reason)
 
 
-def test_a_gpu_that_an_older_version_told_of_is_not_left_aside_either(with_card):
+def test_a_gpu_that_an_older_version_recorded_is_not_left_aside_either(with_card):
     del with_card["machine"]["nvidia"]
     assert refusal_of_auto(with_card).startswith("its CUDA libraries may be missing; TF_CPP_MIN_LOG_LEVEL=0")
 
@@ -164,14 +164,14 @@ def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(wit
     ]
 
 
-def test_where_tensorflow_lists_a_gpu_nothing_is_said(with_card):
+def test_where_tensorflow_lists_a_gpu_there_is_neither_reason_nor_doubt(with_card):
     with_card["tensorflow"]["gpus"] = [GPU]
     assert devices.choose_device("auto", environment_of(with_card)) == "gpu:0"
     assert gpu_chain.why_no_gpu(environment_of(with_card)) is None
     assert gpu_chain.doubt(environment_of(with_card)) == ""
 
 
-def test_without_a_driver_one_line_says_why_and_what_is_done_instead(environment):
+def test_without_a_driver_one_line_has_the_reason_and_what_is_done_instead(environment):
     environment["tensorflow"]["built_for_cuda"] = True
     line = "no NVIDIA driver answers (NVML Shared Library Not Found); the CPU is measured instead"
     assert gpu_chain.as_lines(environment_of(environment)) == [("no GPU", line)]
@@ -188,7 +188,7 @@ def test_a_driver_without_nvml_is_no_machine_without_a_driver(environment):
     )
 
 
-def test_the_chain_is_told_link_by_link(with_card):
+def test_each_link_of_the_chain_has_a_line(with_card):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
     lines = gpu_chain.as_lines(environment_of(with_card))
     assert lines[0] == ("NVIDIA driver", "580.95.05, can do CUDA 13.0")
@@ -197,7 +197,7 @@ def test_the_chain_is_told_link_by_link(with_card):
     assert lines[-1] == ("no GPU", f"{NOT_LOADED}; --device cpu measures the CPU")
 
 
-def test_where_no_tensorflow_is_installed_the_chain_is_told_all_the_same(with_card):
+def test_where_no_tensorflow_is_installed_the_chain_has_its_lines_all_the_same(with_card):
     with_card["tensorflow"] = None
     lines = gpu_chain.as_lines(environment_of(with_card))
     assert lines[0] == ("NVIDIA driver", "580.95.05, can do CUDA 13.0")
@@ -227,13 +227,13 @@ def test_where_libraries_are_is_no_difference_between_machines(environment):
         {"cuda_version": "x"},
     ],
 )
-def test_a_chain_in_a_strangers_file_that_cannot_be_told_is_refused_by_its_field(with_card, nvidia):
+def test_a_chain_in_a_strangers_file_that_is_none_is_refused_by_its_field(with_card, nvidia):
     with_card["machine"]["nvidia"] = nvidia
     with pytest.raises(GnetError, match=r"^run\.json: field 'environment\.machine\.nvidia"):
         typed("run.json", with_card, Environment, "environment")
 
 
-def test_the_driver_tells_its_version_and_cudas(nvml):
+def test_the_driver_is_described_with_its_version_and_cudas(nvml):
     assert to_plain(gpu_chain.describe()) == {
         "driver": "580.95.05",
         "cuda_version": [13, 0],
@@ -245,12 +245,12 @@ def test_the_driver_tells_its_version_and_cudas(nvml):
     assert (nvidia.driver, nvidia.cuda_version, nvidia.nvml_error) == (None, None, None)
 
 
-def test_a_driver_that_does_not_answer_is_told_with_nvmls_words(nvml):
+def test_a_driver_that_does_not_answer_has_an_error_in_nvmls_words(nvml):
     nvml.set(fail="nvmlInit")
     assert gpu_chain.describe().nvml_error == "Driver Not Loaded"
 
 
-def test_info_tells_why_there_is_no_gpu(gnet, nvml):
+def test_info_prints_why_there_is_no_gpu(gnet, nvml):
     nvml.set(names="NVIDIA A")
     status, out, _ = gnet("info")
     assert status == 0

@@ -60,7 +60,7 @@ def test_the_energy_is_what_the_counter_gained_from_the_first_step_to_the_last()
         lambda at: 4e5 * at,  # in millijoules
     ],
 )
-def test_a_counter_that_is_not_there_throughout_falls_stands_still_or_races_tells_no_energy(counter):
+def test_a_counter_that_is_not_there_throughout_falls_stands_still_or_races_gives_no_energy(counter):
     turn = conditions_of(lambda at: {"joules": counter(at)})
     assert turn.energy_joules is None
     assert turn.power_watts == pytest.approx(400)
@@ -107,7 +107,7 @@ def test_a_counter_of_no_time_that_can_have_passed_is_not_believed(seconds):
     assert (turn.power_cap_share, turn.throttle_reasons) == (0.0, "")
 
 
-def test_without_reasons_and_counters_nothing_is_told_of_throttling():
+def test_without_reasons_and_counters_throttling_is_unknown():
     turn = conditions_of(lambda _at: {"reasons": None})
     assert (turn.power_cap_share, turn.throttle_reasons) == (None, None)
     assert turn.sm_clock_hz == 1.98e9
@@ -119,7 +119,7 @@ def test_the_clock_of_the_blocks_first_quarter_is_held_against_the_rest(first, c
     assert turn.sm_clock_change == pytest.approx(change)
 
 
-def test_a_block_of_few_readings_does_not_tell_whether_its_clock_had_settled():
+def test_a_block_of_few_readings_has_no_change_of_its_clock():
     turn = conditions_of(block=Span(102.0, 102.15))
     assert (turn.samples, turn.sm_clock_change) == (4, None)
 
@@ -164,7 +164,7 @@ def test_the_usual_clock_is_the_median_of_the_workers_turns():
         (None, None),
     ],
 )
-def test_what_a_worker_says_of_its_times_is_believed_only_where_it_is_a_span(times, expected):
+def test_a_workers_times_are_believed_only_where_they_are_a_span(times, expected):
     assert span(times) == expected
 
 
@@ -254,7 +254,7 @@ def test_figures_that_a_driver_makes_up_are_none(nvml, made_up, missing):
     assert {name for name in FIGURES if getattr(turn, name) is None} == {missing}
 
 
-def test_a_gpu_that_falls_off_the_bus_keeps_what_it_told_before(nvml):
+def test_a_gpu_that_falls_off_the_bus_keeps_its_readings_from_before(nvml):
     nvml.set(clock=1410)
     turn = watched(nvml, halfway={"lost": 1}).gpu
     assert (turn.sm_clock_hz, turn.temperature_celsius, turn.throttle_reasons) == (1410e6, 61, "")
@@ -283,7 +283,7 @@ def is_sampling():
 
 
 @pytest.mark.usefixtures("nvml")
-def test_nvml_is_asked_during_turns_alone_and_readings_are_of_one_turn():
+def test_nvml_is_read_during_turns_alone_and_readings_are_of_one_turn():
     with Watch("gpu:0") as watch:
         begun, always = watch.begin(WORKER), Span(0, 1e12)
         assert not is_sampling()
@@ -306,7 +306,7 @@ def test_an_interrupt_ends_the_readings():
         assert not is_sampling()
 
 
-def test_a_driver_that_does_not_answer_is_not_asked_again_in_this_run(nvml, monkeypatch):
+def test_a_driver_that_does_not_answer_is_left_alone_for_the_rest_of_the_run(nvml, monkeypatch):
     monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(management, "_given_up", threading.Event())
     with Watch("gpu:0") as watch:
@@ -329,12 +329,12 @@ def test_a_driver_that_does_not_answer_is_not_asked_again_in_this_run(nvml, monk
         time.sleep(0.05)
 
 
-def test_a_partitioned_gpu_is_not_told_of(nvml):
+def test_a_partitioned_gpu_has_no_conditions(nvml):
     nvml.set(mig=1)
     assert watched(nvml, seconds=0.2).gpu == GpuConditions()
 
 
-def test_strangers_are_told_only_where_the_worker_is_seen(nvml):
+def test_strangers_are_counted_only_where_the_worker_is_seen(nvml):
     nvml.set(pids=f"{WORKER}:1,{OTHER_WORKER}:1,{STRANGER}:1")
     assert watched(nvml, seconds=0.2, ours=[OTHER_WORKER]).gpu.other_processes == 1
     nvml.set(pids=f"{STRANGER}:1")

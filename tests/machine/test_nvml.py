@@ -45,12 +45,12 @@ def test_a_gpu_that_does_not_answer_is_there_all_the_same(nvml, environment, ref
         devices.choose_device("auto", environment_of(environment))
 
 
-def test_a_driver_whose_version_is_not_told_shows_its_gpus(nvml):
+def test_a_driver_without_a_version_shows_its_gpus(nvml):
     nvml.set(fail="nvmlSystemGetDriverVersion")
     assert [gpu.driver for gpu in describe().gpus] == ["unknown"]
 
 
-def test_a_gpu_whose_memory_is_not_told_is_described_without(nvml):
+def test_a_gpu_whose_memory_is_unknown_is_described_without(nvml):
     nvml.set(fail="nvmlDeviceGetMemoryInfo")
     assert [gpu.memory_bytes for gpu in describe().gpus] == [None]
 
