@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,9 +25,11 @@ from gnet_core.cli.options import (
     print_json,
     require_device_form,
 )
-from gnet_core.config import GnetError
-from gnet_core.machine.environment import PEERS, Environment
+from gnet_core.config import PEERS, GnetError
 from gnet_core.plan.request import ReportRequest, command_line
+
+if TYPE_CHECKING:
+    from gnet_core.machine.environment import Environment
 
 MAX_MINUTES = 60
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from msgspec import UNSET
 
-from gnet_core.config import Framework, StepConfig
+from gnet_core.config import TITLES, Framework, StepConfig
 from gnet_core.machine import gpu_chain
-from gnet_core.machine.environment import TITLES, Environment, dotted
+from gnet_core.machine.environment import Environment, dotted
 
 
 class Case(Protocol):

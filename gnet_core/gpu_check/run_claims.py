@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gnet_core.config import PRECISIONS
+from gnet_core.config import PEERS, PRECISIONS
 from gnet_core.gpu_check.evidence import MAX_NAMED, Claims, Figure, Finding, Question, Seen
-from gnet_core.machine.environment import PEERS
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED

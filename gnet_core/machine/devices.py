@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from gnet_core.config import Framework, GnetError, Precision
+from gnet_core.config import TITLES, Framework, GnetError, Precision
 from gnet_core.machine import gpu_chain
-from gnet_core.machine.environment import TITLES, UNKNOWN, Environment, dotted
+from gnet_core.machine.environment import UNKNOWN, Environment, dotted
 
 
 class Support(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET
 
-from gnet_core.config import FRAMEWORKS, Framework
-from gnet_core.machine.environment import TITLES, UNKNOWN, Environment, Peer, TensorFlow
+from gnet_core.config import FRAMEWORKS, TITLES, Framework
+from gnet_core.machine.environment import UNKNOWN, Environment, Peer, TensorFlow
 from gnet_core.system import variables
 
 Kind = Literal["hardware", "software"]

@@ -6,18 +6,13 @@ not record yet have a default: UNSET for what is then not written either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gnet_core.config import FRAMEWORKS, Framework
+from gnet_core.config import FRAMEWORKS, TITLES, Framework
 from gnet_core.files.json_documents import MAX_WHOLE, Count
-
-TITLES: Mapping[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
-
-PEERS: tuple[Framework, ...] = ("torch", "jax")
 
 UNKNOWN = "unknown"
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from gnet_core.config import Framework
+from gnet_core.config import TITLES, Framework
 from gnet_core.machine import cuda_libraries, nvml
-from gnet_core.machine.environment import TITLES, Environment, Library, Nvidia, dotted
+from gnet_core.machine.environment import Environment, Library, Nvidia, dotted
 
 _MIN_CUDA = 12
 """The major version that TensorFlow 2.19 to 2.21 are built for. A driver for any CUDA 12 serves (NVIDIA, "CUDA

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from gnet_core.config import Framework, Precision
+from gnet_core.config import PEERS, TITLES, Framework, Precision
 from gnet_core.machine import gpu_chain
 from gnet_core.machine.devices import Support, precision_support
-from gnet_core.machine.environment import PEERS, TITLES, UNKNOWN, Environment, Machine, Peer, TensorFlow
+from gnet_core.machine.environment import UNKNOWN, Environment, Machine, Peer, TensorFlow
 from gnet_core.system import settings, variables
 
 _THREAD_POOLS = {

@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from gnet_core.config import GnetError
+from gnet_core.config import PEERS, GnetError
 from gnet_core.files import csv_text
 from gnet_core.machine.differences import Difference, differences
-from gnet_core.machine.environment import PEERS, UNKNOWN
+from gnet_core.machine.environment import UNKNOWN
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import Picture

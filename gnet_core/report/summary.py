@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from gnet_core.config import FRAMEWORKS, GnetError
+from gnet_core.config import FRAMEWORKS, TITLES, GnetError
 from gnet_core.machine import overview
 from gnet_core.machine.differences import differences
-from gnet_core.machine.environment import TITLES, UNKNOWN
+from gnet_core.machine.environment import UNKNOWN
 from gnet_core.plan.request import command_line
 from gnet_core.profile.document import Profile, read
 from gnet_core.report import checks, gpu

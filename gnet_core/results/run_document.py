@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gnet_core.config import Framework
+from gnet_core.config import PEERS, Framework
 from gnet_core.files.json_documents import MAX_WHOLE, CaseName, Count
-from gnet_core.machine.environment import PEERS, Environment
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
 

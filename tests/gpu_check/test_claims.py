@@ -9,12 +9,11 @@ import msgspec
 import pandas as pd
 import pytest
 
-from gnet_core.config import StepConfig
+from gnet_core.config import PEERS, StepConfig
 from gnet_core.files.json_documents import to_plain, typed
 from gnet_core.frameworks.tf import command_buffers
 from gnet_core.gpu_check import claims
 from gnet_core.gpu_check.evidence import SAMPLED, Claim, Figure, Finding, Seen, TakenMemory, WorkerReading
-from gnet_core.machine.environment import PEERS
 from gnet_core.machine.gpu_conditions import Sample, Span
 from gnet_core.profile import document as profile_document
 from gnet_core.results import records, turns

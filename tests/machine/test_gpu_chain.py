@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import TITLES, GnetError, StepConfig
 from gnet_core.files.json_documents import to_plain, typed
 from gnet_core.frameworks.tf import device
 from gnet_core.machine import cuda_libraries, devices, gpu_chain, overview
 from gnet_core.machine.differences import differences
-from gnet_core.machine.environment import TITLES, Environment
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import PlannedCase, Source, Suite
 from gnet_core.run import runner
 from tests.conftest import JAX_SECTION, TORCH_SECTION, environment_of
