@@ -105,10 +105,8 @@ def _groups(environment: Environment, frameworks: list[Framework], alone: Framew
         yield _Group("hardware", "none", gpus)
     for framework in frameworks:
         section = environment.section(framework)
-        is_silent = section is None or section.gpus is UNSET
-        yield _Group(
-            "hardware", _NOT_SEEN, None if is_silent else {g.device: str(g) for g in environment.gpus(framework)}
-        )
+        seen = {gpu.device: str(gpu) for gpu in environment.gpus(framework)}
+        yield _Group("hardware", _NOT_SEEN, None if section is None or section.gpus is UNSET else seen)
         yield _Group("software", None, _section(environment, framework))
     if alone is None:
         yield _Group("software", None, _fields(machine, _SOFTWARE))
