@@ -20,6 +20,8 @@ EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
+PEERS: tuple[Framework, ...] = ("torch", "jax")
+TITLES: Mapping[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""

@@ -20,6 +20,7 @@ from gnet_core.config import StepConfig
 from gnet_core.files import migrations
 from gnet_core.files.json_documents import typed
 from gnet_core.files.whole import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import RunDocument
 from gnet_core.results.turns import TURNS_FILE
@@ -180,6 +181,11 @@ def nvml(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def environment() -> dict[str, Any]:
     """A machine and a TensorFlow as `gnet info --json` tells them, to be changed freely."""
     return copy.deepcopy({"machine": MACHINE, "tensorflow": TENSORFLOW})
+
+
+def environment_of(plain: dict[str, Any]) -> Environment:
+    """An environment as it is read."""
+    return typed("environment", plain, Environment)
 
 
 def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -> dict[str, Any]:

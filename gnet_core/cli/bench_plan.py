@@ -14,7 +14,7 @@ from gnet_core.cli import options
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
-from gnet_core.machine import environment
+from gnet_core.machine.description import available_memory_bytes
 from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.suites import AGAIN, AXES, SOURCE, Source, SuiteDescription, Sweep, plan_cases, preset_for
 from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
@@ -88,7 +88,7 @@ class BenchPlan:
             directory=directory.resolve(),
             plan=self._preset.plan,
             replicates=replicates,
-            memory_bytes=request.memory or int(MEMORY_SHARE * environment.available_memory_bytes()),
+            memory_bytes=request.memory or int(MEMORY_SHARE * available_memory_bytes()),
             seed=request.seed,
             run=previous.run if previous else uuid.uuid4().hex,
             worker_bytes=request.worker_memory,
@@ -114,7 +114,7 @@ class BenchPlan:
             replicates=replicates,
             plan=settings.plan,
             memory_bytes=settings.memory_bytes,
-            environment=dict(self.environment),
+            environment=self.environment,
             environments=self._environments,
             code=code,
             data_fingerprint=self._data.fingerprint,

@@ -11,8 +11,7 @@ import click
 
 from gnet_core.cli import options
 from gnet_core.cli.output import FINE, GATE_FAILED, INTERRUPTED, complain, print_document, print_json
-from gnet_core.config import GnetError
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.config import PEERS, GnetError
 from gnet_core.plan.request import ReportRequest, command_line
 
 MAX_MINUTES = 60
@@ -48,18 +47,18 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
             raise GnetError(f"out: {out} has files in it already ({left[0].name}); name one without a check")
     from gnet_core.gpu_check import report as gpu_check_report
     from gnet_core.gpu_check.check import Check
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine.devices import choose_device
     from gnet_core.plan.suites import Source
     from gnet_core.run import runner
 
     checkout = runner.find_checkout(Path.cwd())
     environment = runner.probe(Source(checkout=checkout))
-    if "gpus" not in (environment["tensorflow"] or {}):
+    if not environment.tensorflow:
         raise GnetError(
             f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"
         )
     try:
-        chosen = machine.choose_device("gpu" if device == "auto" else device, environment)
+        chosen = choose_device("gpu" if device == "auto" else device, environment)
     except GnetError as error:
         raise GnetError(f"{error}; --device cpu rehearses the check") from None
     directory = out or options.default_directory("gpu-check", chosen)

@@ -14,7 +14,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,9 @@ from gnet_core.cli.schema import schema
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.request import InfoRequest, ProfileRequest, TrainRequest
 from gnet_core.system import interrupts, streams
+
+if TYPE_CHECKING:
+    from gnet_core.machine.environment import Environment
 
 
 def main() -> None:
@@ -134,31 +137,25 @@ for _command in (bench, compare, gpu_check, report, schema):
 @options.takes(InfoRequest)
 def info(request: InfoRequest) -> int:
     """Tell the devices, the frameworks, why they see no GPU, what each precision should do here, and warnings."""
+    import msgspec
     from tabulate import tabulate
 
     from gnet_core.frameworks import installed
-    from gnet_core.machine import capabilities, gpu_chain
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine import gpu_chain, overview
 
-    environment = installed.environment()
-    devices = ["cpu", *(str(gpu["device"]) for gpu in capabilities.gpus(environment))]
-    support = {name: machine.precision_support(environment, name) for name in devices}
-    warnings = machine.warnings(environment)
+    described = overview.info(installed.environment())
     if request.as_json:
-        precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
-        reason = gpu_chain.why_no_gpu(environment)
-        told = {"why_no_gpu": reason.text if reason else "", "precisions": precisions, "warnings": warnings}
-        print_json(environment | told)
+        print_json(msgspec.to_builtins(described))
         return FINE
-    lines = [*machine.as_lines(environment), *gpu_chain.as_lines(environment)]
+    lines = [*overview.as_lines(described), *gpu_chain.as_lines(described)]
     print(tabulate(lines, tablefmt="plain", disable_numparse=True))
     rows = [
-        (name, precision, "yes" if said.supported else "no", "yes" if said.pays else "no", said.reason)
-        for name, precisions in support.items()
-        for precision, said in precisions.items()
+        (device, precision, "yes" if support.supported else "no", "yes" if support.pays else "no", support.reason)
+        for device, precisions in described.precisions.items()
+        for precision, support in precisions.items()
     ]
     print("\n" + tabulate(rows, headers=("device", "precision", "runs", "should pay", "because")))
-    for warning in warnings:
+    for warning in described.warnings:
         print(f"\nNote: {warning}")
     return FINE
 
@@ -196,12 +193,12 @@ def profile(request: ProfileRequest) -> int:
     if config.execution == "xla":  # whatever the device will be: on a CPU there are none
         command_buffers.switch_off(os.environ)
     from gnet_core.frameworks.tf import device as devices
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine.devices import require_precision
     from gnet_core.report import profile as profile_report
 
     environment = devices.environment(options.checkout_or_none())
     config = dataclasses.replace(config, device=options.choose_device(request.device, environment))
-    machine.require_precision(config.precision, config.device, environment)
+    require_precision(config.precision, config.device, environment)
     out = request.out or options.default_directory("profile", config.device)
     with claimed_empty(out):
         _trace(config, environment, out, request.steps)
@@ -210,8 +207,10 @@ def profile(request: ProfileRequest) -> int:
     return FINE
 
 
-def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: int) -> None:
+def _trace(config: StepConfig, environment: Environment, out: Path, steps: int) -> None:
     """Write a trace and the run.json that tells of it; neither where something goes wrong or is interrupted."""
+    import msgspec
+
     from gnet_core.files.whole import RUN_FORMAT_VERSION, write_whole
     from gnet_core.frameworks.tf import trace
 
@@ -224,7 +223,7 @@ def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: in
             "created": options.now(),
             "device": config.device,
             "config": config.to_dict(),
-            "environment": environment,
+            "environment": msgspec.to_builtins(environment),
             "trace": trace.trace_case(config, out / "traces", steps).to_dict(out),
         }
         write_whole(out / "run.json", json.dumps(document, indent=1))
@@ -268,13 +267,13 @@ def train(request: TrainRequest) -> int:
     for note in dataset.notes:
         complain(f"note: {note}")
     from gnet_core.frameworks.tf import device as devices
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine.devices import require_precision
     from gnet_core.training import training
 
     environment = devices.environment()
     asked_device = config.device if resume is not None and device == "auto" else device
     config = dataclasses.replace(config, device=options.choose_device(asked_device, environment))
-    machine.require_precision(config.precision, config.device, environment)
+    require_precision(config.precision, config.device, environment)
     directory = resume or out or options.default_directory("train", slug(config.data))
     history = training.train(config, dataset, directory, request.epochs, resume=resume is not None)
     best = session.best(history)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,9 +16,11 @@ from gnet_core.cli.output import complain
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 from gnet_core.plan.request import Request
 
+if TYPE_CHECKING:
+    from gnet_core.machine.environment import Environment
+
 GATES = ("slower", "missing", "unresolved", "failed", "not-finite", "other-work")
 """What --fail-on takes; gnet_core.results.gates says what each of them is."""
-
 
 Kind = TypeVar("Kind", bound=Request)
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -168,12 +170,11 @@ def require_device_form(device: str) -> None:
         StepConfig(device=device)
 
 
-def choose_device(wanted: str, environment: Mapping[str, Any]) -> str:
-    """See gnet_core.machine.environment.choose_device; where auto leaves a GPU aside, a note says why."""
-    from gnet_core.machine import environment as machine
-    from gnet_core.machine import gpu_chain
+def choose_device(wanted: str, environment: Environment) -> str:
+    """See gnet_core.machine.devices.choose_device; where auto leaves a GPU aside, a note says why."""
+    from gnet_core.machine import devices, gpu_chain
 
-    device = machine.choose_device(wanted, environment)
+    device = devices.choose_device(wanted, environment)
     if wanted == "auto" and (doubt := gpu_chain.doubt(environment)):
         complain(f"note: {doubt} The CPU is measured instead.")
     return device

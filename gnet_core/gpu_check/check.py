@@ -13,7 +13,7 @@ import subprocess
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from gnet_core.files.whole import GPU_CHECK, PROFILE_FILE, make_own_folder, read
 from gnet_core.gpu_check import claims
 from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Result, Seen, WorkerReading
 from gnet_core.gpu_check.report import CheckReport, Status, Step, write
-from gnet_core.machine import environment as machine
-from gnet_core.machine import gpu_conditions, nvml
+from gnet_core.machine import gpu_conditions, nvml, overview
+from gnet_core.machine.description import available_memory_bytes
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, PeaksRequest, ProfileRequest, ReportRequest, Request, program_words
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, PlannedCase, Source, preset_for
@@ -77,8 +78,7 @@ class Check:
     """Takes the steps one after the other until the time is over, and keeps what they leave."""
 
     checkout: Path
-    environment: Mapping[str, Any]
-    """As `gnet info --json` prints it."""
+    environment: Environment
     device: str
     directory: Path
     """An absolute path."""
@@ -107,7 +107,7 @@ class Check:
 
         The list of claims is written anew before and after each. Raises OSError where it cannot be.
         """
-        write_whole(self._own / "info.json", json.dumps(self.environment, indent=1))
+        write_whole(self._own / "info.json", json.dumps(msgspec.to_builtins(overview.info(self.environment)), indent=1))
         try:
             for name, step in self._planned():
                 self._take(name, step)
@@ -150,7 +150,7 @@ class Check:
         return CheckReport(
             created=self.created,
             device=self.device,
-            machine=machine.label(self.environment, self.device),
+            machine=overview.label(self.environment, self.device),
             minutes=self.minutes,
             complete=self._complete,
             steps=tuple(self._steps),
@@ -195,7 +195,7 @@ class Check:
             directory=self._own,
             plan=Plan(turns=1, block_seconds=BLOCK_SECONDS, limit_seconds=limit),
             replicates=1,
-            memory_bytes=machine.available_memory_bytes(),
+            memory_bytes=available_memory_bytes(),
             seed=config.seed,
             run=self._run,
             with_peaks=False,
@@ -266,7 +266,7 @@ class Check:
         return None if best is None else float(best.flop_per_second)
 
     def _measure_frameworks(self, limit: float) -> None:
-        packages = self.environment["machine"]["packages"]
+        packages = self.environment.machine.packages
         if not self.peers and not {"torch", "jax"} & set(packages):
             raise StepError("not begun", "neither PyTorch nor JAX is installed, and --python named none")
         # float32 as well, without whose losses no other precision's may be quoted.

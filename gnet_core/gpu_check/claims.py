@@ -31,10 +31,10 @@ def judge(seen: Seen) -> list[Claim]:
 
 @CLAIMS.of_all("TensorFlow sees the GPUs that NVML shows, in the same order")
 def _devices_seen(seen: Seen) -> Finding:
-    driver = [gpu["name"] for gpu in seen.environment["machine"]["gpus"]]
-    tensorflow = [gpu["name"] for gpu in seen.environment["tensorflow"]["gpus"]]
+    driver = [gpu.name for gpu in seen.environment.machine.gpus]
+    tensorflow = [gpu.name for gpu in seen.environment.gpus("tensorflow")]
     devices = f"NVML: {', '.join(driver) or 'none'}; TensorFlow: {', '.join(tensorflow) or 'none'}"
-    visible = seen.environment["machine"]["environment_variables"].get("CUDA_VISIBLE_DEVICES")
+    visible = seen.environment.machine.environment_variables.get("CUDA_VISIBLE_DEVICES")
     if tensorflow and visible:
         raise OpenError(f"CUDA_VISIBLE_DEVICES={visible} chooses among them; {devices}")
     return judged(driver == tensorflow, because=devices)
@@ -42,9 +42,10 @@ def _devices_seen(seen: Seen) -> Finding:
 
 @CLAIMS.of_all("Each of NVIDIA's libraries that TensorFlow opens is found")
 def _libraries_found(seen: Seen) -> Finding:
-    places = (seen.environment["machine"].get("nvidia") or {}).get("libraries") or []
-    missing = [f"{place['name']}: {place['error']}" for place in places if place["path"] is None]
-    figures = (Figure("found", len(places) - len(missing), "libraries"), Figure("missing", len(missing), "libraries"))
-    if not places:
+    nvidia = seen.environment.machine.nvidia
+    libraries = nvidia.libraries if nvidia else []
+    missing = [f"{library.name}: {library.error}" for library in libraries if library.path is None]
+    figures = Figure("found", len(libraries) - len(missing), "libraries"), Figure("missing", len(missing), "libraries")
+    if not libraries:
         raise OpenError("nothing was looked for", *figures)
     return judged(not missing, *figures, because="; ".join(missing))

@@ -11,6 +11,7 @@ import msgspec
 import pandas as pd
 
 from gnet_core.config import Execution
+from gnet_core.machine.environment import Environment
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Span, conditions
 from gnet_core.profile.document import Profile
 from gnet_core.results.raw_files import RawProcess
@@ -115,8 +116,7 @@ class Seen:
     """What the steps of a check have left so far."""
 
     device: str
-    environment: Mapping[str, Any]
-    """As `gnet info --json` prints it."""
+    environment: Environment
     results: Mapping[str, Result]
     """By step: worker graph, profile float32, bench (the precisions), peak, bench execution, frameworks, and so on."""
     turns: pd.DataFrame

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gnet_core.config import PRECISIONS
+from gnet_core.config import PEERS, PRECISIONS
 from gnet_core.gpu_check.evidence import MAX_NAMED, Claims, Figure, Finding, OpenError, Question, Seen, judged
-from gnet_core.machine import capabilities
 from gnet_core.results import comparisons, records
 from gnet_core.results.gpu_summary import SETTLED
 from gnet_core.results.records import Run
@@ -188,13 +187,13 @@ def _peers_measured(seen: Seen) -> Iterator[Finding]:
 @CLAIMS.of_all("The GPU is seen by PyTorch and JAX")
 def _peers_see_the_gpu(seen: Seen) -> Iterator[Finding]:
     run: Run = seen.result("frameworks")
-    for framework in capabilities.PEERS:
+    for framework in PEERS:
         environment = run.document.environment_of(framework)
-        section = capabilities.section(environment, framework)
-        gpu = capabilities.gpu(environment, seen.device, framework)
+        section = environment.section(framework)
+        gpu = environment.gpu(seen.device, framework)
         if section is None:
-            why = capabilities.why_not_loaded(environment, framework) or "not installed"
+            why = environment.load_error(framework) or "not installed"
             yield Finding("open", because=why, subject=framework)
         else:
-            because = str(gpu["name"] if gpu else section.get("why_no_gpus") or "it does not say why")
+            because = gpu.name if gpu else getattr(section, "why_no_gpus", "") or "it does not say why"
             yield judged(gpu is not None, because=because, subject=framework)

@@ -13,7 +13,7 @@ from pathlib import Path
 from gnet_core.config import GnetError
 from gnet_core.files import bounded, json_documents
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine import environment
+from gnet_core.machine.differences import Difference, differences
 from gnet_core.profile import document
 from gnet_core.profile.document import Profile, read
 from gnet_core.text import plain
@@ -63,7 +63,7 @@ class ProfileComparison:
     """Whether seconds are of one image, since the batches differ."""
     shared_out: bool
     """Whether the profiles count time in different ways: seconds are then shares of the step without the profiler."""
-    differences: list[environment.Difference]
+    differences: list[Difference]
     """Differences of the environments."""
     other_configs: list[str]
     """Fields in which the cases differ, besides execution, precision and batch size."""
@@ -133,7 +133,7 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
         operations=changes(lambda side: ((kind.plain, kind.self_seconds) for kind in side.operations)),
         per_image=per_image,
         shared_out=shared_out,
-        differences=environment.differences(sides[0].environment, sides[1].environment),
+        differences=differences(sides[0].environment, sides[1].environment),
         other_configs=[
             f"{field}: {was!r} → {now!r}"
             for field, (was, now) in sides[0].config.differences(sides[1].config).items()

@@ -14,7 +14,7 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import bounded, json_documents
 from gnet_core.files.json_documents import CASE_NAME, MAX_WHOLE, Count
 from gnet_core.files.migrations import read_config
-from gnet_core.machine.description import require_environment
+from gnet_core.machine.environment import Environment
 from gnet_core.profile import tensor_cores
 from gnet_core.profile.parts import PARTS, Direction
 from gnet_core.profile.step_breakdown import AT_WORK
@@ -165,7 +165,7 @@ class ProfileRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created: str
     device: str
     config: dict[str, Any]
-    environment: dict[str, Any]
+    environment: Environment
     trace: TracedSteps
 
 
@@ -187,8 +187,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory: PeakMemory | None = None
     not_available: Annotated[list[NotAvailable], Meta(max_length=MAX_SHOWN)] = []
     trace: TracedSteps
-    environment: dict[str, Any] = {}
-    """Not looked at; empty where there is none."""
+    environment: Environment | None = None
 
     @property
     def name(self) -> str:
@@ -268,7 +267,6 @@ def load_profile(directory: Path) -> ProfileRun:
     """run.json of `gnet profile`. Raises GnetError naming it for a field that is missing or wrong."""
     path = directory / "run.json"
     run = json_documents.typed(str(path), json_documents.read_versioned(path, directory), ProfileRun)
-    require_environment(str(path), "environment", run.environment)
     try:
         read_config(run.config)
         bounded.require_inside(directory / run.trace.xplane, directory)

@@ -6,16 +6,16 @@ import dataclasses
 import datetime
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gnet_core.config import Framework, GnetError
+from gnet_core.config import PEERS, GnetError
 from gnet_core.files import csv_text
-from gnet_core.machine import environment as machine
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine.differences import Difference, differences
+from gnet_core.machine.environment import UNKNOWN
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.fields import case_words
@@ -43,7 +43,7 @@ class Compared:
     margin: float
     """As a fraction."""
     between: Between
-    differences: list[machine.Difference]
+    differences: list[Difference]
     """Differences of their environments."""
     like_base: Sequence[Run]
     """Further runs of what BASE ran."""
@@ -250,7 +250,7 @@ def _runs(compared: Compared) -> Grid:
     columns = []
     for summary in (compared.summaries["BASE"], compared.summaries["NEW"]):
         document = summary.run.document
-        commit = str(document.environment["machine"].get("commit") or machine.UNKNOWN)
+        commit = document.environment.machine.commit or UNKNOWN
         columns.append([summary.machine, commit, document.created, document.preset, str(document.seed)])
     names = ("machine", "commit", "started", "preset", "seed")
     return text_table(("what", "BASE", "NEW"), list(zip(names, *columns, strict=True)), "What is compared")
@@ -321,27 +321,20 @@ def _words(run: Run, case: str) -> list[str]:
     return case_words(run.configs[case], run.row_of[case].source)
 
 
-def _differences(base: Run, new: Run) -> list[machine.Difference]:
+def _differences(base: Run, new: Run) -> list[Difference]:
     """Between the environments of each source that both runs have, or of their first ones, and of each peer."""
     sides = base.document, new.document
     named = [side.environments for side in sides]
     shared = [(named[0][name], named[1][name]) for name in named[0] if name in named[1]]
     pairs = shared or [(base.document.environment, new.document.environment)]
+    differing = [difference for pair in pairs for difference in differences(*pair)]
     for framework in PEERS:
         own = [framework in side.own_interpreters for side in sides]
         measured = [framework in {config.framework for config in run.configs.values()} for run in (base, new)]
         if all(measured) and own[0] != own[1]:  # the rest of the two interpreters has no business with its rows
-            first, second = (_of_framework_alone(side.environment_of(framework), framework) for side in sides)
-            pairs.append((first, second))
-    differences = [difference for pair in pairs for difference in machine.differences(*pair)]
-    return list(dict.fromkeys(differences))
-
-
-def _of_framework_alone(environment: Mapping[str, Any], framework: Framework) -> dict[str, Any]:
-    """The part of an environment that concerns one framework: its section and its packages."""
-    packages = environment["machine"]["packages"]
-    own = {name: version for name, version in packages.items() if name.startswith(framework)}
-    return {"machine": {"packages": own}, framework: environment.get(framework)}
+            first, second = (side.environment_of(framework) for side in sides)
+            differing += differences(first, second, framework)
+    return list(dict.fromkeys(differing))
 
 
 def other_configs(compared: Compared) -> list[str]:

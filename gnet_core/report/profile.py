@@ -13,7 +13,7 @@ import pandas as pd
 from gnet_core.config import GnetError
 from gnet_core.files import csv_text, json_documents
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine import environment as machine
+from gnet_core.machine import overview
 from gnet_core.plan.request import ProfileRequest, command_line, quoted
 from gnet_core.profile import device_time, reading, step_breakdown, tensor_cores
 from gnet_core.profile.document import Kernel, KindOfTime, OperationType, PeakMemory, Profile, load_profile
@@ -102,12 +102,15 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: st
 
     Raises GnetError naming the field that is missing or wrong in a profile.json.
     """
-    profile, environment = read_profile(stored), stored["environment"]
+    profile = read_profile(stored)
+    environment = profile.environment
+    if environment is None:
+        raise GnetError(f"{PROFILE_FILE}: field 'environment' is missing")
     case = ", ".join(case_words(profile.config))
-    where = f"{machine.label(environment, stored['device'])}, TensorFlow {environment['tensorflow']['version']}"
+    where = ", ".join(filter(None, [overview.label(environment, stored["device"]), environment.version("tensorflow")]))
     charts = "In this directory, with charts that are loaded from the internet:"
     show = Paragraph(no_trace) if no_trace else Command(tensorboard_line(Path()), charts)
-    lines = text_table(("what", "value"), machine.as_lines(environment)[:_MAX_LINES], "Environment")
+    lines = text_table(("what", "value"), overview.as_lines(environment)[:_MAX_LINES], "Environment")
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
@@ -118,7 +121,7 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: st
             section("How to read these figures", Bullets(notes(profile))),
             section("What traces it again", Command(command(profile))),
             section("What shows the whole trace", show, reference=True),
-            section("Environment", lines, Bullets(machine.warnings(environment)), reference=True),
+            section("Environment", lines, Bullets(overview.warnings(environment)), reference=True),
         ],
     )
 

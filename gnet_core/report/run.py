@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from gnet_core.config import StepConfig
+from gnet_core.config import TITLES, StepConfig
 from gnet_core.files import csv_text
-from gnet_core.machine import capabilities
-from gnet_core.machine import environment as machine
-from gnet_core.machine.capabilities import TITLES
+from gnet_core.machine import overview
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import UNKNOWN, Environment
 from gnet_core.plan.request import command_line
 from gnet_core.report import document as blocks
 from gnet_core.report import documents, gpu, profile
@@ -79,9 +79,9 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why its figures may not be quoted."""
     findings: list[str]
     failed_checks: list[str]
-    environment: dict[str, Any]
+    environment: Environment
     """As in `gnet schema info`."""
-    environments: dict[str, dict[str, Any]]
+    environments: dict[str, Environment]
     peaks: list[Peaks]
     rows: list[Row]
     verdicts: list[SuiteVerdicts]
@@ -142,8 +142,8 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "reservations": summary.reservations,
         "findings": [" ".join(sentence) for sentence in summary.findings],
         "failed_checks": summary.failed_checks,
-        "environment": run.document.environment,
-        "environments": run.document.environments,
+        "environment": msgspec.to_builtins(run.document.environment),
+        "environments": msgspec.to_builtins(run.document.environments),
         "peaks": msgspec.to_builtins(run.document.peaks),
         "rows": to_records(run),
         "verdicts": [family.to_dict() for family in summary.families],
@@ -197,7 +197,7 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
 
 def caveats(run: Run) -> list[str]:
     """Properties of the machine that would make a careful reader doubt figures, a sentence each."""
-    doubts = machine.warnings(run.document.environment)
+    doubts = overview.warnings(run.document.environment)
     if any(row.device != "cpu" and row.equal_work is not None for row in run.rows):
         doubts.append(
             "How far losses may be from float32's has been measured on a CPU and not yet on a GPU, so a row that is "
@@ -249,7 +249,7 @@ def _standing(summary: Summary) -> blocks.Banner:
 def _request(run: Run) -> str:
     """The requested measurement, and its time, in a sentence."""
     document = run.document
-    version = document.environment["machine"]["packages"].get("gnet", machine.UNKNOWN)
+    version = document.environment.machine.packages.get("gnet", UNKNOWN)
     processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
     sizes = " and ".join(f"{size}×{size}" for size in sorted({config.image_size for config in run.configs.values()}))
     images = f"images of {sizes}, " if sizes else ""
@@ -277,19 +277,19 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
 def _environment(run: Run) -> Section:
     """The machine and its software, in what the run's sources differ, and the peaks."""
     document = run.document
-    lines = [("run", run.document.run), *machine.as_lines(document.environment)]
+    lines = [("run", run.document.run), *overview.as_lines(document.environment)]
     peers: dict[str, str] = {}
     for framework in document.own_interpreters:
         peers[framework] = f"{TITLES[framework]}'s own interpreter"
         of_peer = document.environment_of(framework)
-        lines += capabilities.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
+        lines += overview.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
     differing: list[blocks.Block] = []
     environments = list(document.environments.items())
     for name, environment in environments[1:]:
         first, base = environments[0]
-        if differences := machine.differences(base, environment):
+        if changed := differences(base, environment):
             heading = f"From {first or 'the first'} to {peers.get(name, name)} these differ:"
-            differing += [Paragraph(heading), Bullets(list(map(str, differences)))]
+            differing += [Paragraph(heading), Bullets(list(map(str, changed)))]
     peaks = peaks_table(document)
     heading = "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
     errors = dict.fromkeys(str(measured["error"]) for measured in document.peaks if "error" in measured)

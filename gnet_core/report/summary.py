@@ -7,8 +7,7 @@ import functools
 from collections.abc import Mapping
 
 from gnet_core.config import FRAMEWORKS, GnetError
-from gnet_core.machine import capabilities
-from gnet_core.machine import environment as machine
+from gnet_core.machine import overview
 from gnet_core.plan.suites import ViewName
 from gnet_core.profile.document import Profile, read
 from gnet_core.report import checks
@@ -111,13 +110,9 @@ class Summary:
     def machine(self) -> str:
         """The machine and what was measured on it, each framework with its version, in one line."""
         document = self.run.document
-        measured = {config.framework for config in self.run.configs.values()} or {
-            capabilities.leading(document.environment)
-        }
-        versions = [
-            capabilities.versions(document.environment_of(name), [name]) for name in FRAMEWORKS if name in measured
-        ]
-        return ", ".join(filter(None, [machine.label(document.environment, document.device), *versions]))
+        measured = {config.framework for config in self.run.configs.values()} or {document.environment.leading}
+        versions = [document.environment_of(name).version(name) for name in FRAMEWORKS if name in measured]
+        return ", ".join(filter(None, [overview.label(document.environment, document.device), *versions]))
 
 
 def _doubtful_rows(measured: list[Row]) -> list[str]:

@@ -14,8 +14,6 @@ from typing import Any
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.files import bounded, json_documents, migrations
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine.capabilities import versions
-from gnet_core.machine.description import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
 from gnet_core.plan.suites import AGAIN, AXES
@@ -196,9 +194,6 @@ def read_run_document(directory: Path) -> RunDocument:
     plain = migrations.current_run(json_documents.read_versioned(path, directory))
     document = json_documents.typed(str(path), plain, RunDocument)
     BenchRequest.from_dict(f"{path}: options", document.options)
-    require_environment(str(path), "environment", document.environment)
-    for name, environment in document.environments.items():
-        require_environment(str(path), f"environments[{name!r:.60}]", environment)
     return document
 
 
@@ -382,7 +377,7 @@ def _add_peaks(run: Run) -> None:
         peak = best.get(row.precision)
         # A peak is of the TensorFlow that it was measured with, and of no other framework.
         environment = document.environments.get(row.source, document.environment)
-        same = versions(environment, ["tensorflow"]) == versions(document.environment, ["tensorflow"])
+        same = environment.version("tensorflow") == document.environment.version("tensorflow")
         if peak and same and run.configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gnet_core.config import Framework
+from gnet_core.config import PEERS, Framework
 from gnet_core.files.json_documents import CaseName, Count, Positive
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
@@ -131,9 +131,9 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     replicates: int
     plan: Plan | None = None
     memory_bytes: int
-    environment: dict[str, Any]
+    environment: Environment
     """The one whose devices are the run's."""
-    environments: dict[str, dict[str, Any]]
+    environments: dict[str, Environment]
     """Environments by source, then by framework that has an interpreter of its own."""
     code: dict[str, dict[str, str]] | None = None
     """A digest of each file that decides what is measured, by source and path."""
@@ -155,7 +155,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         sources = {case.source for case in self.cases}
         return [peer for peer in PEERS if peer in self.environments and peer not in sources]
 
-    def environment_of(self, framework: Framework) -> dict[str, Any]:
+    def environment_of(self, framework: Framework) -> Environment:
         """The environment in which the framework's rows were measured, those of the first source."""
         return self.environments[framework] if framework in self.own_interpreters else self.environment
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from gnet_core.config import GnetError, StepConfig, require_choice, require_whole
 from gnet_core.files import migrations
-from gnet_core.machine.environment import differences
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
@@ -72,7 +73,9 @@ def require_same_code(
             )
 
 
-def require_same_environments(directory: Path, before: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> None:
+def require_same_environments(
+    directory: Path, before: Mapping[str, Environment], now: Mapping[str, Environment]
+) -> None:
     """Raise GnetError naming what is not as it was when the run in `directory` was started, in any source."""
     if before.keys() != now.keys():
         raise GnetError(f"resume: {directory} was measured from {', '.join(before)}, not from {', '.join(now)}")

@@ -30,9 +30,8 @@ from gnet_core.files.whole import (
     write_whole,
 )
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
-from gnet_core.machine.capabilities import has_framework, section
-from gnet_core.machine.description import require_environment
-from gnet_core.machine.environment import precision_support, require_precision
+from gnet_core.machine.devices import precision_support, require_precision
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
@@ -103,21 +102,21 @@ def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) ->
     return [suite for suite in suites if (suite.name in names if names else preset in suite.presets)]
 
 
-def probe(source: Source) -> dict[str, Any]:
+def probe(source: Source) -> Environment:
     """The machine and the frameworks as the source's interpreter sees them, with its commit. Raises GnetError naming
     the interpreter.
     """
     python = source.python
     command = [python, "-m", *program_words(InfoRequest(as_json=True))]
-    environment = _document_of(
+    document = _document_of(
         command,
         source.checkout,
         f"python: {python} could not be asked about its frameworks",
         f"python: {python} could not describe its frameworks",
     )
-    require_environment(f"python: {python} described its frameworks otherwise than gnet does", "", environment)
-    environment["machine"]["commit"] = commit(source.checkout)
-    return environment
+    environment = typed(f"python: {python} described its frameworks otherwise than gnet does", document, Environment)
+    machine = msgspec.structs.replace(environment.machine, commit=commit(source.checkout))
+    return msgspec.structs.replace(environment, machine=machine)
 
 
 _PRINT_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(json.dumps(StepConfig().to_dict()))"
@@ -148,7 +147,7 @@ def _document_of(command: Sequence[str], checkout: Path, no_answer: str, no_docu
         raise GnetError(f"{no_document}; it said: {children.last_words(answer.stderr)}") from None
 
 
-def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
+def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
     """The environment of each interpreter of the sources, by its name (see Source.environment_name), sources first."""
     probed = functools.cache(lambda python, checkout: probe(Source(python=python, checkout=checkout)))
     environments = {source.name: probed(source.python, source.checkout) for source in sources}
@@ -156,15 +155,16 @@ def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
     return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
 
 
-def deciding(environments: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def deciding(environments: Mapping[str, Environment]) -> Environment:
     """The environment whose devices a run's are: the first in which there is a framework."""
-    return next(filter(has_framework, environments.values()), next(iter(environments.values())))
+    first = next(iter(environments.values()))
+    return next((each for each in environments.values() if each.section(each.leading)), first)
 
 
 def make_states(
     planned: Sequence[PlannedCase],
     sources: Mapping[str, Source],
-    environments: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Environment],
     most_images: float = math.inf,
 ) -> list[CaseState]:
     """A state for each case. One that cannot be run is `unsupported` from the start: a framework that its interpreter
@@ -193,7 +193,7 @@ def make_states(
 def why_not(
     case: PlannedCase,
     sources: Mapping[str, Source],
-    environments: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Environment],
     most_images: float = math.inf,
 ) -> str:
     """Why a case cannot be run, as make_states takes them; empty where it can."""
@@ -491,9 +491,8 @@ class Runner:
     def _why_no_tensorflow(self) -> str:
         """Why there are neither peaks nor a trace, which are TensorFlow's; empty where it is installed."""
         source = self._settings.own_source
-        if section(self._settings.environments[source.name], "tensorflow") is None:
-            return f"TensorFlow is not installed in {source.python}"
-        return ""
+        installed = self._settings.environments[source.name].tensorflow
+        return "" if installed else f"TensorFlow is not installed in {source.python}"
 
     def _measure_peaks(self, progress: Progress) -> None:
         """Measure them before the cases and after: the better is the peak, as the machine may have a slow minute."""

@@ -17,8 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gnet_core.config import FRAMEWORKS, Framework, GnetError
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.config import FRAMEWORKS, PEERS, Framework, GnetError
 from gnet_core.plan.suites import AGAIN, Source
 from gnet_core.system import git
 

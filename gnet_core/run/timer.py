@@ -18,7 +18,8 @@ from gnet_core.config import Framework, GnetError, StepConfig
 from gnet_core.files.whole import RAW_FORMAT_VERSION
 from gnet_core.frameworks import base
 from gnet_core.frameworks.base import Case
-from gnet_core.machine import environment
+from gnet_core.machine import description
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import Plan
 from gnet_core.run.protocol import Channel
 from gnet_core.stats.losses import TOLERANCE
@@ -253,9 +254,10 @@ def first_line(error: BaseException) -> str:
 
 
 @functools.cache
-def worker_environment(checkout: Path, framework: Framework) -> dict[str, Any]:
+def worker_environment(checkout: Path, framework: Framework) -> Environment:
     """The machine and the framework that this process measures with, and no other; and the commit of its checkout."""
-    return {"machine": environment.describe(checkout), framework: base.describe(framework)}
+    section: dict[str, Any] = {framework: base.describe(framework)}
+    return Environment(machine=description.describe(checkout), **section)
 
 
 def _seconds(action: Any) -> float:

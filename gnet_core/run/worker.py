@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from gnet_core.config import GnetError
 from gnet_core.files import json_documents
 from gnet_core.files.migrations import read_config
 from gnet_core.files.whole import PARTIAL_PREFIX, read_text
-from gnet_core.machine.environment import differences
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, Source
 from gnet_core.run.protocol import Channel, ChannelClosed
@@ -77,7 +79,7 @@ class RunSettings:
     """By name."""
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
-    environments: Mapping[str, Mapping[str, Any]]
+    environments: Mapping[str, Environment]
     """The environment of each interpreter as the run began, by its name (see Source.environment_name)."""
     worker_bytes: int | None = None
     """GPU memory of each worker, where the user gave it; else it is measured."""
@@ -298,19 +300,19 @@ class Worker:
         """Give the raw file its name, once it is whole and of the case and environment that the run began with."""
         try:
             document = json.loads(read_text(self._partial))
-            benchmarks, environment = document["benchmarks"], document["machine_info"]["gnet"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            benchmarks = document["benchmarks"]
+            environment = msgspec.convert(document["machine_info"]["gnet"], Environment)
+        except (OSError, ValueError, TypeError, KeyError, msgspec.ValidationError) as error:
             raise WorkerLost("failed", f"the worker left no raw file that can be read ({error})") from None
         if len(benchmarks) != 1:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
         if other := self._measured_otherwise(benchmarks[0]):
             raise WorkerLost("unsupported", f"void: {other}")
-        # A worker imports its own framework and no other, so it says nothing of the others.
-        probed = {name: section for name, section in self._environment.items() if name in environment}
-        # That of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
-        environment["machine"]["commit"] = probed["machine"]["commit"]
-        if changed := "; ".join(map(str, differences(probed, environment))):
-            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({changed:.300})")
+        # One of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
+        changes = differences(self._environment, environment)
+        if changed := [difference for difference in changes if difference.name != "commit"]:
+            told = "; ".join(map(str, changed))
+            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)
 
     def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:

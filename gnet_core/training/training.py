@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -107,7 +108,7 @@ def _save_epoch(
     """Write an epoch's state, then what a user looks at, and add it to the records."""
     with _errors_of_writing(out, records):
         if not records:
-            session.write(out, device.describe())
+            session.write(out, msgspec.to_builtins(device.describe()))
         save_state(out / STATE_FILE, session, variables, [*records, record])
         records.append(record)  # it counts as done from here on
         _write_results(out, model, records)

@@ -20,11 +20,12 @@ from gnet_core.cli import main
 from gnet_core.cli import options as command_line
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import command_buffers
-from gnet_core.machine import environment as machine
+from gnet_core.machine.differences import differences
 from gnet_core.plan import request
 from gnet_core.plan.suites import Source
 from gnet_core.run import runner, sources
 from gnet_core.system import children
+from tests.conftest import environment_of
 from tests.faults.checkout import make_checkout
 from tests.pictures import write_folder, write_image
 
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda _source: copy.deepcopy(environment))
+    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 
@@ -198,7 +199,7 @@ def test_bench_measures_and_reports_a_case_for_real(tmp_path):
     assert set(info["phase_seconds"]) == {"import", "build", "trace", "first_call", "warmup"}
     assert len(info["single_step_seconds"]) in (0, 3 * info["block_steps"])
     probed = json.loads((tmp_path / "run" / "run.json").read_text())["environment"]
-    assert machine.differences(probed, raw["machine_info"]["gnet"]) == []
+    assert differences(environment_of(probed), environment_of(raw["machine_info"]["gnet"])) == []
     assert hostile.items() <= probed["machine"]["settings_left_out"].items()
 
     table = pd.read_csv(tmp_path / "run" / "cases.csv")

@@ -23,7 +23,7 @@ from gnet_core.results import records, turns
 from gnet_core.run import cohort, resuming, runner
 from gnet_core.run.worker import RunSettings, WorkerCrowded, WorkerLost
 from gnet_core.system import claims, interrupts
-from tests.conftest import MACHINE, TENSORFLOW, raw_document, run_document
+from tests.conftest import MACHINE, TENSORFLOW, environment_of, raw_document, run_document
 
 INTERRUPTED = {module.__file__ for module in (claims, cohort, whole, runner, schedule, turns)}
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -125,7 +125,7 @@ def settings_for(directory: Path) -> RunSettings:
         with_peaks=True,
         sources={"": source},
         own_source=source,
-        environments={"": ENVIRONMENT},
+        environments={"": environment_of(ENVIRONMENT)},
     )
 
 

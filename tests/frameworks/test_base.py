@@ -7,7 +7,7 @@ import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
-from tests.conftest import JAX_SECTION, MACHINE, TENSORFLOW, TORCH_SECTION
+from tests.conftest import JAX_SECTION, MACHINE, TENSORFLOW, TORCH_SECTION, environment_of
 
 PACKAGES = {"torch": "2.13.0", "jax": "0.10.2", "keras": "3.15.1", "pytest-benchmark": "5.3.1"}
 MACHINE_WITH_GPU = MACHINE | {"packages": PACKAGES, "gpus": [{"name": "A GPU", "memory_bytes": 2**34, "driver": "580"}]}
@@ -26,8 +26,9 @@ def here(**sections):
     """HERE with other fields in its sections, or with None in place of one."""
     environment = copy.deepcopy(HERE)
     for name, fields in sections.items():
-        environment[name] = None if fields is None else {**environment[name], **fields}
-    return environment
+        replaced = fields is None or "error" in fields
+        environment[name] = fields if replaced else {**environment[name], **fields}
+    return environment_of(environment)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def here(**sections):
     ],
 )
 def test_what_a_framework_cannot_do_is_refused_with_its_reason(changes, expected):
-    reason = why_unsupported(StepConfig(**changes), HERE)
+    reason = why_unsupported(StepConfig(**changes), here())
     assert (expected in reason) if expected else not reason
 
 
@@ -114,20 +115,15 @@ def test_an_interpreter_of_a_framework_is_named_with_what_it_lacks():
         return why_unsupported(StepConfig(**case), environment, "/x/python")
 
     assert why(TORCH, here(torch=None)) == "PyTorch is not installed in /x/python"
-    broken = here() | {"torch": {"error": "ImportError: libcudart.so.13: cannot open shared object file"}}
+    broken = here(torch={"error": "ImportError: libcudart.so.13: cannot open shared object file"})
     assert why(TORCH, broken).startswith("PyTorch cannot be loaded in /x/python: ImportError: libcudart.so.13")
     for case, package in ((TORCH, "pytest-benchmark"), (JAX, "pytest-benchmark"), (JAX, "keras")):
-        environment = here()
-        environment["machine"] = {"packages": {name: PACKAGES[name] for name in PACKAGES if name != package}}
+        environment = here(machine={"packages": {name: PACKAGES[name] for name in PACKAGES if name != package}})
         assert why(case, environment).startswith(f"{package} is not installed in /x/python")
 
 
 def test_a_revision_from_before_peers_had_sections_is_judged_by_its_packages_alone():
-    before = {
-        "machine": MACHINE
-        | {"packages": PACKAGES, "gpus": [{"name": "A GPU", "memory_bytes": 2**34, "driver": "580"}]},
-        "tensorflow": TENSORFLOW,
-    }
+    before = environment_of({"machine": MACHINE_WITH_GPU, "tensorflow": TENSORFLOW})
     assert not why_unsupported(StepConfig(**TORCH), before)
     assert not why_unsupported(StepConfig(**JAX), before)
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import device
-from gnet_core.machine import environment
+from gnet_core.machine import description
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_peak_memory_on_a_cpu_is_that_of_the_process():
 
 
 def test_the_environment_describes_machine_and_tensorflow(tmp_path):
-    described = device.environment(tmp_path)
-    assert described["tensorflow"]["version"] == tf.__version__
-    assert described["machine"]["memory_bytes"] > 0
+    environment = device.environment(tmp_path)
+    assert environment.version("tensorflow") == f"TensorFlow {tf.__version__}"
+    assert environment.machine.memory_bytes > 0
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,16 @@ def test_the_environment_describes_machine_and_tensorflow(tmp_path):
     ],
 )
 def test_the_threads_described_are_those_that_tensorflow_uses(monkeypatch, setting, threads):
-    monkeypatch.setattr(environment, "usable_threads", lambda: 2)
+    monkeypatch.setattr(description, "USABLE_THREADS", 2)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", setting)
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", setting)
     described = device.describe()
-    assert (described["intra_op_threads"], described["inter_op_threads"]) == (threads, threads)
+    assert (described.intra_op_threads, described.inter_op_threads) == (threads, threads)
 
 
 def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "-1")
-    assert device.describe()["inter_op_threads"] == environment.usable_threads()
+    assert device.describe().inter_op_threads == description.USABLE_THREADS
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
     with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
         device.describe()

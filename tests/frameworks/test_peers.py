@@ -105,7 +105,7 @@ print("results " + json.dumps(results))
 
 
 ON_A_GPU = """
-import json, sys
+import json, sys, msgspec
 from types import SimpleNamespace
 from unittest import mock
 from gnet_core.frameworks import allocator; from gnet_core.frameworks import base as frameworks
@@ -134,17 +134,17 @@ with mock.patch.object(allocator, "keep_freed_memory", never):
         jax.devices = lambda kind: gpus
         versions = SimpleNamespace(cuda_runtime_build_version=lambda: 13000, cudnn_build_version=lambda: 91300)
         device._cuda_versions = lambda: versions
-        results["described_before"] = device.describe()
+        results["described_before"] = msgspec.to_builtins(device.describe())
         updates = {}
         jax.config.update = updates.__setitem__
         device.prepare(config)
         results["updates"] = {name: str(value) for name, value in updates.items() if name != "jax_default_device"}
-results["described"] = device.describe()
+results["described"] = msgspec.to_builtins(device.describe())
 if framework == "torch":
     def too_old(index):
         raise RuntimeError("The NVIDIA driver on your system is too old\\nand more")
     torch.cuda.get_device_properties = too_old
-    results["without"] = device.describe()
+    results["without"] = msgspec.to_builtins(device.describe())
 print("results " + json.dumps(results))
 """
 

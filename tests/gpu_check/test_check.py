@@ -4,7 +4,6 @@ stand-in; and what becomes of a step that fails, hangs or finds no time.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -27,6 +26,7 @@ from gnet_core.machine import nvml as nvml_library
 from gnet_core.results import raw_files, records
 from gnet_core.run import runner
 from gnet_core.run.worker import WorkerLost
+from tests.conftest import environment_of
 from tests.faults import checkout as house
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def trace_case(config, log_dir, steps):
 
 PEAKS = """print('{"mixed_bfloat16": {"flop_per_second": 1e15}}')"""
 
-GPU = '"gpus": [{"device": "gpu:0", "name": "NVIDIA H100 80GB HBM3", "compute_capability": [9, 0]}]'
+GPU = 'gpus=[SeenGpu(device="gpu:0", name="NVIDIA H100 80GB HBM3", compute_capability=[9, 0])]'
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "gnet_core/frameworks/tf/trace.py").write_text(TRACE)
     (folder / "gnet_core/frameworks/tf/peaks.py").write_text(PEAKS)
     for name, old, new in (
-        ("frameworks/tf/device.py", '"gpus": []', GPU),
+        ("frameworks/tf/device.py", "gpus=[]", GPU),
         ("plan/suites.py", "replicates=3", "replicates=1"),
         ("plan/suites.py", "plan=Plan(block_seconds=1.0)", "plan=Plan()"),
         ("gpu_check/evidence.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
@@ -192,7 +192,7 @@ def test_interrupted_in_its_run_it_keeps_what_was_measured_and_prints_the_list(c
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda _source: copy.deepcopy(environment))
+    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 
@@ -254,7 +254,7 @@ def check(tmp_path, environment, monkeypatch):
         (tmp_path / GPU_CHECK).mkdir()
         return gpu_check.Check(
             checkout=ROOT,
-            environment=environment,
+            environment=environment_of(environment),
             device="cpu",
             directory=tmp_path,
             minutes=10,
@@ -376,7 +376,7 @@ def sampled(tmp_path, environment, monkeypatch):
         (tmp_path / GPU_CHECK).mkdir()
         check = gpu_check.Check(
             checkout=ROOT,
-            environment=environment,
+            environment=environment_of(environment),
             device="gpu:0",
             directory=tmp_path,
             minutes=10,

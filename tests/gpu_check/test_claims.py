@@ -9,19 +9,18 @@ import msgspec
 import pandas as pd
 import pytest
 
-from gnet_core.config import StepConfig
+from gnet_core.config import PEERS, StepConfig
 from gnet_core.files.json_documents import typed
 from gnet_core.frameworks.tf import command_buffers
 from gnet_core.gpu_check import claims
 from gnet_core.gpu_check.evidence import SAMPLED, Claim, Figure, Finding, Result, Seen, WorkerReading
 from gnet_core.gpu_check.report import CheckReport, to_json
-from gnet_core.machine import capabilities
 from gnet_core.machine.gpu_conditions import Sample, Span
 from gnet_core.profile import document as profile_document
 from gnet_core.results import records, turns
 from gnet_core.results.raw_files import RawFile, RawProcess
 from tests import traces
-from tests.conftest import RunDirectory, raw_document
+from tests.conftest import RunDirectory, environment_of, raw_document
 from tests.stored import processes
 
 GPU = "gpu:0"
@@ -180,10 +179,10 @@ def seen(environment: dict[str, Any], directory: RunDirectory) -> Seen:
     for case, framework in zip(peers.configs, ("tensorflow", "torch", "torch", "jax"), strict=True):
         peers.configs[case] = dataclasses.replace(peers.configs[case], framework=framework)  # type: ignore[arg-type]
     section = {"gpus": [{"device": GPU, "name": NAME}], "built_for_cuda": True}
-    peers.document.environments.update({name: {**environment, name: section} for name in capabilities.PEERS})
+    peers.document.environments.update({name: environment_of({**environment, name: section}) for name in PEERS})
     return Seen(
         device=GPU,
-        environment=environment,
+        environment=environment_of(environment),
         results=results,
         turns=turns.read_turns(directory.path, run.document.run),
         why_not={},
@@ -266,19 +265,21 @@ def test_every_claim_but_those_of_the_devices_rests_on_a_step(seen):
 
 
 def with_devices(seen: Seen, driver: list[str], tensorflow: list[str], visible: str | None = None) -> Seen:
-    environment = dict(seen.environment)
-    environment["machine"] = {**environment["machine"], "gpus": [{"name": name} for name in driver]}
+    environment = msgspec.to_builtins(seen.environment)
+    environment["machine"]["gpus"] = [{"name": name, "memory_bytes": None, "driver": "580"} for name in driver]
     if visible is not None:
         environment["machine"]["environment_variables"] = {"CUDA_VISIBLE_DEVICES": visible}
-    environment["tensorflow"] = {**environment["tensorflow"], "gpus": [{"name": name} for name in tensorflow]}
-    return dataclasses.replace(seen, environment=environment)
+    gpus = [{"device": f"gpu:{number}", "name": name} for number, name in enumerate(tensorflow)]
+    environment["tensorflow"]["gpus"] = gpus
+    return dataclasses.replace(seen, environment=environment_of(environment))
 
 
 @pytest.mark.parametrize(("path", "verdict"), [("/site/libcusolver.so.11", "confirmed"), (None, "wrong")])
 def test_a_library_that_is_not_found_is_wrong_and_named(seen, path, verdict):
-    place = {"name": "libcusolver.so.11", "path": path, "error": None if path else "cannot open"}
-    seen.environment["machine"]["nvidia"] = {"libraries": [place]}
-    judged = claim_of(seen, "Each of NVIDIA's libraries")
+    library = {"name": "libcusolver.so.11", "package": "", "at_start": True, "path": path}
+    environment = msgspec.to_builtins(seen.environment)
+    environment["machine"]["nvidia"] = {"libraries": [library | {"error": None if path else "cannot open"}]}
+    judged = claim_of(dataclasses.replace(seen, environment=environment_of(environment)), "Each of NVIDIA's libraries")
     assert judged.verdict == verdict
     assert path or "libcusolver.so.11: cannot open" in judged.evidence[0]
 
@@ -691,7 +692,8 @@ def test_a_peer_that_was_not_measured_is_open_where_it_is_not_there_and_wrong_wh
     ],
 )
 def test_a_peer_that_sees_no_gpu_says_why(seen, section, verdict, because):
-    seen.result("frameworks").document.environments["jax"]["jax"] = section
+    environment = {**msgspec.to_builtins(seen.environment), "jax": section}
+    seen.result("frameworks").document.environments["jax"] = environment_of(environment)
     finding = claim_of(seen, "The GPU is seen by").findings[-1]
     assert (finding.subject, finding.verdict, finding.because) == ("jax", verdict, because)
 

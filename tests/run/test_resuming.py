@@ -12,7 +12,7 @@ from gnet_core.plan.suites import PlannedCase
 from gnet_core.results import records
 from gnet_core.run import resuming
 from gnet_core.run.runner import CaseState
-from tests.conftest import run_document
+from tests.conftest import environment_of, run_document
 
 GRAPH, EAGER = (StepConfig(batch_size=8, execution=execution) for execution in ("graph", "eager"))
 
@@ -224,7 +224,7 @@ def test_a_record_of_the_code_that_is_none_is_refused_where_it_is_read(run_direc
 def test_a_commit_that_measures_nothing_new_does_not_forbid_going_on(tmp_path, environment):
     other = copy.deepcopy(environment)
     other["machine"]["commit"] = "another"
-    resuming.require_same_environments(tmp_path, {"": environment}, {"": other})
+    resuming.require_same_environments(tmp_path, {"": environment_of(environment)}, {"": environment_of(other)})
     other["tensorflow"]["version"] = "2.19.0"
     with pytest.raises(GnetError, match=r"this is not what .* was measured with: TensorFlow: 2\.21\.0 → 2\.19\.0"):
-        resuming.require_same_environments(tmp_path, {"": environment}, {"": other})
+        resuming.require_same_environments(tmp_path, {"": environment_of(environment)}, {"": environment_of(other)})

@@ -27,7 +27,7 @@ from gnet_core.run.cohort import expected_seconds
 from gnet_core.run.protocol import Channel
 from gnet_core.run.worker import RunSettings, Worker
 from gnet_core.system import children
-from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS, run_document
+from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS, environment_of, run_document
 
 HERE = {"": Source(checkout=Path(__file__).parents[2])}
 
@@ -225,7 +225,7 @@ def settings_for(checkout, *, alive=1, replicates=1, **plan):
         with_peaks=True,
         sources={"": Source(checkout=checkout)},
         own_source=Source(checkout=checkout),
-        environments=dict.fromkeys(("", "old", "new"), ENVIRONMENT),
+        environments=dict.fromkeys(("", "old", "new"), environment_of(ENVIRONMENT)),
     )
 
 
@@ -261,7 +261,12 @@ def new_document():
         "memory_bytes": 1,
     }
     environment = copy.deepcopy(ENVIRONMENT)
-    document |= {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
+    document |= {
+        "suites": [],
+        "options": {},
+        "environment": environment,
+        "environments": {"": environment_of(environment)},
+    }
     return run_document(document | {"complete": False, "cohorts": [], "cases": []})
 
 
@@ -894,26 +899,28 @@ def planned(**changes):
 
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], HERE, {"": environment})
+    states = runner.make_states([tf32, float32], HERE, {"": environment_of(environment)})
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], HERE, {"": environment})
+        runner.make_states([tf32], HERE, {"": environment_of(environment)})
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], HERE, {"": environment}, 50)
+    states = runner.make_states(
+        [planned(batch_size=8), planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50
+    )
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        runner.make_states([planned(batch_size=64)], HERE, {"": environment}, 50)
+        runner.make_states([planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50)
 
 
 def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says_why(checkout):
     settings = settings_for(checkout)
-    environments = {**settings.environments, "": {**ENVIRONMENT, "tensorflow": None}}
+    environments = {**settings.environments, "": environment_of({**ENVIRONMENT, "tensorflow": None})}
     _, document = run(
         states_for("fine"), dataclasses.replace(settings, environments=environments), profiled=StepConfig()
     )
