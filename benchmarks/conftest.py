@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.frameworks import installed
 from gnet_core.frameworks.base import why_unsupported
-from gnet_core.machine.capabilities import leading
-from gnet_core.machine.environment import choose_device, precision_support
+from gnet_core.machine.devices import choose_device, precision_support
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import PRESETS, Plan, Sweep, preset_for
 from gnet_core.run.protocol import Channel
 from gnet_core.run.timer import Timer, Turns, worker_environment
@@ -58,11 +59,11 @@ def _the_case(text: str) -> StepConfig:
 
 
 @functools.cache
-def _environment_by_hand() -> dict[str, Any]:
+def _environment_by_hand() -> Environment:
     return installed.environment(_CHECKOUT)
 
 
-def _why_not(case: StepConfig, environment: dict[str, Any]) -> str:
+def _why_not(case: StepConfig, environment: Environment) -> str:
     """Why a case cannot be run by hand here; empty where it can."""
     if case.framework == "jax":
         return "Keras has one backend a process; gnet bench gives JAX one of its own"
@@ -90,5 +91,5 @@ def time_train_step(benchmark: Any, timer: Timer) -> Callable[[StepConfig], None
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Keep the machine and the framework that were measured beside the samples, as gnet bench has told them before."""
     chosen = config.option.gnet_case
-    framework = _the_case(chosen).framework if chosen else leading(_environment_by_hand())
-    machine_info["gnet"] = worker_environment(_CHECKOUT, framework)
+    framework = _the_case(chosen).framework if chosen else _environment_by_hand().leading
+    machine_info["gnet"] = msgspec.to_builtins(worker_environment(_CHECKOUT, framework))

@@ -73,13 +73,13 @@ def main() -> None:
             own_source=source,
             environments={"": probe(source)},
         )
-        case = PlannedCase(config=StepConfig(), suites=("overhead",))
+        case = PlannedCase(config=StepConfig(), suites=("overhead",), module=Path(__file__).name)
         jobs = [Job(case=case, replicate=number) for number in range(1, WORKERS + 1)]
-        outcome = Cohort(jobs, 1, settings, lambda _job: Path(__file__).name, lambda _what, _seconds: None).run()
+        outcome = Cohort(jobs, 1, settings, lambda _what, _seconds: None).run()
         if outcome.lost:
             sys.exit("; ".join(f"{job.worker}: {lost.note}" for job, lost in outcome.lost.items()))
-        for job, name in outcome.finished.items():
-            (measured,) = json.loads((Path(folder) / name).read_text())["benchmarks"]
+        for job in outcome.finished:
+            (measured,) = json.loads((Path(folder) / job.worker.raw_file).read_text())["benchmarks"]
             info = measured["extra_info"]
             in_turns, bare = statistics.median(measured["stats"]["data"]), statistics.median(info["bare_seconds"])
             added = (in_turns - bare) / info["block_steps"] / STEP_SECONDS

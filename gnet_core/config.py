@@ -20,6 +20,8 @@ EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
+PEERS: tuple[Framework, ...] = ("torch", "jax")
+TITLES: Mapping[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
@@ -149,9 +151,8 @@ class StepConfig:
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
             raise GnetError(f"device: {self.device!r:.200} is unknown; use cpu or gpu:N")
         if not isinstance(self.data, str) or not self.data:
-            raise GnetError(
-                f"data: {self.data!r:.200} is no data set; use synthetic, digits, fashion-mnist or a folder"
-            )
+            known = "synthetic, digits, fashion-mnist or a folder"
+            raise GnetError(f"data: {self.data!r:.200} is no data set; use {known}")
 
     @property
     def trains_classifiers(self) -> bool:
@@ -164,8 +165,8 @@ class StepConfig:
 
         The seed stays out, so that runs of different seeds can be compared; so does `classes`, which the data decides.
         """
-        parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}", slug(self.data)]
-        parts.append(self.device.replace(":", ""))
+        parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}"]
+        parts += [slug(self.data), self.device.replace(":", "")]
         parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in _OUTSIDE_NAME]
         return "-".join(parts)
 
@@ -178,10 +179,8 @@ class StepConfig:
         """
         if not isinstance(values, Mapping):
             raise GnetError(f"config: {values!r:.200} is no configuration; use an object of fields and values")
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(str(name) for name in values if name not in known)
-        if unknown:
-            raise GnetError(f"config: unknown field {unknown[0]!r:.200}; known are {', '.join(sorted(known))}")
+        if unknown := sorted(str(name) for name in values if name not in _KINDS):
+            raise GnetError(f"config: unknown field {unknown[0]!r:.200}; known are {', '.join(sorted(_KINDS))}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -193,12 +192,12 @@ class StepConfig:
 
     def differences(self, other: StepConfig) -> dict[str, tuple[Any, Any]]:
         """The fields that differ from another configuration's, each with its value here and there."""
-        names = [field.name for field in dataclasses.fields(self)]
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
-        return {name: (here, there) for name, (here, there) in pairs.items() if here != there}
+        here, there = self.to_dict(), other.to_dict()
+        return {name: (here[name], there[name]) for name in here if here[name] != there[name]}
 
 
 _KINDS = get_type_hints(StepConfig)
+"""Types of a case's fields by name; those that are a choice are a Literal."""
 
 _WHOLE = {
     "batch_size": (1, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB"),
@@ -209,6 +208,7 @@ _WHOLE = {
 """By field, its smallest and its largest whole number, and why there is none beyond."""
 
 _OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}
+"""Fields that are in a case's name anyway or stay out of it."""
 
 
 def slug(data: str) -> str:

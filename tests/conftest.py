@@ -20,7 +20,8 @@ from gnet_core.config import StepConfig
 from gnet_core.files import migrations
 from gnet_core.files.json_documents import typed
 from gnet_core.files.whole import RAW_FORMAT_VERSION, RUN_FORMAT_VERSION
-from gnet_core.plan.suites import case_name
+from gnet_core.machine.environment import Environment
+from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import RunDocument
 from gnet_core.results.turns import TURNS_FILE
 from tests import stand_ins
@@ -182,6 +183,11 @@ def environment() -> dict[str, Any]:
     return copy.deepcopy({"machine": MACHINE, "tensorflow": TENSORFLOW})
 
 
+def environment_of(plain: dict[str, Any]) -> Environment:
+    """An environment as it is read."""
+    return typed("environment", plain, Environment)
+
+
 def raw_document(config: StepConfig, block_seconds: list[float], **extra: Any) -> dict[str, Any]:
     """A worker's raw file: blocks of two steps, and the given extra_info over a plain one."""
     info = {
@@ -261,7 +267,7 @@ class RunDirectory:
 
         Processes of one replicate number take turns in one cohort, whatever their case, unless they are sequential.
         """
-        name, raw = case_name(config, source), []
+        name, raw = PlannedCase(config=config, suites=(), source=source).name, []
         for replicate, block_seconds in enumerate(processes, start=1):
             stem = f"{name}.r{replicate}"
             raw.append(f"raw/{stem}.json")

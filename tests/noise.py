@@ -33,27 +33,27 @@ ANY_DIFFERENCE = 1e-9
 class Noise:
     """Standard deviations in logarithms, so about fractions."""
 
-    weather: float = 0.10
-    """Of the machine's speed from turn to turn, the same for all who take the turn."""
+    common_mode: float = 0.10
+    """Common-mode drift: the machine's speed from turn to turn, the same for all who take the turn."""
 
     memory: float = 0.9
-    """Correlation of the weather from one turn to the next: AR(1)."""
+    """Correlation of common-mode drift from one turn to the next: AR(1)."""
 
     rest: float = 0.07
-    """Of a block."""
+    """Scatter of blocks."""
 
     process: float = 0.015
-    """Of a process, for as long as it lives."""
+    """Scatter of processes, each for as long as it lives."""
 
     tail: Literal["normal", "student", "mixture"] = "normal"
-    """Of the rest. student: 3 degrees of freedom; mixture: one block in ten scatters four times as much. Both scaled
-    to the same standard deviation."""
+    """Distribution of the rest. student: 3 degrees of freedom; mixture: one block in ten scatters four times as much.
+    Both are scaled to the same standard deviation."""
 
     decay: float = 0.0
-    """What one process a trial, of either case, is slower by at first; it is gone after a third of the turns."""
+    """Share by which one process a trial, of either case, is slower at first; it is gone after a third of the turns."""
 
     stall: float = 1.0
-    """How many times as long one block a trial takes."""
+    """Factor by which one block a trial takes longer."""
 
     step: float = 0.0
     """What the machine is slower by from one turn on to the end of the trial, for all who take it."""
@@ -70,8 +70,8 @@ DISTURBED = {
 
 
 def one_after_the_other(spread: float) -> Noise:
-    """Separate runs whose processes differ by `spread` in all, weather included."""
-    return Noise(weather=0, rest=0, process=spread)
+    """Separate runs whose processes differ by `spread` in all, common-mode drift included."""
+    return Noise(common_mode=0, rest=0, process=spread)
 
 
 SETTINGS: list[tuple[str, Noise, Layout, int, int]] = [
@@ -99,9 +99,9 @@ SETTINGS: list[tuple[str, Noise, Layout, int, int]] = [
         (f"apart, spread {spread:.0%}", one_after_the_other(spread), "sequential", replicates, 2)
         for spread, replicates in ((0.03, 8), (0.03, 9), (0.05, 22))
     ],
-    ("typical, weather and all", TYPICAL, "sequential", 8, 20),
-    ("typical, weather and all", TYPICAL, "sequential", 22, 20),
-    ("typical, weather and all", TYPICAL, "runs", 8, 12),
+    ("typical, with common-mode drift", TYPICAL, "sequential", 8, 20),
+    ("typical, with common-mode drift", TYPICAL, "sequential", 22, 20),
+    ("typical, with common-mode drift", TYPICAL, "runs", 8, 12),
 ]
 
 
@@ -111,7 +111,7 @@ def log_seconds(
     """Logs of seconds, as trials × (base, variant) × replicates × turns; the variant is faster by the effect."""
     rng = np.random.default_rng(seed)
     shape = (trials, 2, replicates, turns)
-    logs = _weather(noise, layout, shape, rng) + noise.rest * _scatter(noise, shape, rng)
+    logs = _common_mode(noise, layout, shape, rng) + noise.rest * _scatter(noise, shape, rng)
     logs += noise.process * rng.standard_normal((*shape[:3], 1))
     logs[:, 1] -= np.log1p(effect)
     everyone = logs.reshape(trials, 2 * replicates, turns)
@@ -186,7 +186,7 @@ def _cohort(layout: Layout, case: int, replicate: int) -> str:
     return f"pair {replicate}" if layout == "pairs" else f"{case} {replicate}"
 
 
-def _weather(noise: Noise, layout: Layout, shape: tuple[int, int, int, int], rng: np.random.Generator) -> Array:
+def _common_mode(noise: Noise, layout: Layout, shape: tuple[int, int, int, int], rng: np.random.Generator) -> Array:
     trials, cases, replicates, turns = shape
     if layout == "cohort":
         return _autoregression(noise, (trials, 1, 1, turns), rng)
@@ -199,7 +199,7 @@ def _weather(noise: Noise, layout: Layout, shape: tuple[int, int, int, int], rng
 
 
 def _autoregression(noise: Noise, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    shocks = noise.weather * rng.standard_normal(shape)
+    shocks = noise.common_mode * rng.standard_normal(shape)
     shocks[..., 1:] *= np.sqrt(1 - noise.memory**2)
     return np.asarray(signal.lfilter([1], [1, -noise.memory], shocks, axis=-1))
 

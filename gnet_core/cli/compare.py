@@ -6,43 +6,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from gnet_core.cli.options import (
-    FINE,
-    GATE_FAILED,
-    as_json_option,
-    complain,
-    default_directory,
-    fail_on_option,
-    print_document,
-    print_json,
-)
-from gnet_core.cli.report import tell_gates
+from gnet_core.cli import options
+from gnet_core.cli.output import FINE, GATE_FAILED, complain, print_document, print_json
+from gnet_core.cli.report import print_gates
 from gnet_core.config import GnetError
 
 if TYPE_CHECKING:
     from gnet_core.results.records import Run
 
 MIN_USUAL_MARGIN = 0.005
-"""No run here has resolved as little, so what is below it was probably meant as a fraction and not as percent."""
+"""No run here has resolved as little, so a smaller margin was probably meant as a fraction and not as percent."""
 
 
 @click.command()
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("base", type=options.PATH)
+@click.argument("new", type=options.PATH)
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
-@fail_on_option("Exit with 1 where one fails.")
+@options.fail_on("Exit with 1 where one fails.")
 @click.option("--across-machines", is_flag=True, help="Compare also what was measured on other hardware.")
 @click.option(
-    "--like-base",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Another run of BASE's code; with two, each counts once.",
+    "--like-base", multiple=True, type=options.PATH, help="Another run of BASE's code; with two, each counts once."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="New directory for a page, its plot and a table.")
+@click.option("--out", type=options.PATH, help="New directory for a page, its plot and a table.")
 @click.option("--profiles", is_flag=True, help="Compare traces instead: where the time went, by part and operation.")
-@as_json_option
+@options.as_json
 def compare(
     base: Path,
     new: Path,
@@ -62,6 +50,7 @@ def compare(
     if profiles:
         return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core.report import comparison
+    from gnet_core.results import gates
     from gnet_core.stats import verdicts
     from gnet_core.system.claims import claimed_empty
 
@@ -78,7 +67,7 @@ def compare(
         like_base=[_load(directory) for directory in like_base],
         require_common="missing" not in fail_on,
     )
-    failed = comparison.failed_gates(compared, fail_on)
+    failed = gates.failed_between(compared.base, compared.new, compared.between, fail_on)
     if out is not None:
         with claimed_empty(out):
             comparison.write(compared, failed, out)
@@ -86,7 +75,7 @@ def compare(
         print_json(comparison.to_json(compared, failed))
     else:
         print_document(comparison.document(compared, {}, with_pictures=False))
-        tell_gates(failed)
+        print_gates(failed)
         if out is not None:
             print(f"\nReport: {out / comparison.HTML_FILE}")
     return GATE_FAILED if failed else FINE
@@ -97,12 +86,11 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     from gnet_core.report import profile_comparison as profile_comparison_report
     from gnet_core.system.claims import claimed_empty
 
-    context = click.get_current_context()
     for name in ("margin", "fail_on", "across_machines", "like_base"):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if options.is_given(name):
             raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))
-    out = out or default_directory("compare", "profiles")
+    out = out or options.default_directory("compare", "profiles")
     with claimed_empty(out):
         profile_comparison_report.write(compared, out)
     if as_json:

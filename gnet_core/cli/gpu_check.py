@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gnet_core.cli.options import (
-    FINE,
-    GATE_FAILED,
-    INTERRUPTED,
-    Whole,
-    as_json_option,
-    complain,
-    default_directory,
-    device_option,
-    now,
-    out_option,
-    print_document,
-    print_json,
-    require_device_form,
-)
-from gnet_core.config import GnetError
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.cli import options
+from gnet_core.cli.output import FINE, GATE_FAILED, INTERRUPTED, complain, print_document, print_json
+from gnet_core.config import PEERS, GnetError
 from gnet_core.plan.request import ReportRequest, command_line
 
 MAX_MINUTES = 60
 
 _USED = 0.98
-"""Of the minutes, what the steps may take; the rest is for Python to start and the list to be written."""
+"""Share of the minutes that the steps may take; in the rest Python starts and the list is written."""
 
 
 @click.command("gpu-check")
-@device_option
-@click.option("--minutes", type=Whole("minutes"), default=10, show_default=True, help="What it may take in all.")
+@options.device
+@click.option("--minutes", type=options.WHOLE, default=10, show_default=True, help="What it may take in all.")
 @click.option("--python", multiple=True, metavar="torch|jax=INTERPRETER", help="Measure that framework from this one.")
-@out_option("<date-time>-gpu-check-<device>")
-@as_json_option
+@options.out("<date-time>-gpu-check-<device>")
+@options.as_json
 def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Find out in minutes what of the GPU side is confirmed, wrong or still open.
 
@@ -54,34 +39,38 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     deadline = time.monotonic() + _USED * 60.0 * minutes
     if minutes > MAX_MINUTES:
         raise GnetError(f"minutes: {minutes:.30g} are too many; use at most {MAX_MINUTES}, or gnet bench for more")
-    require_device_form(device)
+    options.require_device_form(device)
     peers = _peers(python)
     if out is not None:
         require_empty(out)
-        if found := sorted(out.glob(f"{GPU_CHECK}*")):  # which does not count for the run
-            raise GnetError(f"out: {out} has files in it already ({found[0].name}); name one without a check")
+        if left := sorted(out.glob(f"{GPU_CHECK}*")):  # which does not count for the run
+            raise GnetError(f"out: {out} has files in it already ({left[0].name}); name one without a check")
     from gnet_core.gpu_check import report as gpu_check_report
     from gnet_core.gpu_check.check import Check
+    from gnet_core.machine.devices import choose_device
     from gnet_core.plan.suites import Source
     from gnet_core.run import runner
 
     checkout = runner.find_checkout(Path.cwd())
     environment = runner.probe(Source(checkout=checkout))
-    if "gpus" not in (environment["tensorflow"] or {}):
+    if not environment.tensorflow:
         raise GnetError(
             f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"
         )
-    chosen = _choose_device(device, environment)
-    directory = out or default_directory("gpu-check", chosen)
+    try:
+        chosen = choose_device("gpu" if device == "auto" else device, environment)
+    except GnetError as error:
+        raise GnetError(f"{error}; --device cpu rehearses the check") from None
+    directory = out or options.default_directory("gpu-check", chosen)
     with claimed_empty(directory / GPU_CHECK):
         check = Check(
             checkout=checkout,
             environment=environment,
             device=chosen,
-            directory=directory,
+            directory=directory.resolve(),
             minutes=minutes,
             deadline=deadline,
-            created=now(),
+            created=options.now(),
             peers=peers,
             progress=complain,
         )
@@ -91,13 +80,13 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
         print_json(gpu_check_report.to_json(report))
     else:
         print_document(gpu_check_report.document(report))
-    to_read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
-    read = to_read if (directory / "run.json").exists() else ""
-    complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read}")
+    read = f"; its run is read by: {command_line(ReportRequest(run_dir=directory))}"
+    has_run = (directory / "run.json").exists()
+    complain(f"the list is in {directory / gpu_check_report.MARKDOWN_FILE}{read if has_run else ''}")
     if not complete:
         complain(f"interrupted; what was finished is in {directory}")
         return INTERRUPTED
-    return GATE_FAILED if report.wrong else FINE
+    return GATE_FAILED if any(claim.verdict == "wrong" for claim in report.claims) else FINE
 
 
 def _peers(python: Sequence[str]) -> list[str]:
@@ -111,13 +100,3 @@ def _peers(python: Sequence[str]) -> list[str]:
         if peer.partition("=")[0] not in PEERS:
             raise GnetError(f"python: {peer!r:.200} names no framework; use torch=INTERPRETER or jax=INTERPRETER")
     return [f"{name}={program}" for name, program in interpreters(python).items()]
-
-
-def _choose_device(asked: str, environment: Mapping[str, Any]) -> str:
-    """cpu where that is asked for, else a GPU. Raises GnetError where there is none, and why."""
-    from gnet_core.machine import environment as machine
-
-    try:
-        return machine.choose_device("gpu" if asked == "auto" else asked, environment)
-    except GnetError as error:
-        raise GnetError(f"{error}; --device cpu rehearses the check") from None

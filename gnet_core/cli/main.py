@@ -14,38 +14,23 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gnet_core.cli import options
 from gnet_core.cli.bench import bench
 from gnet_core.cli.compare import compare
 from gnet_core.cli.gpu_check import gpu_check
-from gnet_core.cli.options import (
-    BAD_USAGE,
-    FINE,
-    INTERRUPTED,
-    UNEXPECTED,
-    Whole,
-    as_json_option,
-    checkout_or_none,
-    choose_device,
-    complain,
-    default_directory,
-    now,
-    out_option,
-    print_json,
-    require_case_name,
-    require_device_form,
-    require_utf8,
-    step_options,
-    takes,
-)
+from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
 from gnet_core.cli.report import print_profile, report
 from gnet_core.cli.schema import schema
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.request import InfoRequest, ProfileRequest, TrainRequest
 from gnet_core.system import interrupts, streams
+
+if TYPE_CHECKING:
+    from gnet_core.machine.environment import Environment
 
 
 def main() -> None:
@@ -56,7 +41,7 @@ def main() -> None:
             complain(f"output: {lost.strerror}, so not all of it was printed")
             # A terminal that was closed has sent SIGHUP, and takes no output any more.
             status = INTERRUPTED if status == INTERRUPTED else BAD_USAGE
-    except KeyboardInterrupt:  # a second one, while the first was told
+    except KeyboardInterrupt:  # a second one, while the first is reported
         status = INTERRUPTED
     if sys.flags.inspect:  # PYTHONINSPECT in the environment: Python would ask for commands, and end with 1 or 0
         os._exit(status)
@@ -74,26 +59,22 @@ def _run() -> Any:
 
 
 def _status_of(command: Callable[[], Any]) -> int:
-    """What the command returns, or what stands for how it ended, which is told in one line."""
+    """The exit status of a command; an error is one line on stderr."""
     try:
         return command() or FINE
-    except click.ClickException as error:
-        return _refused(error.format_message())
-    except GnetError as error:
-        return _refused(str(error))
+    except (click.ClickException, GnetError) as error:
+        complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
+        return BAD_USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # which click takes for the end of what a user types
             return _unexpected(error.__cause__)
         complain("interrupted")
         return INTERRUPTED
     except BaseException as error:  # also what a library raises in order to exit
-        outside = _of_the_machine(error)
-        return _refused(outside) if outside else _unexpected(error)
-
-
-def _refused(why: str) -> int:
-    complain(why)
-    return BAD_USAGE
+        if not (outside := _of_the_machine(error)):
+            return _unexpected(error)
+        complain(outside)
+        return BAD_USAGE
 
 
 def _of_the_machine(error: BaseException) -> str:
@@ -111,7 +92,7 @@ def _of_the_machine(error: BaseException) -> str:
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 TRACEBACK_VARIABLE = "GNET_TRACEBACK"
-"""In the environment it makes the traceback of an unexpected error go to stderr."""
+"""Environment variable that sends the traceback of an unexpected error to stderr."""
 
 
 def _unexpected(error: BaseException) -> int:
@@ -119,20 +100,20 @@ def _unexpected(error: BaseException) -> int:
     if isinstance(error, MemoryError):
         complain("out of memory; end other programs, or ask for smaller batches or images")
         return UNEXPECTED
-    told = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error))
     line = f"unexpected {type(error).__name__}: {error!s:.300}; please report it"
     if not os.environ.get(TRACEBACK_VARIABLE):
         try:
             with tempfile.NamedTemporaryFile(
                 "w", prefix="gnet-traceback-", suffix=".txt", encoding="utf-8", errors="backslashreplace", delete=False
             ) as file:
-                file.write(told)
+                file.write(text)
             complain(f"{line} with {file.name}")
             return UNEXPECTED
         except OSError:  # there is no room for it but on the terminal
             pass
     complain(line)
-    print(told, end="", file=sys.stderr)
+    print(text, end="", file=sys.stderr)
     return UNEXPECTED
 
 
@@ -147,57 +128,48 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-commands.add_command(bench)
-commands.add_command(compare)
-commands.add_command(gpu_check)
-commands.add_command(report)
-commands.add_command(schema)
+for _command in (bench, compare, gpu_check, report, schema):
+    commands.add_command(_command)
 
 
 @commands.command()
-@as_json_option
-@takes(InfoRequest)
+@options.as_json
+@options.takes(InfoRequest)
 def info(request: InfoRequest) -> int:
     """Tell the devices, the frameworks, why they see no GPU, what each precision should do here, and warnings."""
+    import msgspec
     from tabulate import tabulate
 
     from gnet_core.frameworks import installed
-    from gnet_core.machine import capabilities, gpu_chain
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine import gpu_chain, overview
 
-    environment = installed.environment()
-    devices = ["cpu", *(str(gpu["device"]) for gpu in capabilities.gpus(environment))]
-    support = {name: machine.precision_support(environment, name) for name in devices}
-    warnings = machine.warnings(environment)
+    described = overview.info(installed.environment())
     if request.as_json:
-        precisions = {name: {each: said._asdict() for each, said in rows.items()} for name, rows in support.items()}
-        reason = gpu_chain.why_no_gpu(environment)
-        told = {"why_no_gpu": reason.text if reason else "", "precisions": precisions, "warnings": warnings}
-        print_json(environment | told)
+        print_json(msgspec.to_builtins(described))
         return FINE
-    lines = [*machine.as_lines(environment), *gpu_chain.as_lines(environment)]
+    lines = [*overview.as_lines(described), *gpu_chain.as_lines(described)]
     print(tabulate(lines, tablefmt="plain", disable_numparse=True))
     rows = [
-        (name, precision, "yes" if said.supported else "no", "yes" if said.pays else "no", said.reason)
-        for name, precisions in support.items()
-        for precision, said in precisions.items()
+        (device, precision, "yes" if support.supported else "no", "yes" if support.pays else "no", support.reason)
+        for device, precisions in described.precisions.items()
+        for precision, support in precisions.items()
     ]
     print("\n" + tabulate(rows, headers=("device", "precision", "runs", "should pay", "because")))
-    for warning in warnings:
+    for warning in described.warnings:
         print(f"\nNote: {warning}")
     return FINE
 
 
 @commands.command()
-@click.option("--data", default="synthetic", show_default=True, metavar="NAME_OR_PATH", help="What is fed to the step.")
-@click.option("--batch-size", type=Whole("batch_size"), default=8, show_default=True)
-@click.option("--image-size", type=Whole("image_size"), default=224, show_default=True, help="Pixels a side.")
-@click.option("--classes", type=Whole("classes"), help="Labels there are; else as many as the data has.")
+@options.data("synthetic")
+@click.option("--batch-size", type=options.WHOLE, default=8, show_default=True)
+@click.option("--image-size", type=options.WHOLE, default=224, show_default=True, help="Pixels a side.")
+@click.option("--classes", type=options.WHOLE, help="Labels there are; else as many as the data has.")
 @click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="How much of it.")
-@click.option("--steps", type=Whole("steps"), default=5, show_default=True, help="Whole steps to trace, at most 10.")
-@step_options
-@out_option("<date-time>-profile-<device>")
-@takes(ProfileRequest)
+@click.option("--steps", type=options.WHOLE, default=5, show_default=True, help="Whole steps to trace, at most 10.")
+@options.step
+@options.out("<date-time>-profile-<device>")
+@options.takes(ProfileRequest)
 def profile(request: ProfileRequest) -> int:
     """Trace whole train steps for TensorBoard's Profile page, and tell where their time went."""
     from gnet_core.config import require_steps
@@ -205,13 +177,13 @@ def profile(request: ProfileRequest) -> int:
     from gnet_core.files.whole import require_empty
     from gnet_core.system.claims import claimed_empty
 
-    # What can be told at once is told before any data is opened, and before TensorFlow is asked about its devices.
+    # What can be refused at once is refused before any data is opened, and before TensorFlow is asked for its devices.
     data = absolute(request.data)
-    require_utf8("data", data)
+    options.require_utf8("data", data)
     config = request.config(device="cpu", data=data, classes=StepConfig.classes)
-    require_case_name(config.name)
+    options.require_case_name(config.name)
     require_steps(request.steps)
-    require_device_form(request.device)
+    options.require_device_form(request.device)
     if request.out is not None:
         require_empty(request.out)
     if data != "synthetic":
@@ -221,13 +193,13 @@ def profile(request: ProfileRequest) -> int:
     if config.execution == "xla":  # whatever the device will be: on a CPU there are none
         command_buffers.switch_off(os.environ)
     from gnet_core.frameworks.tf import device as devices
-    from gnet_core.machine import environment as machine
-    from gnet_core.report import profile_report
+    from gnet_core.machine.devices import require_precision
+    from gnet_core.report import profile as profile_report
 
-    environment = devices.environment(checkout_or_none())
-    config = dataclasses.replace(config, device=choose_device(request.device, environment))
-    machine.require_precision(config.precision, config.device, environment)
-    out = request.out or default_directory("profile", config.device)
+    environment = devices.environment(options.checkout_or_none())
+    config = dataclasses.replace(config, device=options.choose_device(request.device, environment))
+    require_precision(config.precision, config.device, environment)
+    out = request.out or options.default_directory("profile", config.device)
     with claimed_empty(out):
         _trace(config, environment, out, request.steps)
         document = profile_report.write(out)
@@ -235,8 +207,10 @@ def profile(request: ProfileRequest) -> int:
     return FINE
 
 
-def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: int) -> None:
+def _trace(config: StepConfig, environment: Environment, out: Path, steps: int) -> None:
     """Write a trace and the run.json that tells of it; neither where something goes wrong or is interrupted."""
+    import msgspec
+
     from gnet_core.files.whole import RUN_FORMAT_VERSION, write_whole
     from gnet_core.frameworks.tf import trace
 
@@ -246,10 +220,10 @@ def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: in
             "format_version": RUN_FORMAT_VERSION,
             "kind": "profile",
             "run": uuid.uuid4().hex,
-            "created": now(),
+            "created": options.now(),
             "device": config.device,
             "config": config.to_dict(),
-            "environment": environment,
+            "environment": msgspec.to_builtins(environment),
             "trace": trace.trace_case(config, out / "traces", steps).to_dict(out),
         }
         write_whole(out / "run.json", json.dumps(document, indent=1))
@@ -257,16 +231,14 @@ def _trace(config: StepConfig, environment: dict[str, Any], out: Path, steps: in
 
 
 @commands.command()
-@click.option(
-    "--data", default="digits", show_default=True, metavar="NAME_OR_PATH", help="digits, fashion-mnist or a folder."
-)
-@click.option("--epochs", type=Whole("epochs"), default=10, show_default=True)
-@click.option("--batch-size", type=Whole("batch_size"), default=32, show_default=True)
-@click.option("--image-size", type=Whole("image_size"), help="Pixels a side; else what suits the data.")
-@step_options
-@out_option("<date-time>-train-<data>")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the session in this directory.")
-@takes(TrainRequest)
+@options.data("digits", "digits, fashion-mnist or a folder.")
+@click.option("--epochs", type=options.WHOLE, default=10, show_default=True)
+@click.option("--batch-size", type=options.WHOLE, default=32, show_default=True)
+@click.option("--image-size", type=options.WHOLE, help="Pixels a side; else what suits the data.")
+@options.step
+@options.out("<date-time>-train-<data>")
+@click.option("--resume", type=options.PATH, help="Go on with the session in this directory.")
+@options.takes(TrainRequest)
 def train(request: TrainRequest) -> int:
     """Train and test for some epochs; write history, curves and the best weights."""
     from gnet_core.config import slug
@@ -278,15 +250,13 @@ def train(request: TrainRequest) -> int:
     out, resume, device = request.out, request.resume, request.device
     if out is not None and resume is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
-    require_device_form(device)
+    options.require_device_form(device)
     data = absolute(request.data)
     if resume is not None:
         # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
-        source = click.get_current_context().get_parameter_source
         asked = {**request.asked(), "data": data}
-        del asked["device"]
-        explicit = {name: asked[name] for name in asked if source(name) is click.core.ParameterSource.COMMANDLINE}
-        config = dataclasses.replace(session.recorded_config(resume), **explicit)
+        given = {name: asked[name] for name in asked if name != "device" and options.is_given(name)}
+        config = dataclasses.replace(session.recorded_config(resume), **given)
         dataset = open_data(config.data)
     else:
         dataset = open_data(data)
@@ -297,14 +267,14 @@ def train(request: TrainRequest) -> int:
     for note in dataset.notes:
         complain(f"note: {note}")
     from gnet_core.frameworks.tf import device as devices
-    from gnet_core.machine import environment as machine
+    from gnet_core.machine.devices import require_precision
     from gnet_core.training import training
 
     environment = devices.environment()
     asked_device = config.device if resume is not None and device == "auto" else device
-    config = dataclasses.replace(config, device=choose_device(asked_device, environment))
-    machine.require_precision(config.precision, config.device, environment)
-    directory = resume or out or default_directory("train", slug(config.data))
+    config = dataclasses.replace(config, device=options.choose_device(asked_device, environment))
+    require_precision(config.precision, config.device, environment)
+    directory = resume or out or options.default_directory("train", slug(config.data))
     history = training.train(config, dataset, directory, request.epochs, resume=resume is not None)
     best = session.best(history)
     if request.as_json:

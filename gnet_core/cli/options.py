@@ -1,39 +1,36 @@
-"""What the commands share: exit statuses, options that refuse by field and value, where runs go, how JSON is said."""
+"""What the commands take: options that refuse by field and value, the request that they make, where runs go."""
 
 from __future__ import annotations
 
 import datetime
 import functools
 import itertools
-import json
-import shutil
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gnet_core.cli.output import complain
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 from gnet_core.plan.request import Request
 
 if TYPE_CHECKING:
-    from gnet_core.report.document import Document
-
-FINE, GATE_FAILED, BAD_USAGE, CASES_FAILED, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 70, 130
-"""What a command ends with. 70 is what sysexits.h calls an internal software error."""
+    from gnet_core.machine.environment import Environment
 
 GATES = ("slower", "missing", "unresolved", "failed", "not-finite", "other-work")
 """What --fail-on takes; gnet_core.results.gates says what each of them is."""
 
+Kind = TypeVar("Kind", bound=Request)
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""A decorator that gives a command an option."""
 
-Asked = TypeVar("Asked", bound=Request)
 
-
-def takes(kind: type[Asked]) -> Callable[[Callable[[Asked], int]], Callable[..., int]]:
+def takes(kind: type[Kind]) -> Callable[[Callable[[Kind], int]], Callable[..., int]]:
     """Make a command of a function that takes a request: what click has parsed becomes one of this kind."""
 
-    def decorate(run: Callable[[Asked], int]) -> Callable[..., int]:
+    def decorate(run: Callable[[Kind], int]) -> Callable[..., int]:
         @functools.wraps(run)
         def command(**parsed: Any) -> int:
             return run(kind(**parsed))
@@ -43,151 +40,110 @@ def takes(kind: type[Asked]) -> Callable[[Callable[[Asked], int]], Callable[...,
     return decorate
 
 
-class Choices(click.ParamType[tuple[str, ...]]):
-    """One or more values separated by commas, each one of the choices."""
-
-    name = "choices"
-
-    def __init__(self, field: str, choices: tuple[str, ...]) -> None:
-        self._field = field
-        self._choices = choices
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002
-        values = value if isinstance(value, tuple) else tuple(str(value).split(","))
-        for each in values:
-            require_choice(self._field, each, self._choices)
-        return values
+def is_given(name: str) -> bool:
+    """Whether the running command was given this option on its command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
-class Whole(click.ParamType[Any]):
-    """A whole number of at least `least`; with `many`, several separated by commas."""
+class Parsed(click.ParamType[Any]):
+    """A value that a function makes of an option's name and word, refusing by both; `many` are separated by commas."""
 
-    name = "whole"
-
-    def __init__(self, field: str, least: int = 1, *, many: bool = False) -> None:
-        self._field = field
-        self._least = least
+    def __init__(self, name: str, parse: Callable[[str, str], Any], *, many: bool = False) -> None:
+        self.name = name
+        self._parse = parse
         self._many = many
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        if isinstance(value, int):
+        if not isinstance(value, str):  # a default
             return value
-        return tuple(self._number(text) for text in str(value).split(",")) if self._many else self._number(value)
+        field = str(param.name) if param else ""
+        return tuple(self._parse(field, word) for word in value.split(",")) if self._many else self._parse(field, value)
 
-    def _number(self, text: str) -> int:
+
+def _whole(field: str, word: str, least: int = 1) -> int:
+    try:
+        number: int | str = int(word)
+    except ValueError:
+        number = word
+    require_whole(field, number, least)
+    return int(number)
+
+
+def _number(field: str, word: str) -> float:
+    """A whole number stays whole, since a case's name tells 0 from 0.0."""
+    for kind in (int, float):
         try:
-            number: int | str = int(text)
+            return kind(word)
         except ValueError:
-            number = text
-        require_whole(self._field, number, self._least)
-        return int(number)
+            continue
+    raise GnetError(f"{field}: {word!r:.200} will not do; use a number")
 
 
-class Number(click.ParamType[float]):
-    """A number; a whole one stays whole, since a case's name tells 0 from 0.0."""
-
-    name = "number"
-
-    def __init__(self, field: str) -> None:
-        self._field = field
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
-        if isinstance(value, int | float):
-            return value
-        for kind in (int, float):
-            try:
-                return kind(value)
-            except ValueError:
-                continue
-        raise GnetError(f"{self._field}: {value!r:.200} will not do; use a number")
+def _one_of(choices: tuple[str, ...], field: str, word: str) -> str:
+    require_choice(field, word, choices)
+    return word
 
 
-EXECUTION_LIST = Choices("execution", EXECUTIONS)
-PRECISION_LIST = Choices("precision", PRECISIONS)
-BATCH_SIZE_LIST = Whole("batch_size", many=True)
+WHOLE, WHOLES = Parsed("whole", _whole), Parsed("whole", _whole, many=True)
+EXECUTION_LIST = Parsed("choices", partial(_one_of, EXECUTIONS), many=True)
+PRECISION_LIST = Parsed("choices", partial(_one_of, PRECISIONS), many=True)
+PATH: click.Path = click.Path(path_type=Path)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+device = click.option("--device", default="auto", metavar="auto|cpu|gpu[:N]", show_default=True, help="Where to run.")
+layers = click.option(
+    "--layers", default="fused", metavar="fused|keras", show_default=True, help="Our layers, or plain Keras ones."
+)
+widths = click.option(
+    "--widths", default="published", metavar="published|paper", show_default=True, help="Table of filters."
+)
+seed = click.option(
+    "--seed", type=Parsed("whole", partial(_whole, least=0)), default=0, show_default=True, help="Of weights and data."
+)
 
 
-def as_json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
+def number(name: str, text: str) -> Option:
+    """The option of a field of StepConfig that is a number, with its default."""
+    field = name.removeprefix("--").replace("-", "_")
+    default = getattr(StepConfig, field)
+    return click.option(name, type=Parsed("number", _number), default=default, show_default=True, help=text)
 
 
-def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--device", default="auto", metavar="auto|cpu|gpu[:N]", show_default=True, help="Where to run."
-    )(command)
+def data(default: str, text: str = "What is fed to the step.") -> Option:
+    return click.option("--data", default=default, show_default=True, metavar="NAME_OR_PATH", help=text)
 
 
-def layers_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--layers", default="fused", metavar="fused|keras", show_default=True, help="Our layers, or plain Keras ones."
-    )(command)
+def out(default: str) -> Option:
+    return click.option("--out", type=PATH, help=f"Directory to write; else reports/{default}.")
 
 
-def widths_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--widths", default="published", metavar="published|paper", show_default=True, help="Table of filters."
-    )(command)
+def fail_on(text: str) -> Option:
+    gates = Parsed("choices", partial(_one_of, GATES), many=True)
+    return click.option("--fail-on", type=gates, metavar="GATE[,GATE]...", default=(), help=text)
 
 
-def step_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def step(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of gnet_core.plan.request.StepRequest."""
     options = (
         click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla"),
         click.option("--precision", default="float32", show_default=True, metavar="NAME"),
-        layers_option,
-        widths_option,
-        _number_option("aux_weight", "Of each auxiliary classifier's loss; 0 leaves them out."),
+        layers,
+        widths,
+        number("--aux-weight", "Of each auxiliary classifier's loss; 0 leaves them out."),
         click.option("--dropout/--no-dropout", default=True, show_default=True, help="Without it every rate is 0."),
-        _number_option("bn_momentum", "Of batch normalisation's moving statistics."),
-        _number_option("learning_rate", "Adam's."),
+        number("--bn-momentum", "Of batch normalisation's moving statistics."),
+        number("--learning-rate", "Adam's."),
         click.option(
             "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: training collapses."
         ),
-        device_option,
-        seed_option,
-        as_json_option,
+        device,
+        seed,
+        as_json,
     )
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def _number_option(field: str, told: str) -> Callable[..., Any]:
-    default = getattr(StepConfig, field)
-    name = f"--{field.replace('_', '-')}"
-    return click.option(name, type=Number(field), default=default, show_default=True, help=told)
-
-
-def seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--seed", type=Whole("seed", 0), default=0, show_default=True, help="Of weights and data.")(
-        command
-    )
-
-
-def out_option(default: str) -> Callable[..., Any]:
-    return click.option("--out", type=click.Path(path_type=Path), help=f"Directory to write; else reports/{default}.")
-
-
-def fail_on_option(told: str) -> Callable[..., Any]:
-    return click.option("--fail-on", type=Choices("fail_on", GATES), metavar="GATE[,GATE]...", default=(), help=told)
-
-
-def complain(message: str) -> None:
-    """Say what is wrong in one line on stderr; what a file brought in tells the terminal nothing."""
-    harmless = "".join(each if each.isprintable() else " " for each in message)
-    print(f"gnet: {' '.join(harmless.split())}", file=sys.stderr)
-
-
-def print_document(document: Document) -> None:
-    """Print a report, no wider than the terminal where stdout is one."""
-    from gnet_core.report.terminal import to_terminal
-
-    print(to_terminal(document, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
-
-
-def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(document, indent=1, allow_nan=False))
 
 
 def require_utf8(field: str, value: object) -> None:
@@ -208,19 +164,18 @@ def require_case_name(case: str) -> None:
         raise GnetError(f"case: {case!r:.300} is no name for a file, it is too long or odd; give the data a short name")
 
 
-def require_device_form(asked: str) -> None:
-    """Whether it exists is known only once TensorFlow was asked; how it is written can be told at once."""
-    if asked not in ("auto", "gpu"):
-        StepConfig(device=asked)
+def require_device_form(device: str) -> None:
+    """Raise GnetError for what names no device; whether there is such a one, only TensorFlow knows."""
+    if device not in ("auto", "gpu"):
+        StepConfig(device=device)
 
 
-def choose_device(asked: str, environment: Mapping[str, Any]) -> str:
-    """See gnet_core.machine.environment.choose_device; where auto leaves a GPU aside, the reason is told."""
-    from gnet_core.machine import environment as machine
-    from gnet_core.machine import gpu_chain
+def choose_device(wanted: str, environment: Environment) -> str:
+    """See gnet_core.machine.devices.choose_device; where auto leaves a GPU aside, a note says why."""
+    from gnet_core.machine import devices, gpu_chain
 
-    device = machine.choose_device(asked, environment)
-    if asked == "auto" and (doubt := gpu_chain.doubt(environment)):
+    device = devices.choose_device(wanted, environment)
+    if wanted == "auto" and (doubt := gpu_chain.doubt(environment)):
         complain(f"note: {doubt} The CPU is measured instead.")
     return device
 
@@ -231,7 +186,7 @@ def default_directory(kind: str, detail: str) -> Path:
     root = checkout_or_none() or Path.cwd()
     name = "-".join(part for part in (stamp, kind, detail.replace(":", "")) if part)
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(path for path in (root / "reports" / each for each in names) if not path.exists())
+    return next(path for path in (root / "reports" / name for name in names) if not path.exists())
 
 
 def checkout_or_none() -> Path | None:
@@ -245,5 +200,5 @@ def checkout_or_none() -> Path | None:
 
 
 def now() -> str:
-    """The time as run.json tells it."""
+    """The present time in the form that run.json has."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -22,7 +22,7 @@ from gnet_core.datasets.image_files import ImageFile, content_keys, look_at
 from gnet_core.files.whole import read_bytes
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist puts the four files."""
+"""Folder in which Debian's package dataset-fashion-mnist puts the four files."""
 
 FASHION_MNIST_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -98,10 +98,8 @@ def open_data(name_or_path: str) -> DataSet:
         return _open_digits()
     if name_or_path == "fashion-mnist":
         if not holds_idx(FASHION_MNIST_FOLDER):
-            raise GnetError(
-                f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; install Debian's package "
-                "dataset-fashion-mnist, or give the folder that holds the four IDX files"
-            )
+            remedy = "install Debian's package dataset-fashion-mnist, or give the folder that holds the four IDX files"
+            raise GnetError(f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; {remedy}")
         return _open_idx(name_or_path, FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
     if name_or_path == "synthetic":
         raise GnetError("data: 'synthetic' has nothing to learn; use digits, fashion-mnist, or the path of a folder")
@@ -109,9 +107,8 @@ def open_data(name_or_path: str) -> DataSet:
     if numbered and _is_dtd(Path(numbered[1])):
         return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
     if not _exists(name_or_path):
-        raise GnetError(
-            f"data: {name_or_path!r} is unknown; use digits, fashion-mnist, or the path of an existing folder"
-        )
+        known = "digits, fashion-mnist, or the path of an existing folder"
+        raise GnetError(f"data: {name_or_path!r} is unknown; use {known}")
     folder = Path(name_or_path)
     if not folder.is_dir():
         raise bad_data(folder, "is a file; use the path of a folder")
@@ -155,9 +152,8 @@ def check_labels(data: DataSet, classes: int) -> None:
     """Raise GnetError unless every label of the data set is below `classes`."""
     highest = max(int(data.train.labels.max()), int(data.test.labels.max()))
     if highest >= classes:
-        raise GnetError(
-            f"classes: {classes} is too few; data {data.name} has labels up to {highest}, so use at least {highest + 1}"
-        )
+        needed = f"data {data.name} has labels up to {highest}, so use at least {highest + 1}"
+        raise GnetError(f"classes: {classes} is too few; {needed}")
 
 
 def _open_digits() -> DataSet:
@@ -199,7 +195,8 @@ def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequen
     shared = [(index, first_trained[key]) for index, key in enumerate(keys[len(train) :]) if key in first_trained]
     if shared:
         test_name, train_name = (
-            _image_name(split, index) for split, index in zip((test, train), shared[0], strict=True)
+            repr(split.images[index]) if isinstance(split.images, tuple) else f"number {index}"
+            for split, index in zip((test, train), shared[0], strict=True)
         )
         notes.append(
             f"{len(shared)} of {len(test)} test images are training images as well, such as {test_name}, "
@@ -216,10 +213,6 @@ def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequen
         first = f"{class_names[untrained[0]]!r} the first"
         notes.append(f"classes with test images but none to train with: {len(untrained)}, {first}")
     return tuple(notes)
-
-
-def _image_name(split: Split, index: int) -> str:
-    return repr(split.images[index]) if isinstance(split.images, tuple) else f"number {index}"
 
 
 def _open_folder(name: str, folder: Path) -> DataSet:

@@ -23,7 +23,7 @@ _MAX_GZIP_RATIO = 1032
 
 
 def holds_idx(folder: Path) -> bool:
-    """Whether any file in a folder is called as the IDX files are, with a hyphen or, as some copies have it, a dot."""
+    """Whether any file in a folder has the name of an IDX file, with a hyphen or, as in some copies, a dot."""
     return any(folder.glob("*[-.]idx[13]-ubyte*"))
 
 

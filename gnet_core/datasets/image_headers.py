@@ -44,7 +44,7 @@ def picture_size(file: BinaryIO) -> PictureSize:
 
 
 def _jpeg_size(file: BinaryIO) -> tuple[int, int]:
-    """From the frame header, which comes after segments of any length and before the picture (ITU-T T.81, annex B)."""
+    """Width and height in the frame header, which comes after segments of any length (ITU-T T.81, annex B)."""
     file.seek(2)
     before = 0
     for _ in range(_MAX_STEPS):

@@ -19,7 +19,7 @@ MAX_TRACE_BYTES = 2**31 - 1
 """Largest trace that is read, which is the largest size of a protocol buffer."""
 
 MAX_FOLDERS = 100
-"""In traces/. A run traces one case."""
+"""Folders of traces/ at most. A run traces one case."""
 
 _POINTERS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself; `git lfs pull` fetches that",
@@ -40,9 +40,9 @@ def opened(path: Path, directory: Path, limit: int) -> Iterator[BinaryIO]:
         with _named(path):
             start = file.read(max(map(len, _POINTERS)))
             file.seek(0)
-        for prefix, told in _POINTERS.items():
+        for prefix, kind in _POINTERS.items():
             if start.startswith(prefix):
-                raise GnetError(f"{path}: it is {told}")
+                raise GnetError(f"{path}: it is {kind}")
         yield file
 
 

@@ -34,5 +34,5 @@ def restored(text: str) -> str:
 def _inert(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
-    text = "".join(each if each.isprintable() else " " for each in cell)
+    text = "".join(character if character.isprintable() else " " for character in cell)
     return text if _NUMBER.fullmatch(text) else _DANGEROUS.sub("'", text)

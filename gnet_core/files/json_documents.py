@@ -22,7 +22,7 @@ CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
 """Form of the name of a case. It goes into tables and commands, so nothing else is accepted."""
 
 MAX_WHOLE = 2**63
-"""A whole number beyond is none that was measured, and too large to calculate with."""
+"""Numbers from here on were never measured, and are too large to calculate with."""
 
 CaseName = Annotated[
     str,
@@ -32,6 +32,7 @@ CaseName = Annotated[
     ),
 ]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE - 1, description="a whole number, 0 or more")]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")]
 
 _JSON_TYPES = {
     "str": "text",
@@ -40,7 +41,6 @@ _JSON_TYPES = {
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
-    "null": "null",
 }
 _EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got .*)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
@@ -54,13 +54,11 @@ def read_json(
 
     Raises GnetError naming the file; `strict` also refuses NaN and endless numbers.
     """
-    hooks: dict[str, Any] = {}
-    if strict:
-        hooks = {"parse_constant": _refuse_number, "parse_float": _finite_float, "parse_int": _whole_number}
+    hooks: dict[str, Any] = {"parse_constant": _refuse_number, "parse_float": _finite_float, "parse_int": _whole_number}
     data = bounded.read_bytes(path, directory, limit)
     try:
         text = data.decode("utf-8")
-        document = json.loads(text, **hooks)
+        document = json.loads(text, **(hooks if strict else {}))
         if "\\ud" in text.casefold():
             json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no character
     except (ValueError, RecursionError) as error:
@@ -94,7 +92,7 @@ def typed(where: str, data: Any, kind: type[Typed], at: str = "") -> Typed:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
-    field, value, hint = _found(data, kind, path.rstrip("`"))
+    field, value, hint = _located(data, kind, path.rstrip("`"))
     field = f"{at}{field}".lstrip(".")
     if missing := _MISSING.fullmatch(problem):
         name = f"{field}.{missing[1]}".lstrip(".")
@@ -104,12 +102,6 @@ def typed(where: str, data: Any, kind: type[Typed], at: str = "") -> Typed:
         raise GnetError(f"{where}: {field and f'field {field!r}: '}{problem:.400}")
     named = f"field {field!r} is {value!r:.60}" if field else f"{value!r:.60} is not what is read here"
     raise GnetError(f"{where}: {named}; it has to be {_right(problem, hint)}")
-
-
-def to_plain(document: msgspec.Struct) -> dict[str, Any]:
-    """The document as plain data for JSON; optional fields that have their defaults are left out."""
-    plain: dict[str, Any] = msgspec.to_builtins(document)
-    return plain
 
 
 def _finite_float(text: str) -> float:
@@ -126,14 +118,14 @@ def _refuse_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _found(data: Any, hint: Any, path: str) -> tuple[str, Any, Any]:
+def _located(data: Any, hint: Any, path: str) -> tuple[str, Any, Any]:
     """The field at a path of msgspec's: its own path, in which keys are named, its value and its type."""
     field = ""
     for step in _STEP.finditer(path):
         hint = _present(hint)
         if name := step["field"]:
             is_struct = issubclass(hint, msgspec.Struct)
-            fields = {each.encode_name: each.type for each in msgspec.structs.fields(hint)} if is_struct else {}
+            fields = {one.encode_name: one.type for one in msgspec.structs.fields(hint)} if is_struct else {}
             hint = (fields or get_type_hints(hint, include_extras=True))[name]
             field, data = f"{field}.{name}", data[name]
         elif index := step["index"]:
@@ -142,8 +134,12 @@ def _found(data: Any, hint: Any, path: str) -> tuple[str, Any, Any]:
             field, data = f"{field}[{index}]", data[int(index)]
         else:
             hint = get_args(hint)[1]
-            key = next(key for key, value in data.items() if not _fits(value, hint))
-            field, data = f"{field}[{key!r:.60}]", data[key]
+            for key, value in data.items():  # msgspec does not name it
+                try:
+                    msgspec.convert(value, hint)
+                except msgspec.ValidationError:
+                    field, data = f"{field}[{key!r:.60}]", value
+                    break
     return field, data, hint
 
 
@@ -156,28 +152,17 @@ def _present(hint: Any) -> Any:
     return hint
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    try:
-        msgspec.convert(value, hint)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
 def _right(problem: str, hint: Any) -> str:
-    """What a value has to be: as its type is described, one of its choices, or in the words for JSON's types."""
+    """The right values: as the type is described, one of its choices, or in the words for JSON's types."""
     options = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
-    described = [
-        note.description
-        for option in options
-        for note in getattr(option, "__metadata__", ())
-        if isinstance(note, msgspec.Meta) and note.description
-    ]
-    choices = [str(each) for option in options if get_origin(option) is Literal for each in get_args(option)]
-    if described or choices:
-        words = [*described, *([f"one of {', '.join(choices)}"] if choices else [])]
+    notes = [note for option in options for note in getattr(option, "__metadata__", ())]
+    words = [note.description for note in notes if isinstance(note, msgspec.Meta) and note.description]
+    choices = [str(choice) for option in options if get_origin(option) is Literal for choice in get_args(option)]
+    if choices:
+        words.append(f"one of {', '.join(choices)}")
+    if words:
         return " or ".join([*words, "null"] if NoneType in options else words)
     expected = _EXPECTED.fullmatch(problem)
     if expected is None:
         return f"something else ({problem:.100})"
-    return " or ".join(_JSON_TYPES.get(each, each) for each in expected[1].split(" | ")) + expected[2]
+    return " or ".join(_JSON_TYPES.get(name, name) for name in expected[1].split(" | ")) + expected[2]

@@ -7,6 +7,7 @@ the versions before.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gnet_core.files.json_documents import require_version
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 
 BEFORE: Mapping[str, Any] = {"layers": "keras"}
-"""By field of StepConfig, what was measured before it was there, where that is not its default."""
+"""Values that were measured before a field of StepConfig was there, where that is not its default."""
 
 
 def read_config(values: Any) -> StepConfig:
@@ -35,15 +36,12 @@ def current_profile(document: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-def current_raw(path: Path, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A worker's raw file of a format version that is read; format version 3 is this one's, with the time of its run's
-    start in place of the identity. Raises GnetError for another version.
+def require_raw_version(path: Path, document: Mapping[str, Any]) -> None:
+    """Raise GnetError for a worker's raw file of a format version that is not read. Version 3 is this one, with the
+    time of its run's start in place of the identity.
     """
-    for benchmark in document["benchmarks"] if isinstance(document.get("benchmarks"), list) else ():
-        info = benchmark.get("extra_info") if isinstance(benchmark, Mapping) else None
-        if isinstance(info, Mapping) and "format_version" in info:
-            require_version(path, info["format_version"])
-    return document
+    with contextlib.suppress(KeyError, IndexError, TypeError):  # whoever reads it says what it lacks
+        require_version(path, document["benchmarks"][0]["extra_info"]["format_version"])
 
 
 def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +56,9 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
     if "created" in document:
         current.setdefault("run", document["created"])
     if isinstance(current.get("options"), dict):
-        current["options"] = {"layers": BEFORE["layers"], **current["options"]}
+        # Not every option was recorded; the preset and the device always stand beside them as well.
+        beside = {name: current[name] for name in ("preset", "device") if name in current}
+        current["options"] = {"layers": BEFORE["layers"], **beside, **current["options"]}
     if isinstance(current.get("suites"), list):
         current["suites"] = [_with_view(suite) for suite in current["suites"]]
     if isinstance(current.get("cases"), list):

@@ -32,7 +32,6 @@ PARTIAL_PREFIX = ".partial-"
 LOCK_FILE = ".lock"
 """Lock of the process that writes into a directory (see gnet_core.system.claims)."""
 
-
 GPU_CHECK = "gpu-check"
 """The folder in which a check of a GPU keeps what its steps leave, and the stem of the files that it ends with. They
 lie in the directory of the check's run, before that is begun."""
@@ -116,20 +115,20 @@ def remove_partial_files(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _is_no_content(path: Path) -> bool:
-    return path.name == LOCK_FILE or path.name.startswith(PARTIAL_PREFIX) or path.stem == GPU_CHECK
-
-
 def require_empty(out: Path) -> None:
     """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing.
 
     What a process that was killed before it had written anything whole has left does not count, nor what a check of a
     GPU has written before its run.
     """
+
+    def counts(path: Path) -> bool:
+        return path.name != LOCK_FILE and not path.name.startswith(PARTIAL_PREFIX) and path.stem != GPU_CHECK
+
     try:
         if out.exists() and not out.is_dir():
             raise GnetError(f"out: {out} is a file; name a folder that does not exist yet")
-        if out.is_dir() and any(not _is_no_content(path) for path in out.iterdir()):
+        if out.is_dir() and any(map(counts, out.iterdir())):
             raise GnetError(f"out: {out} has files in it already; name an empty folder or one that does not exist yet")
     except OSError as error:
         raise GnetError(f"out: {out} cannot be written ({error.strerror}); name a folder that can") from error

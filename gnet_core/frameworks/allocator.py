@@ -1,4 +1,4 @@
-"""Where a framework that has no allocator of its own gets its memory from on a CPU."""
+"""Memory on a CPU for frameworks that have no allocator of their own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
-"""mallopt's numbers of its options (malloc.h)."""
+"""Numbers of mallopt's options (malloc.h)."""
 
 
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed, as the allocators do that PyTorch's tuning guide advises on a CPU.
 
     By default a step's memory is given back after it and its pages are faulted in again by the next one: a float32
-    step of PyTorch took 1.2 to 1.5 times as long, and one of JAX 1.2 times. Of another C library nothing is asked.
+    step of PyTorch took 1.2 to 1.5 times as long, and one of JAX 1.2 times. Other C libraries are left as they are.
     """
     if sys.platform != "linux":
         return

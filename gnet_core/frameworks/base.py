@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Any, Protocol
 
-from gnet_core.config import Framework, StepConfig
-from gnet_core.machine import capabilities, gpu_chain
-from gnet_core.machine.capabilities import TITLES
+from msgspec import UNSET
+
+from gnet_core.config import TITLES, Framework, StepConfig
+from gnet_core.machine import gpu_chain
+from gnet_core.machine.environment import Environment, Peer, dotted
 
 
 class Case(Protocol):
@@ -44,7 +45,7 @@ class Case(Protocol):
         """See gnet_core.frameworks.flops.train_step_flop_per_image."""
 
     def low_precision_share(self) -> float:
-        """See gnet_core.frameworks.tf.precision_proof. Raises GnetError where nothing tells."""
+        """See gnet_core.frameworks.tf.precision_proof. Raises GnetError where nothing shows it."""
 
 
 _MODULES: dict[Framework, tuple[str, str]] = {
@@ -61,7 +62,7 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
 }
 """Packages that a worker needs and `gnet info` does not, so that an interpreter may answer and still lack them."""
 
-_TORCH_MIN_SIDE_ALONE = 147
+_TORCH_MIN_SIDE = 147
 """Pixels a side from which on the auxiliary classifiers' pools leave more than one position of a single image."""
 
 
@@ -70,13 +71,12 @@ def load(framework: Framework) -> Any:
     return importlib.import_module(_MODULES[framework][0])
 
 
-def describe(framework: Framework) -> dict[str, Any]:
-    """The framework's section of an environment: itself and its devices. Raises ImportError where it cannot load."""
-    described: dict[str, Any] = importlib.import_module(_MODULES[framework][1]).describe()
-    return described
+def describe(framework: Framework) -> Any:
+    """The framework's section of an Environment. Raises ImportError where the framework cannot be loaded."""
+    return importlib.import_module(_MODULES[framework][1]).describe()
 
 
-def why_unsupported(config: StepConfig, environment: Mapping[str, Any], interpreter: str = "") -> str:
+def why_unsupported(config: StepConfig, environment: Environment, interpreter: str = "") -> str:
     """Why a case cannot be measured in its framework, in a sentence; empty where it can. Imports no framework.
 
     `environment` is that of the interpreter which would run it, and `interpreter` its path where it is not gnet's own.
@@ -87,37 +87,33 @@ def why_unsupported(config: StepConfig, environment: Mapping[str, Any], interpre
     return next((reason for applies, reason in reasons if applies), "")
 
 
-def why_another_gpu(config: StepConfig, environment: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """Why a device is not what gnet's `own` environment calls so, in a sentence; empty where it may be the same.
+def why_another_gpu(config: StepConfig, environment: Environment, own: Environment) -> str:
+    """Why a device is another one than in gnet's `own` environment, in a sentence; empty where it may be the same.
 
     Frameworks count the GPUs by themselves, and figures of two GPUs are no comparison of frameworks.
     """
-    theirs = capabilities.gpu(environment, config.device, config.framework)
-    ours = capabilities.gpu(own, config.device)
+    theirs, ours = environment.gpu(config.device, config.framework), own.gpu(config.device)
     if theirs is None or ours is None:
         return ""
-    models = [(theirs[field], ours[field]) for field in ("name", "compute_capability")]
-    if all(None in pair or pair[0] == pair[1] for pair in models):  # what one of them does not report is no difference
+    capabilities = theirs.compute_capability, ours.compute_capability
+    # A capability that one of them does not report is no difference.
+    if theirs.name == ours.name and (None in capabilities or capabilities[0] == capabilities[1]):
         return ""
-    to_both = " and ".join(
-        f"{gpu['name']} (capability {capabilities.capability(gpu)}) to {TITLES[framework]}"
-        for gpu, framework in ((theirs, config.framework), (ours, capabilities.leading(own)))
-    )
-    return (
-        f"{config.device} is {to_both}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
-    )
+    models = [f"{gpu.name} (capability {dotted(gpu.compute_capability)})" for gpu in (theirs, ours)]
+    seen = f"{models[0]} to {TITLES[config.framework]} and {models[1]} to {TITLES[own.leading]}"
+    return f"{config.device} is {seen}; CUDA_VISIBLE_DEVICES with one GPU, or CUDA_DEVICE_ORDER=PCI_BUS_ID, settles it"
 
 
-def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpreter: str) -> str:
+def _why_not_there(config: StepConfig, environment: Environment, interpreter: str) -> str:
     """Why the interpreter cannot run the framework on the case's device."""
-    framework, title, packages = config.framework, TITLES[config.framework], environment["machine"]["packages"]
+    framework, title, packages = config.framework, TITLES[config.framework], environment.machine.packages
     where = f" in {interpreter}" if interpreter else ""
-    if why := capabilities.why_not_loaded(environment, framework):
+    if why := environment.load_error(framework):
         return f"{title} cannot be loaded{where}: {why}"
     # A revision from before PyTorch and JAX had sections lists them among its packages alone.
-    if framework not in environment and framework in packages:
+    if getattr(environment, framework) is UNSET and framework in packages:
         return ""
-    if capabilities.section(environment, framework) is None:
+    if environment.section(framework) is None:
         if interpreter:
             return f"{title} is not installed{where}"
         brings = f"--python {framework}=INTERPRETER names one that has it"
@@ -129,34 +125,39 @@ def _why_not_there(config: StepConfig, environment: Mapping[str, Any], interpret
     for package in _NEEDED_PACKAGES[framework] if interpreter else ():  # gnet's own has what gnet depends on
         if package not in packages:
             return f"{package} is not installed{where}, which {title} is measured with"
-    if config.device != "cpu" and capabilities.gpu(environment, config.device, framework) is None:
+    if config.device != "cpu" and environment.gpu(config.device, framework) is None:
         reason = gpu_chain.why_no_gpu(environment, framework)
-        seen = ", ".join(["cpu", *(str(gpu["device"]) for gpu in capabilities.gpus(environment, framework))])
+        seen = ", ".join(["cpu", *(gpu.device for gpu in environment.gpus(framework))])
         return f"{title}{where} sees no {config.device}{f': {reason.text}' if reason else f'; it sees {seen}'}"
     return ""
 
 
-def _limits_of_peers(config: StepConfig, environment: Mapping[str, Any]) -> list[tuple[bool, str]]:
+def _limits_of_peers(config: StepConfig, environment: Environment) -> list[tuple[bool, str]]:
     """What PyTorch and JAX cannot run, or are not measured in: whether it applies to the case, and the sentence."""
-    name, on_cpu = config.framework, config.device == "cpu"
-    limits = [
+    name = config.framework
+    of_both = [
         (config.data != "synthetic", f"{name} is measured on synthetic data alone"),
         (config.part != "train", f"of {name} whole steps are measured"),
         (config.as_published, f"{name} is measured with the losses that train, not as_published"),
     ]
     if name == "jax":
-        unscaled = config.precision == "mixed_float16"
-        limits.append((unscaled, "JAX is measured without loss scaling, which float16 needs"))
-        return [*limits, (config.execution != "xla", "JAX compiles with XLA")]
-    no_pool = f"an image under {_TORCH_MIN_SIDE_ALONE} pixels has"
-    alone = config.batch_size == 1 and config.image_size < _TORCH_MIN_SIDE_ALONE
-    limits.append((config.execution == "xla", "PyTorch runs eagerly or by torch.compile, which is called graph here"))
-    limits.append((alone, f"PyTorch normalises no single value a channel, all that {no_pool}"))
-    torch = capabilities.section(environment, "torch")
-    if torch is not None and config.execution == "graph" and on_cpu:
-        limits.append((not torch["cpp_compiler"], "torch.compile needs a C++ compiler, and g++ is not on the PATH"))
-    elif torch is not None and config.execution == "graph":
-        limits.append((not torch["triton"], "torch.compile needs Triton on a GPU, which is not installed"))
-        no_compiler = "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"
-        limits.append((not torch["c_compiler"], no_compiler))
-    return limits
+        return [
+            *of_both,
+            (config.precision == "mixed_float16", "JAX is measured without loss scaling, which float16 needs"),
+            (config.execution != "xla", "JAX compiles with XLA"),
+        ]
+    alone = config.batch_size == 1 and config.image_size < _TORCH_MIN_SIDE
+    torch = environment.torch or Peer()
+    compiles = config.execution == "graph"
+    on_cpu, on_gpu = (compiles and (config.device == "cpu") == cpu for cpu in (True, False))
+    return [
+        *of_both,
+        (config.execution == "xla", "PyTorch runs eagerly or by torch.compile, which is called graph here"),
+        (alone, f"PyTorch normalises no single value a channel, all that an image under {_TORCH_MIN_SIDE} pixels has"),
+        (on_cpu and not torch.cpp_compiler, "torch.compile needs a C++ compiler, and g++ is not on the PATH"),
+        (on_gpu and not torch.triton, "torch.compile needs Triton on a GPU, which is not installed"),
+        (
+            on_gpu and not torch.c_compiler,
+            "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang",
+        ),
+    ]

@@ -9,8 +9,6 @@ from keras import layers
 
 from gnet_core.config import GnetError, StepConfig
 
-FLOP_PER_MULTIPLY_ADD = 2
-
 
 def multiply_adds(model: Any) -> dict[str, int]:
     """Multiply-adds of one image's forward pass, of every Conv2D and Dense layer by its name, in the model's order.
@@ -48,5 +46,5 @@ def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
     for name, count in multiply_adds(needed).items():
         reads_images = any(needed.get_layer(name).input is images for images in needed.inputs)
         passes = 1 if config.part == "forward" else 2 if reads_images else 3  # forward, for its weights, for its input
-        flop += FLOP_PER_MULTIPLY_ADD * passes * count
+        flop += 2 * passes * count
     return flop

@@ -7,50 +7,53 @@ what another would find.
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-from gnet_core.config import FRAMEWORKS, Framework
+import msgspec
+
+from gnet_core.config import Framework
 from gnet_core.frameworks import base
-from gnet_core.machine import environment as machine
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.machine import description
+from gnet_core.machine.environment import Environment, Peer
 from gnet_core.system import children
 
 LIMIT_SECONDS = 120
 
 
-def environment(checkout: Path | None = None) -> dict[str, Any]:
-    """The machine and every framework, as gnet_core.machine.capabilities has it; `checkout` adds its commit.
+def environment(checkout: Path | None = None) -> Environment:
+    """The machine with every framework; `checkout` adds its commit.
 
     A peer that cannot be asked says why in "error". Raises GnetError for a variable that would end TensorFlow.
     """
-    installed = {framework: importlib.util.find_spec(framework) is not None for framework in FRAMEWORKS}
-    tensorflow = base.describe("tensorflow") if installed["tensorflow"] else None
-    peers: dict[str, Any] = {
-        framework: _describe_apart(framework) if installed[framework] else None for framework in PEERS
-    }
-    return {"machine": machine.describe(checkout), "tensorflow": tensorflow, **peers}
+    return Environment(
+        tensorflow=base.describe("tensorflow") if _is_installed("tensorflow") else None,
+        torch=_describe_apart("torch") if _is_installed("torch") else None,
+        jax=_describe_apart("jax") if _is_installed("jax") else None,
+        machine=description.describe(checkout),
+    )
 
 
-def _describe_apart(framework: Framework) -> dict[str, Any]:
+def _is_installed(framework: Framework) -> bool:
+    return importlib.util.find_spec(framework) is not None
+
+
+def _describe_apart(framework: Framework) -> Peer:
     """The framework's description of itself in a process of its own; under "error" why there is none."""
     command = [sys.executable, "-m", __name__, framework]
     try:
         answer = children.ask(command, cwd=Path(__file__).parents[2], limit_seconds=LIMIT_SECONDS)
-        section: dict[str, Any] = children.document(answer.stdout)
+        return msgspec.convert(children.document(answer.stdout), Peer)
     except subprocess.TimeoutExpired:
-        return {"error": f"it had not told of itself after {LIMIT_SECONDS} s"}
+        return Peer(error=f"it had not told of itself after {LIMIT_SECONDS} s")
     except OSError as error:
-        return {"error": f"no process could be started to ask it ({error.strerror or error})"}
-    except ValueError:
+        return Peer(error=f"no process could be started to ask it ({error.strerror or error})")
+    except (ValueError, msgspec.ValidationError):
         last = children.last_words(answer.stderr)
         silent = f"the process that asked it ended with status {answer.returncode}, saying nothing"
-        return {"error": silent if last == "nothing" else f"{last:.300}"}
-    return section
+        return Peer(error=silent if last == "nothing" else f"{last:.300}")
 
 
 if __name__ == "__main__":
-    print(json.dumps(base.describe(sys.argv[1])))  # type: ignore[arg-type]
+    print(msgspec.json.encode(base.describe(sys.argv[1])).decode())  # type: ignore[arg-type]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 from typing import Any
 
 import jax
+from msgspec import UNSET
 
 from gnet_core.config import StepConfig
 from gnet_core.frameworks import allocator
-from gnet_core.machine import environment
+from gnet_core.machine import description
+from gnet_core.machine.environment import Peer, SeenGpu
 
 _prepared: list[StepConfig] = []
 """The case that this process keeps to, once there is one."""
@@ -40,25 +41,30 @@ def prepare(config: StepConfig) -> Any:
 def peak_memory(device: Any) -> tuple[int, str]:
     """Bytes at their highest so far in this process, and where the figure comes from."""
     if device.platform == "cpu":
-        return environment.peak_resident_memory()
+        return description.peak_resident_memory()
     return int(device.memory_stats()["peak_bytes_in_use"]), "peak of JAX's GPU allocator"
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Peer:
     """JAX as it is here: version, build, and each GPU that it sees; none of a process that keeps to a case's device."""
     cuda = _cuda_versions()
-    section: dict[str, Any] = {
-        "version": jax.__version__,
-        "built_for_cuda": cuda is not None,
-        "cuda": _dotted(cuda.cuda_runtime_build_version(), 1000, 10) if cuda else None,
-        "cudnn": _dotted(cuda.cudnn_build_version(), 10_000, 100) if cuda else None,
-    }
-    if not _prepared:
-        try:
-            section |= {"gpus": list(map(_describe_gpu, jax.devices("gpu"), itertools.count())), "why_no_gpus": ""}
-        except RuntimeError as error:  # there is no plugin, or it finds no GPU or no driver
-            section |= {"gpus": [], "why_no_gpus": str(error).partition("\n")[0][:300]}
-    return section
+    gpus, why_none = (UNSET, UNSET) if _prepared else _gpus()
+    return Peer(
+        version=jax.__version__,
+        built_for_cuda=cuda is not None,
+        cuda=_dotted(cuda.cuda_runtime_build_version(), 1000, 10) if cuda else None,
+        cudnn=_dotted(cuda.cudnn_build_version(), 10_000, 100) if cuda else None,
+        gpus=gpus,
+        why_no_gpus=why_none,
+    )
+
+
+def _gpus() -> tuple[list[SeenGpu], str]:
+    """Those that JAX can use, and why there are none: no plugin, or one that finds no GPU or no driver."""
+    try:
+        return [_describe_gpu(index, device) for index, device in enumerate(jax.devices("gpu"))], ""
+    except RuntimeError as error:
+        return [], str(error).partition("\n")[0][:300]
 
 
 def _cuda_versions() -> Any:
@@ -75,8 +81,8 @@ def _dotted(number: int, major: int, minor: int) -> str:
     return f"{number // major}.{number % major // minor}"
 
 
-def _describe_gpu(device: Any, index: int) -> dict[str, Any]:
+def _describe_gpu(index: int, device: Any) -> SeenGpu:
     # Such as 9.0, or 9.0a where XLA names an architecture's own features with it.
     match = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
     capability = [int(match[1]), int(match[2])] if match else None
-    return {"device": f"gpu:{index}", "name": device.device_kind, "compute_capability": capability}
+    return SeenGpu(device=f"gpu:{index}", name=device.device_kind, compute_capability=capability)

@@ -55,18 +55,9 @@ class LayerKit(Kit):
         """The layer of that name."""
         return kind(*arguments, **{"name": name, "dtype": self.dtype, **settings})
 
-    def conv(
-        self,
-        x: Tensor,
-        filters: int,
-        size: int,
-        name: str,
-        *,
-        strides: int = 1,
-        padding: str = "valid",
-        normalised: bool = True,  # noqa: ARG002 - of use to a kit that computes
-    ) -> Tensor:
-        return self.layer(keras.layers.Conv2D, name, filters, size, strides=strides, padding=padding)(x)
+    def conv(self, x: Tensor, filters: int, size: int, name: str, **settings: Any) -> Tensor:
+        settings.pop("normalised", None)  # matters to a kit that computes by itself
+        return self.layer(keras.layers.Conv2D, name, filters, size, **settings)(x)
 
     def relu(self, x: Tensor, name: str) -> Tensor:
         return self.layer(keras.layers.ReLU, name, dtype=x.dtype)(x)

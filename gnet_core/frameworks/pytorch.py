@@ -177,7 +177,7 @@ class Case:
         return 0 if self._config.execution == "eager" else int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
     def applied_steps(self) -> int:
-        """By the optimizer's own count, since to ask the scaler at each step would be to wait for the device."""
+        """Updates by the optimizer's own count: asking the scaler at each step would wait for the device."""
         state = next(iter(self.optimizer.state.values()), None)
         return int(state["step"]) if state else 0
 

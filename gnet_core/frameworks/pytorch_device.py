@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from typing import Any
 
 import torch
 
 from gnet_core.config import Precision, StepConfig
 from gnet_core.frameworks import allocator
-from gnet_core.machine import environment
+from gnet_core.machine import description
+from gnet_core.machine.environment import Peer, SeenGpu
 
 
 def prepare(config: StepConfig) -> torch.device:
@@ -45,10 +45,10 @@ def peak_memory(device: torch.device) -> tuple[int, str]:
     """Bytes at their highest so far in this process, and where the figure comes from."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device), "peak of PyTorch's GPU allocator"
-    return environment.peak_resident_memory()
+    return description.peak_resident_memory()
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Peer:
     """PyTorch as it is here: version, build, threads, each GPU that it sees or why it sees none, and what torch.compile
     finds to compile with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
     """
@@ -56,21 +56,21 @@ def describe() -> dict[str, Any]:
     try:
         for index in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(index)
-            gpus.append({"device": f"gpu:{index}", "name": gpu.name, "compute_capability": [gpu.major, gpu.minor]})
+            gpus.append(SeenGpu(device=f"gpu:{index}", name=gpu.name, compute_capability=[gpu.major, gpu.minor]))
     except RuntimeError as error:  # such as a driver that is too old
         gpus, why_none = [], str(error).partition("\n")[0][:300]
     # 9.8.0 is 90800, as cudnn.h puts it together from version 9 on.
     cudnn = torch.backends.cudnn.version() if torch.version.cuda else None
-    return {
-        "version": torch.__version__,
-        "built_for_cuda": torch.version.cuda is not None,
-        "cuda": torch.version.cuda,
-        "cudnn": None if cudnn is None else f"{cudnn // 10_000}.{cudnn // 100 % 100}.{cudnn % 100}",
-        "gpus": gpus,
-        "why_no_gpus": why_none,
-        "threads": torch.get_num_threads(),
-        "triton": importlib.util.find_spec("triton") is not None,
+    return Peer(
+        version=str(torch.__version__),  # a kind of str of its own, which JSON encoders refuse
+        built_for_cuda=torch.version.cuda is not None,
+        cuda=torch.version.cuda,
+        cudnn=None if cudnn is None else f"{cudnn // 10_000}.{cudnn // 100 % 100}.{cudnn % 100}",
+        gpus=gpus,
+        why_no_gpus=why_none,
+        threads=torch.get_num_threads(),
+        triton=importlib.util.find_spec("triton") is not None,
         # Where each looks: triton.runtime.build for a kernel's launcher, torch._inductor.cpp_builder for a CPU's code.
-        "c_compiler": shutil.which("gcc") or shutil.which("clang"),
-        "cpp_compiler": shutil.which("clang++" if sys.platform == "darwin" else "g++"),
-    }
+        c_compiler=shutil.which("gcc") or shutil.which("clang"),
+        cpp_compiler=shutil.which("clang++" if sys.platform == "darwin" else "g++"),
+    )

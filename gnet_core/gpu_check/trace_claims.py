@@ -1,27 +1,34 @@
-"""What the traces of a check say of the promises of the GPU side."""
+"""What the traces of a check show of the promises of the GPU side."""
 
 from __future__ import annotations
 
 import re
 import statistics
+from collections.abc import Iterable
 
 from gnet_core.frameworks.tf import command_buffers
-from gnet_core.gpu_check.evidence import SAMPLED, Claims, Figure, Finding, Seen, of_traces
+from gnet_core.gpu_check.evidence import SAMPLED, Claims, Figure, Finding, OpenError, Seen, WorkerReading, judged
 from gnet_core.profile import device_time, tensor_cores
-from gnet_core.profile.document import Profile
-from gnet_core.profile.step_breakdown import AT_WORK, launch_bound
+from gnet_core.profile.document import Kernel, Profile
+from gnet_core.profile.parts import OTHER
+from gnet_core.profile.step_breakdown import launch_bound
+
+CLAIMS = Claims()
 
 KERNEL_TIME_TOLERANCE = 0.10
-"""Between the time of operations and that of kernels, which are two readings of the same trace."""
+"""Relative difference of the operations' and the kernels' time, two readings of the same trace."""
 
 MAX_UNKNOWN_KERNEL_SHARE = 0.05
-"""Of the time of all kernels, in kernels whose names do not tell whether they use tensor cores."""
+"""Share of the kernels' time in kernels whose names do not tell whether they use tensor cores."""
 
-MAX_NAMED_UNKNOWN = 20
+MAX_NAMED_KERNELS = 20
 """Kernels that evidence names, the longest; profile.json has all."""
 
 MAX_UNPLACED_KERNEL_SHARE = 0.05
-"""Of the time of all kernels, in kernels that belong to no operation, as those within a CUDA graph do."""
+"""Share of the kernels' time in kernels that belong to no operation, as those within a CUDA graph do."""
+
+MAX_UNPLACED_OPERATION_SHARE = 0.10
+"""Share of the operations' time in operations that belong to no part of the network."""
 
 _CONVERSION = re.compile(
     r"nchwtonhwc|nhwctonchw"  # cuDNN's
@@ -29,152 +36,131 @@ _CONVERSION = re.compile(
     r"|(transpose|transpose_fusion)(_\d+)?$",  # XLA's
     re.IGNORECASE,
 )
-"""In the name of a kernel that changes a layout. TensorFlow's batch normalisation computes channels first in training,
-and converts what comes channels last by itself, unless TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT is set
+"""Names of kernels that change a layout. TensorFlow's batch normalisation computes channels first in training,
+and converts by itself what comes channels last, unless TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT is set
 (fused_batch_norm_op.cc, fast_nhwc_batch_norm); its graph shows nothing of that."""
 
 
+@CLAIMS.of_traces("A trace holds the GPU's kernels, in steps that xprof recognises")
 def _steps_recognised(profile: Profile) -> Finding:
-    shares = {each.kind: each.share for each in profile.breakdown}
-    figures = (
-        Figure("kernels", len(profile.kernels), ""),
-        *(Figure(kind, share, "") for kind, share in shares.items() if share >= 0.005),
+    shares = {kind.kind: kind.share for kind in profile.breakdown}
+    return judged(
+        bool(profile.kernels and shares.get("device compute")),
+        Figure("kernels", len(profile.kernels)),
+        *(Figure(kind, share) for kind, share in shares.items() if share >= 0.005),
+        because="; ".join(profile.trace.warnings) if shares else "xprof recognised no step",
     )
-    because = "; ".join(profile.trace.warnings) if shares else "xprof recognised no step"
-    return Finding("confirmed" if profile.kernels and shares.get("device compute") else "wrong", figures, because)
 
 
+@CLAIMS.of_traces(
+    f"Kernels' names tell whether they use tensor cores, but for at most {MAX_UNKNOWN_KERNEL_SHARE:.0%} of their time"
+)
 def _names_judged(profile: Profile) -> Finding:
-    if not (shares := _tensor_core_shares(profile)):
-        return Finding("open", because=_NO_KERNELS)
-    unknown = [each for each in profile.kernels if each.tensor_cores == "unknown"]
-    named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in unknown[:MAX_NAMED_UNKNOWN])
-    figures = (*(Figure(use, share, "") for use, share in shares.items()), Figure("unknown names", len(unknown), ""))
-    return Finding("confirmed" if shares["unknown"] <= MAX_UNKNOWN_KERNEL_SHARE else "wrong", figures, named)
+    shares = _tensor_core_shares(profile)
+    unknown = [kernel for kernel in profile.kernels if kernel.tensor_cores == "unknown"]
+    figures = [*(Figure(use, share) for use, share in shares.items()), Figure("unknown names", len(unknown))]
+    return judged(shares["unknown"] <= MAX_UNKNOWN_KERNEL_SHARE, *figures, because=_named(unknown))
 
 
+@CLAIMS.of_traces("mixed_bfloat16 runs on tensor cores", SAMPLED)
 def _uses_tensor_cores(profile: Profile) -> Finding:
-    if not (shares := _tensor_core_shares(profile)):
-        return Finding("open", because=_NO_KERNELS)
-    return Finding("confirmed" if shares["used"] else "wrong", (Figure("of the kernels' time", shares["used"], ""),))
+    share = _tensor_core_shares(profile)["used"]
+    return judged(share > 0, Figure("of the kernels' time", share))
 
 
+@CLAIMS.of_traces("float32 runs on no tensor cores", ["float32"])
 def _uses_no_tensor_cores(profile: Profile) -> Finding:
-    if not (shares := _tensor_core_shares(profile)):
-        return Finding("open", because=_NO_KERNELS)
-    using = [each.kernel[:80] for each in profile.kernels if each.tensor_cores == "used"]
-    figures = (Figure("of the kernels' time", shares["used"], ""),)
-    return Finding("wrong" if using else "confirmed", figures, ", ".join(using[:MAX_NAMED_UNKNOWN]))
+    figure = Figure("of the kernels' time", _tensor_core_shares(profile)["used"])
+    using = [kernel for kernel in profile.kernels if kernel.tensor_cores == "used"]
+    return judged(not using, figure, because=_named(using))
+
+
+def _tensor_core_shares(profile: Profile) -> dict[str, float]:
+    """The shares of the kernels' time by use of tensor cores, judged by their names."""
+    shares = tensor_cores.shares((kernel.tensor_cores, kernel.seconds) for kernel in profile.kernels)
+    if not shares:
+        raise OpenError(_NO_KERNELS)
+    return shares
 
 
 _NO_KERNELS = "there are no kernels"
 
 
-def _tensor_core_shares(profile: Profile) -> dict[str, float]:
-    """Of the kernels' time by what their names tell; empty where there are no kernels."""
-    return tensor_cores.shares((each.tensor_cores, each.seconds) for each in profile.kernels) or {}
+def _named(kernels: Iterable[Kernel]) -> str:
+    return ", ".join(f"{kernel.kernel[:80]} {kernel.share:.1%}" for kernel in list(kernels)[:MAX_NAMED_KERNELS])
 
 
+@CLAIMS.of_traces("Nothing converts layouts in mixed_bfloat16, within an operation neither", SAMPLED)
 def _converts_no_layouts(profile: Profile) -> Finding:
-    kernels = profile.kernels
-    if not kernels:
-        return Finding("open", because=_NO_KERNELS)
-    converting = [each for each in kernels if _CONVERSION.search(each.kernel)]
-    figures = (
-        Figure("of the kernels' time", sum(each.share for each in converting), ""),
-        Figure("launches a step", sum(each.occurrences for each in converting) / profile.steps, ""),
+    if not profile.kernels:
+        raise OpenError(_NO_KERNELS)
+    converting = [kernel for kernel in profile.kernels if _CONVERSION.search(kernel.kernel)]
+    spared = "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT=1 spares those of batch normalisation in 16 bits"
+    return judged(
+        not converting,
+        Figure("of the kernels' time", sum(kernel.share for kernel in converting)),
+        Figure("launches a step", sum(kernel.occurrences for kernel in converting) / profile.steps),
+        because=f"{_named(converting)}; {spared}" if converting else "",
     )
-    if not converting:
-        return Finding("confirmed", figures)
-    named = ", ".join(f"{each.kernel[:80]} {each.share:.1%}" for each in converting[:MAX_NAMED_UNKNOWN])
-    told = "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT=1 spares those of batch normalisation in 16 bits"
-    return Finding("wrong", figures, f"{named}; {told}")
 
 
+@CLAIMS.of_traces(f"The times of operations and of kernels agree within {KERNEL_TIME_TOLERANCE:.0%}")
 def _times_agree(profile: Profile) -> Finding:
-    told = profile.device_time
-    if told is None or not told.operations_seconds or not told.kernels_seconds:
-        return Finding("open", because="operations or kernels are missing")
-    figures = tuple(
+    time = profile.device_time
+    if time is None or not time.operations_seconds or not time.kernels_seconds:
+        raise OpenError("operations or kernels are missing")
+    figures = [
         Figure(f"{name} in a step", seconds / profile.steps * 1e3, "ms")
         for name, seconds in (
-            ("operations", told.operations_seconds),
-            ("kernels", told.kernels_seconds),
-            ("kernels without an operation", told.unnamed_kernels_seconds),
+            ("operations", time.operations_seconds),
+            ("kernels", time.kernels_seconds),
+            ("kernels without an operation", time.unnamed_kernels_seconds),
         )
-    )
-    more = told.operations_seconds / told.kernels_seconds - 1
-    gaps = " ".join(device_time.reconciled(told, profile.steps, None))
-    if abs(more) <= KERNEL_TIME_TOLERANCE:
-        return Finding("confirmed", figures, gaps)
-    is_cut = told.kernels_cut if more > 0 else told.operations_cut
-    return Finding("open" if is_cut else "wrong", figures, gaps)
+    ]
+    more = time.operations_seconds / time.kernels_seconds - 1
+    gaps = " ".join(device_time.reconciled(time, profile.steps, None))
+    agree = abs(more) <= KERNEL_TIME_TOLERANCE
+    if not agree and (time.kernels_cut if more > 0 else time.operations_cut):
+        raise OpenError(gaps, *figures)
+    return judged(agree, *figures, because=gaps)
 
 
+@CLAIMS.of_all("A step of a single image is launch-bound")
 def _single_image_is_launch_bound(seen: Seen) -> Finding:
-    """The figures are of every trace, since the line between idling and being at work was drawn without a GPU."""
-    at_work = {
-        name: sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK)
-        for name, profile in seen.traces.items()
-    }
-    figures = tuple(
-        Figure(f"{name}: at work", seconds / seen.traces[name].untraced_seconds, "of a step")
-        for name, seconds in at_work.items()
-        if seconds
-    )
-    if "batch 1" not in at_work:
-        return seen.missing("profile batch 1")._replace(figures=figures)
-    if not at_work["batch 1"]:
-        return Finding("open", figures, "xprof tells nothing of the device in its steps")
-    single = seen.traces["batch 1"]
-    bound = launch_bound(at_work["batch 1"], single.untraced_seconds)
-    return Finding("confirmed" if bound else "wrong", figures, bound)
+    """Shows the figures of every trace, since the line between idling and being at work was drawn without a GPU."""
+    figures = [
+        Figure(f"{name}: at work", profile.device_seconds / profile.untraced_seconds, "of a step")
+        for name, profile in seen.results_of(Profile).items()
+        if profile.device_seconds
+    ]
+    single: Profile = seen.result("profile batch 1", *figures)
+    if not single.device_seconds:
+        raise OpenError("xprof tells nothing of the device in its steps", *figures)
+    bound = launch_bound(single.device_seconds, single.untraced_seconds)
+    return judged(bool(bound), *figures, because=bound)
 
 
+@CLAIMS.of_all("XLA's command buffers are off in a traced step")
 def _command_buffers_off(seen: Seen) -> Finding:
-    """With the step that was traced as a share of the one that was timed, which has them: what they buy."""
-    if "xla" not in seen.traces:
-        return seen.missing("profile xla")
-    profile = seen.traces["xla"]
-    figures = [Figure("kernels a step", sum(each.occurrences for each in profile.kernels) / profile.steps, "")]
-    if timed := seen.workers.get("xla"):
+    """Shows the traced step as a multiple of the timed one, which has command buffers: what they buy."""
+    profile: Profile = seen.result("profile xla")
+    figures = [Figure("kernels a step", sum(kernel.occurrences for kernel in profile.kernels) / profile.steps)]
+    if timed := seen.results_of(WorkerReading).get("xla"):
         ratio = profile.untraced_seconds / statistics.fmean(timed.process.step_seconds)
-        figures.append(Figure("a step without them ÷ with them", ratio, ""))
+        figures.append(Figure("a step without them ÷ with them", ratio))
     if command_buffers.NOTE not in profile.trace.warnings:
-        return Finding("wrong", tuple(figures), "they were not switched off")
+        return judged(False, *figures, because="they were not switched off")
     time = profile.device_time
     if time is None or not time.kernels_seconds:
-        return Finding("open", tuple(figures), _NO_KERNELS)
-    figures.append(Figure("kernels' time in no operation", time.unnamed_kernels_seconds / time.kernels_seconds, ""))
-    return Finding("confirmed" if figures[-1].value <= MAX_UNPLACED_KERNEL_SHARE else "wrong", tuple(figures))
+        raise OpenError(_NO_KERNELS, *figures)
+    unplaced = time.unnamed_kernels_seconds / time.kernels_seconds
+    return judged(unplaced <= MAX_UNPLACED_KERNEL_SHARE, *figures, Figure("kernels' time in no operation", unplaced))
 
 
-def _parts_told(profile: Profile) -> Finding:
-    other = sum(each.share for each in profile.parts if each.part == "other")
+@CLAIMS.of_traces("A graph and XLA tell the time of each part of the network", ["graph", "xla", "float32"])
+def _parts_timed(profile: Profile) -> Finding:
     if not profile.parts:
-        lacking = [each.why for each in profile.not_available if "part of the network" in each.what]
-        return Finding("wrong", because="; ".join(lacking))
-    return Finding("confirmed" if other <= 0.10 else "wrong", (Figure("in no part of the network", other, ""),))
-
-
-CLAIMS: Claims = (
-    ("A trace holds the GPU's kernels, in steps that xprof recognises", of_traces(_steps_recognised)),
-    ("A step of a single image is launch-bound", _single_image_is_launch_bound),
-    ("XLA's command buffers are off in a traced step", _command_buffers_off),
-    (
-        "Kernels' names tell whether they use tensor cores, but for at most "
-        f"{MAX_UNKNOWN_KERNEL_SHARE:.0%} of their time",
-        of_traces(_names_judged),
-    ),
-    ("mixed_bfloat16 runs on tensor cores", of_traces(_uses_tensor_cores, SAMPLED)),
-    ("float32 runs on no tensor cores", of_traces(_uses_no_tensor_cores, ("float32",))),
-    (
-        f"The times of operations and of kernels agree within {KERNEL_TIME_TOLERANCE:.0%}",
-        of_traces(_times_agree),
-    ),
-    ("A graph and XLA tell the time of each part of the network", of_traces(_parts_told, ("graph", "xla", "float32"))),
-    (
-        "Nothing converts layouts in mixed_bfloat16, within an operation neither",
-        of_traces(_converts_no_layouts, SAMPLED),
-    ),
-)
+        reasons = [missing.why for missing in profile.not_available if "part of the network" in missing.what]
+        return judged(False, because="; ".join(reasons))
+    other = sum(part.share for part in profile.parts if part.part == OTHER)
+    return judged(other <= MAX_UNPLACED_OPERATION_SHARE, Figure("in no part of the network", other))

@@ -1,7 +1,7 @@
-"""What the machine was like during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
+"""Conditions of the machine during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
 
-Read before and after a turn, outside its clock; of a GPU see gnet_core.machine.gpu_conditions. Nothing here imports
-TensorFlow, and nothing here drops a turn.
+They are read before and after a turn, outside its clock; those of a GPU come from gnet_core.machine.gpu_conditions.
+Nothing here imports TensorFlow, and nothing here drops a turn.
 """
 
 from __future__ import annotations
@@ -12,32 +12,34 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 
-from gnet_core.config import GnetError
 from gnet_core.machine import gpu_conditions, nvml
-from gnet_core.machine.environment import usable_threads
+from gnet_core.machine.description import USABLE_THREADS
 from gnet_core.machine.gpu_conditions import GpuConditions, Sample, Sampler, Span, UsualGpu
-from gnet_core.system.cgroups import ControlGroups, Throttling
+from gnet_core.system.cgroups import ControlGroups
 
 MAX_OTHER_CPU_SHARE = 0.05
-"""Of the machine's processor time. A 2-core virtual machine's own services took 0.5–0.8 % of it; what compares cases
-wants to see effects of 5 %, and one more busy thread is 50 % there and still 6 % on 16 processors."""
+"""Share of the machine's processor time. A 2-core virtual machine's own services took 0.5–0.8 % of it; what compares
+cases wants to see effects of 5 %, and one more busy thread is 50 % there and still 6 % on 16 processors."""
 
 MAX_STEAL_SHARE = 0.05
-"""Likewise. Of 591 spans of 0.4 s on that machine, both processors busy, 2 lost more; the mean was 0.15 %."""
+"""Share of the machine's processor time. Of 591 spans of 0.4 s on that machine, both processors busy, 2 lost more; the
+mean was 0.15 %."""
 
-MIN_TELLING_SECONDS = 0.05
-"""Of processor time, for a share to mean anything. Linux counts in hundredths of a second, and each counter behind a
-share may be off by one: what others took came out up to 0.03 s wrong, which is 5 % of 0.3 s on 2 processors."""
+MIN_TAKEN_SECONDS = 0.05
+"""Less processor time than this says nothing. Linux counts in hundredths of a second, and each counter behind a share
+may be off by one: the time that others took came out up to 0.03 s wrong, which is 5 % of 0.3 s on 2 processors."""
 
 CLOCK_DROP = 0.2
-"""Below the usual clock. Boost clocks move by 10 % with temperature and with how many cores are busy."""
+"""Share by which a clock is below its usual one. Boost clocks move by 10 % with temperature and busy cores."""
 
 _BUSY = ("user", "nice", "system", "irq", "softirq")  # guest time is within user; waiting for a disk is no work
 _PROCESSORS = Path("/sys/devices/system/cpu")
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,45 +49,46 @@ class Conditions:
     seconds: float
     """From `Watch.begin` to `Watch.end`: a little more than what the turn's own clock shows."""
     processors: int
-    """Logical ones of the whole machine, those that the worker may not use included; shares are of their time."""
+    """Logical processors of the whole machine, those that the worker may not use included; shares are of their time."""
     load_1_minute: float
-    """As the turn ended: the worker's own threads are in it."""
+    """Load as the turn ended, the worker's own threads included."""
     other_cpu_share: float | None
     """Processor time of everything but the worker ÷ (seconds × processors). Neither idle nor stolen time counts."""
     steal_share: float | None
-    """Time that a hypervisor kept from this machine ÷ (seconds × processors). None where the system does not tell."""
+    """Time that a hypervisor kept from this machine ÷ (seconds × processors)."""
     worker_cpu_seconds: float | None
     """Processor time of the worker and its children."""
     frequency_hz: float | None
-    """Mean of the processors' clocks as the turn ended. A virtual machine tells a nominal one that never changes."""
+    """Mean of the processors' clocks as the turn ended. A virtual machine reports a nominal one that never changes."""
     throttled: bool | None
     """Whether a processor slowed itself down for heat. None where nothing counts it: on AMD, in virtual machines."""
     quota_throttled_periods: int | None = None
-    """In how many of its periods a CPU quota stopped this process' control groups. None where nothing counts it."""
+    """Periods in which a CPU quota stopped this process' control groups. None where nothing counts them."""
     quota_throttled_seconds: float | None = None
-    """How long it did, summed over processors."""
+    """Time for which it did, summed over processors."""
     usable_processors: int | None = None
-    """Those that a worker may use, which share that time."""
+    """Processors that a worker may use, which share that time."""
     gpu: GpuConditions = dataclasses.field(default_factory=GpuConditions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat, for JSON and CSV; what is of the GPU begins with gpu_."""
-        told = dataclasses.asdict(self)
-        gpu = told.pop("gpu")
-        return told | {f"gpu_{name}": value for name, value in gpu.items()}
+        """Flat, for JSON and CSV; the GPU's fields begin with gpu_."""
+        fields = dataclasses.asdict(self)
+        gpu = fields.pop("gpu")
+        return fields | {f"gpu_{name}": value for name, value in gpu.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What `Watch.begin` read, for `Watch.end` to subtract."""
+    """Counters at one end of a turn; seconds are processor time, but for the clock's."""
 
     pid: int
-    at_seconds: float
+    clock_seconds: float
     busy_seconds: float
     steal_seconds: float | None
     worker_seconds: float | None
     throttle_count: int | None
-    throttling: Throttling | None
+    quota_periods: int | None
+    quota_seconds: float | None
 
 
 class Watch:
@@ -93,10 +96,7 @@ class Watch:
 
     On a 2-core virtual machine with 80 processes a pair of begin and end took 0.7 ms, and the first one for a worker
     2 ms more, in which its children are looked for. A processor whose clock and throttling are counted in files adds
-    about 0.05 ms for each thread (9 µs a file).
-
-    Raises GnetError for a device that is none; a GPU that NVML cannot tell apart gives no figures rather than those of
-    another.
+    about 0.05 ms for each thread (9 µs a file). A GPU that NVML cannot tell apart from others has no figures.
     """
 
     def __init__(self, device: str) -> None:
@@ -104,29 +104,34 @@ class Watch:
         self._frequency_files = sorted(_PROCESSORS.glob("cpufreq/policy*/scaling_cur_freq"))
         self._throttle_files = sorted(_PROCESSORS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
         self._groups = ControlGroups()  # which the workers are in as well
-        self._usable_processors = usable_threads()
         self._families: dict[int, list[psutil.Process]] = {}
         self._nvml = contextlib.ExitStack()
-        self._gpu: nvml.Handle | None = None
         self._samples: list[Sample] = []
-        """Of the GPU, during the last turn."""
-        number = _gpu_number(device)
-        if number is not None and self._nvml.enter_context(nvml.opened()):
-            self._gpu = nvml.find(number)
+        """Readings of the GPU during the last turn."""
+        opened = device != "cpu" and self._nvml.enter_context(nvml.opened())
+        self._gpu = nvml.find(int(device.removeprefix("gpu:"))) if opened else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._nvml.close()
 
     def begin(self, pid: int) -> Snapshot:
         """Call it right before the worker `pid` gets its turn."""
         worker_seconds = _spent_seconds(self._family(pid))
         throttle_count = _sum(self._throttle_files)
+        quota = self._groups.throttling()
         times = psutil.cpu_times()
         return Snapshot(
             pid=pid,
-            at_seconds=time.perf_counter(),
-            busy_seconds=_busy_seconds(times),
+            clock_seconds=time.perf_counter(),
+            busy_seconds=float(sum(getattr(times, name, 0.0) for name in _BUSY)),
             steal_seconds=getattr(times, "steal", None),
             worker_seconds=worker_seconds,
             throttle_count=throttle_count,
-            throttling=self._groups.throttling(),
+            quota_periods=quota and quota.periods,
+            quota_seconds=quota and quota.seconds,
         )
 
     @contextlib.contextmanager
@@ -147,20 +152,27 @@ class Watch:
     def end(
         self, begun: Snapshot, ours: Collection[int] = (), *, block: Span | None = None, work: Span | None = None
     ) -> Conditions:
-        """Call it right after the turn. `ours`: the other workers, whose contexts on the GPU are no strangers'.
+        """Call it right after the turn.
 
-        `block` and `work` are when the worker timed its block, and when it ran steps at all; without them nothing is
-        told of the GPU but its limit and who else is on it.
+        `ours` are the other workers, which are no strangers on the GPU. `block` and `work` are the spans in which the
+        worker timed its block, and in which it ran steps at all; without them only the GPU's limit and its other
+        processes are known.
         """
-        at_seconds, times = time.perf_counter(), psutil.cpu_times()
-        family = self._family(begun.pid)
-        seconds = at_seconds - begun.at_seconds
-        worker = _difference(begun.worker_seconds, _spent_seconds(family))
-        busy = max(0.0, _busy_seconds(times) - begun.busy_seconds)
-        stolen = _difference(begun.steal_seconds, getattr(times, "steal", None))
-        throttles = _difference(begun.throttle_count, _sum(self._throttle_files))
-        stopped = _throttled_since(begun.throttling, self._groups.throttling())
+        ended = self.begin(begun.pid)
+        seconds = ended.clock_seconds - begun.clock_seconds
+        busy = max(0.0, ended.busy_seconds - begun.busy_seconds)
+        worker = _gained(begun.worker_seconds, ended.worker_seconds)
+        stolen = _gained(begun.steal_seconds, ended.steal_seconds)
+        throttles = _gained(begun.throttle_count, ended.throttle_count)
         offered = seconds * self._processors
+        samples, self._samples = self._samples, []
+        gpu = GpuConditions()
+        if self._gpu is not None:
+            gpu = dataclasses.replace(
+                gpu_conditions.conditions(samples, block, work),
+                power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
+                other_processes=gpu_conditions.other_processes(self._gpu, begun.pid, ours),
+            )
         return Conditions(
             seconds=seconds,
             processors=self._processors,
@@ -170,50 +182,27 @@ class Watch:
             worker_cpu_seconds=worker,
             frequency_hz=_frequency_hz(self._frequency_files),
             throttled=None if throttles is None else throttles > 0,
-            quota_throttled_periods=None if stopped is None else stopped.periods,
-            quota_throttled_seconds=None if stopped is None else stopped.seconds,
-            usable_processors=self._usable_processors,
-            gpu=self._gpu_conditions(begun.pid, ours, block, work),
+            quota_throttled_periods=_gained(begun.quota_periods, ended.quota_periods),
+            quota_throttled_seconds=_gained(begun.quota_seconds, ended.quota_seconds),
+            usable_processors=USABLE_THREADS,
+            gpu=gpu,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of NVML. Further turns are told without their GPU."""
-        self._nvml.close()
-        self._gpu = None
-
     def _family(self, pid: int) -> list[psutil.Process]:
-        """The worker and the children it had when it was first seen: to look for them reads every process there is.
+        """The worker and the children it had at first: to look for them reads every process there is.
 
-        Of later children those that end are in their parent's count; what still runs counts as another's.
+        Later children that end are in their parent's count; those that still run count as others.
         """
         family = self._families.get(pid)
         if not family or not family[0].is_running():
             family = self._families[pid] = _find_family(pid)
         return family
 
-    def _gpu_conditions(
-        self, worker: int, ours: Collection[int], block: Span | None, work: Span | None
-    ) -> GpuConditions:
-        samples, self._samples = self._samples, []
-        if self._gpu is None:
-            return GpuConditions()
-        return dataclasses.replace(
-            gpu_conditions.conditions(samples, block, work),
-            power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
-            other_processes=gpu_conditions.other_processes(self._gpu, worker, ours),
-        )
-
 
 def processor_seconds(pid: int) -> float | None:
     """User and system time so far of a process and its children, ended ones included; None when it is gone.
 
-    The difference over a span in which a worker waits is what its waiting cost.
+    The difference over a span in which a worker waits is the cost of its waiting.
     """
     return _spent_seconds(_find_family(pid))
 
@@ -223,11 +212,12 @@ def disturbance(
 ) -> str:
     """Why the turn counts as disturbed, reasons separated by "; ", or "".
 
-    The usual frequency is the median of all turns, and the usual GPU what it is in the turns of the same worker.
+    The usual frequency is the median of all turns, and the usual GPU that of the turns of the same worker.
     """
     gpu, usual_gpu = conditions.gpu, usual_gpu or UsualGpu()
     throttled = [reason for reason in gpu.reasons if reason not in usual_gpu.limits]
-    found = [
+    strangers = gpu.other_processes
+    reasons = [
         _share_taken(conditions, conditions.other_cpu_share, MAX_OTHER_CPU_SHARE, "other processes took"),
         _share_taken(conditions, conditions.steal_share, MAX_STEAL_SHARE, "the hypervisor took"),
         "the processor was throttled" if conditions.throttled else "",
@@ -235,31 +225,25 @@ def disturbance(
         _clock_drop(conditions.frequency_hz, usual_frequency_hz, "the processors' clock was", "the run's median"),
         f"the GPU was throttled: {', '.join(throttled)}" if throttled else "",
         _clock_drop(gpu.sm_clock_hz, usual_gpu.sm_clock_hz, "the GPU's clock was", "the median of this process"),
-        _strangers(gpu.other_processes),
+        f"{strangers} other process{'es' if strangers > 1 else ''} on the GPU" if strangers else "",
     ]
-    return "; ".join(reason for reason in found if reason)
+    return "; ".join(filter(None, reasons))
 
 
-def _share_taken(conditions: Conditions, share: float | None, most: float, who: str) -> str:
-    if share is None or share <= most:
+def _share_taken(conditions: Conditions, share: float | None, maximum: float, who: str) -> str:
+    if share is None or share <= maximum:
         return ""
     taken_seconds = share * conditions.seconds * conditions.processors
-    return f"{who} {share:.0%} of the processors' time" if taken_seconds > MIN_TELLING_SECONDS else ""
+    return f"{who} {share:.0%} of the processors' time" if taken_seconds > MIN_TAKEN_SECONDS else ""
 
 
 def _quota_stops(conditions: Conditions) -> str:
-    """Any stop counts: the quota is part of the machine, but when it strikes hangs on what ran before the turn."""
+    """Any stop counts: the quota is part of the machine, but when it strikes depends on what ran before the turn."""
     if not conditions.quota_throttled_periods:
         return ""
     offered = conditions.seconds * (conditions.usable_processors or conditions.processors)
     share = min(1.0, (conditions.quota_throttled_seconds or 0.0) / offered)
     return f"the CPU quota stopped it for {share:.0%} of the processors' time"
-
-
-def _throttled_since(before: Throttling | None, after: Throttling | None) -> Throttling | None:
-    if before is None or after is None:
-        return None
-    return Throttling(max(0, after.periods - before.periods), max(0.0, after.seconds - before.seconds))
 
 
 def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str, usual: str) -> str:
@@ -268,17 +252,9 @@ def _clock_drop(clock_hz: float | None, usual_hz: float | None, whose: str, usua
     return f"{whose} {1 - clock_hz / usual_hz:.0%} below {usual}"
 
 
-def _strangers(count: int | None) -> str:
-    return f"{count} other process{'es' if count > 1 else ''} on the GPU" if count else ""
-
-
-def _busy_seconds(times: Any) -> float:
-    return float(sum(getattr(times, name, 0.0) for name in _BUSY))
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    """What a counter gained; 0 for one that fell, as a child's does that ends without its parent's asking."""
-    return None if before is None or after is None else max(0.0, after - before)
+def _gained(before: Number | None, after: Number | None) -> Number | None:
+    """Increase of a counter; 0 for one that fell, as a child's does that ends without its parent's asking."""
+    return None if before is None or after is None else max(after - before, type(after)(0))
 
 
 def _find_family(pid: int) -> list[psutil.Process]:
@@ -327,13 +303,3 @@ def _frequency_hz(files: list[Path]) -> float | None:
     except (OSError, NotImplementedError):
         return None
     return frequency.current * 1e6 if frequency and frequency.current else None
-
-
-def _gpu_number(device: str) -> int | None:
-    """N of gpu:N, None of cpu."""
-    kind, _, number = device.partition(":")
-    if device == "cpu":
-        return None
-    if kind != "gpu" or not number.isdecimal():
-        raise GnetError(f"device: {device!r} is no device; use cpu or gpu:N")
-    return int(number)

@@ -23,13 +23,17 @@ VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Library(NamedTuple):
-    """A library by the name that TensorFlow opens it by, and the folder of nvidia/ in which a wheel has it."""
+    """A library that TensorFlow opens, and once it was looked for (see `find`), where it is or why it was not found."""
 
     name: str
+    """The name that TensorFlow opens it by."""
     folder: str = ""
-    """Empty for the driver's own, which no wheel has."""
+    """The folder of nvidia/ in which a wheel has it; empty for the driver's own, which no wheel has."""
     at_start: bool = True
     """Whether TensorFlow lists no GPU without it."""
+    path: str | None = None
+    error: str | None = None
+    """The dynamic linker's words."""
 
     @property
     def package(self) -> str:
@@ -50,22 +54,12 @@ LIBRARIES = (
     Library("libcudnn.so.9", "cudnn"),
     Library("libcupti.so.12", "cuda_cupti", at_start=False),  # for traces of what runs on a GPU
 )
-"""What TensorFlow 2.19 to 2.21 open, each after those that it is linked with. The source is TensorFlow's
+"""The libraries that TensorFlow 2.19 to 2.21 open, each after those that it is linked with. The source is TensorFlow's
 xla/tsl/platform/default: TryDlopenCUDALibraries in dlopen_checker.cc has the list, dso_loader.cc the names."""
 
 
-class Place(NamedTuple):
-    """Where a library was found, or the dynamic linker's words where it was not; one of the two is None."""
-
-    name: str
-    package: str
-    at_start: bool
-    path: str | None
-    error: str | None
-
-
 def load_before_tensorflow() -> None:
-    """See to it that whatever imports TensorFlow from now on, Keras too, finds the libraries loaded.
+    """Have the libraries loaded for whatever imports TensorFlow from now on, Keras too.
 
     The one call is in the package itself, so that whatever imports a part of it is covered. A program that has
     TensorFlow already gets them at once, since TensorFlow opens its own only when it lists its devices.
@@ -100,18 +94,18 @@ def has_driver() -> bool:
     return _opens(DRIVER.name)
 
 
-def find() -> list[Place]:
-    """Load all of them, and tell where each was found."""
-    return [_place(library) for library in LIBRARIES]
+def find() -> list[Library]:
+    """Load all of LIBRARIES, and return them with the place or the error of each."""
+    return [_located(library) for library in LIBRARIES]
 
 
 def is_built_for_cuda() -> bool:
-    """Whether the TensorFlow of this interpreter is a CUDA build for Linux; says so without importing it."""
+    """Whether the TensorFlow of this interpreter is a CUDA build for Linux; TensorFlow is not imported for it."""
     folder = _tensorflow_folder()
     if sys.platform != "linux" or folder is None:
         return False
     try:
-        # The file is what tf.sysconfig.get_build_info() tells.
+        # tf.sysconfig.get_build_info() returns what is in this file.
         build = (folder / "python" / "platform" / "build_info.py").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
@@ -134,21 +128,19 @@ def _tensorflow_folder() -> Path | None:
     return Path(folders[0]) if folders else None
 
 
-def _place(library: Library) -> Place:
+def _located(library: Library) -> Library:
     errors = []
     for name in _names(library):
         try:
-            path = _path(ctypes.CDLL(name))
+            return library._replace(path=_path(ctypes.CDLL(name)))
         except OSError as error:
             errors.append(str(error))
-        else:
-            return Place(library.name, library.package, library.at_start, path, None)
     # The first place that has the file says what is wrong with it; the last says only that there is none.
-    return Place(library.name, library.package, library.at_start, None, errors[0])
+    return library._replace(error=errors[0])
 
 
 def _names(library: Library) -> Iterator[str]:
-    """By which names to open it, until one succeeds: the order of places is that of TensorFlow's own search."""
+    """Names to open it by, until one succeeds: the order of places is that of TensorFlow's own search."""
     if _opens(library.name, os.RTLD_NOLOAD):
         yield library.name
     folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if folder]
@@ -175,7 +167,7 @@ class _LinkMap(ctypes.Structure):
 
 def _path(library: ctypes.CDLL) -> str:
     """The file of a loaded library, which the dynamic linker may know by a link to it."""
-    found = ctypes.POINTER(_LinkMap)()
+    link_map = ctypes.POINTER(_LinkMap)()
     rtld_di_linkmap = 2
-    ctypes.CDLL(None).dlinfo(ctypes.c_void_p(library._handle), rtld_di_linkmap, ctypes.byref(found))
-    return str(Path(os.fsdecode(found.contents.name)).resolve())
+    ctypes.CDLL(None).dlinfo(ctypes.c_void_p(library._handle), rtld_di_linkmap, ctypes.byref(link_map))
+    return str(Path(os.fsdecode(link_map.contents.name)).resolve())

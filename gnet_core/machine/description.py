@@ -1,142 +1,100 @@
-"""What an environment holds, as types: the form of `gnet info --json`, and of run.json's environments.
-
-Whatever other versions add is left out, and what earlier versions did not record yet has a default.
-"""
+"""The machine and its software as they are here, described without importing a framework."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import contextlib
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
 
-import msgspec
-from msgspec import Meta
+import cpuinfo
+import psutil
+import pynvml
 
-from gnet_core.files.json_documents import MAX_WHOLE, Count, typed
+from gnet_core.machine import gpu_chain, nvml
+from gnet_core.machine.environment import UNKNOWN, DriverGpu, Machine
+from gnet_core.system import git, settings, variables
+from gnet_core.system.cgroups import ControlGroups
 
-Finite = Annotated[float, Meta(ge=0, lt=MAX_WHOLE, description="a number, 0 or more")]
-Version = Annotated[list[int], Meta(min_length=1)]
+PACKAGES = (
+    *("gnet", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pytest-benchmark", "xprof", "protobuf"),
+    *("torch", "jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin"),
+)
+PROCESSOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 
-
-class DriverGpu(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU as NVIDIA's driver lists it."""
-
-    name: str
-    memory_bytes: Count | None
-    """None of a GPU that does not answer, is partitioned, or shares the host's memory."""
-    driver: str
-
-
-class SeenGpu(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU as a framework sees it."""
-
-    device: str
-    name: str
-    compute_capability: Version | None = None
-
-
-class Library(msgspec.Struct, frozen=True, kw_only=True):
-    """A library of CUDA's that TensorFlow opens, and where it was found or why it was not."""
-
-    name: str
-    package: str
-    at_start: bool
-    """Whether TensorFlow lists no GPU without it."""
-    path: str | None
-    error: str | None
+USABLE_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+"""Processors of this process' cpuset as it was started: a framework's OpenMP may bind it to one later."""
 
 
-class Nvidia(msgspec.Struct, frozen=True, kw_only=True):
-    """NVIDIA's driver and the libraries that TensorFlow opens."""
+def describe(checkout: Path | None = None) -> Machine:
+    """The machine and its software; `checkout` adds its commit.
 
-    driver: str | None = None
-    cuda_version: Version | None = None
-    """The newest that the driver can do."""
-    nvml_error: str | None = None
-    libraries: list[Library] = []
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine and its software; sizes in bytes, clocks in Hz."""
-
-    processor: str
-    processor_family: list[int | None] = []
-    """Family, model and stepping."""
-    processor_flags: list[str]
-    hypervisor: bool
-    cores: Count | None
-    threads: Count
-    usable_threads: Count
-    cpu_quota_cores: Finite | None = None
-    frequency_hz: Finite | None = None
-    memory_bytes: Count
-    available_memory_bytes: Count
-    load_1_minute: Finite
-    gpus: list[DriverGpu]
-    nvidia: Nvidia | None = None
-    system: str
-    python: str
-    packages: dict[str, str]
-    """By package, its version."""
-    environment_variables: dict[str, str]
-    settings_left_out: dict[str, str] = {}
-    """Variables that a case defines itself, with what was asked for."""
-    commit: str | None = None
+    Inside a container the machine has the container's limits: its memory, and its CPU quota where there is one.
+    """
+    groups = ControlGroups()
+    processor, frequency = cpuinfo.get_cpu_info(), psutil.cpu_freq()
+    flags = set(processor.get("flags", ()))
+    return Machine(
+        processor=processor.get("brand_raw", platform.processor() or UNKNOWN),
+        processor_family=[processor.get(field) for field in ("family", "model", "stepping")],
+        processor_flags=[flag for flag in PROCESSOR_FLAGS if flag in flags],
+        hypervisor="hypervisor" in flags,
+        cores=psutil.cpu_count(logical=False),
+        threads=psutil.cpu_count() or 1,
+        usable_threads=USABLE_THREADS,
+        cpu_quota_cores=groups.cpu_quota_cores(),
+        frequency_hz=frequency.current * 1e6 if frequency else None,
+        memory_bytes=_limited(psutil.virtual_memory().total, groups.memory_limit_bytes()),
+        available_memory_bytes=_limited(psutil.virtual_memory().available, groups.memory_left_bytes()),
+        load_1_minute=psutil.getloadavg()[0],
+        gpus=_driver_gpus(),
+        nvidia=gpu_chain.describe(),
+        system=platform.platform(),
+        python=platform.python_version(),
+        packages=_package_versions(),
+        environment_variables=variables.recorded(),
+        settings_left_out=settings.left_out(),
+        commit=git.commit(checkout) if checkout else None,
+    )
 
 
-class TensorFlow(msgspec.Struct, frozen=True, kw_only=True):
-    """TensorFlow as it is there."""
-
-    version: str
-    keras: str
-    git: str
-    compiler: str | None = None
-    built_for_cuda: bool
-    cuda: str | None = None
-    cudnn: str | None = None
-    gpus: list[SeenGpu]
-    intra_op_threads: int
-    """0 in files of earlier versions, for all."""
-    inter_op_threads: int
+def available_memory_bytes() -> int:
+    """Memory that this process may still take: what is free, or what its control groups have left."""
+    return _limited(psutil.virtual_memory().available, ControlGroups().memory_left_bytes())
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """PyTorch or JAX as it is there, or why it cannot be asked."""
-
-    error: str | None = None
-    version: str = ""
-    built_for_cuda: bool = False
-    cuda: str | None = None
-    cudnn: str | None = None
-    gpus: list[SeenGpu] | None = None
-    """None of a process that keeps to one device."""
-    why_no_gpus: str = ""
+def peak_resident_memory() -> tuple[int, str]:
+    """Peak memory of this process in bytes, interpreter and libraries included, and the source of the figure."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "peak resident memory of the process"
 
 
-class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine with its frameworks; None stands for a framework that is not installed."""
-
-    machine: Machine
-    tensorflow: TensorFlow | None
-    torch: Peer | None = None
-    jax: Peer | None = None
+def _limited(amount: int, limit: int | None) -> int:
+    return amount if limit is None else min(amount, limit)
 
 
-def require_environment(where: str, field: str, environment: Any) -> None:
-    """Raise GnetError beginning with `where` and naming the field for what is no environment."""
-    typed(where, environment, Environment, field)
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
-class PrecisionSupport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a precision does on a device (see gnet_core.machine.environment.Support)."""
+def _driver_gpus() -> list[DriverGpu]:
+    """The GPUs in NVML's order. One that does not answer is listed as well: it may be why a framework sees none."""
+    with nvml.opened() as answers:
+        count = (nvml.ask(pynvml.nvmlDeviceGetCount) or 0) if answers else 0
+        driver = nvml.ask(pynvml.nvmlSystemGetDriverVersion) or UNKNOWN
+        return [_driver_gpu(index, driver) for index in range(count)]
 
-    supported: bool
-    pays: bool
-    reason: str
 
-
-class Info(Environment, frozen=True, kw_only=True):
-    """What `gnet info --json` prints."""
-
-    why_no_gpu: str
-    precisions: dict[str, dict[str, PrecisionSupport]]
-    """By device, then by precision."""
-    warnings: list[str]
+def _driver_gpu(index: int, driver: str) -> DriverGpu:
+    handle = nvml.ask(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
+    name = handle and nvml.ask(lambda: pynvml.nvmlDeviceGetName(handle))
+    memory = handle and nvml.ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    total = int(memory.total) if memory else None
+    return DriverGpu(name=name or "a GPU that does not answer", memory_bytes=total, driver=driver)

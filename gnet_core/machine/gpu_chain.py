@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gnet_core.config import Framework
-from gnet_core.machine import capabilities, cuda_libraries, nvml
+import msgspec
+
+from gnet_core.config import TITLES, Framework
+from gnet_core.machine import cuda_libraries, nvml
+from gnet_core.machine.environment import Environment, Library, Nvidia, dotted
 
 _MIN_CUDA = 12
 """The major version that TensorFlow 2.19 to 2.21 are built for. A driver for any CUDA 12 serves (NVIDIA, "CUDA
 Compatibility", minor version compatibility)."""
-
 
 _WITHOUT_CUDA: Mapping[Framework, str] = {
     "tensorflow": "this TensorFlow is built without CUDA (the extra gpu in place of cpu brings one with it)",
@@ -28,36 +30,33 @@ class Reason(NamedTuple):
     """Whether there is a GPU that it should list, so that figures of the CPU are not what was meant."""
 
 
-def describe() -> dict[str, Any]:
-    """NVIDIA's driver and the libraries that TensorFlow opens, as plain data for JSON; without importing TensorFlow.
+def describe() -> Nvidia:
+    """NVIDIA's driver and the libraries that TensorFlow opens, without importing TensorFlow.
 
-    Libraries are told of where TensorFlow would open them, since telling loads them: elsewhere they would count as
-    memory of a case on the CPU.
+    Looking for the libraries loads them, so they are looked for only where TensorFlow would open them: elsewhere they
+    would count as memory of a case on the CPU.
     """
     driver = nvml.driver()
-    opened = cuda_libraries.may_see_gpus() and (driver.error is None or cuda_libraries.has_driver())
-    return {
-        "driver": driver.version,
-        "cuda_version": driver.cuda_version and list(driver.cuda_version),
-        "nvml_error": driver.error,
-        "libraries": [place._asdict() for place in cuda_libraries.find()] if opened else [],
-    }
+    if not cuda_libraries.may_see_gpus() or (driver.nvml_error is not None and not cuda_libraries.has_driver()):
+        return driver
+    libraries = [
+        Library(name=place.name, package=place.package, at_start=place.at_start, path=place.path, error=place.error)
+        for place in cuda_libraries.find()
+    ]
+    return msgspec.structs.replace(driver, libraries=libraries)
 
 
-def why_no_gpu(environment: Mapping[str, Any], framework: Framework | None = None) -> Reason | None:
-    """Why a framework, by default the leading one, lists no GPU; None where it lists one or is not installed.
-
-    `environment` is as gnet_core.machine.capabilities has it, and may be of a version that did not look for libraries.
-    """
-    framework = framework or capabilities.leading(environment)
-    if capabilities.gpus(environment, framework):
+def why_no_gpu(environment: Environment, framework: Framework | None = None) -> Reason | None:
+    """Why a framework, by default the leading one, lists no GPU; None where it lists one or is not installed."""
+    framework = framework or environment.leading
+    if environment.gpus(framework):
         return None
-    machine, section = environment["machine"], capabilities.section(environment, framework)
-    lacks_cuda = _WITHOUT_CUDA[framework] if section is not None and not section["built_for_cuda"] else ""
-    chain = machine.get("nvidia") or {}
-    visible = machine["environment_variables"].get(cuda_libraries.VISIBLE_VARIABLE)
-    if not machine["gpus"]:
-        error = chain.get("nvml_error")
+    machine, section = environment.machine, environment.section(framework)
+    lacks_cuda = _WITHOUT_CUDA[framework] if section and not section.built_for_cuda else ""
+    chain = machine.nvidia or Nvidia()
+    visible = machine.environment_variables.get(cuda_libraries.VISIBLE_VARIABLE)
+    if not machine.gpus:
+        error = chain.nvml_error
         silent = f"no NVIDIA driver answers ({error})" if error else "NVIDIA's driver lists no GPU"
         return Reason(" and ".join(filter(None, [silent, lacks_cuda])), False)
     if cuda_libraries.is_every_gpu_hidden(visible):
@@ -67,53 +66,48 @@ def why_no_gpu(environment: Mapping[str, Any], framework: Framework | None = Non
     if lacks_cuda:
         return Reason(lacks_cuda, False)
     if framework != "tensorflow":
-        return Reason(str(section.get("why_no_gpus") or "it does not say why"), True)
-    return Reason(_fault(chain, visible, len(machine["gpus"])), True)
+        return Reason(getattr(section, "why_no_gpus", "") or "it does not say why", True)
+    return Reason(_fault(chain, visible, len(machine.gpus)), True)
 
 
-def _fault(chain: Mapping[str, Any], visible: str | None, gpus: int) -> str:
-    if missing := [place for place in chain.get("libraries", ()) if place["path"] is None and place["at_start"]]:
+def _fault(chain: Nvidia, visible: str | None, gpus: int) -> str:
+    if missing := [library for library in chain.libraries if library.path is None and library.at_start]:
         return "; ".join(map(_not_loaded, missing))
-    cuda = chain.get("cuda_version")
-    if cuda and cuda[0] < _MIN_CUDA:
-        return f"driver {chain['driver']} is too old: it can do CUDA {_dotted(cuda)}, and {_MIN_CUDA}.0 is needed"
+    if chain.cuda_version and chain.cuda_version[0] < _MIN_CUDA:
+        cuda = dotted(chain.cuda_version)
+        return f"driver {chain.driver} is too old: it can do CUDA {cuda}, and {_MIN_CUDA}.0 is needed"
     first = "0" if visible is None else visible.partition(",")[0].strip()
     if first.isdecimal() and first not in map(str, range(gpus)):
         return f"{cuda_libraries.VISIBLE_VARIABLE}={visible} begins with none of the driver's, which count from 0"
     named = "" if first.isdecimal() else f"; {cuda_libraries.VISIBLE_VARIABLE}={visible} may name none that is there"
-    loaded = "all of its CUDA libraries load" if chain.get("libraries") else "its CUDA libraries may be missing"
+    loaded = "all of its CUDA libraries load" if chain.libraries else "its CUDA libraries may be missing"
     return f"{loaded}{named}; TF_CPP_MIN_LOG_LEVEL=0 gnet info shows what TensorFlow itself says"
 
 
-def _not_loaded(place: Mapping[str, Any]) -> str:
-    source = f"the package {place['package']}" if place["package"] else "NVIDIA's driver"
-    return f"{place['name']}, of {source}, did not load ({place['error']})"
+def _not_loaded(library: Library) -> str:
+    source = f"the package {library.package}" if library.package else "NVIDIA's driver"
+    return f"{library.name}, of {source}, did not load ({library.error})"
 
 
-def doubt(environment: Mapping[str, Any]) -> str:
-    """A sentence where something of a GPU is there and the leading framework lists none; empty elsewhere."""
-    machine, reason = environment["machine"], why_no_gpu(environment)
-    title = capabilities.TITLES[capabilities.leading(environment)]
-    if reason and machine["gpus"]:
-        return f"The driver shows {len(machine['gpus'])} GPU(s) but {title} sees none: {reason.text}."
-    if reason and (machine.get("nvidia") or {}).get("libraries"):
+def doubt(environment: Environment) -> str:
+    """A sentence where the leading framework lists no GPU although something of one is there; empty elsewhere."""
+    machine, reason = environment.machine, why_no_gpu(environment)
+    title = TITLES[environment.leading]
+    if reason and machine.gpus:
+        return f"The driver shows {len(machine.gpus)} GPU(s) but {title} sees none: {reason.text}."
+    if reason and machine.nvidia and machine.nvidia.libraries:
         return f"A library of NVIDIA's driver is there but {title} sees no GPU: {reason.text}."
     return ""
 
 
-def as_lines(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The driver and the libraries as pairs of name and value for people, and why no GPU is listed."""
-    chain = environment["machine"]["nvidia"]
+def as_lines(environment: Environment) -> list[tuple[str, str]]:
+    """The driver and the libraries as pairs of name and value, and why no GPU is listed."""
+    chain = environment.machine.nvidia or Nvidia()
     lines = []
-    if chain["driver"]:
-        cuda = _dotted(chain["cuda_version"]) if chain["cuda_version"] else "unknown"
-        lines.append(("NVIDIA driver", f"{chain['driver']}, can do CUDA {cuda}"))
-    lines += [(place["name"], place["path"] or f"not found: {place['error']}") for place in chain["libraries"]]
+    if chain.driver:
+        lines.append(("NVIDIA driver", f"{chain.driver}, can do CUDA {dotted(chain.cuda_version)}"))
+    lines += [(library.name, library.path or f"not found: {library.error}") for library in chain.libraries]
     if reason := why_no_gpu(environment):
         instead = "--device cpu measures the CPU" if reason.is_fault else "the CPU is measured instead"
         lines.append(("no GPU", f"{reason.text}; {instead}"))
     return lines
-
-
-def _dotted(version: list[int]) -> str:
-    return ".".join(map(str, version))

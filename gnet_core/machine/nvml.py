@@ -1,9 +1,8 @@
-"""NVIDIA's management library (NVML): which GPUs there are, which of them a device is, and who takes their memory."""
+"""NVIDIA's management library (NVML): the driver, its GPUs, which of them a device is, and who takes their memory."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import threading
@@ -12,61 +11,52 @@ from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
+from gnet_core.machine.environment import Nvidia
+
 Answer = TypeVar("Answer")
 
 Handle = Any
-"""NVML's of a GPU, or of a part of one that is partitioned; pynvml ships no types."""
+"""NVML's handle of a GPU, or of an instance of a partitioned one; pynvml ships no types."""
 
 
-class Driver(NamedTuple):
-    """NVIDIA's driver, as far as it answers."""
-
-    version: str | None
-    cuda_version: tuple[int, int] | None
-    """The newest CUDA that it can do."""
-    error: str | None
-    """NVML's words where it does not answer."""
-
-
-def driver() -> Driver:
-    """What driver there is, or why none answers."""
+def driver() -> Nvidia:
+    """NVIDIA's driver without its libraries, or why it does not answer."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return Driver(None, None, str(error))
+        return Nvidia(nvml_error=str(error))
     cuda = ask(pynvml.nvmlSystemGetCudaDriverVersion_v2)  # 12040 is CUDA 12.4
-    told = Driver(ask(pynvml.nvmlSystemGetDriverVersion), cuda and (cuda // 1000, cuda % 1000 // 10), None)
+    version = ask(pynvml.nvmlSystemGetDriverVersion)
     ask(pynvml.nvmlShutdown)
-    return told
+    return Nvidia(driver=version, cuda_version=cuda and [cuda // 1000, cuda % 1000 // 10])
 
 
 _given_up = threading.Event()
 
 
 def give_up() -> None:
-    """Ask no more questions in this process: one has hung, as of a GPU that fell off the bus, and another would too."""
+    """Ask no more questions in this process: one has hung, as when a GPU falls off the bus, and another would too."""
     _given_up.set()
 
 
 @contextlib.contextmanager
 def opened() -> Iterator[bool]:
-    """Whether there is a driver that answers; NVML stays open until the context ends."""
-    if _given_up.is_set():
-        yield False
-        return
+    """Whether a driver answers; NVML stays open until the context ends."""
+    answers = not _given_up.is_set()
     try:
-        pynvml.nvmlInit()
+        if answers:
+            pynvml.nvmlInit()
     except pynvml.NVMLError:
-        yield False  # no driver, so no NVIDIA GPU
-        return
+        answers = False  # no driver, so no NVIDIA GPU
     try:
-        yield True
+        yield answers
     finally:
-        ask(pynvml.nvmlShutdown)
+        if answers:
+            ask(pynvml.nvmlShutdown)
 
 
 def ask(question: Callable[[], Answer]) -> Answer | None:
-    """NVML's answer; None where the driver or the GPU does not tell, or nobody may ask any more (see give_up)."""
+    """NVML's answer; None where the driver or the GPU gives none, or nobody may ask any more (see give_up)."""
     if _given_up.is_set():
         return None
     try:
@@ -75,26 +65,15 @@ def ask(question: Callable[[], Answer]) -> Answer | None:
         return None
 
 
-def figure(question: Callable[[], float], unit: float) -> float | None:
-    """NVML's answer in `unit`; None where the driver or the GPU does not tell."""
-    answer = ask(question)
-    return None if answer is None else answer * unit
-
-
-def handles() -> list[Handle]:
-    """Of every GPU, in NVML's order, which is that of the bus. Raises pynvml.NVMLError."""
-    return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-
-
 def find(number: int) -> Handle | None:
-    """The handle of what TensorFlow calls gpu:`number`; None where that cannot be told for sure.
+    """The handle of what TensorFlow calls gpu:`number`; None where it is not sure which that is.
 
     On a partitioned GPU (MIG) clocks and power are of more than the worker's part, so there it is None as well.
     """
-    if any(map(_is_partitioned, ask(handles) or [])):
+    if any(map(_is_partitioned, _handles())):
         return None
-    found = candidates(number)
-    return found[0] if len(found) == 1 else None
+    handles = candidates(number)
+    return handles[0] if len(handles) == 1 else None
 
 
 def candidates(number: int) -> list[Handle]:
@@ -103,30 +82,28 @@ def candidates(number: int) -> list[Handle]:
     Of partitioned GPUs (MIG) CUDA sees one instance, the first of those that are visible, and beside it no whole GPU
     (NVIDIA Multi-Instance GPU User Guide, "CUDA Device Enumeration").
     """
-    positions = _positions(ask(handles) or [])
-    devices = [[each for each in map(_as_cuda_sees_it, found) if each is not None] for found in positions]
-    instances = [position for position in devices if any(map(_is_instance, position))]
+    devices = [[seen for gpu in gpus if (seen := _as_cuda_sees_it(gpu)) is not None] for gpus in _visible(_handles())]
+    instances = [device for device in devices if any(map(_is_instance, device))]
     if instances:
         return instances[0] if number == 0 else []
     return devices[number] if number < len(devices) else []
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Memory:
-    """Of a GPU or an instance of one, in bytes; what the driver keeps to itself is in neither."""
+class Memory(NamedTuple):
+    """Memory of a GPU or an instance of one, in bytes; what the driver keeps to itself is in neither."""
 
     free_bytes: int
     used_bytes: int
 
 
 def memory(handle: Handle) -> Memory | None:
-    """What is taken and what is left; None where that is not told, as of a GPU that shares the host's memory."""
-    told = ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
-    return None if told is None else Memory(free_bytes=int(told.free), used_bytes=int(told.used))
+    """Free and used memory; None where NVML does not report it, as for a GPU that shares the host's memory."""
+    memory = ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    return None if memory is None else Memory(free_bytes=int(memory.free), used_bytes=int(memory.used))
 
 
 def process_bytes(handle: Handle) -> dict[int, int | None]:
-    """The memory that each process which computes there has taken, by its number; None where that is not told.
+    """Memory of each process that computes there, by process number; None where it is not reported.
 
     The numbers are the driver's: in a container they may be none of this machine's, or another process'.
     """
@@ -134,42 +111,45 @@ def process_bytes(handle: Handle) -> dict[int, int | None]:
     return {process.pid: process.usedGpuMemory for process in running or ()}
 
 
-def _positions(found: list[Handle]) -> list[list[Handle]]:
-    """Of each device that is visible to CUDA, in its order, the handles that it can be.
+def _handles() -> list[Handle]:
+    """Every GPU in NVML's order, which is that of the bus; none where the driver does not answer for all of them."""
+    by_index = pynvml.nvmlDeviceGetHandleByIndex
+    return ask(lambda: [by_index(index) for index in range(pynvml.nvmlDeviceGetCount())]) or []
+
+
+def _visible(gpus: list[Handle]) -> list[list[Handle]]:
+    """For each device that is visible to CUDA, in its order, the handles that it can be.
 
     CUDA_VISIBLE_DEVICES has indices or the beginnings of UUIDs and ends at the first that names no GPU (CUDA C++
     Programming Guide, "CUDA Environment Variables"). CUDA counts the fastest first unless CUDA_DEVICE_ORDER says
     otherwise, and NVML by bus, so an index is sure only among GPUs of one name.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    words = list(map(str, range(len(found)))) if visible is None else visible.split(",")
-    same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(set(map(_name, found))) == 1
-    positions = []
-    for word in map(str.strip, words):
-        if word.isdecimal() and not same_order:
-            named = found if int(word) < len(found) else []
+    words = map(str, range(len(gpus))) if visible is None else map(str.strip, visible.split(","))
+    models = {ask(functools.partial(pynvml.nvmlDeviceGetName, gpu)) for gpu in gpus}
+    same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len(models) == 1
+    devices = []
+    for word in words:
+        if not word.isdecimal():
+            named = _of_uuid(word, gpus)
+        elif int(word) >= len(gpus):
+            named = []
         else:
-            handle = _named(word, found)
-            named = [] if handle is None else [handle]
+            named = [gpus[int(word)]] if same_order else gpus
         if not named:
             break
-        positions.append(named)
-    return positions
+        devices.append(named)
+    return devices
 
 
-def _named(word: str, found: list[Handle]) -> Handle | None:
-    if word.isdecimal():
-        return found[int(word)] if int(word) < len(found) else None
+def _of_uuid(word: str, gpus: list[Handle]) -> list[Handle]:
+    """The one GPU or instance that a UUID names, or its beginning."""
     if word.startswith("MIG-"):
-        known = [(instance, _instance_names(instance, gpu)) for gpu in found for instance in _instances(gpu)]
-        named = [instance for instance, names in known if any(name.startswith(word) for name in names)]
+        names = [(instance, _instance_names(instance, gpu)) for gpu in gpus for instance in _instances(gpu)]
     else:
-        named = [handle for handle in found if word.startswith("GPU-") and _uuid(handle).startswith(word)]
-    return named[0] if len(named) == 1 else None
-
-
-def _name(handle: Handle) -> str:
-    return str(ask(lambda: pynvml.nvmlDeviceGetName(handle)))
+        names = [(gpu, [_uuid(gpu)]) for gpu in gpus if word.startswith("GPU-")]
+    named = [handle for handle, uuids in names if any(uuid.startswith(word) for uuid in uuids)]
+    return named if len(named) == 1 else []
 
 
 def _uuid(handle: Handle) -> str:
@@ -200,7 +180,7 @@ def _instances(gpu: Handle) -> list[Handle]:
 
 
 def _instance_names(instance: Handle, gpu: Handle) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may call it: its own UUID, and before driver 470 its place in its GPU."""
+    """Names in CUDA_VISIBLE_DEVICES: the instance's own UUID, and before driver 470 its place in its GPU."""
     names = [_uuid(instance)]
     gpu_instance = ask(lambda: pynvml.nvmlDeviceGetGpuInstanceId(instance))
     compute_instance = ask(lambda: pynvml.nvmlDeviceGetComputeInstanceId(instance))

@@ -1,7 +1,6 @@
-"""What is to be measured, decided before anything is started.
+"""The plan of a run, made before anything is started.
 
-Doors: suites (a suite's declaration, presets, the cases that follow), request (what was asked of a command, as words
-and back),
+Doors: suites (a suite's declaration, presets, the cases that follow), request (a command's options, as words and back),
 schedule (which processes are alive together, and whose turn it is).
 All of it is pure: nothing here starts a process or looks at a device.
 """

@@ -1,4 +1,4 @@
-"""What is asked of a command: a frozen request, its words on a command line, and the plain data that run.json keeps.
+"""Requests of commands: frozen options, their words on a command line, and the plain data that run.json keeps.
 
 A command's click options are the way back: `gnet_core.cli.options.takes` makes a request of what click has parsed. No
 other place puts a command line of gnet's together.
@@ -7,7 +7,6 @@ other place puts a command line of gnet's together.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import re
 import shlex
@@ -29,10 +28,10 @@ _CHANGED_IN_TEXT = re.compile(r"\s\s|`")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of one command. A field and its default are those of the click option of that name."""
+    """The options of one command. A field and its default are those of the click option of that name."""
 
     program: ClassVar[tuple[str, ...]]
-    """What `python -m` runs: a module, then the command, where the module has several."""
+    """Words after `python -m`: a module, then the command, where the module has several."""
 
 
 def words(request: Request) -> list[str]:
@@ -43,7 +42,7 @@ def words(request: Request) -> list[str]:
         value = getattr(request, field.name)
         if value == field.default:
             continue
-        values = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
+        values = list(map(str, value if isinstance(value, tuple) else (value,)))
         written, name = field.metadata.get("written"), field.name.replace("_", "-")
         option = field.metadata.get("option", f"--{name}")
         if written == "argument":
@@ -51,7 +50,7 @@ def words(request: Request) -> list[str]:
         elif isinstance(value, bool):
             options.append(option if value else f"--no-{name}")
         elif written == "repeated":
-            options += [word for each in values for word in (option, each)]
+            options += [word for text in values for word in (option, text)]
         else:
             options += [option, ",".join(values)]
     if any(argument.startswith("-") for argument in arguments):
@@ -60,7 +59,7 @@ def words(request: Request) -> list[str]:
 
 
 def program_words(request: Request) -> list[str]:
-    """What follows `python -m` to run the command as a child."""
+    """The words after `python -m` that run the command as a child."""
     return [*request.program, *words(request)]
 
 
@@ -75,21 +74,22 @@ def quoted(word: str) -> str:
     """
     if word.isprintable() and not _CHANGED_IN_TEXT.search(word):
         return shlex.quote(word)
-    escaped = (each if each.isprintable() and each not in " `'\\" else _escaped(each) for each in word)
-    return f"$'{''.join(escaped)}'"
-
-
-def _escaped(character: str) -> str:
-    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+    characters = (
+        character
+        if character.isprintable() and character not in " `'\\"
+        else "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+        for character in word
+    )
+    return f"$'{''.join(characters)}'"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchRequest(Request):
-    """What is asked of `gnet bench`; its --help says what each option does."""
+    """Options of `gnet bench`, whose --help says what each does."""
 
     program: ClassVar = ("gnet_core", "bench")
     not_recorded: ClassVar = ("out", "resume", "fail_on", "as_json")
-    """Where a run goes and how it is told. None of it decides what is measured, so run.json has none of it."""
+    """Where a run goes and how it is reported, which decides nothing that is measured, so run.json lacks it."""
 
     suites: tuple[str, ...] = dataclasses.field(default=(), metadata=_ARGUMENT)
     preset: str = "quick"
@@ -116,8 +116,9 @@ class BenchRequest(Request):
 
     def to_dict(self) -> dict[str, Any]:
         """As run.json has it under `options`."""
-        recorded = {name: getattr(self, name) for name in _recorded_fields()}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in recorded.items()}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in self.not_recorded]
+        values = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, where: str, options: Mapping[str, Any]) -> BenchRequest:
@@ -128,19 +129,13 @@ class BenchRequest(Request):
         """
         from gnet_core.files.json_documents import typed  # too much to import for `gnet --help`
 
-        return typed(where, {name: options[name] for name in _recorded_fields() if name in options}, cls)
-
-
-@functools.cache
-def _recorded_fields() -> list[str]:
-    """The fields of a BenchRequest that run.json has."""
-    names = [field.name for field in dataclasses.fields(BenchRequest)]
-    return [name for name in names if name not in BenchRequest.not_recorded]
+        recorded = {name: value for name, value in options.items() if name not in cls.not_recorded}
+        return typed(where, recorded, cls)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepRequest(Request):
-    """What is asked of a command that takes one step of TensorFlow, to trace it or to train with it."""
+    """Options of a command that takes one step of TensorFlow, to trace it or to train with it."""
 
     execution: Execution = StepConfig.execution
     precision: Precision = StepConfig.precision
@@ -172,7 +167,7 @@ class StepRequest(Request):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProfileRequest(StepRequest):
-    """What is asked of `gnet profile`: every field that a TensorFlow step can differ in, and how it is traced."""
+    """Options of `gnet profile`: every field that a TensorFlow step can differ in, and how it is traced."""
 
     program: ClassVar = ("gnet_core", "profile")
 
@@ -186,7 +181,7 @@ class ProfileRequest(StepRequest):
 
     @classmethod
     def of(cls, config: StepConfig, **how: Any) -> ProfileRequest:
-        """What traces this case; `how` has the other fields. Raises GnetError for a step of another framework."""
+        """The request that traces a case; `how` has the other fields. Raises GnetError for another framework's step."""
         if config.framework != "tensorflow":
             raise GnetError(f"framework: {config.framework!r} cannot be traced; gnet profile takes steps of tensorflow")
         values = {name: value for name, value in config.to_dict().items() if name != "framework"}
@@ -197,7 +192,7 @@ class ProfileRequest(StepRequest):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainRequest(StepRequest):
-    """What is asked of `gnet train`."""
+    """Options of `gnet train`."""
 
     program: ClassVar = ("gnet_core", "train")
 
@@ -211,7 +206,7 @@ class TrainRequest(StepRequest):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportRequest(Request):
-    """What is asked of `gnet report`."""
+    """Options of `gnet report`."""
 
     program: ClassVar = ("gnet_core", "report")
 
@@ -222,7 +217,7 @@ class ReportRequest(Request):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InfoRequest(Request):
-    """What is asked of `gnet info`."""
+    """Options of `gnet info`."""
 
     program: ClassVar = ("gnet_core", "info")
 
@@ -231,7 +226,7 @@ class InfoRequest(Request):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PeaksRequest(Request):
-    """What is asked of gnet_core.frameworks.tf.peaks, which a run starts as a child."""
+    """Options of gnet_core.frameworks.tf.peaks, which a run starts as a child."""
 
     program: ClassVar = ("gnet_core.frameworks.tf.peaks",)
 

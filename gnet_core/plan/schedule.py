@@ -12,9 +12,6 @@ from typing import NamedTuple
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.suites import PlannedCase
 
-GIB = 2**30
-
-
 _WORKER = re.compile(r"(?P<case>.+)\.r(?P<replicate>[1-9][0-9]{0,4})", re.DOTALL)
 
 
@@ -52,7 +49,7 @@ class Job:
 
     @property
     def worker(self) -> WorkerName:
-        """What it is called in the run's files."""
+        """Its name in the run's files."""
         return WorkerName(self.case.name, self.replicate)
 
 
@@ -71,13 +68,13 @@ def estimated_bytes(config: StepConfig) -> int:
     if config.part == "forward":  # which keeps nothing for gradients
         an_image *= 0.5
     images = config.batch_size * (config.image_size / 224) ** 2
-    return int((start + an_image * images) * GIB)
+    return int((start + an_image * images) * 2**30)
 
 
 def groups(
     cases: Sequence[PlannedCase], compared: Sequence[tuple[PlannedCase, PlannedCase]]
 ) -> list[list[PlannedCase]]:
-    """The cases parted so that whatever is compared with each other, also by way of others, is in one part."""
+    """The cases in parts: those that are compared with each other, also by way of others, are in one."""
     group_of = {case: [case] for case in cases}
     for base, variant in compared:
         if group_of[base] is group_of[variant]:
@@ -106,24 +103,19 @@ def cohorts(
     """
     packed: list[tuple[list[Job], int]] = []
     processes: Counter[PlannedCase] = Counter(started)
-
-    def pack(cases: list[PlannedCase]) -> None:
-        processes.update(cases)
-        jobs = [Job(case=case, replicate=processes[case]) for case in cases]
-        needed = sum(sizes[job.case] for job in jobs)
-        for index, (together, used) in enumerate(packed):
-            apart = not {job.case for job in jobs} & {job.case for job in together}
-            if apart and used + needed <= memory_bytes:
-                packed[index] = (together + jobs, used + needed)
-                return
-        packed.append((jobs, needed))
-
     # Large parts first: the small ones then fill what they leave.
     ordered = sorted(parts, key=lambda part: -sum(sizes[case] for case in part))
-    for _ in range(replicates):
-        for part in ordered:
-            for together in _bundles(part, memory_bytes, sizes, bases):
-                pack(together)
+    bundles = [bundle for part in ordered for bundle in _bundles(part, memory_bytes, sizes, bases)]
+    for bundle in bundles * replicates:
+        processes.update(bundle)
+        jobs = [Job(case=case, replicate=processes[case]) for case in bundle]
+        needed = sum(sizes[case] for case in bundle)
+        for index, (together, used) in enumerate(packed):
+            if used + needed <= memory_bytes and not {job.case for job in together} & set(bundle):
+                packed[index] = (together + jobs, used + needed)
+                break
+        else:
+            packed.append((jobs, needed))
     return [jobs for jobs, _ in packed]
 
 
@@ -135,26 +127,22 @@ def _bundles(
 ) -> Iterator[list[PlannedCase]]:
     """The part in pieces that fit, each led by a base; what does not fit beside its base is a piece of its own."""
 
-    def filled(leader: PlannedCase, others: Sequence[PlannedCase]) -> list[PlannedCase]:
-        together, used = [leader], sizes[leader]
-        for case in others:
-            if used + sizes[case] <= memory_bytes:
-                together.append(case)
-                used += sizes[case]
-        return together
-
     left = list(part)
-    piece = filled(left[0], left[1:])
+    leader, followers = left[0], left[1:]
     while True:
+        piece, used = [leader], sizes[leader]
+        for case in followers:
+            if used + sizes[case] <= memory_bytes:
+                piece.append(case)
+                used += sizes[case]
         yield piece
         left = [case for case in left if case not in piece]
         if not left:
             return
-        base = bases.get(left[0])
-        if base is None or sizes[base] + sizes[left[0]] > memory_bytes:
-            piece = [left[0]]
-        else:
-            piece = filled(base, [case for case in left if bases.get(case) == base])
+        leader, followers = left[0], []
+        base = bases.get(leader)
+        if base is not None and base in sizes and sizes[base] + sizes[leader] <= memory_bytes:
+            leader, followers = base, [case for case in left if bases.get(case) == base]
 
 
 def orders(workers: int, rounds: int, seed: str) -> list[list[int]]:

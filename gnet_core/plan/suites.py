@@ -22,12 +22,9 @@ AXES: tuple[Axis, ...] = get_args(Axis)
 VIEWS: tuple[ViewName, ...] = get_args(ViewName)
 
 SOURCE = "source"
-"""What a comparison of sources varies, which is no field of a StepConfig."""
+"""Stands for the field that a comparison of sources varies, which is none of StepConfig."""
 AGAIN = "again"
 """The source of an A/A comparison's second half: the first source under another name."""
-
-MAX_SINGLE_SECONDS = 0.5
-"""See Plan.single_seconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,13 +42,13 @@ class Plan:
 
     @property
     def single_seconds(self) -> float:
-        """What the steps fill that are synchronised one by one after a block: percentiles need no long block."""
-        return min(self.block_seconds, MAX_SINGLE_SECONDS)
+        """Time of the steps that are synchronised one by one after a block: percentiles need no long one."""
+        return min(self.block_seconds, 0.5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a run sweeps and how thoroughly it measures, for one kind of device."""
+    """The values that a run sweeps and how thoroughly it measures, for one kind of device."""
 
     name: PresetName
     image_size: int
@@ -67,99 +64,72 @@ class Preset:
     """Whether the device's peaks are measured as well, without which there is no MFU."""
 
 
-# Without 2 to 8, to stay at twenty cases. From 4096 on, the stem's map has more values than an int32 counts.
-_POWERS_OF_TWO = (1, *(2**n for n in range(4, 12)))
-_QUICK_PLAN = Plan(turns=5, limit_seconds=300)
-# As many processes and turns as find 5 % in 94 of 100 cases under the noise of a shared machine, with 1.5 % between
-# processes and 7 % between blocks, and say SAME of equal cases at a margin of 5 % in 81 (tests/noise.py).
-_FULL_REPLICATES = 8
-_FULL_PLAN = Plan(warmup_steps=5, turns=12, limit_seconds=1200)
-# Of a GPU's block and of its warm-up. Its clock rises with the work and falls again where that meets the power limit,
+_PRECISIONS_ON_GPU: tuple[Precision, ...] = ("float32", "tf32", "mixed_bfloat16")
+# A GPU's block and its warm-up. Its clock rises with the work and falls again where that meets the power limit,
 # of which some GPUs' drivers see the mean of a second (nvml.h, nvmlDeviceGetPowerUsage; arXiv 2312.02741), and the
 # driver's counters are 0.1 s behind at each end. What is enough for a GPU, the samples show (gpu_conditions).
 _GPU_BLOCK_SECONDS = 2.0
 
 _SMOKE = Preset(
-    name="smoke",
-    image_size=96,
-    batch_size=8,
-    throughput_batch_size=8,
-    batch_sizes=(4, 8),
-    with_peaks=False,
+    name="smoke", image_size=96, batch_size=8, throughput_batch_size=8, batch_sizes=(4, 8), with_peaks=False
 )
 
 # What gnet gpu-check measures in the minutes that it has: as many processes as give verdicts, each as short as it can
 # be. On a CPU it is a rehearsal.
-_CHECK_REPLICATES = 3
-_CHECK_ON_CPU = Preset(
-    name="check",
-    image_size=96,
-    batch_size=4,
-    throughput_batch_size=4,
-    batch_sizes=(4,),
-    replicates=_CHECK_REPLICATES,
-    with_peaks=False,
+_CHECK_ON_CPU = dataclasses.replace(
+    _SMOKE, name="check", batch_size=4, throughput_batch_size=4, batch_sizes=(4,), replicates=3
 )
-_CHECK_ON_GPU = Preset(
-    name="check",
+_CHECK_ON_GPU = dataclasses.replace(
+    _CHECK_ON_CPU,
     image_size=224,
     batch_size=64,
     throughput_batch_size=64,
     batch_sizes=(64,),
-    precisions=("float32", "tf32", "mixed_bfloat16"),
-    replicates=_CHECK_REPLICATES,
+    precisions=_PRECISIONS_ON_GPU,
     plan=Plan(block_seconds=1.0),
-    with_peaks=False,
+)
+
+_QUICK_PLAN = Plan(turns=5)
+_QUICK_ON_CPU = Preset(
+    name="quick", image_size=224, batch_size=8, throughput_batch_size=32, batch_sizes=(1, 8, 32), plan=_QUICK_PLAN
+)
+_QUICK_ON_GPU = dataclasses.replace(
+    _QUICK_ON_CPU,
+    batch_size=64,
+    throughput_batch_size=256,
+    batch_sizes=(1, 64, 256),
+    precisions=_PRECISIONS_ON_GPU,
+    plan=dataclasses.replace(_QUICK_PLAN, block_seconds=_GPU_BLOCK_SECONDS),
+)
+
+_FULL_PLAN = Plan(warmup_steps=5, turns=12, limit_seconds=1200)
+_FULL_ON_CPU = Preset(
+    name="full",
+    image_size=224,
+    batch_size=16,
+    throughput_batch_size=32,
+    batch_sizes=(1, 2, 4, 8, 16, 32, 64),
+    # float16, which few processors have instructions for, would take a fifth of the run to come out last.
+    precisions=("float32", "tf32", "mixed_bfloat16"),
+    # As many processes and turns as find 5 % in 94 of 100 cases under the noise of a shared machine, with 1.5 % between
+    # processes and 7 % between blocks, and say SAME of equal cases at a margin of 5 % in 81 (tests/noise.py).
+    replicates=8,
+    plan=_FULL_PLAN,
+)
+# On a GPU the batch grows until it no longer fits: the runner stops the sweep at the first case out of memory.
+_FULL_ON_GPU = dataclasses.replace(
+    _FULL_ON_CPU,
+    batch_size=128,
+    throughput_batch_size=512,
+    # Without 2 to 8, to stay at twenty cases. From 4096 on, the stem's map has more values than an int32 counts.
+    batch_sizes=(1, *(2**n for n in range(4, 12))),
+    precisions=(*_PRECISIONS_ON_GPU, "mixed_float16"),
+    plan=dataclasses.replace(_FULL_PLAN, block_seconds=_GPU_BLOCK_SECONDS),
 )
 
 _PRESETS = {
-    "cpu": (
-        _SMOKE,
-        _CHECK_ON_CPU,
-        Preset(
-            name="quick",
-            image_size=224,
-            batch_size=8,
-            throughput_batch_size=32,
-            batch_sizes=(1, 8, 32),
-            plan=_QUICK_PLAN,
-        ),
-        Preset(
-            name="full",
-            image_size=224,
-            batch_size=16,
-            throughput_batch_size=32,
-            batch_sizes=(1, 2, 4, 8, 16, 32, 64),
-            # float16, which few processors have instructions for, would take a fifth of the run to come out last.
-            precisions=("float32", "tf32", "mixed_bfloat16"),
-            replicates=_FULL_REPLICATES,
-            plan=_FULL_PLAN,
-        ),
-    ),
-    # On a GPU the batch grows until it no longer fits: the runner stops the sweep at the first case out of memory.
-    "gpu": (
-        _SMOKE,
-        _CHECK_ON_GPU,
-        Preset(
-            name="quick",
-            image_size=224,
-            batch_size=64,
-            throughput_batch_size=256,
-            batch_sizes=(1, 64, 256),
-            precisions=("float32", "tf32", "mixed_bfloat16"),
-            plan=dataclasses.replace(_QUICK_PLAN, block_seconds=_GPU_BLOCK_SECONDS),
-        ),
-        Preset(
-            name="full",
-            image_size=224,
-            batch_size=128,
-            throughput_batch_size=512,
-            batch_sizes=_POWERS_OF_TWO,
-            precisions=("float32", "tf32", "mixed_bfloat16", "mixed_float16"),
-            replicates=_FULL_REPLICATES,
-            plan=dataclasses.replace(_FULL_PLAN, block_seconds=_GPU_BLOCK_SECONDS),
-        ),
-    ),
+    "cpu": (_SMOKE, _CHECK_ON_CPU, _QUICK_ON_CPU, _FULL_ON_CPU),
+    "gpu": (_SMOKE, _CHECK_ON_GPU, _QUICK_ON_GPU, _FULL_ON_GPU),
 }
 
 
@@ -184,7 +154,7 @@ class Sweep:
 
     preset: Preset
     template: StepConfig
-    """What every case has in common: device, image size, data, seed."""
+    """A case with what all have in common: device, image size, data, seed."""
     chosen: Mapping[Axis, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     """Axes the user fixed; they win over whatever a suite would vary."""
 
@@ -194,14 +164,9 @@ class Sweep:
         An axis that is not given stays at the preset's single value, another field at the template's. Raises GnetError
         for a field that there is not, or a value that it cannot have.
         """
-        values: dict[str, Iterable[Any]] = {
-            "execution": ("graph",),
-            "precision": ("float32",),
-            "batch_size": (self.preset.batch_size,),
-        }
-        values |= varied
-        for axis, chosen in self.chosen.items():
-            values[axis] = chosen
+        values: dict[str, Iterable[Any]] = {"execution": ("graph",), "precision": ("float32",)}
+        values |= {"batch_size": (self.preset.batch_size,)} | varied
+        values |= {str(axis): chosen for axis, chosen in self.chosen.items()}
         return [
             StepConfig.from_dict(self.template.to_dict() | dict(zip(values, combination, strict=True)))
             for combination in itertools.product(*values.values())
@@ -210,7 +175,7 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What a benchmark module declares of itself, without TensorFlow: its question, its cases, and the view that
+    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that
     answers.
 
     This is the whole of a file benchmarks/bench_image_size.py:
@@ -248,43 +213,37 @@ class Suite:
     base: Any = None
     """The value of that field that the others are compared with; None compares with nothing."""
     base_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else of the base is fixed, by field, whatever the cases have that are compared with it."""
+    """Other fields that the base has fixed, whatever the cases have that are compared with it."""
     costs: str = ""
-    """What the base has and the others lack, in words, where the answer is the share of a step that it takes."""
+    """Name of what the base has and the others lack, where the answer is the share of a step that it takes."""
     position: int = 100
     """Where it stands in a report, lowest first."""
     presets: tuple[PresetName, ...] = PRESETS
     """Which have it also where it is not named."""
+    module: str = ""
+    """The file in benchmarks/ that declares it, which GNET fills in."""
 
     def __post_init__(self) -> None:
         if self.view is not None:
             require_choice("view", self.view, VIEWS)
         fields = tuple(field.name for field in dataclasses.fields(StepConfig))
-        for field in (*([] if self.varies is None else [self.varies]), *self.base_fields):
-            require_choice("varies" if field == self.varies else "base_fields", field, fields)
+        if self.varies is not None:
+            require_choice("varies", self.varies, fields)
+        for field in self.base_fields:
+            require_choice("base_fields", field, fields)
         if self.varies is None and (self.base is not None or self.view == "scaling"):
-            raise GnetError(f"varies: None will not do beside {self._needs}; name a field of StepConfig")
+            beside = f"view {self.view!r}" if self.base is None else f"base {self.base!r:.60}"
+            raise GnetError(f"varies: None will not do beside {beside}; name a field of StepConfig")
         if self.base is None and self.view in ("comparison", "parts"):
             raise GnetError(f"base: None will not do beside view {self.view!r}; name a value of {self.varies}")
         if self.varies is not None and self.base is not None:
             dataclasses.replace(StepConfig(), **{**self.base_fields, self.varies: self.base})
 
-    @property
-    def _needs(self) -> str:
-        """What is declared that cannot be without a field that varies."""
-        return f"view {self.view!r}" if self.base is None else f"base {self.base!r:.60}"
-
     def describe(self) -> SuiteDescription:
-        """What a report needs to know of it, as run.json has it."""
-        return SuiteDescription(
-            name=self.name,
-            question=self.question,
-            view=self.view or ("speed" if self.base is None else "comparison"),
-            varies=self.varies,
-            base=self.base,
-            base_fields=dict(self.base_fields),
-            costs=self.costs,
-        )
+        """The suite as a report needs it and run.json has it."""
+        fields = {name: getattr(self, name) for name in SuiteDescription.__struct_fields__}
+        view = self.view or ("speed" if self.base is None else "comparison")
+        return SuiteDescription(**fields | {"view": view, "base_fields": dict(self.base_fields)})
 
 
 class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,9 +274,9 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
             if self.view in ("scaling", "parts"):
                 raise ValueError(f"{self.name!r:.60} varies no field, which view {self.view!r} needs")
             return
-        if self.varies not in (known := [field.name for field in dataclasses.fields(StepConfig)]):
-            told = f"{self.name!r:.60} varies {self.varies!r:.60}"
-            raise ValueError(f"{told}; it has to be source or one of {', '.join(known)}")
+        if self.varies not in (fields := [field.name for field in dataclasses.fields(StepConfig)]):
+            right = f"it has to be source or one of {', '.join(fields)}"
+            raise ValueError(f"{self.name!r:.60} varies {self.varies!r:.60}; {right}")
         try:
             base = {} if self.base is None else {self.varies: self.base}
             dataclasses.replace(StepConfig(), **{**self.base_fields, **base})
@@ -337,11 +296,11 @@ class Source:
     """Interpreters of frameworks that have one of their own, since one environment cannot hold them all for a GPU."""
 
     def interpreter(self, framework: Framework) -> str:
-        """What runs the framework's rows."""
+        """The interpreter that runs the framework's rows."""
         return self.peers.get(framework, self.python)
 
     def environment_name(self, framework: Framework) -> str:
-        """What the environment of that interpreter is called in run.json."""
+        """The name of that interpreter's environment in run.json."""
         return framework if framework in self.peers else self.name
 
 
@@ -352,16 +311,18 @@ class PlannedCase:
     config: StepConfig
     suites: tuple[str, ...]
     source: str = ""
+    module: str = ""
+    """The file in benchmarks/ that times it. Every one can time any case."""
 
     @property
     def name(self) -> str:
-        """Its identifier in tables and file names."""
-        return case_name(self.config, self.source)
+        """Its identifier in tables and file names: its configuration, and its source where there are several."""
+        return f"{self.config.name}@{self.source}" if self.source else self.config.name
 
-
-def case_name(config: StepConfig, source: str) -> str:
-    """A case's identifier in its run: that of its configuration, and of its source where there are several."""
-    return f"{config.name}@{source}" if source else config.name
+    def differs_in_batch_size_alone(self, other: PlannedCase) -> bool:
+        """Whether nothing but the batch size tells two cases apart, which may be equal."""
+        same_batch = dataclasses.replace(self.config, batch_size=other.config.batch_size)
+        return self.source == other.source and same_batch == other.config
 
 
 def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source]) -> list[PlannedCase]:
@@ -371,24 +332,21 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
     that memory runs out at the first that is too large. Raises GnetError when nothing is left, or where two cases have
     one name.
     """
-    wanted: dict[StepConfig, list[str]] = {}
+    suites_of: dict[StepConfig, dict[str, Suite]] = {}
     for suite in suites:
         for config in suite.cases(sweep):
-            wanted.setdefault(config, [])
-            if suite.name not in wanted[config]:
-                wanted[config].append(suite.name)
-    if not wanted:
+            suites_of.setdefault(config, {}).setdefault(suite.name, suite)
+    if not suites_of:
         raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
     by_name: dict[str, StepConfig] = {}
-    for config in wanted:
+    for config, (first, *_) in suites_of.items():
         if (other := by_name.setdefault(config.name, config)) is not config:
             fields = " and ".join(config.differences(other))
-            raise GnetError(f"suite: {wanted[config][0]!r} has two cases {config.name}, whose name leaves out {fields}")
-    ordered = sorted(wanted, key=lambda config: config.batch_size)
+            raise GnetError(f"suite: {first!r} has two cases {config.name}, whose name leaves out {fields}")
     own = {framework for source in sources for framework in source.peers}
     return [
-        PlannedCase(config=config, suites=tuple(wanted[config]), source=source.name)
-        for config in ordered
+        PlannedCase(config=config, suites=tuple(asking), source=source.name, module=next(iter(asking.values())).module)
+        for config, asking in sorted(suites_of.items(), key=lambda item: item[0].batch_size)
         for source in sources
         if config.framework not in own or config.framework in source.peers
     ]
@@ -406,7 +364,7 @@ def base_config(suite: SuiteDescription, config: StepConfig) -> StepConfig | Non
 
 def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[tuple[PlannedCase, PlannedCase]]:
     """Each base with each case that is compared with it: within the suites, and with the first source of its config."""
-    known = {(case.config, case.source): case for case in cases}
+    case_of = {(case.config, case.source): case for case in cases}
     first: dict[StepConfig, PlannedCase] = {}
     pairs = []
     for case in cases:
@@ -415,6 +373,6 @@ def comparisons(cases: Sequence[PlannedCase], suites: Iterable[Suite]) -> list[t
             pairs.append((base, case))
         for suite in suites:
             wanted = base_config(suite.describe(), case.config) if suite.name in case.suites else None
-            if wanted is not None and wanted != case.config and (wanted, case.source) in known:
-                pairs.append((known[wanted, case.source], case))
+            if wanted is not None and wanted != case.config and (wanted, case.source) in case_of:
+                pairs.append((case_of[wanted, case.source], case))
     return pairs

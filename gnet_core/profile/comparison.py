@@ -13,9 +13,9 @@ from pathlib import Path
 from gnet_core.config import GnetError
 from gnet_core.files import bounded, json_documents
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine import environment
+from gnet_core.machine.differences import Difference, differences
 from gnet_core.profile import document
-from gnet_core.profile.document import PartTime, Profile, read
+from gnet_core.profile.document import Profile, read
 from gnet_core.text import plain
 
 NO_SECONDS = 5e-7
@@ -38,8 +38,8 @@ class Change:
     @property
     def ratio(self) -> float | None:
         """NEW's time as a multiple of BASE's; None where BASE has none of it, or too little to divide by."""
-        found = self.new_seconds / self.base_seconds if self.base_seconds else math.inf
-        return found if math.isfinite(found) else None
+        ratio = self.new_seconds / self.base_seconds if self.base_seconds else math.inf
+        return ratio if math.isfinite(ratio) else None
 
     @property
     def is_none(self) -> bool:
@@ -60,11 +60,11 @@ class ProfileComparison:
     """Parts with forward and backward apart."""
     operations: list[Change]
     per_image: bool
-    """Where the batches differ, seconds are of one image."""
+    """Whether seconds are of one image, since the batches differ."""
     shared_out: bool
-    """Where the profiles count time in different ways: seconds are then shares of the step without the profiler."""
-    differences: list[environment.Difference]
-    """Of the environments."""
+    """Whether the profiles count time in different ways: seconds are then shares of the step without the profiler."""
+    differences: list[Difference]
+    """Differences of the environments."""
     other_configs: list[str]
     """Fields in which the cases differ, besides execution, precision and batch size."""
 
@@ -83,19 +83,20 @@ def load(directory: Path) -> tuple[Profile, Path]:
     Raises GnetError for a directory that holds none, several, or one without operations or without their parts.
     """
     if document.is_profile(directory):
-        found = [directory / PROFILE_FILE]
+        paths = [directory / PROFILE_FILE]
     else:
-        found = bounded.trace_files(directory, PROFILE_FILE)
-    if len(found) != 1:
-        told = "holds no profile" if not found else f"holds {len(found)} profiles"
-        raise GnetError(f"{directory}: it {told}; name a directory of gnet profile, or of gnet bench with one trace")
+        paths = bounded.trace_files(directory, PROFILE_FILE)
+    if len(paths) != 1:
+        holds = f"holds {len(paths)} profiles" if paths else "holds no profile"
+        raise GnetError(f"{directory}: it {holds}; name a directory of gnet profile, or of gnet bench with one trace")
+    folder = paths[0].parent
     try:
-        profile = read(json_documents.read_json(found[0], directory, strict=True)[0])
+        profile = read(json_documents.read_json(paths[0], directory, strict=True)[0])
     except GnetError as error:
-        raise GnetError(f"{found[0].parent}: {error}") from error
+        raise GnetError(f"{folder}: {error}") from error
     if not profile.operations:
-        raise GnetError(f"{found[0].parent}: its trace tells no operations to compare by. {plain(profile.note)}")
-    return profile, found[0].parent
+        raise GnetError(f"{folder}: its trace tells no operations to compare by. {plain(profile.note)}")
+    return profile, folder
 
 
 def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileComparison:
@@ -110,58 +111,44 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
     shared_out = sides[0].counting != sides[1].counting
 
     def changes(times: Callable[[Profile], Iterable[tuple[str, float]]]) -> list[Change]:
-        told = [_summed(times(side)) for side in sides]
-        told = [
-            _of_one(each, side, shared_out=shared_out, per_image=per_image)
-            for each, side in zip(told, sides, strict=True)
+        base_times, new_times = (
+            _of_one(times(side), side, shared_out=shared_out, per_image=per_image) for side in sides
+        )
+        pairs = [
+            Change(name=name, base_seconds=base_times.get(name, 0.0), new_seconds=new_times.get(name, 0.0))
+            for name in dict.fromkeys([*base_times, *new_times])
         ]
-        names = dict.fromkeys([*told[0], *told[1]])
-        found = [
-            Change(name=name, base_seconds=told[0].get(name, 0.0), new_seconds=told[1].get(name, 0.0)) for name in names
-        ]
-        return sorted(found, key=lambda change: -abs(change.difference))
+        return sorted(pairs, key=lambda change: -abs(change.difference))
 
-    known = bool(sides[0].parts and sides[1].parts)
+    has_parts = bool(sides[0].parts and sides[1].parts)
     return ProfileComparison(
         base=sides[0],
         new=sides[1],
         base_directory=base[1],
         new_directory=new[1],
-        parts=changes(lambda side: [(each.part, each.self_seconds) for each in side.parts]) if known else [],
-        by_direction=changes(lambda side: [(_directed(each), each.self_seconds) for each in side.parts])
-        if known
+        parts=changes(lambda side: ((part.part, part.self_seconds) for part in side.parts)) if has_parts else [],
+        by_direction=changes(lambda side: ((part.directed, part.self_seconds) for part in side.parts))
+        if has_parts
         else [],
-        operations=changes(lambda side: [(each.plain, each.self_seconds) for each in side.operations]),
+        operations=changes(lambda side: ((kind.plain, kind.self_seconds) for kind in side.operations)),
         per_image=per_image,
         shared_out=shared_out,
-        differences=environment.differences(sides[0].environment, sides[1].environment),
-        other_configs=_other_configs(*sides),
+        differences=differences(sides[0].environment, sides[1].environment),
+        other_configs=[
+            f"{field}: {was!r} → {now!r}"
+            for field, (was, now) in sides[0].config.differences(sides[1].config).items()
+            if field not in ("execution", "precision")
+        ],
     )
 
 
-def _summed(times: Iterable[tuple[str, float]]) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _of_one(
+    times: Iterable[tuple[str, float]], side: Profile, *, shared_out: bool, per_image: bool
+) -> dict[str, float]:
+    """Seconds of one step or image by name; shared out they add up to the step without the profiler."""
+    sums: dict[str, float] = {}
     for name, seconds in times:
-        found[name] = found.get(name, 0.0) + seconds
-    return found
-
-
-def _of_one(times: dict[str, float], side: Profile, *, shared_out: bool, per_image: bool) -> dict[str, float]:
-    """Seconds of one step or image; shared out they add up to the step without the profiler."""
+        sums[name] = sums.get(name, 0.0) + seconds
+    whole, times_of_it = (sum(sums.values()) or 1.0, side.untraced_seconds) if shared_out else (side.steps, 1.0)
     images = side.config.batch_size if per_image else 1
-    if not shared_out:
-        return {name: seconds / side.steps / images for name, seconds in times.items()}
-    whole = sum(times.values()) or 1.0
-    return {name: seconds / whole * side.untraced_seconds / images for name, seconds in times.items()}
-
-
-def _directed(each: PartTime) -> str:
-    return each.part if each.direction == "neither" else f"{each.part} {each.direction}"
-
-
-def _other_configs(base: Profile, new: Profile) -> list[str]:
-    return [
-        f"{field}: {was!r} → {now!r}"
-        for field, (was, now) in base.config.differences(new.config).items()
-        if field not in ("execution", "precision")
-    ]
+    return {name: seconds / whole * times_of_it / images for name, seconds in sums.items()}

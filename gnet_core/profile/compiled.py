@@ -8,14 +8,17 @@ its own and that of its regions, on whatever threads they ran.
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gnet_core.profile.hlo_names import Module, Operation
-from gnet_core.profile.spans import ROUNDING, lasts_until, nested
+from gnet_core.profile.xprof import ROUNDING, lasts_until, nested
 
 _REGION, _STARTED, _RECORDED = (f"ThreadpoolListener::{name}" for name in ("Region", "StartRegion", "Record"))
+_NO_FLOW = 2**64
+"""Larger than any flow's number."""
 
 
 def is_instruction(event: Mapping[str, Any]) -> bool:
@@ -28,21 +31,15 @@ def operations(events: Sequence[Mapping[str, Any]], module_texts: Iterable[str])
 
     `module_texts` are the compiled modules as XLA prints them. An instruction of one that is not there has no name.
     """
-    modules = {_module_name(text): Module(text.splitlines()) for text in module_texts}
-    unknown = Module([])
-    sources: dict[tuple[str, str], Operation] = {}
-    runs = []
-    for module, instruction, seconds in instruction_seconds(events):
-        if (module, instruction) not in sources:
-            sources[module, instruction] = modules.get(module, unknown).source(instruction)
-        runs.append((*sources[module, instruction], seconds))
-    return runs
+    # Every module numbers its instructions from 1, so the name of an instruction needs that of its module.
+    named = ((re.match(r"HloModule ([^\s,]+)", text), text) for text in module_texts)
+    modules = {name[1] if name else "": Module(text.splitlines()) for name, text in named}
 
+    @functools.cache
+    def source(module: str, instruction: str) -> Operation:
+        return modules.get(module, Module([])).source(instruction)
 
-def _module_name(text: str) -> str:
-    """Every module numbers its instructions from 1, so the name of an instruction needs that of its module."""
-    match = re.match(r"HloModule ([^\s,]+)", text)
-    return match[1] if match else ""
+    return [(*source(module, instruction), seconds) for module, instruction, seconds in instruction_seconds(events)]
 
 
 def instruction_seconds(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
@@ -65,7 +62,7 @@ class _Timeline:
     """Instructions and regions of the thread pool as they lie inside one another on each thread."""
 
     def __init__(self, events: Sequence[Mapping[str, Any]]) -> None:
-        self.spans = [event for event in events if is_instruction(event) or _is_region(event)]
+        self.spans = [event for event in events if is_instruction(event) or event["name"] == _REGION]
         self.spans.sort(key=lambda span: (span["tid"], span["ts"], -span["dur"]))
         self.own_microseconds, self._parents = nested(self.spans)
         self._starts = [(span["tid"], span["ts"]) for span in self.spans]
@@ -93,21 +90,14 @@ class _Timeline:
         if position < 0 or self._flows[position][0] != span["tid"]:
             return None
         recorded = self._recorded.get(self._flows[position][2])
-        return None if recorded is None else self._innermost(*recorded)
-
-    def _innermost(self, thread: int, moment: float) -> int | None:
-        position = bisect.bisect_right(self._starts, (thread, moment)) - 1
+        if recorded is None:
+            return None
+        thread, moment = recorded
+        position = bisect.bisect_right(self._starts, recorded) - 1
         index = position if position >= 0 and self._starts[position][0] == thread else None
         while index is not None and not lasts_until(self.spans[index], thread, moment):
             index = self._parents[index]
         return index
-
-
-_NO_FLOW = 2**64
-
-
-def _is_region(event: Mapping[str, Any]) -> bool:
-    return bool(event["name"] == _REGION)
 
 
 def _flow(event: Mapping[str, Any]) -> int:

@@ -1,11 +1,11 @@
-"""What a profile.json holds, as types: whatever does not fit is refused by its field."""
+"""profile.json as types, which refuse by field whatever does not fit."""
 
 from __future__ import annotations
 
 import re
 import statistics
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,19 +14,47 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import bounded, json_documents
 from gnet_core.files.json_documents import CASE_NAME, MAX_WHOLE, Count
 from gnet_core.files.migrations import read_config
-from gnet_core.machine.description import require_environment
+from gnet_core.machine.environment import Environment
 from gnet_core.profile import tensor_cores
-from gnet_core.profile.counting import counting_of
 from gnet_core.profile.parts import PARTS, Direction
+from gnet_core.profile.step_breakdown import AT_WORK
 
 MAX_ROWS = 100_000
-"""Of a table; no step has as many operations."""
+"""Longest table that is read; no step has as many operations."""
 
-MAX_TOLD = 50
-"""Of rows that a report shows all of: kinds of time, what is not available, warnings."""
+MAX_SHOWN = 50
+"""Longest list of which a report shows all: kinds of time, what is not available, warnings."""
 
 _LIBRARY = re.compile(r"_+(Mkl)?(Native)?(Fused)?(?P<type>[A-Z]\w*?)(WithBias)?")
 
+Counting = Literal["kernels", "launched kernels", "graph operations", "eager operations", "compiled instructions"]
+
+COUNTINGS: dict[Counting, str] = {
+    "kernels": "Self time of the device's kernels.",
+    "launched kernels": "Self time of the device's kernels, each assigned to the eager operation that launched it.",
+    "graph operations": "Wall time inside each operation on the CPU, what it hands to other threads included.",
+    "eager operations": (
+        "Wall time inside each operation on the CPU, TensorFlow's own dispatch included, Python's left out."
+    ),
+    "compiled instructions": (
+        "Time of each compiled instruction on the CPU, summed over the threads that worked on it, under the name of "
+        "the operation that XLA compiled it from. A fusion of several counts as the last of them, and a move between "
+        "XLA's own layouts as a layout copy."
+    ),
+}
+"""How the time of a trace's operations was counted, in words. Times of different countings cannot be compared as they
+are."""
+
+_COUNTING_OF_NOTE: dict[str, Counting] = {
+    **{note: counting for counting, note in COUNTINGS.items()},
+    "Self time of the device's kernels, each counted to the eager operation that launched it.": "launched kernels",
+    (
+        "Time of each compiled instruction on the CPU, summed over the threads that worked on it, told by the "
+        "operations that XLA made it from: a fusion of several counts as the last of them, and what XLA moves around "
+        "between layouts of its own as a layout copy."
+    ): "compiled instructions",
+}
+"""Notes of this and of earlier versions, which wrote no field `counting`; an unknown note is a counting of its own."""
 
 Figure = Annotated[float, Meta(ge=0, lt=MAX_WHOLE, description="a number, 0 or more")]
 StepSeconds = Annotated[
@@ -41,13 +69,13 @@ class OperationType(msgspec.Struct, frozen=True, kw_only=True):
     occurrences: Count
     self_seconds: Figure
     share: Figure
-    """Of the self time of all operations, 0..1."""
+    """Share of the self time of all operations, 0 to 1."""
 
     @property
     def plain(self) -> str:
         """The type without what oneDNN and Grappler put around it: _MklNativeFusedConv2D is a Conv2D."""
-        found = _LIBRARY.fullmatch(self.operation)
-        return found["type"] if found else self.operation
+        match = _LIBRARY.fullmatch(self.operation)
+        return match["type"] if match else self.operation
 
 
 class PartTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,18 +87,23 @@ class PartTime(msgspec.Struct, frozen=True, kw_only=True):
     self_seconds: Figure
     share: Figure
 
+    @property
+    def directed(self) -> str:
+        """The part with its direction, where it has one."""
+        return self.part if self.direction == "neither" else f"{self.part} {self.direction}"
+
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise ValueError(f"part is {self.part!r:.40}; it has to be one of {', '.join(PARTS)}")
 
 
 class KindOfTime(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step's time goes to as xprof divides it: the mean over its steps."""
+    """A part of a step's time as xprof divides it, the mean over its steps."""
 
     kind: str
     seconds: Figure
     share: Figure
-    """Of the step's time."""
+    """Share of the step's time, 0 to 1."""
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,22 +111,21 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
 
     kernel: str
     tensor_cores: tensor_cores.Use
-    """Whether it uses them."""
     occurrences: Count
     seconds: Figure
     occupancy: Figure
-    """Theoretical, 0..1."""
+    """The theoretical occupancy, 0 to 1."""
     share: Figure
-    """Of the time of all kernels."""
+    """Share of the time of all kernels, 0 to 1."""
 
 
 class DeviceTime(msgspec.Struct, frozen=True, kw_only=True):
-    """What operations and kernels tell of a GPU's time, over all traced steps."""
+    """A GPU's time by operations and by kernels, over all traced steps."""
 
     operations_seconds: Figure
     kernels_seconds: Figure
     unnamed_kernels_seconds: Figure
-    """Of kernels that belong to no operation."""
+    """Seconds of kernels that belong to no operation."""
     operations_cut: bool
     """Whether xprof left out the shorter operations."""
     kernels_cut: bool
@@ -108,21 +140,21 @@ class PeakMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotAvailable(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trace does not tell, and why."""
+    """Something that a trace does not hold, and why."""
 
     what: str
     why: str
 
 
 class TracedSteps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the steps went that were traced, and those before them without the profiler."""
+    """Times of the traced steps, and of those before them without the profiler."""
 
     xplane: str = ""
     """The trace's file, from the profile's directory."""
     traced_step_seconds: StepSeconds
     untraced_step_seconds: StepSeconds
     overhead_seconds: float | None = None
-    warnings: Annotated[list[str], Meta(max_length=MAX_TOLD)]
+    warnings: Annotated[list[str], Meta(max_length=MAX_SHOWN)]
 
 
 class ProfileRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,7 +165,7 @@ class ProfileRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created: str
     device: str
     config: dict[str, Any]
-    environment: dict[str, Any]
+    environment: Environment
     trace: TracedSteps
 
 
@@ -143,57 +175,62 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     config: StepConfig
     created: str = ""
     counting: str = ""
-    """How the operations' times were counted, a Counting; the note of a version that knew of none."""
+    """The Counting of the operations' times; the note in its place where a version knew of none."""
     note: str = ""
-    """What the operations' times are."""
+    """The counting in words, or why there are no operations."""
     operations: Annotated[list[OperationType], Meta(max_length=MAX_ROWS)]
     """Longest first; empty where the trace tells none."""
     parts: Annotated[list[PartTime], Meta(max_length=MAX_ROWS)] = []
-    breakdown: Annotated[list[KindOfTime], Meta(max_length=MAX_TOLD)] = []
+    breakdown: Annotated[list[KindOfTime], Meta(max_length=MAX_SHOWN)] = []
     kernels: Annotated[list[Kernel], Meta(max_length=MAX_ROWS)] = []
     device_time: DeviceTime | None = None
     peak_memory: PeakMemory | None = None
-    not_available: Annotated[list[NotAvailable], Meta(max_length=MAX_TOLD)] = []
+    not_available: Annotated[list[NotAvailable], Meta(max_length=MAX_SHOWN)] = []
     trace: TracedSteps
-    environment: dict[str, Any] = {}
-    """Not looked at; empty where there is none."""
+    environment: Environment | None = None
 
     @property
     def name(self) -> str:
-        """Of the case."""
+        """The case's name."""
         return self.config.name
 
     @property
     def steps(self) -> int:
-        """How many the operations' times are summed over."""
+        """The number of traced steps, over which times are summed."""
         return len(self.trace.traced_step_seconds)
 
     @property
     def untraced_seconds(self) -> float:
-        """A step without the profiler, the median."""
+        """Median seconds of a step without the profiler."""
         return statistics.median(self.trace.untraced_step_seconds)
 
     @property
     def traced_seconds(self) -> float:
-        """A step under the profiler, the median."""
+        """Median seconds of a step under the profiler."""
         return statistics.median(self.trace.traced_step_seconds)
 
     @property
     def busy_threads(self) -> float:
-        """How many threads were inside operations at once, on average over the traced steps."""
-        return sum(each.self_seconds for each in self.operations) / sum(self.trace.traced_step_seconds)
+        """Mean number of threads that were inside operations at once, over the traced steps."""
+        seconds = sum(operation.self_seconds for operation in self.operations)
+        return seconds / sum(self.trace.traced_step_seconds)
+
+    @property
+    def device_seconds(self) -> float | None:
+        """Seconds of work on the device a step; None where xprof recognised no step, or nothing of a device."""
+        return sum(time.seconds for time in self.breakdown if time.kind in AT_WORK) or None
 
     @property
     def overhead(self) -> float:
-        """What the profiler added to a step, as a fraction of it; medians."""
+        """Median step under the profiler ÷ median step without it - 1."""
         return self.traced_seconds / self.untraced_seconds - 1
 
 
 def read(document: Any) -> Profile:
     """A profile.json as a type. Raises GnetError naming the field that is missing or wrong.
 
-    Old files lack what was added since: parts, breakdown, kernels, device_time, peak_memory and not_available, and of a
-    kernel what its name tells of tensor cores.
+    Old files lack what was added since: parts, breakdown, kernels, device_time, peak_memory and not_available, and a
+    kernel's use of tensor cores.
     """
     if not isinstance(document, dict):
         raise GnetError(f"profile.json: {document!r:.60} is no object")
@@ -203,22 +240,21 @@ def read(document: Any) -> Profile:
         config = read_config(document["config"])
     except TypeError as error:
         raise GnetError(f"profile.json: field 'config' is of no case ({error!s:.200})") from error
-    counting = document.get("counting") or counting_of(str(document.get("note", "")))
+    counting = document.get("counting") or _COUNTING_OF_NOTE.get(note := str(document.get("note", "")), note)
     current = {**document, "config": config.to_dict(), "counting": counting}
     if isinstance(document.get("kernels"), list):
-        current["kernels"] = [_with_tensor_cores(kernel) for kernel in document["kernels"][: MAX_ROWS + 1]]
+        # Earlier versions recorded xprof's opinion of tensor cores; a kernel's name tells more.
+        current["kernels"] = [
+            {"tensor_cores": tensor_cores.use(str(kernel.get("kernel", ""))), **kernel}
+            if isinstance(kernel, dict)
+            else kernel
+            for kernel in document["kernels"][: MAX_ROWS + 1]
+        ]
     profile = json_documents.typed("profile.json", current, Profile)
     profile = msgspec.structs.replace(profile, config=config)  # its numbers as they were written: 0 and not 0.0
     if not CASE_NAME.fullmatch(profile.name):
         raise GnetError(f"profile.json: field 'config' is of a case that cannot be: {profile.name!r:.80}")
     return profile
-
-
-def _with_tensor_cores(kernel: Any) -> Any:
-    """Earlier versions told xprof's opinion of tensor cores; a kernel's name tells more."""
-    if not isinstance(kernel, dict) or "tensor_cores" in kernel:
-        return kernel
-    return {**kernel, "tensor_cores": tensor_cores.use(str(kernel.get("kernel", "")))}
 
 
 def is_profile(directory: Path) -> bool:
@@ -230,11 +266,10 @@ def is_profile(directory: Path) -> bool:
 def load_profile(directory: Path) -> ProfileRun:
     """run.json of `gnet profile`. Raises GnetError naming it for a field that is missing or wrong."""
     path = directory / "run.json"
-    found = json_documents.typed(str(path), json_documents.read_versioned(path, directory), ProfileRun)
-    require_environment(str(path), "environment", found.environment)
+    run = json_documents.typed(str(path), json_documents.read_versioned(path, directory), ProfileRun)
     try:
-        read_config(found.config)
-        bounded.require_inside(directory / found.trace.xplane, directory)
+        read_config(run.config)
+        bounded.require_inside(directory / run.trace.xplane, directory)
     except (TypeError, GnetError) as error:
         raise GnetError(f"{path}: it describes no profile: {error}") from error
-    return found
+    return run

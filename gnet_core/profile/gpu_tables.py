@@ -3,62 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from gnet_core.profile import tensor_cores
-from gnet_core.profile.xprof import rows
+from gnet_core.profile.xprof import NoAnswerError, rows
 
 MAX_KERNELS = 1_000
 """Rows of xprof's kernel_stats, which leaves out shorter kernels. A row is a kernel, an operation and a launch size."""
+
+NOTHING_OF_THE_GPU = "the trace holds nothing of the GPU; check whether the profiler was allowed to read it"
 
 _NO_OPERATION = ("", None, "XlaModule")
 """Names that xprof gives to the operation of a kernel without one. XlaModule: its module has no such instruction."""
 
 
-def kernels(kernel_stats: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The kernels of xprof's kernel_stats, longest first, those that ran for several operations as one.
+class Kernels(NamedTuple):
+    """The kernels of a trace, over all its steps."""
 
-    `tensor_cores` is judged by the kernel's name (see gnet_core.profile.tensor_cores). `occupancy` is the theoretical
-    occupancy, 0..1, weighted by time. `seconds` are those of the whole trace.
+    table: pd.DataFrame
+    """A row a kernel, longest first: kernel, tensor_cores (by its name), occurrences, seconds, occupancy (theoretical,
+    0 to 1, weighted by time), share (of the time of all, 0 to 1)."""
+    unnamed_seconds: float
+    """Seconds of the kernels that belong to no operation."""
+    cut: bool
+    """Whether xprof left out the shorter ones."""
+
+
+def kernels(kernel_stats: Mapping[str, Any]) -> Kernels:
+    """The kernels of xprof's kernel_stats, those that ran for several operations as one.
+
+    Raises NoAnswerError where there are none.
     """
-    by_name: dict[str, dict[str, Any]] = {}
-    for row in rows(kernel_stats):
-        name = str(row["kernel_name"])
-        seconds = float(row["total_duration_us"]) / 1e6
-        kernel = by_name.setdefault(
-            name,
-            {
-                "kernel": name,
-                "tensor_cores": tensor_cores.use(name),
-                "occurrences": 0,
-                "seconds": 0.0,
-                "occupancy": 0.0,
-            },
-        )
-        kernel["occupancy"] += seconds * float(row["occupancy_pct"]) / 100
-        kernel["seconds"] += seconds
-        kernel["occurrences"] += int(row["occurrences"])
-    for kernel in by_name.values():
-        kernel["occupancy"] /= kernel["seconds"] or 1.0
-    total = sum(kernel["seconds"] for kernel in by_name.values())
-    ordered = sorted(by_name.values(), key=lambda kernel: -kernel["seconds"])
-    return [{**kernel, "share": kernel["seconds"] / total if total else 0.0} for kernel in ordered]
+    listed = rows(kernel_stats)
+    if not listed:
+        raise NoAnswerError(NOTHING_OF_THE_GPU)
+    table = pd.DataFrame(
+        {
+            "kernel": str(row["kernel_name"]),
+            "occurrences": int(row["occurrences"]),
+            "seconds": float(row["total_duration_us"]) / 1e6,
+            "occupied": float(row["total_duration_us"]) / 1e6 * float(row["occupancy_pct"]) / 100,
+        }
+        for row in listed
+    )
+    table = table.groupby("kernel", as_index=False, sort=False).sum()
+    table = table.sort_values("seconds", ascending=False, kind="stable")
+    table.insert(1, "tensor_cores", table["kernel"].map(tensor_cores.use))
+    table["occupancy"] = table.pop("occupied") / table["seconds"].where(table["seconds"] > 0, 1.0)
+    table["share"] = table["seconds"] / (table["seconds"].sum() or 1.0)
+    unnamed = (float(row["total_duration_us"]) / 1e6 for row in listed if row["op_name"] in _NO_OPERATION)
+    return Kernels(table, sum(unnamed), cut=len(listed) >= MAX_KERNELS)
 
 
-def seconds_without_operation(kernel_stats: Mapping[str, Any]) -> float:
-    """Time of the kernels that belong to no operation, over the whole trace."""
-    return sum(float(row["total_duration_us"]) / 1e6 for row in rows(kernel_stats) if row["op_name"] in _NO_OPERATION)
+def peak_memory(memory_profile: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
+    """The allocator of the device with the highest peak in the trace: its name and bytes.
 
-
-def is_cut(kernel_stats: Mapping[str, Any]) -> bool:
-    """Whether xprof left out the shorter kernels."""
-    return len(rows(kernel_stats)) >= MAX_KERNELS
-
-
-def peak_memory(memory_profile: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any] | None:
-    """The allocator of the device with the highest peak in the trace: its name and bytes. None where no allocation was
-    traced.
-
+    Raises NoAnswerError where no allocation was traced.
     TensorFlow names those of GPUs GPU_0_bfc and so on, that of pinned memory of the host gpu_host_bfc, and those of a
     CPU cpu or mklcpu. xprof's memory_profile is the protocol buffer MemoryProfile as JSON, in which whole numbers are
     text and zeros are left out.
@@ -71,5 +73,7 @@ def peak_memory(memory_profile: Mapping[str, Any], *, on_gpu: bool) -> dict[str,
         peak = int(summary.get("peakStats", {}).get("peakBytesInUse", 0))
         capacity = int(summary.get("memoryCapacity", 0))
         allocators.append({"allocator": str(allocator), "peak_bytes": peak, "capacity_bytes": capacity or None})
-    used = [allocator for allocator in allocators if allocator["peak_bytes"]]
-    return max(used, key=lambda allocator: allocator["peak_bytes"], default=None)
+    highest = max(allocators, key=lambda allocator: allocator["peak_bytes"], default=None)
+    if not highest or not highest["peak_bytes"]:
+        raise NoAnswerError("the trace holds no allocation; gnet bench tells what was held")
+    return highest

@@ -7,10 +7,9 @@ puts in their place. An instruction without a name gets that of an instruction t
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gnet_core.profile.parts import OTHER, SUMS, place
@@ -18,15 +17,13 @@ from gnet_core.profile.parts import OTHER, SUMS, place
 LAYOUT_COPY = "layout copy (XLA)"
 """Type of an instruction that only moves data between layouts."""
 
-_MOVES = frozenset(
-    (
-        *("bitcast", "broadcast", "concatenate", "constant", "copy", "get-tuple-element", "iota", "pad", "parameter"),
-        *("reshape", "reverse", "slice", "transpose", "tuple"),
-    )
-)
+_MOVES = {
+    *("bitcast", "broadcast", "concatenate", "constant", "copy", "get-tuple-element", "iota", "pad", "parameter"),
+    *("reshape", "reverse", "slice", "transpose", "tuple"),
+}
 _PRODUCTS = ("convolution", "dot")
 _MAX_STEPS = 12
-"""From an instruction without a name to the one whose name it gets."""
+"""Distance of an instruction without a name to the one whose name it gets."""
 
 
 class Operation(NamedTuple):
@@ -37,8 +34,7 @@ class Operation(NamedTuple):
     """Type of the operation, such as Conv2D."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Instruction:
+class _Instruction(NamedTuple):
     name: str
     opcode: str
     operands: tuple[str, ...]
@@ -65,73 +61,66 @@ class Module:
                 body = self._bodies.setdefault(line.removeprefix("ENTRY ").split(" ", 1)[0].lstrip("%"), [])
             elif instruction := _parsed(line):
                 body.append(instruction)
-        self._instructions = {each.name: each for each in itertools.chain.from_iterable(self._bodies.values())}
+        instructions = list(itertools.chain.from_iterable(self._bodies.values()))
+        self._instructions = {instruction.name: instruction for instruction in instructions}
+        self._operands = {instruction.name: instruction.operands for instruction in instructions}
         self._users: dict[str, list[str]] = collections.defaultdict(list)
-        for each in self._instructions.values():
-            for operand in each.operands:
-                self._users[operand].append(each.name)
+        for name, operands in self._operands.items():
+            for operand in operands:
+                self._users[operand].append(name)
 
     def source(self, name: str) -> Operation:
         """The operation that an instruction was compiled from.
 
-        One that is not in the module has its own name as its type.
+        One that is not in the module has its own name, without the number, as its type.
         """
+        stem = re.sub(r"\.\d+$", "", name)
         instruction = self._instructions.get(name)
         if instruction is None:
-            return Operation("", _stem(name))
-        origin = self._own(instruction)
-        if origin:
+            return Operation("", stem)
+        if origin := self._own(instruction):
             return origin
         if instruction.opcode in _PRODUCTS and (gradient := self._filter_gradient(instruction)):
             return gradient
-        neighbour = self._nearest(name, self._users_of) or self._nearest(name, self._operands_of)
-        if neighbour is None:
-            return Operation("", LAYOUT_COPY if self._only_moves(instruction) else _stem(name))
-        return Operation(neighbour.name, LAYOUT_COPY if self._only_moves(instruction) else neighbour.kind)
+        neighbour = self._nearest(name, self._users) or self._nearest(name, self._operands) or Operation("", stem)
+        fused = self._bodies.get(instruction.computation) or [instruction]
+        only_moves = all(part.opcode in _MOVES for part in fused)
+        return Operation(neighbour.name, LAYOUT_COPY if only_moves else neighbour.kind)
 
     def _own(self, instruction: _Instruction) -> Operation | None:
         """Its own origin, else that of the last instruction that it fuses; first those that name a part of the
         network."""
         fused = self._bodies.get(instruction.computation, [])
-        origins = [each.origin for each in (instruction, *reversed(fused)) if each.origin]
-        return next((each for each in origins if place(each.name).part not in (SUMS, OTHER)), next(iter(origins), None))
-
-    def _only_moves(self, instruction: _Instruction) -> bool:
-        fused = self._bodies.get(instruction.computation, [])
-        return all(each.opcode in _MOVES for each in fused or [instruction])
+        origins = [part.origin for part in (instruction, *reversed(fused)) if part.origin]
+        placed = (origin for origin in origins if place(origin.name).part not in (SUMS, OTHER))
+        return next(placed, next(iter(origins), None))
 
     def _filter_gradient(self, instruction: _Instruction) -> Operation | None:
         """The gradient of a filter: a product of a layer's input and the gradient of its output, which XLA leaves
         without a name. Its users, if any, belong to the optimizer and do not name the layer.
         """
-        if self._nearest(instruction.name, self._users_of):
+        if self._nearest(instruction.name, self._users):
             return None
-        operands = [self._instructions[each] for each in instruction.operands if each in self._instructions]
-        sides = [self._own(each) or self._nearest(each.name, self._operands_of) for each in operands]
+        operands = [self._instructions[name] for name in instruction.operands if name in self._instructions]
+        sides = [self._own(operand) or self._nearest(operand.name, self._operands) for operand in operands]
         ordered = sorted((side for side in sides if side), key=lambda side: place(side.name).direction == "backward")
         if not ordered or place(ordered[-1].name).direction != "backward":
             return None
         kind = "Conv2DBackpropFilter" if instruction.opcode == "convolution" else "MatMul"
         return Operation(f"gradient_tape/{ordered[0].name}", kind)
 
-    def _users_of(self, name: str) -> list[str]:
-        return self._users[name]
-
-    def _operands_of(self, name: str) -> Iterable[str]:
-        return self._instructions[name].operands
-
-    def _nearest(self, name: str, neighbours: Callable[[str], Iterable[str]]) -> Operation | None:
+    def _nearest(self, name: str, neighbours: Mapping[str, Sequence[str]]) -> Operation | None:
         """The nearest origin in one direction. Those of the optimizer do not count, since it uses every gradient."""
         seen, edge = {name}, [name]
         for _ in range(_MAX_STEPS):
-            around = (each for this in edge for each in neighbours(this))
-            edge = [each for each in dict.fromkeys(around) if each in self._instructions and each not in seen]
+            around = dict.fromkeys(neighbour for inner in edge for neighbour in neighbours.get(inner, ()))
+            edge = [outer for outer in around if outer in self._instructions and outer not in seen]
             seen.update(edge)
-            origins = {each: self._own(self._instructions[each]) for each in edge}
+            origins = {outer: self._own(self._instructions[outer]) for outer in edge}
             for origin in origins.values():
                 if origin and place(origin.name).part != "optimizer":
                     return origin
-            edge = [each for each, origin in origins.items() if origin is None]
+            edge = [outer for outer, origin in origins.items() if origin is None]
         return None
 
 
@@ -150,8 +139,3 @@ def _parsed(line: str) -> _Instruction | None:
         computation=calls["computation"] if calls else "",
         origin=Operation(origin["name"], origin["type"]) if origin else None,
     )
-
-
-def _stem(name: str) -> str:
-    """An instruction's name without its number."""
-    return re.sub(r"\.\d+$", "", name)

@@ -9,10 +9,9 @@ import pandas as pd
 
 from gnet_core.config import GnetError
 from gnet_core.profile import compiled
-from gnet_core.profile.counting import Counting
+from gnet_core.profile.document import Counting
 from gnet_core.profile.parts import OTHER, PARTS, place
-from gnet_core.profile.spans import nested
-from gnet_core.profile.xprof import NoAnswerError, Trace, rows
+from gnet_core.profile.xprof import NoAnswerError, Trace, nested, rows
 
 MAX_EVENTS = 1_000_000
 """xprof's trace_viewer drops further events without a warning, so that counts would be too small."""
@@ -132,7 +131,7 @@ def _listed_operations(trace: Trace) -> OperationTimes:
     listed = [row for row in rows(without_idle) if row["host_or_device"] == "Device"]
     values = [(row["operation"], row["type"], int(row["occurrences"]), row["total_self_time"] / 1e6) for row in listed]
     table = pd.DataFrame(values, columns=["name", "operation", "occurrences", "self_seconds"])
-    named = any(name != kind for name, kind, *_ in values)
+    named = bool((table["name"] != table["operation"]).any())
     return OperationTimes(table, "kernels", named, cut=len(table) >= MAX_DEVICE_OPERATIONS)
 
 
@@ -142,21 +141,18 @@ def _launched_by(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     The profiler writes no operation on the kernels of an eager step. A launch lies inside its operation on the same
     thread of the host; of nested operations the innermost one counts.
     """
-    threads: dict[int, list[Mapping[str, Any]]] = {}
-    for event in events:
-        is_launch = "correlation_id" in event["args"]
-        if not event["device"].startswith(_GPU) and (is_launch or event["name"].startswith(_EAGER_EVENT)):
-            threads.setdefault(event["tid"], []).append(event)
+    spans = [
+        event
+        for event in events
+        if not event["device"].startswith(_GPU) and ("correlation_id" in event["args"] or _is_eager(event))
+    ]
+    _own, parents = nested(spans)
     launched = {}
-    for thread in threads.values():
-        around: list[Mapping[str, Any]] = []
-        for event in sorted(thread, key=lambda event: (event["ts"], -event["dur"])):
-            while around and around[-1]["ts"] + around[-1]["dur"] < event["ts"]:
-                around.pop()
-            if "correlation_id" not in event["args"]:
-                around.append(event)
-            elif around:
-                launched[event["args"]["correlation_id"]] = around[-1]["name"].removeprefix(_EAGER_EVENT)
+    for span, parent in zip(spans, parents, strict=True):
+        while parent is not None and "correlation_id" in spans[parent]["args"]:
+            parent = parents[parent]
+        if parent is not None and "correlation_id" in span["args"]:
+            launched[span["args"]["correlation_id"]] = spans[parent]["name"].removeprefix(_EAGER_EVENT)
     return launched
 
 
@@ -168,25 +164,21 @@ def _host_operations(trace: Trace) -> OperationTimes:
     if any(map(compiled.is_instruction, events)):
         return OperationTimes(_totals(compiled.operations(events, trace.module_texts())), "compiled instructions")
     counting: Counting = "graph operations"
-    spans = [(event, operation) for event in events if (operation := _graph_operation(event))]
+    spans = [(event, *operation) for event in events if (operation := _graph_operation(event))]
     if not spans:
-        counting = "eager operations"
-        spans = [(event, operation) for event in events if (operation := _eager_operation(event))]
-    own_microseconds, _parents = nested([event for event, _ in spans])
-    seconds = [max(own, 0.0) / 1e6 for own in own_microseconds]
-    runs = [(*operation, own) for (_, operation), own in zip(spans, seconds, strict=True)]
+        counting = "eager operations"  # which have a type and no name
+        kinds = [(event, event["name"].removeprefix(_EAGER_EVENT)) for event in events if _is_eager(event)]
+        spans = [(event, kind, kind) for event, kind in kinds]
+    own_microseconds, _parents = nested([event for event, *_ in spans])
+    runs = [(name, kind, max(own, 0.0) / 1e6) for (_, name, kind), own in zip(spans, own_microseconds, strict=True)]
     return OperationTimes(_totals(runs), counting, named=counting == "graph operations")
 
 
-def _graph_operation(event: dict[str, Any]) -> tuple[str, str] | None:
+def _graph_operation(event: Mapping[str, Any]) -> tuple[str, str] | None:
     """Name and type of the operation that a graph's executor ran, which xprof joins by a colon."""
     name, colon, kind = event["args"].get("long_name", "").rpartition(":")
     return (name, kind) if colon else None
 
 
-def _eager_operation(event: dict[str, Any]) -> tuple[str, str] | None:
-    kind = event["name"]
-    if not kind.startswith(_EAGER_EVENT):
-        return None
-    kind = kind.removeprefix(_EAGER_EVENT)
-    return kind, kind  # eager operations have a type and no name
+def _is_eager(event: Mapping[str, Any]) -> bool:
+    return str(event["name"]).startswith(_EAGER_EVENT)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gnet_core.profile.xprof import Trace, rows
+from gnet_core.profile.xprof import NoAnswerError, Trace, rows
 from gnet_core.text import milliseconds
 
 KINDS = {
@@ -37,16 +37,15 @@ MAX_IDLE_SHARE = 0.5
 
 
 def step_table(trace: Trace) -> list[dict[str, Any]]:
-    """Each traced step as xprof sees it, in order, by its column ids; empty for a trace whose steps were not marked.
+    """Each traced step as xprof sees it, in order, by its column ids.
 
-    Of six steps or more xprof leaves out the first and the last. Raises GnetError for a file that is no trace.
+    Of six steps or more xprof leaves out the first and the last. Raises NoAnswerError for a trace whose steps were not
+    marked, and GnetError for a file that is no trace.
     """
-    return [row for table in trace.tool("overview_page") for row in rows(table) if "stepTimeMs" in row]
-
-
-def step_seconds(steps: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Seconds of each step of a step_table."""
-    return [step["stepTimeMs"] / 1e3 for step in steps]
+    steps = [row for table in trace.tool("overview_page") for row in rows(table) if "stepTimeMs" in row]
+    if not steps:
+        raise NoAnswerError("xprof recognised no step")
+    return steps
 
 
 def breakdown(steps: Sequence[Mapping[str, Any]], *, on_gpu: bool) -> list[dict[str, Any]]:
@@ -56,8 +55,6 @@ def breakdown(steps: Sequence[Mapping[str, Any]], *, on_gpu: bool) -> list[dict[
     from the first kernel to the last, and does not count the host (xprof/convert/xplane_to_op_stats.cc): a zero of the
     host's kinds is no measurement there, so it is left out.
     """
-    if not steps:
-        return []
     whole = statistics.fmean(step["stepTimeMs"] for step in steps)
     seconds = {
         kind: statistics.fmean(step.get(column) or 0.0 for step in steps) / 1e3 for column, kind in KINDS.items()

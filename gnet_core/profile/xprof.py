@@ -8,12 +8,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gnet_core.config import GnetError
 from gnet_core.files import bounded
+
+ROUNDING = 0.002
+"""Microseconds. xprof cuts times to nanoseconds, so that a nested span may seem to end later than the one around it."""
 
 
 class NoAnswerError(GnetError):
@@ -68,27 +71,25 @@ class Trace:
             for event in trace.trace_events
         ]
 
+    def tool_names(self) -> Any:
+        """The tools that have an answer; none for a file that xprof cannot read."""
+        with _silent_stderr():
+            from xprof.convert import raw_to_tool_data
+
+            return raw_to_tool_data.xspace_to_tool_names([str(self._copy)])
+
     def module_texts(self) -> Iterator[str]:
         """The text of every XLA module that was compiled or ran, after XLA's optimiser."""
-        self._convert("tool_names", {})  # which leaves a file a module
-        for file in sorted(self._copy.parent.glob(f"*{_MODULE}")):
-            if file.name == _NO_MODULE:
+        self.tool_names()  # leaves a file a module
+        suffix = ".hlo_proto.pb"
+        for file in sorted(self._copy.parent.glob(f"*{suffix}")):
+            name = file.name.removesuffix(suffix)
+            if name == "NO_MODULE":
                 continue
-            options = {"module_name": file.name.removesuffix(_MODULE), "type": "long_txt", "show_metadata": 1}
+            options = {"module_name": name, "type": "long_txt", "show_metadata": 1}
             with contextlib.suppress(ValueError):  # a module that cannot be read tells no names; its times stand
                 text = self._convert("graph_viewer", {"graph_viewer_options": options})
                 yield text.decode() if isinstance(text, bytes) else str(text)
-
-    def require_readable(self) -> None:
-        """Raise GnetError for a file that xprof cannot read, for which it then names no tool at all."""
-        try:
-            tools = self._convert("tool_names", {})
-        except Exception as error:
-            raise GnetError(f"xplane: xprof fails on '{self.xplane}' ({_in_words(error)})") from error
-        if not tools:
-            raise GnetError(
-                f"xplane: '{self.xplane}' is no trace that xprof can read; use the *.xplane.pb that a trace wrote"
-            )
 
     def _ask(self, tool: str, instead: Callable[..., Any] | None = None) -> Any:
         """The answer of a tool. Raises NoAnswerError where it is empty, and where the tool fails in whatever way."""
@@ -105,13 +106,8 @@ class Trace:
         with _silent_stderr():
             from xprof.convert import raw_to_tool_data
 
-            if tool == "tool_names":
-                return raw_to_tool_data.xspace_to_tool_names([str(self._copy)])
             data, _content_type = raw_to_tool_data.xspace_to_tool_data([str(self._copy)], tool, options, instead)
         return data
-
-
-_MODULE, _NO_MODULE = ".hlo_proto.pb", "NO_MODULE.hlo_proto.pb"
 
 
 @contextlib.contextmanager
@@ -123,17 +119,22 @@ def open_trace(xplane: Path) -> Iterator[Trace]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "host.xplane.pb"
         try:
-            with (
-                bounded.opened(xplane, xplane.parent, bounded.MAX_TRACE_BYTES) as source,
-                copy.open("wb") as target,
-            ):
+            limit = bounded.MAX_TRACE_BYTES
+            with bounded.opened(xplane, xplane.parent, limit) as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except GnetError as error:
             raise GnetError(f"xplane: {error}; use the *.xplane.pb that a trace wrote") from error
         if not copy.stat().st_size:  # which xprof reads as a trace of nothing
             raise GnetError(f"xplane: '{xplane}' is empty; use the *.xplane.pb that a trace wrote")
         trace = Trace(xplane, copy)
-        trace.require_readable()
+        try:
+            tools = trace.tool_names()
+        except Exception as error:
+            raise GnetError(f"xplane: xprof fails on '{xplane}' ({_in_words(error)})") from error
+        if not tools:
+            raise GnetError(
+                f"xplane: '{xplane}' is no trace that xprof can read; use the *.xplane.pb that a trace wrote"
+            )
         yield trace
 
 
@@ -145,6 +146,31 @@ def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row in table.get("rows", [])
         if columns
     ]
+
+
+def nested(spans: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[int | None]]:
+    """For each span, in the order received: the microseconds of its own, which are its duration less that of the spans
+    directly inside it on the same thread, and the index of the innermost span around it.
+
+    A span has `tid`, and `ts` and `dur` in microseconds.
+    """
+    own: list[float] = [span["dur"] for span in spans]
+    parents: list[int | None] = [None] * len(spans)
+    enclosing: list[int] = []
+    for index in sorted(range(len(spans)), key=lambda i: (spans[i]["tid"], spans[i]["ts"], -spans[i]["dur"])):
+        span = spans[index]
+        while enclosing and not lasts_until(spans[enclosing[-1]], span["tid"], span["ts"] + span["dur"]):
+            enclosing.pop()
+        if enclosing:
+            parents[index] = enclosing[-1]
+            own[enclosing[-1]] -= span["dur"]
+        enclosing.append(index)
+    return own, parents
+
+
+def lasts_until(span: Mapping[str, Any], thread: int, moment: float) -> bool:
+    """Whether a span that began earlier goes on until that moment, in microseconds, on that thread."""
+    return bool(span["tid"] == thread and moment <= span["ts"] + span["dur"] + ROUNDING)
 
 
 def _in_words(error: Exception) -> str:

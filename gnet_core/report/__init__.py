@@ -1,5 +1,5 @@
-"""What people read: pages, Markdown, CSV and text of a run, a comparison, a profile.
+"""Pages, Markdown, CSV and text that people read of a run, a comparison or a profile.
 
-Doors: run, comparison, profile_report, profile_comparison; views/ holds what is said of a suite.
+Doors: run, comparison, profile, profile_comparison; views/ holds what depends on the question of a suite.
 No figure is computed here that results does not have.
 """

@@ -1,4 +1,4 @@
-"""What a report finds wrong with its own figures, a sentence each; none is hidden from the reader."""
+"""A report's checks on its own figures. One that fails is a sentence, and none is hidden from the reader."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from gnet_core.results.records import Row, Run
 STATUSES = ("ok", "oom", "failed", "timeout", "unsupported")
 
 MIN_LOW_PRECISION_SHARE = 0.5
-"""Of its matrix work, what a mixed precision has to do in the lower one to be called by its name."""
+"""Share of its matrix work that a mixed precision has to do in the lower one to deserve its name."""
 
 MAX_WAITING_CPU_SHARE = 0.01
-"""Of one processor. A worker that waits for its turn should take nothing of what the active one has."""
+"""Share of one processor. A worker that waits for its turn should take nothing from the active one."""
 
 
 def failed_checks(run: Run, families: Sequence[Family]) -> list[str]:
-    """What does not hold, a sentence each; empty where all is well."""
-    found = list(_cases(run))
+    """A sentence for each check that fails; empty where all is well."""
+    failed = list(_check_cases(run))
     for row in run.rows:
         if row.status == "ok":
-            found += [
-                f"{row.case}: {sentence}"
-                for sentence in (*_figures(row), *_precision(run, row), *_losses(run, row), *_waiting(row))
-            ]
-    return [*found, *_comparisons(families)]
+            failed += [f"{row.case}: {text}" for text in (*_check_figures(row), *_check_work(run, row))]
+    for family in families:
+        for comparison in family.comparisons.values():
+            interval = _check_interval("the ratio", comparison.low, comparison.ratio, comparison.high)
+            failed += [f"{family.suite}, {comparison.variant}: {text}" for text in interval]
+    return failed
 
 
-def _cases(run: Run) -> Iterator[str]:
+def _check_cases(run: Run) -> Iterator[str]:
     """Every configured case stands once in run.json and has a status, or in words why it has none."""
     cases = run.document.cases
     for name, times in Counter(case.case for case in cases).items():
@@ -43,7 +44,7 @@ def _cases(run: Run) -> Iterator[str]:
             yield f"{case.case}: its status is {case.status!r:.40}; it has to be one of {', '.join(STATUSES)}."
 
 
-def _figures(row: Row) -> Iterator[str]:
+def _check_figures(row: Row) -> Iterator[str]:
     percentiles = [row.step_seconds_p50, row.step_seconds_p95, row.step_seconds_p99]
     known = [value for value in percentiles if value is not None]
     if known != sorted(known):
@@ -51,46 +52,34 @@ def _figures(row: Row) -> Iterator[str]:
     if row.images_per_second is None or row.step_seconds is None:
         yield "its status is ok, but it has no figures."
         return
-    if not math.isclose(row.images_per_second, row.batch_size / row.step_seconds, rel_tol=1e-9):
-        of_steps = row.batch_size / row.step_seconds
-        yield f"{row.images_per_second:.4g} images/s are not batch size ÷ mean step, which is {of_steps:.4g}."
+    quotient = row.batch_size / row.step_seconds
+    if not math.isclose(row.images_per_second, quotient, rel_tol=1e-9):
+        yield f"{row.images_per_second:.4g} images/s are not batch size ÷ mean step, which is {quotient:.4g}."
     if row.mfu is not None and row.mfu > 1:
         yield f"it did {row.mfu:.2f} times the FLOP/s of the best that was measured as the device's peak."
-    yield from _interval("images/s", row.images_per_second_ci_low, row.images_per_second, row.images_per_second_ci_high)
-    yield from _interval("the mean step", row.step_seconds_ci_low, row.step_seconds, row.step_seconds_ci_high)
+    low, high = row.images_per_second_ci_low, row.images_per_second_ci_high
+    yield from _check_interval("images/s", low, row.images_per_second, high)
+    yield from _check_interval("the mean step", row.step_seconds_ci_low, row.step_seconds, row.step_seconds_ci_high)
 
 
-def _precision(run: Run, row: Row) -> Iterator[str]:
-    share = row.low_precision_share
-    if row.precision.startswith("mixed_"):
-        if share is None and run.configs[row.case].framework == "tensorflow":  # of others it cannot always be asked
-            yield f"nothing shows whether its matrix work was done in {row.precision}."
-        elif share is not None and share < MIN_LOW_PRECISION_SHARE:
-            yield f"only {share:.0%} of its matrix work was done in a lower precision: it is {row.precision} by name."
+def _check_work(run: Run, row: Row) -> Iterator[str]:
+    """Whether it did the work of its precision, was compared with float32's losses, and let the others work."""
+    share, config = row.low_precision_share, run.configs[row.case]
+    mixed = row.precision.startswith("mixed_")
+    if mixed and share is None and config.framework == "tensorflow":  # other frameworks cannot always report it
+        yield f"nothing shows whether its matrix work was done in {row.precision}."
+    elif mixed and share is not None and share < MIN_LOW_PRECISION_SHARE:
+        yield f"only {share:.0%} of its matrix work was done in a lower precision: it is {row.precision} by name."
     elif row.precision == "float32" and share:
         yield f"{share:.0%} of its matrix work was done in a lower precision: it is float32 by name."
-
-
-def _losses(run: Run, row: Row) -> Iterator[str]:
-    """A mixed precision that is compared with float32's speed has to be compared with its losses."""
-    if row.precision.startswith("mixed_") and row.equal_work is None and run.configs[row.case].part == "train":
+    if mixed and row.equal_work is None and config.part == "train":
         yield "its losses were compared with no float32's; measure float32 beside it."
+    waiting = row.waiting_cpu_share
+    if waiting is not None and waiting > MAX_WAITING_CPU_SHARE:
+        yield f"its processes used {waiting:.1%} of a processor while they waited, which disturbed the others' turns."
 
 
-def _waiting(row: Row) -> Iterator[str]:
-    share = row.waiting_cpu_share
-    if share is not None and share > MAX_WAITING_CPU_SHARE:
-        yield f"its processes used {share:.1%} of a processor while they waited, which disturbed the others' turns."
-
-
-def _comparisons(families: Sequence[Family]) -> Iterator[str]:
-    for family in families:
-        for found in family.comparisons.values():
-            for sentence in _interval("the ratio", found.low, found.ratio, found.high):
-                yield f"{family.suite}, {found.variant}: {sentence}"
-
-
-def _interval(what: str, low: float | None, estimate: float | None, high: float | None) -> Iterator[str]:
+def _check_interval(what: str, low: float | None, estimate: float | None, high: float | None) -> Iterator[str]:
     # Limits and estimate come by different sums, so they may differ in their last digits.
     if low is not None and estimate is not None and high is not None:
         slack = 1e-9 * abs(estimate)

@@ -1,6 +1,6 @@
-"""What a report says, in whatever form: text, tables and pictures in their order, which a writer puts into its form.
+"""A report in whatever form: texts, tables and pictures in their order, which a writer puts into its form.
 
-Builders (run, comparison, profile_report, profile_comparison) make a Document; html, markdown and terminal write it.
+Builders (run, comparison, profile, profile_comparison) make a Document; html, markdown and terminal write it.
 All text is plain until then: only a writer escapes, each for its own form.
 """
 
@@ -15,7 +15,7 @@ from gnet_core.report.grid import Grid
 
 
 class Sentence(NamedTuple):
-    """What it comes to, and the rest; plain text, to be joined by a space."""
+    """A point and the rest, plain text to be joined by a space; pages and Markdown stress the point."""
 
     point: str
     rest: str
@@ -26,7 +26,7 @@ Text: TypeAlias = str | Sentence
 
 @dataclasses.dataclass(frozen=True)
 class Banner:
-    """What has to be read before any figure: a point, and the clauses that belong to it."""
+    """A warning or an assurance that has to be read before any figure, with the clauses that belong to it."""
 
     tone: Literal["good", "bad"]
     point: str
@@ -50,7 +50,7 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command line to copy, and what it does."""
+    """A command line to copy, and its purpose."""
 
     command: str
     does: str = ""
@@ -58,52 +58,49 @@ class Command:
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Files that lie beside the document, each with what it holds; a page links to them."""
+    """Files beside the document, each with its content in words; a page links to them."""
 
     files: Sequence[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Fold:
-    """What is shown when it is asked for, and not at all in a terminal."""
-
-    summary: str
-    blocks: Sequence[Block]
-
-
-@dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading and what belongs to it; `name` is its short name, where it has one beside the heading."""
+    """A heading and the blocks below it; `name` is its short name, where it has one beside the heading."""
 
     heading: str
     blocks: Sequence[Block]
     name: str = ""
     reference: bool = False
-    """Whether it is to look things up in, which a terminal leaves to the files."""
+    """Whether it is for looking things up; a terminal leaves it to the files."""
+    folded: bool = False
+    """Whether a page unfolds it on demand; a terminal leaves it out."""
+
+    @property
+    def label(self) -> str:
+        """Name and heading in one line."""
+        return f"{self.name}: {self.heading}" if self.name else self.heading
 
 
-Block: TypeAlias = Banner | Paragraph | Bullets | Command | Files | Fold | Section | Grid | Picture
+Block: TypeAlias = Banner | Paragraph | Bullets | Command | Files | Section | Grid | Picture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Document:
-    """A whole report. Pages begin with what it comes to; a terminal, whose last lines stay in view, ends with it."""
+    """A whole report. Pages begin with the summary; a terminal, whose last lines stay in view, ends with it."""
 
     heading: str
     title: str = ""
-    """Of the browser's window, where it says more than the heading."""
+    """Title of the browser's window, where it says more than the heading."""
     banners: Sequence[Banner] = ()
     intro: Sequence[Block] = ()
-    """What the report is about."""
+    """The subject of the report."""
     summary: Sequence[Block] = ()
-    """What it comes to."""
     sections: Sequence[Section] = ()
-    """The evidence. Those without any block are left out."""
+    """The evidence. Sections without any block are left out."""
 
     @property
     def pictures(self) -> list[Picture]:
-        """All pictures, in their order."""
-        return list(_pictures([*self.intro, *self.summary, *self.sections]))
+        return list(pictures([*self.intro, *self.summary, *self.sections]))
 
 
 def section(heading: str, *blocks: Block | None, name: str = "", reference: bool = False) -> Section:
@@ -113,14 +110,15 @@ def section(heading: str, *blocks: Block | None, name: str = "", reference: bool
 
 def _is_empty(block: Block) -> bool:
     match block:
-        case Bullets(lines=content) | Grid(rows=content) | Section(blocks=content) | Fold(blocks=content):
+        case Bullets(lines=content) | Grid(rows=content) | Section(blocks=content):
             return not content
     return False
 
 
-def _pictures(blocks: Sequence[Block]) -> Iterator[Picture]:
+def pictures(blocks: Sequence[Block]) -> Iterator[Picture]:
+    """All pictures in the blocks, in their order."""
     for block in blocks:
         if isinstance(block, Picture):
             yield block
-        elif isinstance(block, Section | Fold):
-            yield from _pictures(block.blocks)
+        elif isinstance(block, Section):
+            yield from pictures(block.blocks)

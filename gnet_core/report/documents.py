@@ -13,10 +13,16 @@ from gnet_core.report.drawing import PLOTS
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
 
+VERDICT_COLUMNS = (
+    *("verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value", "smallest_effect", "mode"),
+    *("base_processes", "variant_processes", "reason"),
+)
+"""Columns of a comparison in CSV, in their order."""
+
 
 def write(directory: Path, document: Document, others: Mapping[str, str], stem: str = "report") -> None:
     """Write a document as `stem`.html and `stem`.md, texts by the names of their files, and the document's pictures as
-    SVG into plots/, where no picture of before remains.
+    SVG into plots/, where no earlier picture remains.
 
     Everything is on the disk under other names before the first file takes its place, so a disk that fills up leaves
     the earlier documents as they were. Raises OSError, and GnetError for a plots/ that is a link.

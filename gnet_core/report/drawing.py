@@ -10,11 +10,13 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gnet_core.text import plain
+
 INK = "#1a1b1c"
-"""Of text, axes and whatever belongs to no series, so that a page can put its own colour in its place."""
+"""Colour of text, axes and whatever belongs to no series, so that a page can put its own colour in its place."""
 
 FAINT = "#d8d9da"
-"""Of grid lines and bands, likewise."""
+"""Colour of grid lines and bands, likewise."""
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
 """Okabe & Ito, "Color Universal Design" (2008), and a grey: in the order in which series take them."""
@@ -22,51 +24,42 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7
 PLOTS = "plots"
 """The folder that pictures lie in, beside the documents that show them."""
 
-WIDTH_INCHES = 6.4
+LEGEND_INCHES = 0.3
+"""Height of a row of a legend below the axes."""
 
 MAX_DESCRIBED = 600
-"""Characters of a description: a screen reader says them all."""
+"""Characters of a description: a screen reader reads out all of them."""
 
-_MAX_NAME_CHARACTERS = 120
-"""Of a picture's file."""
-
-_MAX_TITLE = 200
-_TITLE_CHARACTERS = 60
-"""Of a line of the title."""
+_WIDTH_INCHES = 6.4
+_MAX_NAME = 120
+"""Characters of a picture's file name."""
+_MAX_TITLE, _TITLE_LINE = 200, 60
+"""Characters of a title, and of a line of it."""
 _TITLE_LINE_INCHES = 0.2
-
 _POINTS = 10
-"""Of all text but the title, which is larger by one: on a telephone the width shrinks to three quarters."""
-
+"""Size of all text but the title, which is larger by one: on a telephone the width shrinks to three quarters."""
 _AROUND_INCHES = 1.15
-"""Of title, axis and its label."""
+"""Height of title, axis and its label."""
 _LINE_INCHES, _ROW_INCHES = 0.29, 0.155
-"""Of a line of data, and of each further row of its label."""
+"""Height of a line of data, and of each further row of its label."""
 
 _FONT = "DejaVu Sans"
-"""The one that matplotlib brings, so that a picture is the same everywhere."""
-_NO_GLYPH = "□"
+"""The font that matplotlib brings, so that a picture is the same everywhere."""
+
+_BACKGROUND = '<rect width="100%" height="100%" fill="#ffffff"/>'
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and is small
     "font.family": ["sans-serif"],
     "font.sans-serif": [_FONT],
-    "font.size": _POINTS,
-    **dict.fromkeys(("axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), _POINTS),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
+    **dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), _POINTS),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "text.parse_math", "legend.frameon"), False),
+    **dict.fromkeys(("axes.axisbelow", "axes.grid", "figure.constrained_layout.use"), True),
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-    "text.parse_math": False,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
     "figure.constrained_layout.w_pad": 0.1,  # inches; a browser's own font may be wider than the one measured with
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
 }
 
 
@@ -75,31 +68,27 @@ class Picture:
     """A plot, drawn."""
 
     name: str
-    """Of its file, without an ending: letters, digits and hyphens."""
+    """Its name among the pictures of a document: letters, digits and hyphens."""
     title: str
     """Its finding, in a sentence."""
     description: str
-    """What it shows, for those who do not see it."""
+    """Its content in words, for those who do not see it."""
     svg: str
     """A whole document, on white."""
 
     @property
     def path(self) -> str:
-        """Of its file, from the documents that show it."""
-        return f"{PLOTS}/{self.name[:_MAX_NAME_CHARACTERS]}.svg"
+        """Its file, from the documents that show it."""
+        return f"{PLOTS}/{self.name[:_MAX_NAME]}.svg"
 
     @property
     def inline(self) -> str:
-        """The same inside an HTML page, in the page's own colours: --ink, --faint and --series-1, -2, …"""
+        """The SVG for inside an HTML page, in the page's own colours: --ink, --faint and --series-1, -2, …"""
         svg = self.svg[self.svg.index("<svg") :].replace(INK, "currentColor").replace(FAINT, f"var(--faint,{FAINT})")
         for number, colour in enumerate(COLOURS, start=1):
             svg = svg.replace(colour, f"var(--series-{number},{colour})")
-        svg = svg.replace(_BACKGROUND, "", 1)
-        # What has a name in a page has it alone, whatever other pictures are there.
-        return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
-
-
-_BACKGROUND = '<rect width="100%" height="100%" fill="#ffffff"/>'
+        # Names of parts are unique on the page, whatever other pictures are there.
+        return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg.replace(_BACKGROUND, "", 1))
 
 
 def draw(
@@ -115,64 +104,83 @@ def draw(
     from matplotlib.figure import Figure
 
     title, description = legible(title, _MAX_TITLE), _line(description, MAX_DESCRIBED)
-    lines = textwrap.wrap(title, _TITLE_CHARACTERS)
+    lines = textwrap.wrap(title, _TITLE_LINE)
     height_inches += _TITLE_LINE_INCHES * max(0, len(lines) - 1)
     style: Any = {**_STYLE, "svg.hashsalt": name, "axes.prop_cycle": cycler(color=COLOURS)}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches))
+        figure = Figure(figsize=(_WIDTH_INCHES, height_inches))
         axes = figure.subplots(1, columns)
         paint(axes if columns == 1 else list(axes))
         figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=_POINTS + 1, fontweight="bold", color=INK)
-        held = io.StringIO()
-        figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(name=name, title=title, description=description, svg=_cleaned(held.getvalue(), description))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(name=name, title=title, description=description, svg=_cleaned(buffer.getvalue(), description))
+
+
+def draw_lines(
+    name: str,
+    title: str,
+    description: str,
+    paint: Callable[[Any], None],
+    labels: Sequence[str],
+    *,
+    label_rows: int = 0,
+    legend: float = 0.0,
+    columns: int = 1,
+) -> Picture:
+    """As `draw`, for horizontal lines of data at 0, 1, 2, … from top to bottom, each with its label at the left.
+
+    The height follows from the labels, whose lines have at least `label_rows` rows, and from the inches of `legend`.
+    """
+
+    def paint_and_label(axes: Any) -> None:
+        paint(axes)
+        for number, column in enumerate(axes if columns > 1 else [axes]):
+            column.set_yticks(range(len(labels)), [""] * len(labels) if number else labels)
+            column.set_ylim(len(labels) - 0.4, -0.6)
+            column.tick_params(axis="y", length=0)
+            column.grid(visible=False, axis="y")
+
+    rows = max(label_rows, 1 + max((label.count("\n") for label in labels), default=0))
+    height = _AROUND_INCHES + (_LINE_INCHES + _ROW_INCHES * (rows - 1)) * max(len(labels), 2)
+    return draw(name, title, description, paint_and_label, height + legend, columns)
+
+
+def picture_name(text: str) -> str:
+    """Text as the name of a picture, in letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def legible(text: object, most: int = 60) -> str:
     """Text in one line for a plot: at most so many characters, and a box in place of each that the font has not."""
     glyphs = _glyphs()
-    return "".join(each if ord(each) in glyphs else _NO_GLYPH for each in _line(text, most))
+    return "".join(character if ord(character) in glyphs else "□" for character in _line(text, most))
 
 
-def described(what: str, lines: Sequence[str]) -> str:
-    """A description with as many of the lines, of which each is a figure or two, as it may have characters for."""
-    told = what
+def described(subject: str, lines: Sequence[str]) -> str:
+    """A description with as many of the lines, each of a figure or two, as it may have characters for."""
+    text = subject
     for index, line in enumerate(lines):
-        if len(told) + len(line) > MAX_DESCRIBED - 30:
-            return f"{told} {len(lines) - index} more."
-        told = f"{told} {line}{'.' if index == len(lines) - 1 else ';'}"
-    return told
-
-
-def height_of(lines: int, rows: int = 1) -> float:
-    """Inches of a picture with so many horizontal lines of data, whose labels have so many rows of text."""
-    return _AROUND_INCHES + (_LINE_INCHES + _ROW_INCHES * (rows - 1)) * max(lines, 2)
-
-
-def label_lines(axes: Any, labels: Sequence[str]) -> None:
-    """Name horizontal lines of data, at 0, 1, 2, … from top to bottom, with no grid between them."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
+        if len(text) + len(line) > MAX_DESCRIBED - 30:
+            return f"{text} {len(lines) - index} more."
+        text = f"{text} {line}{'.' if index == len(lines) - 1 else ';'}"
+    return text
 
 
 def beside(axes: Any, end: float, line: int, text: str) -> None:
-    """Write at the right of where something ends on a horizontal line of data."""
+    """Write at the right of the point where something ends on a horizontal line of data."""
     axes.annotate(text, (end, line), xytext=(4, 0), textcoords="offset points", va="center", annotation_clip=False)
 
 
 def subtitle(axes: Any, shared: str, left_out: int = 0) -> None:
-    """What all that is shown has in common, and how many more there are that are not shown."""
+    """Write what all that is shown has in common, and how many more cases are not shown."""
     more = f"{left_out} more in the table" if left_out else ""
-    told = "; ".join(part for part in (legible(shared, 80), more) if part)
-    axes.set_title(told, loc="left", fontsize=_POINTS)
+    axes.set_title("; ".join(filter(None, (legible(shared, 80), more))), loc="left", fontsize=_POINTS)
 
 
 def _line(text: object, most: int) -> str:
     """Text without control characters, in one line that is cut where it is too long."""
-    start = str(text)[: 20 * most]  # of megabytes the rest need not be looked at
-    line = " ".join("".join(each if each.isprintable() else " " for each in start).split())
+    line = plain(text)
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
@@ -186,18 +194,12 @@ def _glyphs() -> frozenset[int]:
 
 
 def _cleaned(svg: str, description: str) -> str:
-    """With a description for screen readers and a background; with nothing that points out of the document."""
+    """The SVG with a description for screen readers and a background, and with nothing that points out of it."""
     from markupsafe import escape
 
     # The document type names its definition by address, which nothing here needs.
-    svg = re.sub(r"<!DOCTYPE[^>]*>\s*", "", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!DOCTYPE[^>]*>\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     # Groups are numbered from 1 in every picture, and a page may hold several; nothing refers to a group.
     svg = re.sub(r'<g id="[^"<>]*">', "<g>", svg)
-    label = str(escape(description))
-    return re.sub(
-        r"<svg\b([^>]*)>",
-        lambda found: f'<svg{found[1]} role="img" aria-label="{label}">\n{_BACKGROUND}',
-        svg,
-        count=1,
-    )
+    label = f' role="img" aria-label="{escape(description)}">\n{_BACKGROUND}'
+    return re.sub(r"(<svg\b[^>]*)>", lambda match: match[1] + label, svg, count=1)

@@ -5,12 +5,8 @@ from __future__ import annotations
 from gnet_core.config import StepConfig, slug
 from gnet_core.plan.suites import AXES
 
-_WORDS = {
-    "batch_size": "batch",
-    "aux_weight": "auxiliary weight",
-    "bn_momentum": "batch-norm momentum",
-}
-"""Where the words are not those of the name."""
+_WORDS = {"batch_size": "batch", "aux_weight": "auxiliary weight", "bn_momentum": "batch-norm momentum"}
+"""Words for the fields whose names are not words already."""
 
 _UNITS = {"batch_size": "images", "image_size": "pixels a side"}
 
@@ -26,26 +22,20 @@ def axis_words(field: str) -> str:
 
 
 def value_words(value: object) -> str:
-    """A field's value by itself, as in a cell."""
+    """A field's value without the field, as in a cell."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def setting_words(field: str, value: object) -> str:
-    """A value with its field, `image size 96` or `layers keras`; the text of an axis needs none: `graph`."""
-    alone = field in AXES and isinstance(value, str)
-    return str(value) if alone else f"{field_words(field)} {value_words(value)}"
+    """A value with its field, `image size 96` or `layers keras`; `graph` alone, since it can only be an execution."""
+    return value if field in AXES and isinstance(value, str) else f"{field_words(field)} {value_words(value)}"
 
 
 def case_words(config: StepConfig, source: str = "") -> list[str]:
     """A case in words: its axes, and whatever else is not at its default and part of its name."""
     others = [field for field in config.overrides() if field not in (*AXES, "data", "seed", "classes")]
     words = [setting_words(field, getattr(config, field)) for field in (*AXES, *others)]
-    data = [] if config.data == "synthetic" else [f"data {slug(config.data)}"]
-    return [*words, *data, *([f"from {source}"] if source else [])]
-
-
-def is_text(field: str) -> bool:
-    """Whether a field's values are words and no numbers."""
-    return isinstance(getattr(StepConfig, field), str | bool)
+    words += [] if config.data == "synthetic" else [f"data {slug(config.data)}"]
+    return [*words, f"from {source}"] if source else words

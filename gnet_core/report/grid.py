@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from gnet_core.stats.verdicts import Comparison, Verdict
 from gnet_core.text import number, plain
 
 NARROW = 0.05
-"""An interval of a ratio that is narrower than this share of it deserves a third digit."""
+"""An interval that is narrower than this share of its ratio deserves a third decimal."""
 
 Item = TypeVar("Item")
 
 
 class Cell(NamedTuple):
-    """A table's cell, and the verdict that it is about where it is about one, so that a page can colour it."""
+    """A table's cell, with the verdict that it shows, if it shows one, so that a page can colour it."""
 
     text: str
     verdict: Verdict | None = None
@@ -24,7 +25,7 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Column(Generic[Item]):
-    """A table's column: its heading with the unit, an item's cell, and whether the cell is text."""
+    """A table's column: its heading with the unit, the cell of an item, and whether the cells are words."""
 
     heading: str
     cell: Callable[[Item], str | Cell]
@@ -38,69 +39,69 @@ class Grid:
     caption: str
     headings: list[str]
     text: list[bool]
-    """Of each column, whether it is text and so begins at the left."""
+    """Whether each column is text, which is aligned at the left."""
     rows: list[tuple[Cell, ...]]
     shared: str = ""
-    """What is the same in all rows and so has no column."""
+    """Values that all rows have in common and that so have no column."""
 
 
-def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = "") -> Grid:
-    """A line an item; a column that no item fills is left out."""
+def grid(columns: Sequence[Column[Item]], items: Sequence[Item], caption: str = "", shared: str = "") -> Grid:
+    """A table with a row for each item; a column that no item fills is left out."""
     drawn = [(column, [_cell(column.cell(item)) for item in items]) for column in columns]
     filled = [(column, cells) for column, cells in drawn if any(cell.text for cell in cells)]
-    return Grid(
-        caption=plain(caption),
-        headings=[plain(column.heading) for column, _ in filled],
-        text=[column.text for column, _ in filled],
-        rows=list(zip(*(cells for _, cells in filled), strict=True)),
-    )
+    headings, text = [plain(column.heading) for column, _ in filled], [column.text for column, _ in filled]
+    rows = list(zip(*(cells for _, cells in filled), strict=True))
+    return Grid(caption=plain(caption), headings=headings, text=text, rows=rows, shared=plain(shared))
 
 
 def _cell(cell: str | Cell) -> Cell:
     return cell._replace(text=plain(cell.text)) if isinstance(cell, Cell) else Cell(plain(cell))
 
 
-def pairs(lines: Sequence[tuple[str, object]], headings: tuple[str, str], caption: str) -> Grid:
-    """A table of two columns of text."""
-    first, second = headings
-    columns = [
-        Column[tuple[str, object]](first, lambda line: line[0], text=True),
-        Column[tuple[str, object]](second, lambda line: str(line[1]), text=True),
-    ]
-    return grid(columns, lines, caption)
+def text_table(headings: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> Grid:
+    """A table whose columns are all text, each row with a value for each heading."""
+    columns = [Column[Sequence[object]](name, itemgetter(place), text=True) for place, name in enumerate(headings)]
+    return grid(columns, rows, caption)
 
 
 def shared_columns(columns: Sequence[Column[Item]], items: Sequence[Item]) -> tuple[str, list[Column[Item]]]:
-    """In words the columns that have one value in all rows, and the others; of a single row each is a column."""
+    """In words the columns that have one value in all of several rows, and the other columns."""
     shared, varied = [], []
     for column in columns:
-        (first, *others) = [_cell(column.cell(item)).text for item in items] or [""]
-        if others and first and set(others) == {first}:
-            shared.append(f"{column.heading} {first}")
+        texts = [_cell(column.cell(item)).text for item in items]
+        if len(texts) > 1 and texts[0] and len(set(texts)) == 1:
+            shared.append(f"{column.heading} {texts[0]}")
         else:
             varied.append(column)
     return ", ".join(shared), varied
 
 
-def verdict(found: Comparison) -> Cell:
-    """The verdict, and that it is of a sequential comparison where it is."""
-    return Cell(f"{found.verdict}, sequential" if found.mode == "sequential" else found.verdict, found.verdict)
+def verdict(comparison: Comparison) -> Cell:
+    """The verdict, marked where the comparison is sequential."""
+    marked = f"{comparison.verdict}, sequential" if comparison.mode == "sequential" else comparison.verdict
+    return Cell(marked, comparison.verdict)
 
 
-def ratio(found: Comparison) -> str:
-    return number(found.ratio, _ratio_shape(found))
+def ratio(comparison: Comparison) -> str:
+    return number(comparison.ratio, _ratio_shape(comparison))
 
 
-def ratio_interval(found: Comparison) -> str:
-    if found.low is None or found.high is None:
+def ratio_interval(comparison: Comparison) -> str:
+    if comparison.low is None or comparison.high is None:
         return ""
-    shape = _ratio_shape(found)
-    return f"{shape.format(found.low)}–{shape.format(found.high)}"
+    shape = _ratio_shape(comparison)
+    return f"{shape.format(comparison.low)}–{shape.format(comparison.high)}"
 
 
-def _ratio_shape(found: Comparison) -> str:
-    if found.ratio is not None and found.ratio < 0.1:
-        return "{:.3f}"
-    known = found.ratio is not None and found.low is not None and found.high is not None
-    narrow = known and found.high - found.low < NARROW * found.ratio  # type: ignore[operator]
-    return "{:.3f}" if narrow else "{:.2f}"
+def ratio_and_interval(comparison: Comparison) -> str:
+    """0.67× (0.64–0.70)"""
+    interval = ratio_interval(comparison)
+    return f"{ratio(comparison)}×{f' ({interval})' if interval else ''}"
+
+
+def _ratio_shape(comparison: Comparison) -> str:
+    value, low, high = comparison.ratio, comparison.low, comparison.high
+    if value is None:
+        return "{:.2f}"
+    narrow = low is not None and high is not None and high - low < NARROW * value
+    return "{:.3f}" if narrow or value < 0.1 else "{:.2f}"

@@ -1,33 +1,133 @@
-"""What a report says of a profile: an answer, tables, pictures and notes. Pure: it reads nothing and prints nothing."""
+"""A profile, for people and for programs: profile.json, CSV, report.md, report.html, plots and the terminal."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+import pandas as pd
+
+from gnet_core.config import GnetError
+from gnet_core.files import csv_text, json_documents
+from gnet_core.files.whole import PROFILE_FILE
+from gnet_core.machine import overview
 from gnet_core.plan.request import ProfileRequest, command_line, quoted
-from gnet_core.profile import device_time, step_breakdown, tensor_cores
-from gnet_core.profile.document import Kernel, KindOfTime, OperationType, PeakMemory, Profile
-from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS
-from gnet_core.profile.step_breakdown import AT_WORK, at_work, input_bound
-from gnet_core.report.document import Block, Bullets, Command, Paragraph, Section, section
-from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
-from gnet_core.report.grid import Cell, Column, Grid, grid, pairs
-from gnet_core.text import milliseconds, percent
+from gnet_core.profile import device_time, reading, step_breakdown, tensor_cores
+from gnet_core.profile.document import Kernel, KindOfTime, OperationType, PeakMemory, Profile, load_profile
+from gnet_core.profile.document import read as read_profile
+from gnet_core.profile.parts import DIRECTIONS, OTHER, PARTS, Direction
+from gnet_core.profile.step_breakdown import at_work, input_bound
+from gnet_core.report import documents
+from gnet_core.report.document import Banner, Block, Bullets, Command, Document, Paragraph, Section, Sentence, section
+from gnet_core.report.drawing import COLOURS, Picture, described, draw_lines, legible, picture_name
+from gnet_core.report.fields import case_words
+from gnet_core.report.grid import Column, grid, text_table
+from gnet_core.text import milliseconds, percent, plain
+
+NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
+
+_MAX_LINES = 100
+"""Lines of the environment; more of them describe no machine."""
 
 MAX_OPERATIONS = 12
 MAX_KERNELS_SHOWN = 15
 """Rows of a table; one more sums up the rest."""
 
-_LEGEND_INCHES = 0.25
+PROFILE_LEGEND_INCHES = 0.25
 _BAR = 0.7
-"""Of a line's height."""
+"""Height of a bar, as a share of its line's."""
+
+TableRow = TypeVar("TableRow", bound=msgspec.Struct)
+
+
+def write(directory: Path) -> dict[str, Any]:
+    """Convert the trace that directory/run.json names, write its documents, and return what profile.json holds."""
+    stored = read(directory)
+    write_documents(stored, directory)
+    return stored
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The content of profile.json: the trace that directory/run.json names, converted. Where the trace was left out, it
+    is what the profile.json that is there has of it.
+
+    Raises GnetError for a directory without a profile, and for a trace that cannot be read or holds less than the
+    profile.json that is there.
+    """
+    run = load_profile(directory)
+    xplane = directory / run.trace.xplane
+    stored: dict[str, Any] = msgspec.to_builtins(run)
+    if not xplane.exists() and (directory / PROFILE_FILE).exists():
+        before, _digest = json_documents.read_json(directory / PROFILE_FILE, directory, strict=True)
+        if before.get("run", "") != run.run:
+            raise GnetError(f"{directory / PROFILE_FILE}: it is of another run than run.json; bring the trace back")
+        read_profile(stored := before | stored)
+        return stored
+    stored |= reading.tables(xplane, on_gpu=run.device.startswith("gpu"))
+    if not stored["operations"]:
+        try:
+            before, _digest = json_documents.read_json(directory / PROFILE_FILE, directory)
+        except GnetError:
+            before = {}
+        if before.get("operations"):
+            raise GnetError(
+                f"{xplane}: it tells no operations, which the {PROFILE_FILE} of before does; bring the whole trace back"
+            )
+    return stored
+
+
+def write_documents(stored: dict[str, Any], directory: Path) -> None:
+    """Write profile.json, its tables, reports and plots into the directory. Raises OSError, and GnetError for a
+    document that is no profile and for a plots/ that leads elsewhere.
+    """
+    texts = {PROFILE_FILE: json.dumps(stored, indent=1)}
+    for name in ("operations", "parts"):
+        if stored.get(name):
+            texts[f"{name}.csv"] = csv_text.to_csv(pd.DataFrame(stored[name]))
+    documents.write(directory, document(stored, no_trace=why_no_trace(stored, directory)), texts)
+
+
+def why_no_trace(stored: dict[str, Any], directory: Path) -> str:
+    """Why the trace cannot be shown, in a sentence; empty where it is there."""
+    xplane = directory / stored.get("trace", {}).get("xplane", "")
+    missing = f"{plain(xplane.name)} is not there, so these are the tables that {PROFILE_FILE} has of it."
+    return "" if xplane.exists() else missing
+
+
+def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: str = "") -> Document:
+    """The whole report; `no_trace` says why the trace cannot be shown, where it cannot.
+
+    Raises GnetError naming the field that is missing or wrong in a profile.json.
+    """
+    profile = read_profile(stored)
+    environment = profile.environment
+    if environment is None:
+        raise GnetError(f"{PROFILE_FILE}: field 'environment' is missing")
+    case = ", ".join(case_words(profile.config))
+    where = ", ".join(filter(None, [overview.label(environment, stored["device"]), environment.version("tensorflow")]))
+    charts = "In this directory, with charts that are loaded from the internet:"
+    show = Paragraph(no_trace) if no_trace else Command(tensorboard_line(Path()), charts)
+    lines = text_table(("what", "value"), overview.as_lines(environment)[:_MAX_LINES], "Environment")
+    return Document(
+        heading="Where the time of GoogleNet_2's train step goes",
+        banners=[Banner("bad", NOT_TO_QUOTE)],
+        intro=[Paragraph(Sentence(f"{case}:", f"{where}, {stored['created']}."))],
+        summary=[Paragraph(answer(profile)), *(pictures(profile) if with_pictures else [])],
+        sections=[
+            *tables(profile),
+            section("How to read these figures", Bullets(notes(profile))),
+            section("What traces it again", Command(command(profile))),
+            section("What shows the whole trace", show, reference=True),
+            section("Environment", lines, Bullets(overview.warnings(environment)), reference=True),
+        ],
+    )
 
 
 def blocks(profile: Profile, *, with_pictures: bool = True) -> list[Block]:
-    """What a run's report says of a profile: the answer, pictures, tables, notes and the command that traces again."""
+    """A profile in the report of a run: the answer, pictures, tables, notes and the command that traces again."""
     return [
         Paragraph(answer(profile)),
         *(pictures(profile) if with_pictures else []),
@@ -38,7 +138,7 @@ def blocks(profile: Profile, *, with_pictures: bool = True) -> list[Block]:
 
 
 def command(profile: Profile) -> str:
-    """What takes such a trace again."""
+    """The command that takes such a trace again."""
     return command_line(ProfileRequest.of(profile.config, steps=profile.steps))
 
 
@@ -47,144 +147,124 @@ def tensorboard_line(directory: Path) -> str:
     return f"tensorboard --logdir {quoted(str(directory / 'traces'))}"
 
 
-def pivot(profile: Profile) -> dict[str, dict[str, float]]:
+def pivot(profile: Profile) -> dict[str, dict[Direction, float]]:
     """Seconds a step by part, in the order in which a step comes to them, and by direction."""
-    found: dict[str, dict[str, float]] = {}
-    for part in PARTS:
-        times: dict[str, float] = {
-            each.direction: each.self_seconds / profile.steps for each in profile.parts if each.part == part
-        }
-        if times:
-            found[part] = times
-    return found
+    times = {
+        part: {row.direction: row.self_seconds / profile.steps for row in profile.parts if row.part == part}
+        for part in PARTS
+    }
+    return {part: by_direction for part, by_direction in times.items() if by_direction}
 
 
 def answer(profile: Profile) -> str:
     """Where the time goes, in a sentence or two; what the step is bound by comes first."""
-    return f"{launch_bound(profile)} {_most_time(profile)}".lstrip()
-
-
-def _most_time(profile: Profile) -> str:
     if not profile.operations:
-        return profile.note or "The trace tells no operations."
+        return f"{launch_bound(profile)} {profile.note or 'The trace tells no operations.'}".lstrip()
     first = profile.operations[:3]
-    named = ", ".join(f"{each.plain} {each.share:.0%}" for each in first)
-    told = f"{sum(each.share for each in first):.0%} of the time inside operations goes to {named}."
+    names = ", ".join(f"{row.plain} {row.share:.0%}" for row in first)
+    text = (
+        f"{launch_bound(profile)} {sum(row.share for row in first):.0%} of the time inside operations goes to {names}."
+    )
     if profile.parts:
         longest = sorted(pivot(profile).items(), key=lambda item: -sum(item[1].values()))[:3]
-        whole = sum(each.self_seconds for each in profile.parts) / profile.steps or 1.0
+        whole = sum(row.self_seconds for row in profile.parts) / profile.steps or 1.0
         parts = ", ".join(f"{part} {sum(times.values()) / whole:.0%}" for part, times in longest)
-        told += f" By part of the network: {parts}; backward {_share(profile, 'backward'):.0%} of it all."
-    return told
+        text += f" By part of the network: {parts}; backward {_backward_share(profile):.0%} of it all."
+    return text.lstrip()
 
 
 def launch_bound(profile: Profile) -> str:
     """A sentence on a GPU's step that is bound by launching kernels, else ""."""
-    device_seconds = _device_seconds(profile)
+    device_seconds = profile.device_seconds
     if profile.config.device == "cpu" or device_seconds is None:
         return ""
-    told = step_breakdown.launch_bound(device_seconds, profile.untraced_seconds)
-    if told and profile.config.execution == "xla":
-        told += " That is without XLA's command buffers, which are off while a trace is taken."
-    return told
+    text = step_breakdown.launch_bound(device_seconds, profile.untraced_seconds)
+    if text and profile.config.execution == "xla":
+        text += " That is without XLA's command buffers, which are off while a trace is taken."
+    return text
 
 
-def _device_seconds(profile: Profile) -> float | None:
-    """How long the device is at work in a step; None where xprof recognised no step, or nothing of the device."""
-    return sum(each.seconds for each in profile.breakdown if each.kind in AT_WORK) or None
-
-
-def _share(profile: Profile, direction: str) -> float:
-    return sum(each.share for each in profile.parts if each.direction == direction)
+def _backward_share(profile: Profile) -> float:
+    return sum(row.share for row in profile.parts if row.direction == "backward")
 
 
 def tables(profile: Profile) -> list[Section]:
     """The tables, each below its heading; a section without rows is empty."""
-    return [
-        section("What a step's time goes to", _breakdown_grid(profile)),
-        section("By part of the network, in one step", _part_grid(profile)),
-        section("By type of operation, in one step", _operation_grid(profile)),
-        section("The GPU's kernels, in one step", _kernel_grid(profile)),
-        section("Not available from this trace", _missing_grid(profile)),
+    breakdown = [
+        Column[KindOfTime]("time", lambda row: row.kind, text=True),
+        Column[KindOfTime]("ms a step", lambda row: milliseconds(row.seconds)),
+        Column[KindOfTime]("of the step", lambda row: f"{row.share:.1%}"),
     ]
-
-
-def _breakdown_grid(profile: Profile) -> Grid:
-    columns = [
-        Column[KindOfTime]("time", lambda each: each.kind, text=True),
-        Column[KindOfTime]("ms a step", lambda each: milliseconds(each.seconds)),
-        Column[KindOfTime]("of the step", lambda each: f"{each.share:.1%}"),
-    ]
-    return grid(columns, profile.breakdown, "What a step's time goes to")
-
-
-def _part_grid(profile: Profile) -> Grid:
     times = pivot(profile)
-    whole = sum(sum(each.values()) for each in times.values()) or 1.0
-    columns = [
+    totals = {part: sum(by_direction.values()) for part, by_direction in times.items()}
+    whole = sum(totals.values()) or 1.0
+
+    def direction_column(direction: Direction) -> Column[str]:
+        return Column(f"{direction} ms", lambda part: milliseconds(times[part].get(direction)))
+
+    parts = [
         Column[str]("part", lambda part: part, text=True),
-        *(_direction_column(direction, times) for direction in DIRECTIONS),
-        Column[str]("ms", lambda part: milliseconds(sum(times[part].values()))),
-        Column[str]("share", lambda part: f"{sum(times[part].values()) / whole:.1%}"),
+        *map(direction_column, DIRECTIONS),
+        Column[str]("ms", lambda part: milliseconds(totals[part])),
+        Column[str]("share", lambda part: f"{totals[part] / whole:.1%}"),
     ]
-    return grid(columns, list(times), "Self time by part of the network")
-
-
-def _direction_column(direction: str, times: dict[str, dict[str, float]]) -> Column[str]:
-    return Column(f"{direction} ms", lambda part: milliseconds(times[part].get(direction)))
-
-
-def _operation_grid(profile: Profile) -> Grid:
-    kept, cut = profile.operations[:MAX_OPERATIONS], profile.operations[MAX_OPERATIONS:]
-    if cut:
-        rest = OperationType(
-            operation=f"{len(cut)} other type{'s' if len(cut) > 1 else ''}",
-            occurrences=sum(each.occurrences for each in cut),
-            self_seconds=sum(each.self_seconds for each in cut),
-            share=sum(each.share for each in cut),
-        )
-        kept = [*kept, rest]
-    columns = [
-        Column[OperationType]("operation", lambda each: each.operation, text=True),
-        Column[OperationType]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
-        Column[OperationType]("self time (ms)", lambda each: milliseconds(each.self_seconds / profile.steps)),
-        Column[OperationType]("share", lambda each: f"{each.share:.1%}"),
+    operations = [
+        Column[OperationType]("operation", lambda row: row.operation, text=True),
+        Column[OperationType]("count", lambda row: f"{row.occurrences / profile.steps:.4g}"),
+        Column[OperationType]("self time (ms)", lambda row: milliseconds(row.self_seconds / profile.steps)),
+        Column[OperationType]("share", lambda row: f"{row.share:.1%}"),
     ]
-    return grid(columns, kept, "Self time by type of operation")
-
-
-def _kernel_grid(profile: Profile) -> Grid:
-    columns = [
-        Column[Kernel]("kernel", lambda each: _shortened(each.kernel), text=True),
-        Column[Kernel]("count", lambda each: f"{each.occurrences / profile.steps:.4g}"),
-        Column[Kernel]("ms", lambda each: milliseconds(each.seconds / profile.steps)),
-        Column[Kernel]("share", lambda each: f"{each.share:.1%}"),
-        Column[Kernel]("tensor cores", lambda each: each.tensor_cores, text=True),
-        Column[Kernel]("occupancy", lambda each: f"{each.occupancy:.0%}"),
+    kernels = [
+        Column[Kernel]("kernel", lambda row: _shortened(row.kernel), text=True),
+        Column[Kernel]("count", lambda row: f"{row.occurrences / profile.steps:.4g}"),
+        Column[Kernel]("ms", lambda row: milliseconds(row.seconds / profile.steps)),
+        Column[Kernel]("share", lambda row: f"{row.share:.1%}"),
+        Column[Kernel]("tensor cores", lambda row: row.tensor_cores, text=True),
+        Column[Kernel]("occupancy", lambda row: f"{row.occupancy:.0%}"),
     ]
-    longest = grid(columns, profile.kernels[:MAX_KERNELS_SHOWN], "The longest kernels")
-    cut = profile.kernels[MAX_KERNELS_SHOWN:]
-    return dataclasses.replace(longest, rows=[*longest.rows, _other_kernels(cut, profile.steps)]) if cut else longest
-
-
-def _other_kernels(kernels: list[Kernel], steps: int) -> tuple[Cell, ...]:
-    """The cells of a row that sums up kernels; tensor cores by share of their time, and their occupancy by time."""
-    seconds = sum(each.seconds for each in kernels)
-    occupancy = sum(each.occupancy * each.seconds for each in kernels) / (seconds or 1.0)
-    cells = (
-        f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
-        f"{sum(each.occurrences for each in kernels) / steps:.4g}",
-        milliseconds(seconds / steps),
-        f"{sum(each.share for each in kernels):.1%}",
-        _tensor_core_shares(kernels),
-        f"{occupancy:.0%}",
+    operation_rows = _with_rest(
+        profile.operations,
+        MAX_OPERATIONS,
+        ("occurrences", "self_seconds", "share"),
+        lambda cut: {"operation": f"{len(cut)} other type{'s' if len(cut) > 1 else ''}"},
     )
-    return tuple(map(Cell, cells))
+    summed = ("occurrences", "seconds", "share")
+    kernel_rows = _with_rest(profile.kernels, MAX_KERNELS_SHOWN, summed, _other_kernels)
+    why_not = [(missing.what, missing.why) for missing in profile.not_available]
+    grids = {
+        "What a step's time goes to": grid(breakdown, profile.breakdown, "What a step's time goes to"),
+        "By part of the network, in one step": grid(parts, list(times), "Self time by part of the network"),
+        "By type of operation, in one step": grid(operations, operation_rows, "Self time by type of operation"),
+        "The GPU's kernels, in one step": grid(kernels, kernel_rows, "The longest kernels"),
+        "Not available from this trace": text_table(("what", "why not"), why_not, "Not available from this trace"),
+    }
+    return [section(heading, table) for heading, table in grids.items()]
 
 
-def _tensor_core_shares(kernels: list[Kernel]) -> str:
-    """As in used 60%, unknown 40%."""
-    shares = tensor_cores.shares((each.tensor_cores, each.seconds) for each in kernels) or {}
+def _with_rest(
+    rows: list[TableRow], most: int, summed: Sequence[str], rest: Callable[[list[TableRow]], dict[str, Any]]
+) -> list[TableRow]:
+    """As many rows as a table shows, and one that sums up the others in the fields of `summed` and else is `rest`."""
+    cut = rows[most:]
+    if not cut:
+        return rows
+    sums = {field: sum(getattr(row, field) for row in cut) for field in summed}
+    return [*rows[:most], msgspec.structs.replace(cut[0], **sums, **rest(cut))]
+
+
+def _other_kernels(kernels: list[Kernel]) -> dict[str, Any]:
+    """The name of several kernels, their use of tensor cores by share of time, and their mean occupancy by time."""
+    seconds = sum(row.seconds for row in kernels) or 1.0
+    return {
+        "kernel": f"{len(kernels)} other kernel{'s' if len(kernels) > 1 else ''}",
+        "tensor_cores": _tensor_core_shares(kernels),
+        "occupancy": sum(row.occupancy * row.seconds for row in kernels) / seconds,
+    }
+
+
+def _tensor_core_shares(kernels: Sequence[Kernel]) -> str:
+    """Use of tensor cores by share of the kernels' time: used 60%, unknown 40%."""
+    shares = tensor_cores.shares((row.tensor_cores, row.seconds) for row in kernels) or {}
     return ", ".join(f"{use} {share:.0%}" for use, share in shares.items() if share)
 
 
@@ -194,29 +274,32 @@ def _shortened(name: str, most: int = 52) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def _missing_grid(profile: Profile) -> Grid:
-    lines = [(each.what, each.why) for each in profile.not_available]
-    return pairs(lines, ("what", "why not"), "Not available from this trace")
-
-
 def notes(profile: Profile) -> list[str]:
-    """What the figures are and what they rest on, a sentence or two each."""
-    told = [profile.note] if profile.operations and profile.note else []
+    """Meaning and basis of the figures, a sentence or two each."""
+    sentences = [profile.note] if profile.operations and profile.note else []
     if profile.operations and profile.config.device == "cpu":
-        told.append(f"On average {profile.busy_threads:.1f} threads were inside operations at once.")
-    kinds = {each.kind: each.share for each in profile.breakdown}
+        sentences.append(f"On average {profile.busy_threads:.1f} threads were inside operations at once.")
+    kinds = {row.kind: row.share for row in profile.breakdown}
     if "input" in kinds:
         same = "The traced steps all take one batch that lies on the device already, so a slow input would not show."
-        told.append(f"{input_bound(kinds['input'])} {same}")
-    if (device := _device_seconds(profile)) is not None:
-        told.append(f"By the trace {at_work(device, profile.untraced_seconds)}, timed without the profiler.")
+        sentences.append(f"{input_bound(kinds['input'])} {same}")
+    if (device := profile.device_seconds) is not None:
+        sentences.append(f"By the trace {at_work(device, profile.untraced_seconds)}, timed without the profiler.")
     if shares := _tensor_core_shares(profile.kernels):
-        told.append(f"Tensor cores, by the kernels' names, of the kernels' time: {shares}.")
+        sentences.append(f"Tensor cores, by the kernels' names, of the kernels' time: {shares}.")
     if profile.device_time:
-        told += device_time.reconciled(profile.device_time, profile.steps, _device_seconds(profile))
+        sentences += device_time.reconciled(profile.device_time, profile.steps, device)
     if profile.peak_memory:
-        told.append(_memory_line(profile.peak_memory, on_gpu=profile.config.device != "cpu"))
-    return [*told, overhead_line(profile), *profile.trace.warnings]
+        sentences.append(_memory_line(profile.peak_memory, on_gpu=profile.config.device != "cpu"))
+    steps = f"{profile.steps} step{'s' if profile.steps > 1 else ''}"
+    change = percent(abs(profile.overhead))
+    sign = "" if change == percent(0.0) else "+" if profile.overhead > 0 else "−"
+    overhead = (
+        f"A step took {milliseconds(profile.untraced_seconds)} ms without the profiler and "
+        f"{milliseconds(profile.traced_seconds)} ms ({sign}{change}) under it (medians of {steps} each, one after the "
+        "other)."
+    )
+    return [*sentences, overhead, *profile.trace.warnings]
 
 
 def _memory_line(memory: PeakMemory, *, on_gpu: bool) -> str:
@@ -225,31 +308,14 @@ def _memory_line(memory: PeakMemory, *, on_gpu: bool) -> str:
             f"TensorFlow's CPU allocator ({memory.allocator}), which is not the whole process, held at most "
             f"{memory.peak_bytes / 2**30:.2f} GiB while the trace was taken."
         )
-    of = f" of {memory.capacity_bytes / 2**30:.1f} GiB" if memory.capacity_bytes else ""
-    return f"Memory peaked at {memory.peak_bytes / 2**30:.2f} GiB{of} ({memory.allocator})."
-
-
-def overhead_line(profile: Profile) -> str:
-    """What the profiler cost, as the trace's own run saw it."""
-    steps = f"{profile.steps} step{'s' if profile.steps > 1 else ''}"
-    change = percent(abs(profile.overhead))
-    sign = "" if change == percent(0.0) else "+" if profile.overhead > 0 else "−"
-    return (
-        f"A step took {milliseconds(profile.untraced_seconds)} ms without the profiler and "
-        f"{milliseconds(profile.traced_seconds)} ms ({sign}{change}) under it (medians of {steps} each, one after the "
-        "other)."
-    )
+    capacity = f" of {memory.capacity_bytes / 2**30:.1f} GiB" if memory.capacity_bytes else ""
+    return f"Memory peaked at {memory.peak_bytes / 2**30:.2f} GiB{capacity} ({memory.allocator})."
 
 
 def pictures(profile: Profile) -> list[Picture]:
     """The time by part of the network and by type of operation, where there are any."""
     parts = [_parts_picture(profile)] if profile.parts else []
     return [*parts, _operations_picture(profile)] if profile.operations else parts
-
-
-def picture_name(subject: str, case: str) -> str:
-    """Of a file, in letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"profile-{subject}-{case}").strip("-")
 
 
 def _parts_picture(profile: Profile) -> Picture:
@@ -264,40 +330,30 @@ def _parts_picture(profile: Profile) -> Picture:
             if any(widths):
                 axes.barh(range(len(parts)), widths, _BAR, left=left, color=colour, label=direction)
             left = [before + width for before, width in zip(left, widths, strict=True)]
-        label_lines(axes, parts)
         axes.set_xlim(0, 1.05 * max(left))
         axes.set_xlabel("self time in one step, milliseconds")
         axes.figure.legend(loc="outside lower center", ncols=len(DIRECTIONS))
 
-    backward = _share(profile, "backward")
-    return draw(
-        picture_name("parts", profile.name),
-        f"{longest} takes the longest, and the backward pass {backward:.0%} of the time inside operations",
-        described(
-            "Bars of self time by part of the network, in the order of a step, forward and backward stacked:",
-            [f"{part} {milliseconds(sum(each.values()))} ms" for part, each in times.items()],
-        ),
-        paint,
-        height_of(len(parts)) + _LEGEND_INCHES,
+    share = f"{_backward_share(profile):.0%} of the time inside operations"
+    title = f"{longest} takes the longest, and the backward pass {share}"
+    description = described(
+        "Bars of self time by part of the network, in the order of a step, forward and backward stacked:",
+        [f"{part} {milliseconds(sum(by_direction.values()))} ms" for part, by_direction in times.items()],
     )
+    name = picture_name(f"profile-parts-{profile.name}")
+    return draw_lines(name, title, description, paint, parts, legend=PROFILE_LEGEND_INCHES)
 
 
 def _operations_picture(profile: Profile) -> Picture:
     first = profile.operations[:MAX_OPERATIONS]
 
     def paint(axes: Any) -> None:
-        widths = [each.self_seconds / profile.steps * 1e3 for each in first]
+        widths = [row.self_seconds / profile.steps * 1e3 for row in first]
         axes.barh(range(len(first)), widths, _BAR, color=COLOURS[0])
-        label_lines(axes, [legible(each.operation, 40) for each in first])
         axes.set_xlabel("self time in one step, milliseconds")
 
-    return draw(
-        picture_name("operations", profile.name),
-        f"{first[0].plain} takes {percent(first[0].share)} of the time inside operations",
-        described(
-            "Bars of self time by type of operation, longest first:",
-            [f"{legible(each.operation)} {each.share:.1%}" for each in first],
-        ),
-        paint,
-        height_of(len(first)),
-    )
+    title = f"{first[0].plain} takes {percent(first[0].share)} of the time inside operations"
+    lines = [f"{legible(row.operation)} {row.share:.1%}" for row in first]
+    description = described("Bars of self time by type of operation, longest first:", lines)
+    labels = [legible(row.operation, 40) for row in first]
+    return draw_lines(picture_name(f"profile-operations-{profile.name}"), title, description, paint, labels)

@@ -1,4 +1,4 @@
-"""Two profiles side by side, said to people and to programs."""
+"""Two profiles side by side, for people and for programs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from gnet_core.profile.comparison import NO_SECONDS, Change, ProfileComparison
 from gnet_core.profile.parts import PARTS
 from gnet_core.report import documents
-from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
-from gnet_core.report.drawing import COLOURS, Picture, described, draw, height_of, label_lines, legible
+from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
+from gnet_core.report.drawing import COLOURS, Picture, described, draw_lines, legible
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.profile import PROFILE_LEGEND_INCHES
 from gnet_core.report.ratios import distinct
 from gnet_core.text import milliseconds
 
@@ -32,47 +33,43 @@ SHARED_OUT = (
 )
 
 MAX_ROWS = 25
-"""Of a table by type of operation."""
+"""Rows of a table by type of operation."""
 
 MAX_BARS = 12
 
 NEGLIGIBLE = 0.01
-"""Of the largest difference. What changed less is in no sentence."""
-
-_LEGEND_INCHES = 0.25
+"""Share of the largest difference. Smaller changes are in no sentence."""
 
 
 def answer(compared: ProfileComparison) -> str:
-    """What changed most, in a few sentences."""
-    told = [_whole(compared)]
+    """The largest changes, in a few sentences."""
+    sentences = [_whole(compared)]
     if all(change.is_none for change in (*compared.operations, *compared.by_direction)):
-        told.append("Nothing changed, by type of operation or by part of the network.")
+        sentences.append("Nothing changed, by type of operation or by part of the network.")
     for where, changes in (("By type of operation", compared.operations), ("By part of the network", compared.parts)):
-        least = max(NO_SECONDS, NEGLIGIBLE * max((abs(each.difference) for each in changes), default=0.0))
-        slower, faster = ([each for each in changes if each.difference * sign > least][:3] for sign in (1, -1))
-        sides = [f"{word} {_named(some)}" for word, some in (("slower", slower), ("faster", faster)) if some]
-        told += [f"{where}, {'; '.join(sides)}."] if sides else []
-    return " ".join(told)
+        least = max(NO_SECONDS, NEGLIGIBLE * max((abs(change.difference) for change in changes), default=0.0))
+        sides = []
+        for word, sign in (("slower", 1), ("faster", -1)):
+            if first := [change for change in changes if change.difference * sign > least][:3]:
+                sides.append(f"{word} {', '.join(f'{change.name} {_signed(change)} ms' for change in first)}")
+        sentences += [f"{where}, {'; '.join(sides)}."] if sides else []
+    return " ".join(sentences)
 
 
 def _whole(compared: ProfileComparison) -> str:
-    """What the differences add up to, and what they are of."""
+    """The sum of the differences, and what it is a sum of."""
     total = sum(change.difference for change in compared.operations)
-    unit = f"a{'n' if compared.per_image else ''} {compared.unit}"
-    amount = f"{milliseconds(abs(total))} ms {'more' if total > 0 else 'less'}"
+    unit = "an image" if compared.per_image else "a step"
     if abs(total) < NO_SECONDS:
-        amount = "as long"
-    than = "as BASE" if amount == "as long" else "than BASE"
+        amount, than = "as long", "as BASE"
+    else:
+        amount, than = f"{milliseconds(abs(total))} ms {'more' if total > 0 else 'less'}", "than BASE"
     if not compared.shared_out:
         return f"NEW spends {amount} inside operations {unit} {than}."
     return (
         f"NEW takes {amount} {unit} {than}, without the profiler. The two traces count time in different ways, so here "
         "every figure is a share of its own side's time inside operations, taken of its step without the profiler."
     )
-
-
-def _named(changes: list[Change]) -> str:
-    return ", ".join(f"{each.name} {_signed(each)} ms" for each in changes)
 
 
 def _signed(change: Change) -> str:
@@ -82,75 +79,63 @@ def _signed(change: Change) -> str:
     return f"{'+' if change.difference > 0 else '−'}{milliseconds(abs(change.difference))}"
 
 
-def _most(changes: list[Change], what: str) -> str:
-    """Which changed most, in a few words."""
+def _largest(changes: list[Change], what: str) -> str:
+    """The largest change in a few words; `what` is a part or a type of operation."""
     largest = changes[0]
     return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)} ms"
 
 
-def step_line(compared: ProfileComparison) -> str:
-    """Both steps without the profiler, as the run that took the trace timed them beforehand."""
-    base, new = compared.base.untraced_seconds, compared.new.untraced_seconds
-    if compared.per_image:
-        base, new = base / compared.base.config.batch_size, new / compared.new.config.batch_size
-    return (
-        f"Right before its trace, without the profiler, a{'n' if compared.per_image else ''} {compared.unit} took "
-        f"{milliseconds(base)} ms in BASE and {milliseconds(new)} ms in NEW (medians of {compared.base.steps} and "
-        f"{compared.new.steps} steps: no measurement)."
-    )
-
-
 def caveats(compared: ProfileComparison) -> list[str]:
-    """What the tables have to be read with."""
-    told = [NO_VERDICT]
+    """Caveats that the tables have to be read with, a sentence or two each."""
+    base, new = compared.base, compared.new
+    sentences = [NO_VERDICT]
     if compared.across_machines:
-        told.append("ACROSS MACHINES: the hardware differs, so the differences are of machines as much as of steps.")
+        sentences.append(
+            "ACROSS MACHINES: the hardware differs, so the differences are of machines as much as of steps."
+        )
     if compared.per_image:
-        sizes = f"{compared.base.config.batch_size} and {compared.new.config.batch_size}"
-        told.append(f"The batches differ ({sizes}), so all times are divided by them: they are of one image.")
+        sizes = f"{base.config.batch_size} and {new.config.batch_size}"
+        sentences.append(f"The batches differ ({sizes}), so all times are divided by them: they are of one image.")
     if not compared.parts:
-        told.append("By part of the network: not available, since one of the traces tells no operations' names.")
+        sentences.append("By part of the network: not available, since one of the traces tells no operations' names.")
     if compared.shared_out:
-        told.append(f"The two count time in different ways. BASE: {compared.base.note} NEW: {compared.new.note}")
-    told += [SHARED_OUT if compared.shared_out else SUMMED, step_line(compared)]
-    if compared.base.config.device == compared.new.config.device == "cpu":
-        busy = f"{compared.base.busy_threads:.1f} in BASE and {compared.new.busy_threads:.1f} in NEW"
-        told.append(f"Threads that were inside operations at once, on average: {busy}.")
-    told += [f"Not configured alike: {each}" for each in compared.other_configs]
-    return told + [f"The environments differ: {each}" for each in compared.differences]
-
-
-def tables(compared: ProfileComparison) -> list[Section]:
-    """The tables, each below its heading; a section without rows is empty."""
-    unit = compared.unit
-    return [
-        section(f"By part of the network, in one {unit}", _grid("part", compared.parts)),
-        section("The same, forward and backward apart", _grid("part", compared.by_direction)),
-        section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MAX_ROWS])),
+        sentences.append(f"The two count time in different ways. BASE: {base.note} NEW: {new.note}")
+    unit = "an image" if compared.per_image else "a step"
+    base_seconds, new_seconds = base.untraced_seconds, new.untraced_seconds
+    if compared.per_image:
+        base_seconds, new_seconds = base_seconds / base.config.batch_size, new_seconds / new.config.batch_size
+    sentences += [
+        SHARED_OUT if compared.shared_out else SUMMED,
+        f"Right before its trace, without the profiler, {unit} took {milliseconds(base_seconds)} ms in BASE and "
+        f"{milliseconds(new_seconds)} ms in NEW (medians of {base.steps} and {new.steps} steps: no measurement).",
     ]
+    if base.config.device == new.config.device == "cpu":
+        busy = f"{base.busy_threads:.1f} in BASE and {new.busy_threads:.1f} in NEW"
+        sentences.append(f"Threads that were inside operations at once, on average: {busy}.")
+    sentences += [f"Not configured alike: {difference}" for difference in compared.other_configs]
+    return sentences + [f"The environments differ: {difference}" for difference in compared.differences]
 
 
 def _grid(what: str, changes: list[Change]) -> Grid:
+    def multiple(change: Change) -> str:
+        if change.ratio is not None:
+            return f"{change.ratio:.2f}"
+        return "only in NEW" if change.new_seconds and not change.base_seconds else ""
+
     columns = [
         Column[Change](what, lambda change: change.name, text=True),
         Column[Change]("BASE ms", lambda change: milliseconds(change.base_seconds)),
         Column[Change]("NEW ms", lambda change: milliseconds(change.new_seconds)),
         Column[Change]("difference ms", _signed),
-        Column[Change]("× BASE", _multiple),
+        Column[Change]("× BASE", multiple),
     ]
     return grid(columns, changes, f"Differences by {what}, the largest first")
 
 
-def _multiple(change: Change) -> str:
-    if change.ratio is not None:
-        return f"{change.ratio:.2f}"
-    return "only in NEW" if change.new_seconds and not change.base_seconds else ""
-
-
 def pictures(compared: ProfileComparison) -> list[Picture]:
     """The differences by part, in the order of a step, and both times by type of operation."""
-    found = [_operations_picture(compared)]
-    return [_parts_picture(compared), *found] if compared.parts else found
+    operations = _operations_picture(compared)
+    return [_parts_picture(compared), operations] if compared.parts else [operations]
 
 
 def _parts_picture(compared: ProfileComparison) -> Picture:
@@ -160,58 +145,47 @@ def _parts_picture(compared: ProfileComparison) -> Picture:
     def paint(axes: Any) -> None:
         colours = [COLOURS[4] if change.difference > 0 else COLOURS[2] for change in changes]
         axes.barh(range(len(changes)), [change.difference * 1e3 for change in changes], 0.7, color=colours)
-        label_lines(axes, [change.name for change in changes])
         axes.axvline(0, color=COLOURS[6], linewidth=0.8)
         axes.set_xlabel(f"NEW − BASE, milliseconds of {_time(compared)} (right: slower)")
 
-    return draw(
-        "profile-parts-compared",
-        f"{_most(compared.parts, 'part')}: {' → '.join(cases)}",
-        described(
-            "Bars of the difference in time by part of the network, in the order of a step:",
-            [f"{change.name} {_signed(change)} ms" for change in changes],
-        ),
-        paint,
-        height_of(len(changes)),
-    )
-
-
-def _time(compared: ProfileComparison) -> str:
-    return f"{'a share of' if compared.shared_out else 'self time in'} one {compared.unit}"
+    title = f"{_largest(compared.parts, 'part')}: {' → '.join(cases)}"
+    lines = [f"{change.name} {_signed(change)} ms" for change in changes]
+    description = described("Bars of the difference in time by part of the network, in the order of a step:", lines)
+    return draw_lines("profile-parts-compared", title, description, paint, [change.name for change in changes])
 
 
 def _operations_picture(compared: ProfileComparison) -> Picture:
     changes = compared.operations[:MAX_BARS]
 
     def paint(axes: Any) -> None:
-        for side, offset, colour in (("BASE", -0.19, COLOURS[0]), ("NEW", 0.19, COLOURS[1])):
-            seconds = [change.base_seconds if side == "BASE" else change.new_seconds for change in changes]
-            lines = [line + offset for line in range(len(changes))]
-            axes.barh(lines, [each * 1e3 for each in seconds], 0.38, color=colour, label=side)
-        label_lines(axes, [legible(change.name, 40) for change in changes])
+        base, new = (
+            [1e3 * change.base_seconds for change in changes],
+            [1e3 * change.new_seconds for change in changes],
+        )
+        for side, widths, offset, colour in (("BASE", base, -0.19, COLOURS[0]), ("NEW", new, 0.19, COLOURS[1])):
+            places = [line + offset for line in range(len(changes))]
+            axes.barh(places, widths, 0.38, color=colour, label=side)
         axes.set_xlabel(f"milliseconds of {_time(compared)}")
         axes.figure.legend(loc="outside lower center", ncols=2)
 
-    return draw(
-        "profile-operations-compared",
-        _most(changes, "type of operation"),
-        described(
-            "Bars of time by type of operation in BASE and in NEW, the largest difference first:",
-            [f"{legible(change.name)} {_signed(change)} ms" for change in changes],
-        ),
-        paint,
-        height_of(len(changes)) + _LEGEND_INCHES,
+    name, title = "profile-operations-compared", _largest(changes, "type of operation")
+    lines = [f"{legible(change.name)} {_signed(change)} ms" for change in changes]
+    description = described(
+        "Bars of time by type of operation in BASE and in NEW, the largest difference first:", lines
     )
+    labels = [legible(change.name, 40) for change in changes]
+    return draw_lines(name, title, description, paint, labels, legend=PROFILE_LEGEND_INCHES)
+
+
+def _time(compared: ProfileComparison) -> str:
+    return f"{'a share of' if compared.shared_out else 'self time in'} one {compared.unit}"
 
 
 def to_json(compared: ProfileComparison) -> dict[str, Any]:
     """One document for programs."""
 
-    def told(changes: list[Change]) -> list[dict[str, Any]]:
-        return [
-            dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
-            for change in changes
-        ]
+    def record(change: Change) -> dict[str, Any]:
+        return dataclasses.asdict(change) | {"difference_seconds": change.difference, "ratio": change.ratio}
 
     return {
         "base": str(compared.base_directory),
@@ -222,9 +196,9 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
         "shares_of_the_untraced_step": compared.shared_out,
         "across_machines": compared.across_machines,
         "answer": answer(compared),
-        "parts": told(compared.parts),
-        "parts_by_direction": told(compared.by_direction),
-        "operations": told(compared.operations),
+        "parts": list(map(record, compared.parts)),
+        "parts_by_direction": list(map(record, compared.by_direction)),
+        "operations": list(map(record, compared.operations)),
         "caveats": caveats(compared),
         "environment_differences": [difference._asdict() for difference in compared.differences],
     }
@@ -233,21 +207,18 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
 def document(compared: ProfileComparison, *, with_pictures: bool = True) -> Document:
     """The whole report of a comparison."""
     sides = (("BASE", compared.base, compared.base_directory), ("NEW", compared.new, compared.new_directory))
+    cases = [Sentence(f"{name}:", f"{', '.join(case_words(side.config))}, {folder}") for name, side, folder in sides]
     first, *others = caveats(compared)
+    unit = compared.unit
     return Document(
         heading="Two profiles of GoogleNet_2's train step, side by side",
         banners=[Banner("bad", first)],
-        intro=[
-            Bullets(
-                [
-                    Sentence(f"{name}:", f"{', '.join(case_words(side.config))}, {folder}")
-                    for name, side, folder in sides
-                ]
-            )
-        ],
+        intro=[Bullets(cases)],
         summary=[Paragraph(answer(compared)), *(pictures(compared) if with_pictures else [])],
         sections=[
-            *tables(compared),
+            section(f"By part of the network, in one {unit}", _grid("part", compared.parts)),
+            section("The same, forward and backward apart", _grid("part", compared.by_direction)),
+            section(f"By type of operation, in one {unit}", _grid("operation", compared.operations[:MAX_ROWS])),
             section("How to read these figures", Bullets(others)),
         ],
     )

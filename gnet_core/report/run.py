@@ -1,44 +1,95 @@
-"""A run's rows and verdicts, said to people and to programs: report.html, report.md, CSV, the terminal and JSON."""
+"""A run's rows and verdicts, for people and for programs: report.html, report.md, CSV, the terminal and JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 import pandas as pd
 
-from gnet_core.config import StepConfig
+from gnet_core.config import TITLES, StepConfig
 from gnet_core.files import csv_text
-from gnet_core.report import documents, profile
-from gnet_core.report.document import (
-    Block,
-    Bullets,
-    Command,
-    Document,
-    Files,
-    Fold,
-    Paragraph,
-    Section,
-    Sentence,
-    section,
-)
+from gnet_core.machine import overview
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import UNKNOWN, Environment
+from gnet_core.plan.request import command_line
+from gnet_core.report import document as blocks
+from gnet_core.report import documents, gpu, profile
+from gnet_core.report.document import Bullets, Command, Document, Paragraph, Section, Sentence, section
+from gnet_core.report.drawing import PLOTS
 from gnet_core.report.fields import case_words
-from gnet_core.report.summary import HOW_TO_READ, TITLE, Summary
+from gnet_core.report.grid import Column, Grid, grid, text_table
+from gnet_core.report.summary import Summary
+from gnet_core.report.terms import HOW_TO_READ
+from gnet_core.report.views import section as views
+from gnet_core.report.views.answers import MODES, spread_of_identical_code
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
+from gnet_core.results.run_document import Peak, Peaks, RunDocument, best_peaks
+from gnet_core.results.turns import TURNS_FILE
+from gnet_core.stats.ratio import POWER
+from gnet_core.stats.verdicts import Comparison
+from gnet_core.text import percent
+
+TITLE = "The train step of GoogleNet_2"
 
 HTML_FILE = "report.html"
 
 DOCUMENTS = ("cases.csv", "verdicts.csv", "report.md", HTML_FILE)
-"""What a report consists of, besides its pictures."""
+"""The files of a report, besides its pictures."""
 
-VERDICT_COLUMNS = (
-    *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
-    *("smallest_effect", "mode", "base_processes", "variant_processes", "reason", "run"),
-)
-"""Of verdicts.csv, in its order."""
+_FILES = {
+    "cases.csv": "the figures of every case, for programs",
+    "verdicts.csv": "the comparisons, for programs",
+    "run.json": "machine, software, configuration, seed, order of turns, and what became of every case",
+    TURNS_FILE: "what the machine was like during each turn",
+    "raw/": "every sample, in pytest-benchmark's own files",
+    f"{PLOTS}/": "the pictures as SVG",
+    "traces/": "what the profiler recorded; TensorBoard's Profile page opens it: tensorboard --logdir traces",
+    HTML_FILE: "this report as a page",
+    "report.md": "this report as text",
+}
+"""Files of a run directory, with their contents in words."""
+
+
+class SuiteVerdicts(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparisons of a suite, which are judged together."""
+
+    suite: str
+    comparisons: list[Comparison]
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """A case, or a trace, that was requested and is not there."""
+
+    case: str
+    reason: str
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's rows and verdicts, and the rest of its report: what `gnet report --json` prints (see to_json)."""
+
+    directory: str
+    run: str
+    complete: bool
+    quotable: bool
+    reservations: list[str]
+    """Why its figures may not be quoted."""
+    findings: list[str]
+    failed_checks: list[str]
+    environment: Environment
+    """As in `gnet schema info`."""
+    environments: dict[str, Environment]
+    peaks: list[Peaks]
+    rows: list[Row]
+    verdicts: list[SuiteVerdicts]
+    unread: list[str]
+    unmeasured: list[Unmeasured]
+    profiles: list[dict[str, Any]]
+    """As in `gnet schema profile`."""
+    failed_gates: dict[str, list[str]]
 
 
 def write(summary: Summary) -> None:
@@ -47,7 +98,7 @@ def write(summary: Summary) -> None:
     Raises OSError, and GnetError for a plots/ that leads out of the directory.
     """
     run = summary.run
-    tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.identity)}
+    tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.document.run)}
     documents.write(run.directory, document(summary), tables)
 
 
@@ -70,28 +121,29 @@ def to_csv(run: Run) -> str:
 
 
 def verdicts_to_csv(families: Iterable[Family], run: str) -> str:
-    """verdicts.csv: a row a comparison of the run of that identity; what it has no figure for is empty."""
+    """verdicts.csv: a line a comparison of the run of that identity; a figure that it lacks is empty."""
     rows = [
-        {"suite": family.suite, "run": run} | each.to_dict()
+        {"suite": family.suite, "run": run} | comparison.to_dict()
         for family in families
-        for each in family.comparisons.values()
+        for comparison in family.comparisons.values()
     ]
-    return csv_text.to_csv(pd.DataFrame(rows, columns=list(VERDICT_COLUMNS), dtype=object))
+    columns = ["suite", "base", "variant", *documents.VERDICT_COLUMNS, "run"]
+    return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
 def to_json(summary: Summary) -> dict[str, Any]:
-    """The same rows and verdicts for programs, with the run they belong to."""
+    """Rows and verdicts for programs, with the run they belong to: a RunReport without its gates."""
     run = summary.run
     return {
         "directory": str(run.directory),
-        "run": run.identity,
+        "run": run.document.run,
         "complete": run.document.complete,
         "quotable": not summary.reservations,
         "reservations": summary.reservations,
         "findings": [" ".join(sentence) for sentence in summary.findings],
         "failed_checks": summary.failed_checks,
-        "environment": run.document.environment,
-        "environments": run.document.environments,
+        "environment": msgspec.to_builtins(run.document.environment),
+        "environments": msgspec.to_builtins(run.document.environments),
         "peaks": msgspec.to_builtins(run.document.peaks),
         "rows": to_records(run),
         "verdicts": [family.to_dict() for family in summary.families],
@@ -103,98 +155,161 @@ def to_json(summary: Summary) -> dict[str, Any]:
 
 def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     """The whole report; without its pictures, which take most of the time, for a form that shows none."""
+    run, effects, (profiles, failed_profiles) = summary.run, _detectable_effects(summary.sections), summary.profiles
+    traces = [
+        section(", ".join(case_words(trace.config)), *profile.blocks(trace, with_pictures=with_pictures))
+        for trace in profiles
+    ]
+    evidence = [
+        *_suites(summary, with_pictures=with_pictures),
+        section("Where does the time of a step go?", *traces, Bullets(failed_profiles), name="profile"),
+    ]
+    gpu_lines = gpu.lines(run, summary.sequential)
+    gpu_cases = section("Case by case", gpu.by_case(run), reference=True) if gpu_lines else None
+    checks = Bullets(summary.failed_checks or ["Of the report's own checks none failed."])
+    unmeasured = _unmeasured(run)
+    missing = Bullets(unmeasured or ["Everything was measured."])
+    command = Command(command_line(run.document.request))
+    commands = [Command(row.command, f"{row.case}:") for row in run.rows]
+    by_row = Section("One row at a time", commands, folded=True)
+    written = {*DOCUMENTS, *([f"{PLOTS}/"] if any(blocks.pictures(evidence)) else [])}
+    files = [item for item in _FILES.items() if item[0] in written or (run.directory / item[0]).exists()]
+    caveats_heading = "Caveats, and what this report finds wrong with itself"
+    sections = [
+        *evidence,
+        section("The GPU while it worked", Bullets(gpu_lines), gpu_cases),
+        _environment(run),
+        section(caveats_heading, checks, Bullets(caveats(run)), reference=True),
+        section("What was not measured, and why", missing, reference=not unmeasured),
+        section("Raw files", blocks.Files(files) if with_pictures else None, reference=True),
+        section("What measures it again", command, by_row, reference=True),
+        section("How to read the tables", HOW_TO_READ, reference=True),
+    ]
     return Document(
         heading=TITLE,
         title=f"{TITLE} on {summary.machine}",
-        banners=[summary.standing],
-        intro=[Paragraph(Sentence(f"{summary.machine}.", f"{summary.asked}."))],
-        summary=_what_it_comes_to(summary),
-        sections=[
-            *_suites(summary, with_pictures=with_pictures),
-            _profiles(summary, with_pictures=with_pictures),
-            section("The GPU while it worked", Bullets(summary.gpu_lines), _gpu_cases(summary)),
-            _environment(summary),
-            _doubts(summary),
-            _unmeasured(summary),
-            *([_files(summary)] if with_pictures else []),
-            section("What measures it again", *_again(summary), reference=True),
-            section("How to read the tables", Bullets(HOW_TO_READ), reference=True),
-        ],
+        banners=[_standing(summary)],
+        intro=[Paragraph(Sentence(f"{summary.machine}.", _request(run)))],
+        summary=[Bullets(summary.findings), *([Paragraph(effects, soft=True)] if effects else [])],
+        sections=sections,
     )
 
 
-def _what_it_comes_to(summary: Summary) -> list[Block]:
-    resolved = summary.smallest_effects
-    return [Bullets(summary.findings), *([Paragraph(resolved, soft=True)] if resolved else [])]
+def caveats(run: Run) -> list[str]:
+    """Properties of the machine that would make a careful reader doubt figures, a sentence each."""
+    doubts = overview.warnings(run.document.environment)
+    if any(row.device != "cpu" and row.equal_work is not None for row in run.rows):
+        doubts.append(
+            "How far losses may be from float32's has been measured on a CPU and not yet on a GPU, so a row that is "
+            "within tolerance, or is not, says less here."
+        )
+    return doubts
+
+
+def peaks_table(document: RunDocument) -> Grid:
+    """The best of the run's passes by precision, which MFU is a share of; no row where none was measured."""
+    columns = [
+        Column[tuple[str, Peak]]("precision", lambda item: item[0], text=True),
+        Column[tuple[str, Peak]]("TFLOP/s", lambda item: f"{item[1].flop_per_second / 1e12:.3g}"),
+        Column[tuple[str, Peak]]("fastest operation", lambda item: item[1].operation, text=True),
+    ]
+    return grid(columns, list(best_peaks(document.peaks).items()), "the device's peaks")
+
+
+def _detectable_effects(sections: Sequence[views.Section]) -> Sentence | None:
+    """Minimum detectable effects of the comparisons, and the machine's own noise; None where nothing is compared."""
+    of_other_code = [section for section in sections if not section.suite.compares_identical_code]
+    compared = [comparison for section in of_other_code for comparison in section.comparisons.values()]
+    if not compared:
+        return None
+    ranges = []
+    for mode, words in MODES.items():
+        effects = [item.smallest_effect for item in compared if item.mode == mode and item.smallest_effect is not None]
+        if effects:
+            low, high = percent(min(effects)), percent(max(effects))
+            ranges.append(f"{low if low == high else f'{low}–{high}'} {words}")
+    if not ranges:
+        why = "none can be told, since no comparison has processes enough for an interval."
+        return Sentence("Smallest effect:", why)
+    text = f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
+    return Sentence("Smallest effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
+
+
+def _standing(summary: Summary) -> blocks.Banner:
+    """Whether the run's figures may be quoted, and if not, why."""
+    if summary.reservations:
+        return blocks.Banner("bad", "Do not quote these figures:", summary.reservations)
+    clauses = ["each with its machine, its configuration and its interval"]
+    if number := len(summary.sequential):
+        comparisons = "comparison is" if number == 1 else "comparisons are"
+        clauses.append(f"{number} {comparisons} sequential: say so beside the ratio")
+    return blocks.Banner("good", "These figures may be quoted,", clauses)
+
+
+def _request(run: Run) -> str:
+    """The requested measurement, and its time, in a sentence."""
+    document = run.document
+    version = document.environment.machine.packages.get("gnet", UNKNOWN)
+    processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
+    sizes = " and ".join(f"{size}×{size}" for size in sorted({config.image_size for config in run.configs.values()}))
+    images = f"images of {sizes}, " if sizes else ""
+    return (
+        f"Preset {document.preset}, {processes} a case, {images}seed {document.seed}, "
+        f"started {document.created}, gnet {version}."
+    )
 
 
 def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
     """Each suite's question with its answers, its picture, the columns that answer it, and all the others folded."""
-    pictures = summary.pictures if with_pictures else [None] * len(summary.sections)
     return [
         section(
             suite.suite.question,
-            Bullets(answers),
-            picture,
+            Bullets(suite.answers()),
+            suite.picture() if with_pictures else None,
             suite.short_table(),
-            Fold("All columns", [suite.full_table()]),
-            name=suite.name,
+            Section("All columns", [suite.full_table()], folded=True),
+            name=suite.suite.name,
         )
-        for suite, answers, picture in zip(summary.sections, summary.answers, pictures, strict=True)
+        for suite in summary.sections
     ]
 
 
-def _profiles(summary: Summary, *, with_pictures: bool) -> Section:
-    traces = [
-        section(", ".join(case_words(each.config)), *profile.blocks(each, with_pictures=with_pictures))
-        for each in summary.profiles
-    ]
-    return section("Where does the time of a step go?", *traces, Bullets(summary.failed_profiles), name="profile")
-
-
-def _gpu_cases(summary: Summary) -> Section | None:
-    """By case, for those who look one up; only where there is something to say of the GPU at all."""
-    return section("Case by case", summary.gpu_cases, reference=True) if summary.gpu_lines else None
-
-
-def _environment(summary: Summary) -> Section:
+def _environment(run: Run) -> Section:
     """The machine and its software, in what the run's sources differ, and the peaks."""
-    differing: list[Block] = []
-    for heading, lines in summary.environment_differences:
-        differing += [Paragraph(heading), Bullets(lines)]
-    peaks = "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
+    document = run.document
+    lines = [("run", run.document.run), *overview.as_lines(document.environment)]
+    peers: dict[str, str] = {}
+    for framework in document.own_interpreters:
+        peers[framework] = f"{TITLES[framework]}'s own interpreter"
+        of_peer = document.environment_of(framework)
+        lines += overview.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
+    differing: list[blocks.Block] = []
+    environments = list(document.environments.items())
+    for name, environment in environments[1:]:
+        first, base = environments[0]
+        if changed := differences(base, environment):
+            heading = f"From {first or 'the first'} to {peers.get(name, name)} these differ:"
+            differing += [Paragraph(heading), Bullets(list(map(str, changed)))]
+    peaks = peaks_table(document)
+    heading = "The device's peaks, measured in this run; MFU is the share of them that the step's arithmetic is:"
+    errors = dict.fromkeys(str(measured["error"]) for measured in document.peaks if "error" in measured)
     return section(
         "Environment",
-        summary.environment,
+        text_table(("what", "value"), lines, "environment"),
         *differing,
-        Paragraph(peaks) if summary.peaks.rows else None,
-        summary.peaks,
-        Bullets(summary.failed_peaks),
+        Paragraph(heading) if peaks.rows else None,
+        peaks,
+        Bullets([f"A measurement of the device's peaks failed: {error}" for error in errors]),
         reference=True,
     )
 
 
-def _doubts(summary: Summary) -> Section:
-    failed = Bullets(summary.failed_checks or ["Of the report's own checks none failed."])
-    return section(
-        "Caveats, and what this report finds wrong with itself",
-        failed,
-        Bullets(summary.caveats),
-        reference=True,
-    )
-
-
-def _unmeasured(summary: Summary) -> Section:
-    missing = summary.unmeasured
-    told = Bullets(missing or ["Everything was measured."])
-    return section("What was not measured, and why", told, reference=not missing)
-
-
-def _again(summary: Summary) -> list[Block]:
-    rows = [Command(row.command, f"{row.case}:") for row in summary.run.rows]
-    return [Command(summary.command), *([Fold("One row at a time", rows)] if rows else [])]
-
-
-def _files(summary: Summary) -> Section:
-    told = [*summary.files, (HTML_FILE, "this report as a page"), ("report.md", "this report as text")]
-    return section("Raw files", Files(told), reference=True)
+def _unmeasured(run: Run) -> Sequence[Sentence]:
+    """The cases and traces that were not measured, with the reasons."""
+    rows = [(row.case, f"{row.status}, {row.note}") for row in run.rows if row.status != "ok"]
+    sentences = [Sentence(f"{case}:", why) for case, why in (*rows, *run.unmeasured)]
+    if note := run.document.profile_note:
+        sentences.append(Sentence("a trace:", note))
+    elif run.document.request.profile and not run.document.complete and not run.profiles:
+        sentences.append(Sentence("a trace:", "the run was interrupted before it was taken"))
+    return sentences

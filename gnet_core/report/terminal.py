@@ -12,7 +12,7 @@ from gnet_core.report.grid import Grid
 from gnet_core.text import plain
 
 _HEADING = 8
-"""Characters that a row of a heading may have in a table that is too wide."""
+"""Characters in a row of a heading, where the table is too wide."""
 
 
 def to_terminal(document: Document, width: int | None = None) -> str:
@@ -25,7 +25,7 @@ def to_terminal(document: Document, width: int | None = None) -> str:
 
 
 def _parts(blocks: Iterable[Block], width: int | None) -> list[str]:
-    return [part for block in blocks if (part := _part(block, width))]
+    return list(filter(None, (_part(block, width) for block in blocks)))
 
 
 def _part(block: Block, width: int | None) -> str:
@@ -33,34 +33,25 @@ def _part(block: Block, width: int | None) -> str:
         case Banner(point=point, clauses=clauses):
             return _filled(f"{point} {'; '.join(clauses)}." if clauses else point, width)
         case Paragraph(text=text) | Bullets(lines=[text]):
-            return _filled(_joined(text), width)
+            return _filled(text, width)
         case Bullets(lines=lines):
-            return "\n".join(_filled(f"- {_joined(line)}", width) for line in lines)
+            return "\n".join(_filled(line, width, "- ") for line in lines)
         case Command(command=command, does=does):
             return f"{plain(does)} {plain(command)}".lstrip()
         case Grid():
             above = [_filled(f"All with {block.shared}:", width)] if block.shared else []
             return "\n\n".join([*above, _table(block, width)])
-        case Section(reference=False, blocks=blocks):
-            return _section(block, _parts(blocks, width))
+        case Section(reference=False, folded=False, blocks=blocks) if parts := _parts(blocks, width):
+            colon = "" if block.label.endswith("?") else ":"
+            return f"{plain(block.label)}{colon}\n" + "\n\n".join(parts)
     return ""
 
 
-def _section(section: Section, parts: list[str]) -> str:
-    heading = f"{section.name}: {section.heading}" if section.name else section.heading
-    colon = "" if heading.endswith("?") else ":"
-    return "\n".join([f"{plain(heading)}{colon}", "\n\n".join(parts)]) if parts else ""
-
-
-def _joined(text: Text) -> str:
-    return text if isinstance(text, str) else " ".join(text)
-
-
-def _filled(text: str, width: int | None) -> str:
-    line = plain(text)
+def _filled(text: Text, width: int | None, bullet: str = "") -> str:
+    line = plain(bullet + (text if isinstance(text, str) else " ".join(text)))
     if width is None:
         return line
-    indent = "  " if line.startswith("- ") else ""
+    indent = " " * len(bullet)
     return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
@@ -89,7 +80,7 @@ def _table(grid: Grid, width: int | None) -> str:
 def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], text: Sequence[bool]) -> str:
     columns = zip(headings, *rows, strict=True)
     rule = ["-" * max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
-    align = ["left" if each else "right" for each in text]
+    align = ["left" if column_is_text else "right" for column_is_text in text]
     # Headings as rows like any other: tabulate would make each column wider than its heading.
     table = tabulate([headings, rule, *rows], tablefmt="plain", disable_numparse=True, colalign=align)
     return "\n".join(line.rstrip() for line in table.splitlines())

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
@@ -22,12 +22,12 @@ class Family:
 
     suite: str
     comparisons: dict[str, Comparison]
-    """By the variant's case."""
+    """The comparisons by the variant's case."""
     identical_code: bool = False
     """Whether nothing but the process differs between what is compared."""
 
     def to_dict(self) -> dict[str, Any]:
-        return {"suite": self.suite, "comparisons": [each.to_dict() for each in self.comparisons.values()]}
+        return {"suite": self.suite, "comparisons": [comparison.to_dict() for comparison in self.comparisons.values()]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,10 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     spread = _spread_in_turns(run)
     families = []
     for suite in run.document.suites:
-        pairs = [
-            _pair(run, base, run, row) for row in run.rows if (base := base_row(run, suite, row)) and base is not row
-        ]
-        if pairs:
-            family = _family(suite.name, pairs, margin, spread)
-            families.append(dataclasses.replace(family, identical_code=suite.compares_identical_code))
+        if pairs := _pairs(run, suite):
+            comparisons = _by_variant(judge(pairs, margin, spread))
+            identical = suite.compares_identical_code
+            families.append(Family(suite=suite.name, comparisons=comparisons, identical_code=identical))
     return families
 
 
@@ -60,14 +58,14 @@ def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequ
     `like_base` are further runs of what `base` ran. With them each run counts once, whatever processes it has: how far
     they are from each other is how far a run may be from another for no reason at all.
     """
-    measured = [{row.case: row for row in run.rows if row.status == "ok"} for run in (base, new)]
-    pairs = [_pair(base, measured[0][case], new, measured[1][case]) for case in measured[0] if case in measured[1]]
+    base_rows, new_rows = ({row.case: row for row in run.rows if row.status == "ok"} for run in (base, new))
+    pairs = [_pair(base, row, new, new_rows[case]) for case, row in base_rows.items() if case in new_rows]
     if like_base:
         pairs = [_pair_by_run(pair, (base, *like_base)) for pair in pairs]
     return Between(
-        family=_family("compare", pairs, margin, {}),
-        only_base=[case for case in measured[0] if case not in measured[1]],
-        only_new=[case for case in measured[1] if case not in measured[0]],
+        family=Family(suite="compare", comparisons=_by_variant(judge(pairs, margin))),
+        only_base=[case for case in base_rows if case not in new_rows],
+        only_new=[case for case in new_rows if case not in base_rows],
     )
 
 
@@ -96,33 +94,24 @@ def machine_spread(run: Run) -> dict[Mode, float]:
     In turns it is that of the run's A/A comparison. In sequence it is that of a case's processes in one cohort after
     another, which every run with several has: what a comparison of separate runs is up against at the least.
     """
-    return {**_spread_in_turns(run), **_spread_in_sequence(run)}
-
-
-def _spread_in_sequence(run: Run) -> dict[Mode, float]:
     variances = []
     for processes in run.processes.values():
         by_cohort: dict[str, list[float]] = defaultdict(list)
         for process in processes:
-            by_cohort[process.cohort].append(
-                statistics.fmean(value for value in process.log_seconds if not math.isnan(value))
-            )
+            timed = (seconds for seconds in process.log_seconds if not math.isnan(seconds))
+            by_cohort[process.cohort].append(statistics.fmean(timed))
         if len(by_cohort) >= MIN_PROCESSES:
             variances.append(statistics.variance(map(statistics.fmean, by_cohort.values())))
-    return {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
+    in_sequence: dict[Mode, float] = {"sequential": math.sqrt(statistics.fmean(variances))} if variances else {}
+    return _spread_in_turns(run) | in_sequence
 
 
 def _spread_in_turns(run: Run) -> dict[Mode, float]:
     for suite in run.document.suites:
-        if not suite.compares_identical_code:
-            continue
-        for row in run.rows:
-            base = base_row(run, suite, row)
-            if base is None or base is row:
-                continue
-            (found,) = judge([_pair(run, base, run, row)])
-            if found.mode == "turns" and found.spread is not None:
-                return {found.mode: found.spread}
+        for pair in _pairs(run, suite) if suite.compares_identical_code else ():
+            (comparison,) = judge([pair])
+            if comparison.mode == "turns" and comparison.spread is not None:
+                return {comparison.mode: comparison.spread}
     return {}
 
 
@@ -138,8 +127,14 @@ def break_even_steps(graph: Row, xla: Row) -> float | None:
     return paid / gained if gained > 0 else math.inf
 
 
-def _family(suite: str, pairs: list[Pair], margin: float, spread: Mapping[Mode, float]) -> Family:
-    return Family(suite=suite, comparisons={each.variant: each for each in judge(pairs, margin, spread)})
+def _by_variant(comparisons: list[Comparison]) -> dict[str, Comparison]:
+    return {comparison.variant: comparison for comparison in comparisons}
+
+
+def _pairs(run: Run, suite: SuiteDescription) -> list[Pair]:
+    """Each row that a suite of the run compares, beside its base."""
+    bases = [(row, base_row(run, suite, row)) for row in run.rows]
+    return [_pair(run, base, run, row) for row, base in bases if base is not None and base is not row]
 
 
 def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
@@ -154,7 +149,7 @@ def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:
 
 
 def _pair_by_run(pair: Pair, bases: Sequence[Run]) -> Pair:
-    """The pair with what all runs of the base say; one in which the case was configured otherwise says nothing."""
+    """The pair with the processes of all runs of the base in which the case was configured alike."""
     config = bases[0].configs[pair.base]
     alike = [run for run in bases if run.configs.get(pair.base) == config]
     return dataclasses.replace(
@@ -174,11 +169,10 @@ def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
     config = variant_run.configs[variant.case]
     if base is variant or base_run.configs[base.case] != config or config.part != "train":
         return ""
-    if base.case not in base_run.trajectories or variant.case not in variant_run.trajectories:
+    own, bases = variant_run.trajectories.get(variant.case), base_run.trajectories.get(base.case)
+    if own is None or bases is None:
         return ""
-    judged = judge_trajectories(
-        variant_run.trajectories[variant.case], base_run.trajectories[base.case][0], config.precision, config.device
-    )
+    judged = judge_trajectories(own, bases[0], config.precision, config.device)
     return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
 
 

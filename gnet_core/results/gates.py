@@ -12,10 +12,10 @@ from gnet_core.results.records import Row, Run
 from gnet_core.stats.verdicts import Comparison
 
 _OF_SOURCES = ("slower", "unresolved")
-"""Gates that are, within a run, on the verdicts between its sources, and on no others."""
+"""Gates that look, within a run, at the verdicts between its sources and at no others."""
 
 NOTHING = "any comparison"
-"""What is missing where not even the names of cases are known."""
+"""Stands for the missing case where not even the names of cases are known."""
 
 
 def require_sources(gates: Sequence[str], *, compared: bool) -> None:
@@ -33,76 +33,67 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
 
     Raises GnetError for a gate that could never fail.
     """
-    of_sources = [suite for suite in run.document.suites if suite.varies == SOURCE]
-    require_sources(gates, compared=bool(of_sources))
-    names = {suite.name for suite in of_sources}
-    families = within(run)
-    compared = [each for family in families for each in family.comparisons.values()]
-    judged = [each for family in families if family.suite in names for each in family.comparisons.values()]
+    source_suites = [suite for suite in run.document.suites if suite.varies == SOURCE]
+    require_sources(gates, compared=bool(source_suites))
+    names = {suite.name for suite in source_suites}
+    by_family = [(family.suite, list(family.comparisons.values())) for family in within(run)]
+    compared = [comparison for _suite, cases in by_family for comparison in cases]
+    judged = [comparison for suite, cases in by_family if suite in names for comparison in cases]
     unfinished = [case.case for case in run.document.cases if case.status is None]
     without_base = [
         row.case
-        for suite in of_sources or run.document.suites
+        for suite in source_suites or run.document.suites
         for row in run.rows
         if (wanted := comparisons.wanted_base(run, suite, row)) and wanted not in run.row_of_config
     ]
     # What one source measures and another cannot has nothing to be compared with either.
     beside_unsupported = [
         row.case
-        for suite in of_sources
+        for suite in source_suites
         for row in run.rows
         if row.status == "ok" and (base := comparisons.base_row(run, suite, row)) and base.status == "unsupported"
     ]
-    nothing = [NOTHING] if of_sources and not judged else []
-    missing = [*unfinished, *without_base, *beside_unsupported] or nothing
-    return _failed(gates, run, judged, missing, _otherwise(run, run, compared))
+    missing = [*unfinished, *without_base, *beside_unsupported] or ([NOTHING] if source_suites and not judged else [])
+    return _failed(gates, run, run, judged, compared, missing)
 
 
-def failed_between(base: Run, new: Run, found: Between, gates: Sequence[str]) -> dict[str, list[str]]:
+def failed_between(base: Run, new: Run, between: Between, gates: Sequence[str]) -> dict[str, list[str]]:
     """The cases that each gate fails on where `new` is compared with `base`; a gate that holds is left out."""
-    compared = list(found.family.comparisons.values())
+    compared = list(between.family.comparisons.values())
     configured = {case.case for case in base.document.cases}
-    missing = [*found.only_base, *(case for case in found.only_new if case in configured)]
-    nothing = [] if compared else [NOTHING]
-    return _failed(gates, new, compared, missing or nothing, _otherwise(base, new, compared))
+    missing = [*between.only_base, *(case for case in between.only_new if case in configured)]
+    return _failed(gates, base, new, compared, compared, missing or ([] if compared else [NOTHING]))
 
 
 def failures(run: Run) -> list[Row]:
     """Rows that should have had figures. A batch too large for the memory is a finding where a smaller one fitted."""
+    fitted = [((row.execution, row.precision), row.batch_size) for row in run.rows if row.status == "ok"]
+
+    def no_smaller_fitted(row: Row) -> bool:
+        return not any(axes == (row.execution, row.precision) and size < row.batch_size for axes, size in fitted)
+
     return [
         row
         for row in run.rows
-        if row.status in ("failed", "timeout") or (row.status == "oom" and not _smaller_batch_fitted(row, run.rows))
+        if row.status in ("failed", "timeout") or (row.status == "oom" and no_smaller_fitted(row))
     ]
 
 
 def _failed(
-    gates: Sequence[str], run: Run, judged: Sequence[Comparison], missing: list[str], otherwise: list[str]
+    gates: Sequence[str], base: Run, new: Run, judged: list[Comparison], compared: list[Comparison], missing: list[str]
 ) -> dict[str, list[str]]:
-    endless = (case for case, processes in run.trajectories.items() if any(None in losses for losses in processes))
+    endless = (case for case, processes in new.trajectories.items() if any(None in losses for losses in processes))
+    pairs = ((base.row_of[one.base], new.row_of[one.variant]) for one in compared)
     cases: dict[str, Iterable[str]] = {
-        "slower": (each.variant for each in judged if each.verdict == "SLOWER"),
+        "slower": (comparison.variant for comparison in judged if comparison.verdict == "SLOWER"),
         "missing": missing,
-        "unresolved": (each.variant for each in judged if each.verdict == "UNRESOLVED"),
-        "failed": (row.case for row in failures(run)),
-        "not-finite": (*(row.case for row in run.rows if not row.finite), *endless),
-        "other-work": (*(row.case for row in run.rows if row.equal_work is False), *otherwise),
+        "unresolved": (comparison.variant for comparison in judged if comparison.verdict == "UNRESOLVED"),
+        "failed": (row.case for row in failures(new)),
+        "not-finite": (*(row.case for row in new.rows if not row.finite), *endless),
+        "other-work": (
+            *(row.case for row in new.rows if row.equal_work is False),
+            *(variant.case for row, variant in pairs if other_work(base, row, new, variant)),
+        ),
     }
     by_gate = {gate: list(dict.fromkeys(cases[gate])) for gate in gates}
-    return {gate: found for gate, found in by_gate.items() if found}
-
-
-def _otherwise(base: Run, new: Run, compared: Iterable[Comparison]) -> list[str]:
-    """Cases whose losses are not those of the same configuration that they are compared with."""
-    return [
-        each.variant for each in compared if other_work(base, base.row_of[each.base], new, new.row_of[each.variant])
-    ]
-
-
-def _smaller_batch_fitted(row: Row, rows: list[Row]) -> bool:
-    return any(
-        other.status == "ok"
-        and other.batch_size < row.batch_size
-        and (other.execution, other.precision) == (row.execution, row.precision)
-        for other in rows
-    )
+    return {gate: failed for gate, failed in by_gate.items() if failed}

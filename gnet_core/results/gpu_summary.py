@@ -1,4 +1,4 @@
-"""What the turns of a run tell of its GPU: the median turn, the lowest and the highest, and what lowered its clocks."""
+"""A run's GPU over its turns: the median turn, the lowest and the highest, and what lowered its clocks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ SETTLED = 0.04
 """As a fraction, how far a clock in the first quarter of a block may be from the rest's. That much there is 1 % of the
 block's time."""
 
-_COLUMNS = [
-    *("gpu_sm_clock_hz", "gpu_sm_clock_change", "gpu_power_watts", "gpu_power_limit_watts", "gpu_temperature_celsius"),
-    *("gpu_power_cap_share", "gpu_throttle_reasons"),
-]
+_SPREADS = ("sm_clock_hz", "power_watts", "temperature_celsius", "power_limit_watts")
+_OTHERS = ("gpu_sm_clock_change", "gpu_power_cap_share", "gpu_throttle_reasons")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,51 +29,47 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GpuSummary:
-    """A GPU over some turns. None is what none of them tells."""
+    """A GPU over some turns. None is what was read in none of them."""
 
     turns: int
-    """That were read while their blocks ran."""
+    """Turns in which it was read while their blocks ran."""
     sm_clock_hz: Spread | None
     power_watts: Spread | None
     temperature_celsius: Spread | None
     power_limit_watts: Spread | None
     power_cap_share: float | None
-    """Of the blocks' time, for how much the power limit lowered the clocks: the mean over turns."""
+    """Share of the blocks' time in which the power limit lowered the clocks, 0 to 1: the mean over turns."""
     lowered_turns: Mapping[str, int]
-    """In how many turns each of the other reasons did."""
+    """Turns in which each of the other reasons did."""
     unsettled_turns: int
-    """In which the clock had not settled."""
+    """Turns in which the clock had not settled."""
     settling_turns: int
-    """Of which that is known."""
+    """Turns in which that is known."""
 
 
 def summary(turns: pd.DataFrame) -> GpuSummary | None:
-    """Of turns as `turns.read_turns` reads them; None where the GPU was read during none, as in a run of an older gnet,
-    which looked at it only once it was idle again.
+    """The GPU over turns as `turns.read_turns` reads them; None where it was read during none, as in a run of an older
+    gnet, which looked at it only once it was idle again.
     """
     if "gpu_samples" not in turns:
         return None
-    turns = turns[turns["gpu_samples"] > 0].reindex(columns=_COLUMNS)
+    turns = turns[turns["gpu_samples"] > 0].reindex(columns=[*(f"gpu_{name}" for name in _SPREADS), *_OTHERS])
     if turns.empty:
         return None
     shares, changes = turns["gpu_power_cap_share"].dropna(), turns["gpu_sm_clock_change"].dropna()
-    reasons = Counter(reason for told in turns["gpu_throttle_reasons"].dropna() for reason in told.split(", "))
+    reasons = Counter(reason for cell in turns["gpu_throttle_reasons"].dropna() for reason in cell.split(", "))
     del reasons[POWER_CAP]
     return GpuSummary(
         turns=len(turns),
-        sm_clock_hz=_spread(turns["gpu_sm_clock_hz"]),
-        power_watts=_spread(turns["gpu_power_watts"]),
-        temperature_celsius=_spread(turns["gpu_temperature_celsius"]),
-        power_limit_watts=_spread(turns["gpu_power_limit_watts"]),
         power_cap_share=float(shares.mean()) if len(shares) else None,
         lowered_turns=dict(reasons.most_common()),
         unsettled_turns=int((changes.abs() > SETTLED).sum()),
         settling_turns=len(changes),
+        **{name: _spread(turns[f"gpu_{name}"].dropna()) for name in _SPREADS},
     )
 
 
 def _spread(figures: pd.Series[float]) -> Spread | None:
-    told = figures.dropna()
-    if told.empty:
+    if figures.empty:
         return None
-    return Spread(median=float(told.median()), low=float(told.min()), high=float(told.max()))
+    return Spread(median=float(figures.median()), low=float(figures.min()), high=float(figures.max()))

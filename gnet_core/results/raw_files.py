@@ -14,17 +14,17 @@ from msgspec import Meta
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import json_documents, migrations
 from gnet_core.files.bounded import MAX_RAW_BYTES
-from gnet_core.files.json_documents import MAX_WHOLE, Count, typed
+from gnet_core.files.json_documents import MAX_WHOLE, Count, Positive, typed
 from gnet_core.stats import ratio
 
 Trajectory = list[float | None]
 """The loss after 0, 1, 2, … applied updates of the weights."""
 
 MIN_SECONDS, MAX_SECONDS = 1e-6, 1e6
-"""What a clock can have shown for a block or a step."""
+"""Range of what a clock can have shown for a block or a step."""
 
 MAX_STEPS = 10**6
-"""Of a block."""
+"""Steps of a block at most."""
 
 Seconds = Annotated[
     float, Meta(ge=MIN_SECONDS, le=MAX_SECONDS, description=f"seconds between {MIN_SECONDS:g} and {MAX_SECONDS:g}")
@@ -35,7 +35,7 @@ Loss = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max, desc
 
 
 class PhaseSeconds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker took until it was warm."""
+    """Seconds that a worker took until it was warm, by phase."""
 
     imports: Amount = msgspec.field(name="import")
     build: Amount
@@ -45,19 +45,19 @@ class PhaseSeconds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What gnet_core.run.timer.Timer tells of a worker's blocks, as pytest-benchmark's extra_info."""
+    """Fields that gnet_core.run.timer.Timer adds to a worker's blocks, as pytest-benchmark's extra_info."""
 
     format_version: int
     run: str
     config: dict[str, Any]
-    """For gnet_core.files.migrations.read_config."""
+    """Fields for gnet_core.files.migrations.read_config."""
     block_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS, description=f"a whole number from 1 to {MAX_STEPS}")]
-    timed_blocks: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")]
+    timed_blocks: Positive
     voided_blocks: tuple[Count, ...]
     """The numbers, from 0, of blocks in which the step was traced anew."""
     single_step_seconds: tuple[Seconds, ...]
     resumed_step_seconds: tuple[Seconds, ...]
-    """Of the steps right after other workers ran."""
+    """Seconds of the steps right after other workers ran, which are not timed."""
     phase_seconds: PhaseSeconds
     skipped_steps: Count
     steps: Count
@@ -91,10 +91,9 @@ class _Benchmark(msgspec.Struct, frozen=True, kw_only=True):
         blocks = self.stats.data[: self.extra_info.timed_blocks]  # after an interruption the others are none
         if not blocks:
             raise ValueError("stats.data has no timed block")
-        for seconds in blocks:
-            if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-                limits = f"{MIN_SECONDS:g} and {MAX_SECONDS:g}"
-                raise ValueError(f"stats.data has {seconds!r:.60}; blocks are seconds between {limits}")
+        if wrong := [seconds for seconds in blocks if not MIN_SECONDS <= seconds <= MAX_SECONDS]:
+            limits = f"{MIN_SECONDS:g} and {MAX_SECONDS:g}"
+            raise ValueError(f"stats.data has {wrong[0]!r:.60}; blocks are seconds between {limits}")
 
 
 class RawFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,14 +109,14 @@ class RawProcess:
     block_seconds: list[float]
     """NaN where the sample is void."""
     config: StepConfig
-    """Of the case that it measured."""
+    """The case that it measured."""
     info: WorkerInfo
     digest: str
-    """Of the file."""
+    """SHA-256 of the file."""
 
     @property
     def step_seconds(self) -> list[float]:
-        """Of the blocks that count."""
+        """Seconds of a step in each block that counts."""
         return [seconds / self.info.block_steps for seconds in self.block_seconds if not math.isnan(seconds)]
 
     @property
@@ -147,11 +146,12 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
     Raises GnetError naming file and field for what cannot be read or is of another format, case or run, and VoidError.
     """
     document, digest = json_documents.read_json(path, directory, limit=MAX_RAW_BYTES)
-    (benchmark,) = typed(str(path), migrations.current_raw(path, document), RawFile).benchmarks
+    migrations.require_raw_version(path, document)
+    (benchmark,) = typed(str(path), document, RawFile).benchmarks
     info, blocks = benchmark.extra_info, benchmark.stats.data[: benchmark.extra_info.timed_blocks]
     if others := config.differences(migrations.read_config(info.config)):
-        told = "; ".join(f"{field} {asked!r} and not {there!r}" for field, (asked, there) in others.items())
-        raise GnetError(f"{path}: config is not that of {case}, which has {told:.300}; the file is another's")
+        text = "; ".join(f"{field} {here!r} and not {there!r}" for field, (here, there) in others.items())
+        raise GnetError(f"{path}: config is not that of {case}, which has {text:.300}; the file is another's")
     if info.run != run:
         raise GnetError(f"{path}: run is {info.run!r:.60}, but this one is {run:.60}; the file is another's")
     kept = [math.nan if index in info.voided_blocks else seconds for index, seconds in enumerate(blocks)]

@@ -1,29 +1,25 @@
-"""What a run directory holds, as rows: run.json and pytest-benchmark's raw files in, one Row a case out."""
+"""A run directory as rows: run.json and pytest-benchmark's raw files in, one Row a case out."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.files import bounded, json_documents, migrations
 from gnet_core.files.whole import PROFILE_FILE
-from gnet_core.machine.capabilities import versions
-from gnet_core.machine.description import require_environment
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
-from gnet_core.plan.schedule import WorkerName
-from gnet_core.plan.suites import AGAIN
+from gnet_core.plan.suites import AGAIN, AXES
 from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
-from gnet_core.results.raw_files import RawProcess, Trajectory
+from gnet_core.results.raw_files import RawProcess, Trajectory, WorkerInfo
 from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
@@ -51,7 +47,7 @@ class Row:
     samples: int = 0
     """Timed blocks, over all processes, without the voided ones."""
     trace_seconds: float | None = None
-    """Of get_concrete_function."""
+    """Duration of get_concrete_function."""
     compile_seconds: float | None = None
     """The first call less a steady step: on a GPU with the timing of candidate kernels by cuDNN and XLA."""
     first_step_seconds: float | None = None
@@ -74,7 +70,7 @@ class Row:
     gflop_per_second: float | None = None
     mfu: float | None = None
     loss_first: float | None = None
-    """Of the first step, and of the last timed one."""
+    """Loss of the first step; loss_last is that of the last timed one."""
     loss_last: float | None = None
     note: str = ""
     turn_spread: float | None = None
@@ -82,20 +78,20 @@ class Row:
     single_steps: int = 0
     """Steps that the percentiles rest on."""
     skipped_steps: int | None = None
-    """Steps that loss scaling skipped, of all that the processes ran."""
+    """Steps that loss scaling skipped, among all that the processes ran."""
     finite: bool = True
     """Whether every loss that was looked at was a number."""
     import_seconds: float | None = None
     build_seconds: float | None = None
     warmup_seconds: float | None = None
     command: str = ""
-    """What measures this case again."""
+    """The command that measures this case again."""
     source: str = ""
-    """Which interpreter or revision it is from, where a run compares several."""
+    """Name of the interpreter or revision, where a run compares several."""
     voided_samples: int = 0
     """Timed blocks in which the step was traced anew, left out of every figure."""
     disturbed_turns: int = 0
-    """Turns in which the machine was busy with something else, of all its turns; their samples count."""
+    """Turns in which the machine was busy with something else; their samples count."""
     drift: float | None = None
     """How far the time of a step still changed over the run, where that is beyond doubt: there is no steady state."""
     loss_deviation: float | None = None
@@ -104,23 +100,23 @@ class Row:
     """Whether that trajectory is float32's within tolerance, which is a CPU's; None where there was none to compare
     with."""
     low_precision_share: float | None = None
-    """Of the matrix work that ran, how much ran in the lower precision, by floating-point operations."""
+    """Share of the matrix work that ran in the lower precision, by floating-point operations, 0 to 1."""
     images_per_joule: float | None = None
-    """Of the GPU, over all steps of its turns; what it takes while nothing runs is not in it."""
+    """Images for each joule of the GPU, over all steps of its turns; what it takes while nothing runs is left out."""
     resumed_step_ratio: float | None = None
     """Median of the steps right after others ran, which are outside the clock ÷ the timed steps' median."""
     waiting_cpu_share: float | None = None
-    """Of one processor, what its processes took while they waited for their turns."""
+    """Share of one processor that its processes took while they waited for their turns."""
     delay_seconds: float | None = None
-    """What a plugin of the tests added to every step; None in a run that measures."""
+    """Delay that a plugin of the tests added to every step; None in a run that measures."""
     gpu_power_watts: float | None = None
-    """This and the next are medians over turns, of each of which the timed block counts."""
+    """This and the next are medians over the timed blocks of all turns."""
     gpu_sm_clock_hz: float | None = None
     run: str = ""
     """The identity of its run."""
 
-    def add_note(self, told: str) -> None:
-        self.note = f"{self.note}; {told}" if self.note else told
+    def add_note(self, text: str) -> None:
+        self.note = f"{self.note}; {text}" if self.note else text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,28 +125,23 @@ class Run:
 
     directory: Path
     document: RunDocument
-    rows: list[Row]
-    configs: dict[str, StepConfig]
-    """Of each row, by case."""
-    processes: dict[str, tuple[ratio.Process, ...]]
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    configs: dict[str, StepConfig] = dataclasses.field(default_factory=dict)
+    """The configuration of each row, by case."""
+    processes: dict[str, tuple[ratio.Process, ...]] = dataclasses.field(default_factory=dict)
     """The samples of each row that has any, by case."""
-    trajectories: dict[str, list[Trajectory]]
+    trajectories: dict[str, list[Trajectory]] = dataclasses.field(default_factory=dict)
     """The losses of each of their processes after 0, 1, 2, … updates, by case."""
-    unmeasured: list[tuple[str, str]]
+    unmeasured: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """Cases that were configured and have no row, with the reason."""
-    profiles: list[dict[str, Any]]
-    """What profile.json says of each case that was traced, in a process of its own."""
-    unread: list[str]
-    """Why files that the run wrote cannot be read now, a sentence each: a report of it tells less than it did."""
-    gpu: GpuSummary | None
-    """Of the GPU over all turns."""
-    gpu_by_case: dict[str, GpuSummary]
-    """Of the GPU over the turns of each case of which any tells of it."""
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """What tells it from every other run."""
-        return self.document.run
+    profiles: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """The profile.json of each case that was traced, in a process of its own."""
+    unread: list[str] = dataclasses.field(default_factory=list)
+    """Why files that the run wrote cannot be read now, a sentence each: a report of it says less than it did."""
+    gpu: GpuSummary | None = None
+    """The GPU over all turns."""
+    gpu_by_case: dict[str, GpuSummary] = dataclasses.field(default_factory=dict)
+    """The GPU over the turns of each case in which it was read."""
 
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
@@ -175,39 +166,26 @@ def load_run(directory: Path) -> Run:
     >>> row.case, row.status, f"{row.images_per_second:.1f} images/s"
     ('xla-float32-b16-i224-synthetic-cpu', 'ok', '18.2 images/s')
     """
-    path = directory / "run.json"
     document = read_run_document(directory)
-    reader = _Reader(directory, document)
-    rows, unmeasured, configs = [], [], {}
+    run = Run(directory=directory, document=document)
+    reader = _Reader(run)
     for number, case in enumerate(document.cases):
         try:
             if case.status is None:
-                unmeasured.append((case.case, case.note or "the run ended before it"))
+                run.unmeasured.append((case.case, case.note or "the run ended before it"))
             else:
-                configs[case.case] = migrations.read_config(case.config)
-                rows.append(reader.row(case, case.status, configs[case.case]))
+                run.configs[case.case] = migrations.read_config(case.config)
+                run.rows.append(reader.row(case, case.status, run.configs[case.case]))
         except (TypeError, GnetError) as error:
-            where = f"field 'cases[{number}].config' of case {case.case!r}"
-            raise GnetError(f"{path}: {where} cannot be read: {error!s:.200}") from error
-    _add_equal_work(rows, configs, reader.trajectories)
-    _add_drift(rows, reader.processes)
-    _add_single_values(rows, configs)
-    _add_peaks(rows, configs, document)
-    reader.add_turns(rows)
-    profiles = reader.profiles(unmeasured)
-    return Run(
-        directory=directory,
-        document=document,
-        rows=rows,
-        configs=configs,
-        processes=reader.processes,
-        trajectories=reader.trajectories,
-        unmeasured=unmeasured,
-        profiles=profiles,
-        unread=reader.unread,
-        gpu=reader.gpu,
-        gpu_by_case=reader.gpu_by_case,
-    )
+            where = f"{directory / 'run.json'}: field 'cases[{number}].config' of case {case.case!r}"
+            raise GnetError(f"{where} cannot be read: {error!s:.200}") from error
+    _add_equal_work(run)
+    _add_drift(run)
+    _add_single_values(run)
+    _add_peaks(run)
+    gpu = _add_turns(run)
+    _add_profiles(run)
+    return dataclasses.replace(run, gpu=gpu)
 
 
 def read_run_document(directory: Path) -> RunDocument:
@@ -216,186 +194,138 @@ def read_run_document(directory: Path) -> RunDocument:
     plain = migrations.current_run(json_documents.read_versioned(path, directory))
     document = json_documents.typed(str(path), plain, RunDocument)
     BenchRequest.from_dict(f"{path}: options", document.options)
-    require_environment(str(path), "environment", document.environment)
-    for name, environment in document.environments.items():
-        require_environment(str(path), f"environments[{name!r:.60}]", environment)
     return document
 
 
 class _Reader:
     """Reads the raw files of a run, each once."""
 
-    def __init__(self, directory: Path, document: RunDocument) -> None:
-        self._directory = directory
-        self._document = document
-        self._cohort_of_worker = {
-            worker: f"{directory.resolve()}#{number}"
-            for number, cohort in enumerate(document.cohorts, start=1)
-            for worker in cohort.names
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._path = run.directory / "run.json"
+        self._cohort_of = {
+            worker: f"{run.directory.resolve()}#{number}"
+            for number, cohort in enumerate(run.document.cohorts, start=1)
+            for worker in cohort.workers
         }
-        self._names: set[str] = set()
-        """Of the raw files that were read."""
-        self._seen: dict[str, str] = {}
-        """The same by what they hold."""
-        self.processes: dict[str, tuple[ratio.Process, ...]] = {}
-        self.trajectories: dict[str, list[Trajectory]] = {}
-        self._case_of_worker: dict[WorkerName, str] = {}
-        self.unread: list[str] = []
-        """Why files that the run wrote cannot be read, a sentence each."""
-        self.gpu: GpuSummary | None = None
-        self.gpu_by_case: dict[str, GpuSummary] = {}
+        self._file_of_digest: dict[str, str] = {}
 
     def row(self, case: RecordedCase, status: str, config: StepConfig) -> Row:
         """The row of a case of run.json, without what rests on other cases."""
+        axes = {name: getattr(config, name) for name in (*AXES, "image_size", "data", "device")}
         row = Row(
             case=case.case,
             suite="+".join(case.suites),
-            execution=config.execution,
-            precision=config.precision,
-            batch_size=config.batch_size,
-            image_size=config.image_size,
-            data=config.data,
-            device=config.device,
             status=status,
             note=case.note,
             source=case.source,
-            run=self._document.run,
-            command=command_line(_requested_of_case(case, config, self._document)),
+            run=self._run.document.run,
+            command=command_line(_request_of_case(case, config, self._run.document)),
+            **axes,
         )
-        if row.status == "ok":
-            measured = dataclasses.replace(row)
+        if status == "ok":
             try:
-                self._measure(measured, config, case.raw)
+                if not case.raw:
+                    raise GnetError(f"run.json: case {row.case} is ok but names no raw file")
+                cohorts, processes = zip(*(self._read(name, row.case, config) for name in case.raw), strict=True)
             except GnetError as error:
                 row.status, row.note = "failed", str(error)
+                if not isinstance(error, raw_files.VoidError):
+                    self._run.unread.append(str(error))
             else:
-                return measured
+                _add_figures(row, processes)
+                self._run.trajectories[row.case] = [process.trajectory for process in processes]
+                self._run.processes[row.case] = tuple(map(RawProcess.samples, processes, cohorts))
         return row
 
-    def _measure(self, row: Row, config: StepConfig, names: Sequence[str]) -> None:
-        processes = [self._process(name, row.case, config) for name in names]
-        _add_figures(row, processes)
-        workers = [WorkerName.parse(Path(name).stem) for name in names]
-        for worker in workers:
-            if worker not in self._cohort_of_worker:
-                raise GnetError(f"{self._directory / 'run.json'}: worker {worker} is in none of the cohorts")
-        self.trajectories[row.case] = [process.trajectory for process in processes]
-        self._case_of_worker |= dict.fromkeys(workers, row.case)
-        self.processes[row.case] = tuple(
-            process.samples(self._cohort_of_worker[worker]) for process, worker in zip(processes, workers, strict=True)
-        )
-
-    def add_turns(self, rows: list[Row]) -> None:
-        """What the machine was like during the turns of each case; a run without turns.csv says nothing of it."""
-        path = self._directory / TURNS_FILE
-        turns = read_turns(self._directory, self._document.run)
-        if missing := without_turns(self._case_of_worker, turns):
-            why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
-            self.unread.append(f"{path}: {why}")
-        if turns.empty:
-            return
-        turns["case"] = turns["worker"].map({str(worker): case for worker, case in self._case_of_worker.items()})
-        by_case = dict(list(turns.groupby("case")))
-        for row in rows:
-            if row.case in by_case:
-                _add_case_turns(row, by_case[row.case])
-                if gpu := gpu_summary.summary(by_case[row.case]):
-                    self.gpu_by_case[row.case] = gpu
-                    row.gpu_power_watts = gpu.power_watts.median if gpu.power_watts else None
-                    row.gpu_sm_clock_hz = gpu.sm_clock_hz.median if gpu.sm_clock_hz else None
-        self.gpu = gpu_summary.summary(turns[turns["case"].notna()])
-
-    def profiles(self, unmeasured: list[tuple[str, str]]) -> list[dict[str, Any]]:
-        """What the run's traces tell; those that cannot be read join what was not measured, and the figures stand."""
-        found, unread = [], []
-        try:
-            paths = bounded.trace_files(self._directory, PROFILE_FILE)
-        except GnetError as error:
-            paths, unread = [], [("traces", str(error))]
-        for path in paths:
-            try:
-                document, _digest = json_documents.read_json(path, self._directory, strict=True)
-                found.append(migrations.current_profile(document))
-            except GnetError as error:
-                unread.append((path.parent.name, str(error)))
-        run = self._document
-        if requested(run).profile and run.complete and not run.profile_note and not found and not unread:
-            where = self._directory / "traces"
-            unread.append(("a trace", f"it is not there any more; no folder in {where} holds a {PROFILE_FILE}"))
-        unmeasured += unread
-        self.unread += [why for _what, why in unread]
-        return found
-
-    def _process(self, name: str, case: str, config: StepConfig) -> RawProcess:
-        try:
-            return self._read_process(name, case, config)
-        except raw_files.VoidError:
-            raise
-        except GnetError as error:
-            self.unread.append(str(error))
-            raise
-
-    def _read_process(self, name: str, case: str, config: StepConfig) -> RawProcess:
-        run, path = self._directory / "run.json", self._directory / name
+    def _read(self, name: str, case: str, config: StepConfig) -> tuple[str, RawProcess]:
+        """The cohort and the figures of a worker. Raises GnetError where its file is not one process of a cohort."""
+        path = self._run.directory / name
         if Path(name).parts != ("raw", Path(name).name):
-            raise GnetError(f"{run}: raw is {name!r}; it lies in raw/")
-        if name in self._names:
-            raise GnetError(f"{run}: {name} is named twice; each process has its own")
-        process = raw_files.read(path, self._directory, case, config, self._document.run)
+            raise GnetError(f"{self._path}: raw is {name!r}; it lies in raw/")
+        if name in self._file_of_digest.values():
+            raise GnetError(f"{self._path}: {name} is named twice; each process has its own")
+        process = raw_files.read(path, self._run.directory, case, config, self._run.document.run)
         # The same samples twice would look like two processes that agree wonderfully.
-        if process.digest in self._seen:
-            raise GnetError(f"{path}: it is a copy of {self._seen[process.digest]}; each process has its own")
-        self._seen[process.digest] = name
-        self._names.add(name)
-        return process
+        if (other := self._file_of_digest.setdefault(process.digest, name)) != name:
+            raise GnetError(f"{path}: it is a copy of {other}; each process has its own")
+        if path.stem not in self._cohort_of:
+            raise GnetError(f"{self._path}: worker {path.stem} is in none of the cohorts")
+        return self._cohort_of[path.stem], process
 
 
-def _add_figures(row: Row, processes: list[RawProcess]) -> None:
-    if not processes:
-        raise GnetError(f"run.json: case {row.case} is ok but names no raw file")
-    means = [statistics.fmean(process.step_seconds) for process in processes]
+def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
+    seconds = [process.step_seconds for process in processes]
+    means = list(map(statistics.fmean, seconds))
     row.replicates = len(processes)
-    row.samples = sum(len(process.step_seconds) for process in processes)
+    row.samples = sum(map(len, seconds))
     row.voided_samples = sum(len(process.block_seconds) for process in processes) - row.samples
     row.step_seconds = statistics.fmean(means)
     row.images_per_second = row.batch_size / row.step_seconds
     if interval := ratio.geometric_interval(means):
         row.step_seconds_ci_low, row.step_seconds_ci_high = interval
         row.images_per_second_ci_low, row.images_per_second_ci_high = (row.batch_size / s for s in reversed(interval))
-    single = [seconds for process in processes for seconds in process.single_steps]
+    single = [step for process in processes for step in process.single_steps]
     row.single_steps = len(single)
-    row.step_seconds_p50 = ratio.percentile(single, 50)
-    row.step_seconds_p95 = ratio.percentile(single, 95)
-    row.step_seconds_p99 = ratio.percentile(single, 99)
-    spreads = [ratio.relative_spread(process.step_seconds) for process in processes]
-    if known := [spread for spread in spreads if spread is not None]:
-        row.turn_spread = statistics.fmean(known)
-    _add_resumed(row, processes)
-    _add_phases(row, processes)
-    _add_losses_and_memory(row, processes)
+    percentiles = (ratio.percentile(single, rank) for rank in (50, 95, 99))
+    row.step_seconds_p50, row.step_seconds_p95, row.step_seconds_p99 = percentiles
+    spreads = [spread for steps in seconds if (spread := ratio.relative_spread(steps)) is not None]
+    row.turn_spread = statistics.fmean(spreads) if spreads else None
+    if resumed := [step for process in processes for step in process.info.resumed_step_seconds]:
+        row.resumed_step_ratio = statistics.median(resumed) / statistics.median(itertools.chain(*seconds))
+    phases = [process.info.phase_seconds for process in processes]
+    row.import_seconds = statistics.fmean(phase.imports for phase in phases)
+    row.build_seconds = statistics.fmean(phase.build for phase in phases)
+    row.warmup_seconds = statistics.fmean(phase.warmup for phase in phases)
+    trace = statistics.fmean(phase.trace for phase in phases)
+    first_call = statistics.fmean(phase.first_call for phase in phases)
+    row.first_step_seconds = row.build_seconds + trace + first_call
+    if row.execution != "eager":  # which neither traces nor compiles
+        if processes[0].config.framework != "torch":  # whose compilation is its tracing as well
+            row.trace_seconds = trace
+        row.compile_seconds = max(0.0, first_call - row.step_seconds)
+    _add_work_and_memory(row, [process.info for process in processes])
 
 
-def _add_resumed(row: Row, processes: list[RawProcess]) -> None:
-    resumed = [seconds for process in processes for seconds in process.info.resumed_step_seconds]
-    timed = [seconds for process in processes for seconds in process.step_seconds]
-    if resumed:
-        row.resumed_step_ratio = statistics.median(resumed) / statistics.median(timed)
+def _add_work_and_memory(row: Row, workers: list[WorkerInfo]) -> None:
+    first = workers[0]
+    row.gflop_per_image = first.flop_per_image / 1e9
+    row.low_precision_share = first.low_precision_share
+    row.loss_first, row.loss_last = first.loss_first, first.loss_last
+    row.skipped_steps = sum(worker.skipped_steps for worker in workers)
+    row.peak_memory_bytes = max(worker.peak_memory_bytes for worker in workers)
+    row.memory_source = first.memory_source
+    row.delay_seconds = max(worker.delay_seconds for worker in workers) or None
+    for note in dict.fromkeys(worker.low_precision_note for worker in workers if worker.low_precision_note):
+        row.add_note(note)
+    if any(None in (worker.loss_first, worker.loss_last) for worker in workers):
+        row.finite = False
+        row.add_note("the loss was not finite")
+    if row.skipped_steps:
+        steps = sum(worker.steps for worker in workers)
+        row.add_note(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
+    if row.voided_samples:
+        row.add_note(f"{row.voided_samples} samples voided: the step was traced anew")
+    if row.delay_seconds:
+        row.add_note(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
+    if row.data != "synthetic":
+        row.add_note("reading and resizing the images is inside the clock")
 
 
 _REFERENCE_EXECUTIONS: tuple[Execution, ...] = ("graph", "eager", "xla")
 """Whose float32 losses the others are judged by: the first of these that was measured."""
 
 
-def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectories: dict[str, list[Trajectory]]) -> None:
+def _add_equal_work(run: Run) -> None:
     """Judge each loss trajectory by the float32 one of the same step: plain layers' as a graph, else another's."""
-    judged_rows = [row for row in rows if row.case in trajectories and configs[row.case].part == "train"]
-    case_of = {(configs[row.case], row.source): row.case for row in judged_rows}
-    for row in judged_rows:
-        config = configs[row.case]
-        found = float32_case(config, row.source, case_of)
-        if found is None or found == row.case:
+    rows = [row for row in run.rows if row.case in run.trajectories and run.configs[row.case].part == "train"]
+    case_of = {(run.configs[row.case], row.source): row.case for row in rows}
+    for row in rows:
+        config = run.configs[row.case]
+        reference_case = float32_case(config, row.source, case_of)
+        if reference_case is None or reference_case == row.case:
             continue
-        own, reference = trajectories[row.case], trajectories[found][0]
+        own, reference = run.trajectories[row.case], run.trajectories[reference_case][0]
         if max(map(len, own)) < 2 <= len(reference):
             row.add_note("all its updates were skipped, so its losses could not be compared with float32's")
             continue
@@ -408,133 +338,110 @@ def _add_equal_work(rows: list[Row], configs: dict[str, StepConfig], trajectorie
 
 
 def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepConfig, str], str]) -> str | None:
-    """Of the cases that were measured, by configuration and source, the one whose losses those of `config` have to be:
-    float32's of the same step, of plain layers as a graph before any other.
+    """The case, among those measured by configuration and source, whose losses those of `config` have to be: float32's
+    of the same step, of plain layers as a graph before any other.
     """
     references = (
         dataclasses.replace(config, precision="float32", execution=execution, layers=layers)
         for layers in dict.fromkeys(("keras", config.layers))
         for execution in _REFERENCE_EXECUTIONS
     )
-    return next((case_of[each, source] for each in references if (each, source) in case_of), None)
+    return next((case_of[key] for reference in references if (key := (reference, source)) in case_of), None)
 
 
-def _add_drift(rows: list[Row], processes: dict[str, tuple[ratio.Process, ...]]) -> None:
-    drifts = drift_by_case(processes)
-    for row in rows:
+def _add_drift(run: Run) -> None:
+    drifts = drift_by_case(run.processes)
+    for row in run.rows:
         drift = drifts.get(row.case)
         if drift is not None and drift.drifting:
             row.drift = drift.change
             row.add_note(f"no steady state: the step's time still changed by {drift.change:+.0%} over the run")
 
 
-def _add_single_values(rows: list[Row], configs: dict[str, StepConfig]) -> None:
-    for row in rows:
-        names = single_value_norms(configs[row.case]) if row.status == "ok" else []
-        if names:
+def _add_single_values(run: Run) -> None:
+    for row in run.rows:
+        if row.status == "ok" and (names := single_value_norms(run.configs[row.case])):
             row.add_note(
                 f"{len(names)} batch normalisations see a single value a channel and so learn nothing, "
                 "which takes as long as learning"
             )
 
 
-def _add_peaks(rows: list[Row], configs: dict[str, StepConfig], document: RunDocument) -> None:
+def _add_peaks(run: Run) -> None:
     """Model FLOP utilisation against the best that the run itself saw the device do in that precision."""
-    best = best_peaks(document.peaks)
-    for row in rows:
+    document, best = run.document, best_peaks(run.document.peaks)
+    for row in run.rows:
         if row.gflop_per_image is None or row.images_per_second is None:
             continue
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
         # A peak is of the TensorFlow that it was measured with, and of no other framework.
-        same = _tensorflow_of(document, row.source) == versions(document.environment, ["tensorflow"])
-        if peak and same and configs[row.case].framework == "tensorflow":
+        environment = document.environments.get(row.source, document.environment)
+        same = environment.version("tensorflow") == document.environment.version("tensorflow")
+        if peak and same and run.configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 
 
-def _tensorflow_of(document: RunDocument, source: str) -> str:
-    return versions(document.environments.get(source, document.environment), ["tensorflow"])
-
-
-def _add_case_turns(row: Row, turns: pd.DataFrame) -> None:
-    row.disturbed_turns = int(turns["disturbed"].notna().sum())
-    waiting = turns["waiting_cpu_share"].dropna()
-    row.waiting_cpu_share = float(waiting.mean()) if len(waiting) else None
-    counted = turns[turns["gpu_energy_joules"].notna()]
-    joules, images = float(counted["gpu_energy_joules"].sum()), float(counted["steps"].sum()) * row.batch_size
-    if images and joules and math.isfinite(images / joules):
-        row.images_per_joule = images / joules
-
-
-def _add_phases(row: Row, processes: list[RawProcess]) -> None:
-    assert row.step_seconds is not None
-    phases = [process.info.phase_seconds for process in processes]
-    row.import_seconds = statistics.fmean(each.imports for each in phases)
-    row.build_seconds = statistics.fmean(each.build for each in phases)
-    row.warmup_seconds = statistics.fmean(each.warmup for each in phases)
-    trace = statistics.fmean(each.trace for each in phases)
-    first_call = statistics.fmean(each.first_call for each in phases)
-    row.first_step_seconds = row.build_seconds + trace + first_call
-    if row.execution != "eager":  # which neither traces nor compiles
-        if processes[0].config.framework != "torch":  # whose compilation is its tracing as well
-            row.trace_seconds = trace
-        row.compile_seconds = max(0.0, first_call - row.step_seconds)
-
-
-def _add_losses_and_memory(row: Row, processes: list[RawProcess]) -> None:
-    info = processes[0].info
-    row.gflop_per_image = info.flop_per_image / 1e9
-    row.low_precision_share = info.low_precision_share
-    row.loss_first, row.loss_last = info.loss_first, info.loss_last
-    row.skipped_steps = sum(process.info.skipped_steps for process in processes)
-    row.peak_memory_bytes = max(process.info.peak_memory_bytes for process in processes)
-    row.memory_source = info.memory_source
-    notes = [row.note] if row.note else []
-    notes += dict.fromkeys(note for process in processes if (note := process.info.low_precision_note))
-    if any(None in (process.info.loss_first, process.info.loss_last) for process in processes):
-        row.finite = False
-        notes.append("the loss was not finite")
-    if row.skipped_steps:
-        steps = sum(process.info.steps for process in processes)
-        notes.append(f"{row.skipped_steps} of {steps} steps skipped by loss scaling")
-    if row.voided_samples:
-        notes.append(f"{row.voided_samples} samples voided: the step was traced anew")
-    row.delay_seconds = max(process.info.delay_seconds for process in processes) or None
-    if row.delay_seconds:
-        notes.append(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
-    if row.data != "synthetic":
-        notes.append("reading and resizing the images is inside the clock")
-    row.note = "; ".join(notes)
-
-
-def requested(document: RunDocument) -> BenchRequest:
-    """What measures all of a run again.
-
-    Earlier versions did not record every option; the preset and the device stand beside them as well.
+def _add_turns(run: Run) -> GpuSummary | None:
+    """Add the machine's conditions during the turns of each case, and return the GPU over all of them. A run without
+    turns.csv has none.
     """
-    known = {"preset": document.preset, "device": document.device}
-    return BenchRequest.from_dict("run.json: options", {**known, **document.options})
+    path = run.directory / TURNS_FILE
+    turns = read_turns(run.directory, run.document.run)
+    case_of = {
+        Path(raw).stem: case.case for case in run.document.cases if case.case in run.processes for raw in case.raw
+    }
+    if missing := without_turns(case_of, turns):
+        why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
+        run.unread.append(f"{path}: {why}")
+    if turns.empty:
+        return None
+    turns["case"] = turns["worker"].map(case_of)
+    for case, case_turns in turns.groupby("case"):
+        row = run.row_of[str(case)]
+        row.disturbed_turns = int(case_turns["disturbed"].notna().sum())
+        waiting = case_turns["waiting_cpu_share"].dropna()
+        row.waiting_cpu_share = float(waiting.mean()) if len(waiting) else None
+        counted = case_turns[case_turns["gpu_energy_joules"].notna()]
+        joules, images = float(counted["gpu_energy_joules"].sum()), float(counted["steps"].sum()) * row.batch_size
+        if images and joules and math.isfinite(images / joules):
+            row.images_per_joule = images / joules
+        if gpu := gpu_summary.summary(case_turns):
+            run.gpu_by_case[row.case] = gpu
+            row.gpu_power_watts = gpu.power_watts.median if gpu.power_watts else None
+            row.gpu_sm_clock_hz = gpu.sm_clock_hz.median if gpu.sm_clock_hz else None
+    return gpu_summary.summary(turns[turns["case"].notna()])
 
 
-def _requested_of_case(case: RecordedCase, config: StepConfig, document: RunDocument) -> BenchRequest:
-    """What measures a case of the run again."""
-    of_again = case.source == AGAIN  # an option adds it to a case of a suite, which the command has to name
-    twins = (each for each in document.cases if each.config == case.config and each.source != AGAIN)
+def _add_profiles(run: Run) -> None:
+    """The run's traces; those that cannot be read join what was not measured, and the figures stand."""
+    unread = []
+    try:
+        paths = bounded.trace_files(run.directory, PROFILE_FILE)
+    except GnetError as error:
+        paths, unread = [], [("traces", str(error))]
+    for path in paths:
+        try:
+            profile, _digest = json_documents.read_json(path, run.directory, strict=True)
+            run.profiles.append(migrations.current_profile(profile))
+        except GnetError as error:
+            unread.append((path.parent.name, str(error)))
+    document = run.document
+    expected = document.request.profile and document.complete and not document.profile_note
+    if expected and not run.profiles and not unread:
+        where = run.directory / "traces"
+        unread.append(("a trace", f"it is not there any more; no folder in {where} holds a {PROFILE_FILE}"))
+    run.unmeasured.extend(unread)
+    run.unread.extend(why for _what, why in unread)
+
+
+def _request_of_case(case: RecordedCase, config: StepConfig, document: RunDocument) -> BenchRequest:
+    """The request that measures a case of the run again."""
+    is_again = case.source == AGAIN  # an option adds it to a case of a suite, which the command has to name
+    twins = (other for other in document.cases if other.config == case.config and other.source != AGAIN)
     declared = tuple(suite.name for suite in document.suites)
-    suites = next((each.suites for each in twins), declared) if of_again else case.suites
-    return dataclasses.replace(
-        requested(document),
-        suites=suites[:1],
-        device=config.device,
-        replicates=document.replicates,
-        execution=(config.execution,),
-        precision=(config.precision,),
-        batch_size=(config.batch_size,),
-        layers=config.layers,
-        widths=config.widths,
-        image_size=config.image_size,
-        data=config.data,
-        seed=config.seed,
-        profile=False,
-        aa=of_again,
-    )
+    suites = next((twin.suites for twin in twins), declared) if is_again else case.suites
+    fields: dict[str, Any] = {axis: (getattr(config, axis),) for axis in AXES}
+    fields |= {name: getattr(config, name) for name in ("device", "layers", "widths", "image_size", "data", "seed")}
+    fields |= {"suites": suites[:1], "replicates": document.replicates, "profile": False, "aa": is_again}
+    return dataclasses.replace(document.request, **fields)

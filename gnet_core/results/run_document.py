@@ -1,4 +1,4 @@
-"""run.json as types: what a run was asked, where it was measured, and what became of its cases."""
+"""run.json as types: the options of a run, its environments, and how its cases ended."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gnet_core.config import Framework
-from gnet_core.files.json_documents import MAX_WHOLE, CaseName, Count
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.config import PEERS, Framework
+from gnet_core.files.json_documents import CaseName, Count, Positive
+from gnet_core.machine.environment import Environment
+from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
 
 MAX_RAW_FILES = 10_000
-"""Of a run. The largest so far has some 300."""
+"""Raw files of a run. The largest so far has some 300."""
 
 MIN_FLOP_PER_SECOND, MAX_FLOP_PER_SECOND = 1.0, 1e30
 """Beyond these no peak is believed."""
 
 Origin = Literal["process", "growth", "allocator", "bound", "told"]
 """How a size is known: NVML's count for the process, what the device's used memory grew by, the allocator's count with
-a reserve, a bound that follows from a smaller batch, or whoever started the run, who told it."""
+a reserve, a bound that follows from a smaller batch, or the option of whoever started the run."""
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker takes of a GPU."""
+    """GPU memory of a worker."""
 
-    taken_bytes: Annotated[int, Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")] = msgspec.field(
-        name="bytes"
-    )
+    taken_bytes: Positive = msgspec.field(name="bytes")
     origin: Origin
 
     @property
@@ -39,13 +38,13 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GpuMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What was free of a GPU when a run was planned, and what of it workers alive together may take."""
+    """Memory that was free of a GPU when a run was planned, and how much of it workers alive together may take."""
 
     free_bytes: Count | None
-    """None where NVML does not tell."""
+    """None where NVML does not report it."""
     budget_bytes: Count
     note: str
-    """What a reader has to know of how sizes came about, or ""."""
+    """How the sizes came about, or ""."""
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,22 +53,16 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
     precision: str | UnsetType = UNSET
     device: str | UnsetType = UNSET
     flop_per_second: Any = None
-    """What is no number that a device can have done is passed over."""
+    """A value that is no number, or none that a device can have done, is passed over."""
     operation: str = "unknown"
     copy_bytes_per_second: float | UnsetType = UNSET
     candidates: tuple[dict[str, Any], ...] | UnsetType = UNSET
     left_out: dict[str, str] | UnsetType = UNSET
     seconds: float | UnsetType = UNSET
 
-    @property
-    def can_be(self) -> bool:
-        """Whether a device can have done so much."""
-        value = self.flop_per_second
-        return isinstance(value, int | float) and MIN_FLOP_PER_SECOND <= value < MAX_FLOP_PER_SECOND
-
 
 Peaks = dict[str, Peak | str]
-"""By precision; under "error" why a measurement of them failed."""
+"""Peaks by precision; under "error" why a measurement of them failed."""
 
 
 def best_peaks(passes: Iterable[Peaks]) -> dict[str, Peak]:
@@ -77,9 +70,11 @@ def best_peaks(passes: Iterable[Peaks]) -> dict[str, Peak]:
     best: dict[str, Peak] = {}
     for measured in passes:
         for precision, peak in measured.items():
-            if not isinstance(peak, Peak) or not peak.can_be:
+            if not isinstance(peak, Peak):
                 continue
-            if precision not in best or peak.flop_per_second > best[precision].flop_per_second:
+            value = peak.flop_per_second
+            known = isinstance(value, int | float) and MIN_FLOP_PER_SECOND <= value < MAX_FLOP_PER_SECOND
+            if known and (precision not in best or value > best[precision].flop_per_second):
                 best[precision] = peak
     return best
 
@@ -88,9 +83,9 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
     """Workers that were alive together."""
 
     workers: tuple[str, ...]
-    """As WorkerName writes them."""
+    """Texts of WorkerName."""
     order: tuple[tuple[int, ...], ...]
-    """Of each round, the workers by number as they took their turns."""
+    """The workers by number, as they took their turns in each round."""
     complete: bool
     again: bool = False
     """Whether it measured again what an earlier part of the run had lost."""
@@ -106,11 +101,11 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A case and what became of it."""
+    """A case and how it ended."""
 
     case: CaseName
     config: dict[str, Any]
-    """For gnet_core.files.migrations.read_config. Of a case that was not measured it may be of another version."""
+    """Fields for gnet_core.files.migrations.read_config; in a case that was not measured, maybe another version's."""
     source: str
     suites: Annotated[tuple[str, ...], Meta(min_length=1, description="a list of the suites that share the case")]
     status: str | None
@@ -127,27 +122,27 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     format_version: int
     created: str
     run: str
-    """The identity, by which the run's files are told from those of others."""
+    """The run's identity, which its files have too."""
     options: dict[str, Any]
-    """What was asked, for BenchRequest.from_dict."""
+    """Options of the command, for BenchRequest.from_dict."""
     preset: str
     device: str
     seed: int
     replicates: int
     plan: Plan | None = None
     memory_bytes: int
-    environment: dict[str, Any]
+    environment: Environment
     """The one whose devices are the run's."""
-    environments: dict[str, dict[str, Any]]
-    """By source, then by framework that has an interpreter of its own."""
+    environments: dict[str, Environment]
+    """Environments by source, then by framework that has an interpreter of its own."""
     code: dict[str, dict[str, str]] | None = None
-    """By source, a digest of each file that decides what is measured."""
+    """A digest of each file that decides what is measured, by source and path."""
     data_fingerprint: str
     """Empty for synthetic data."""
     suites: tuple[SuiteDescription, ...]
     complete: bool
     peaks: tuple[Peaks, ...] = ()
-    """Of each pass."""
+    """The device's peaks in each pass of measuring them."""
     profile_note: str | None = None
     """Why the trace that was asked for could not be taken; empty where it was."""
     gpu_memory: GpuMemory | None = None
@@ -158,11 +153,16 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def own_interpreters(self) -> list[Framework]:
         """The frameworks whose rows an interpreter of their own has measured; no source is called so."""
         sources = {case.source for case in self.cases}
-        return [each for each in PEERS if each in self.environments and each not in sources]
+        return [peer for peer in PEERS if peer in self.environments and peer not in sources]
 
-    def environment_of(self, framework: Framework) -> dict[str, Any]:
+    def environment_of(self, framework: Framework) -> Environment:
         """The environment in which the framework's rows were measured, those of the first source."""
         return self.environments[framework] if framework in self.own_interpreters else self.environment
+
+    @property
+    def request(self) -> BenchRequest:
+        """The request that measures all of the run again."""
+        return BenchRequest.from_dict("run.json: options", self.options)
 
     def __post_init__(self) -> None:
         if sum(len(case.raw) for case in self.cases) > MAX_RAW_FILES:

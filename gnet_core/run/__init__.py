@@ -1,7 +1,6 @@
 """A run: workers that take turns, and the files that they leave.
 
 Doors: runner (a whole run), cohort (the processes that are alive together), worker and timer (the two ends of one
-socket),
-sources (interpreters and revisions), resuming, gpu_memory.
+socket), sources (interpreters and revisions), resuming, gpu_memory.
 What is to be measured comes from plan; what it means is for results.
 """

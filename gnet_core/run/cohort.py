@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -17,13 +18,13 @@ from gnet_core.plan.suites import Plan
 from gnet_core.run.worker import RunSettings, Worker, WorkerCrowded, WorkerLost
 
 LAST_CHANCE_SECONDS = 60.0
-"""What a worker is given to write its samples down when the run is interrupted."""
+"""Time in which a worker may write its samples down when the run is interrupted."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds' worth of expected work (see `expected_seconds`) just finished."""
 
 MIN_WAIT_SECONDS = 0.5
-"""Of which a worker's own share can be told."""
+"""Shorter waits cannot resolve a CPU share: processor time is counted in ticks of 10 ms."""
 
 
 def start_seconds(config: StepConfig, plan: Plan) -> float:
@@ -33,37 +34,37 @@ def start_seconds(config: StepConfig, plan: Plan) -> float:
 
 
 def turn_seconds(config: StepConfig, plan: Plan) -> float:
-    """Likewise of a turn; a short step is also discarded before its block and timed by itself after it."""
+    """A guess at a turn; a short step is also discarded before its block and timed by itself after it."""
     step = _step_seconds(config)
     return step if step > plan.block_seconds else plan.block_seconds + plan.single_seconds + step
 
 
 def expected_seconds(config: StepConfig, plan: Plan) -> float:
-    """Likewise of a worker from its start to its end."""
+    """A guess at a worker from its start to its end."""
     return start_seconds(config, plan) + plan.turns * turn_seconds(config, plan)
 
 
 def _step_seconds(config: StepConfig) -> float:
     if config.device != "cpu":
         return 0.0
-    of_peers = {"torch": 0.026, "jax": 0.09}
-    an_image = of_peers.get(config.framework) or {"eager": 0.06, "graph": 0.025, "xla": 0.06}[config.execution]
+    an_image = {"torch": 0.026, "jax": 0.09}.get(config.framework) or {"eager": 0.06, "graph": 0.025, "xla": 0.06}[
+        config.execution
+    ]
     return an_image * config.batch_size * (config.image_size / 224) ** 2
 
 
 @dataclasses.dataclass(kw_only=True)
 class Outcome:
-    """What became of the workers of a cohort."""
+    """The ends of a cohort's workers, and the turns that they had."""
 
-    finished: dict[Job, str] = dataclasses.field(default_factory=dict)
-    """With the raw file of each."""
+    finished: set[Job] = dataclasses.field(default_factory=set)
     lost: dict[Job, WorkerLost] = dataclasses.field(default_factory=dict)
     crowded: list[Job] = dataclasses.field(default_factory=list)
-    """For which there was no memory beside the others."""
+    """Those for which there was no memory beside the others."""
     order: list[list[int]] = dataclasses.field(default_factory=list)
-    """Of each round, the workers by number as they took their turns."""
+    """The workers by number, as they took their turns in each round."""
     turns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    """What the machine was like during each."""
+    """Rows of turns.csv: how the machine was during each turn."""
     interrupted: bool = False
 
 
@@ -75,7 +76,6 @@ class Cohort:
         jobs: list[Job],
         number: int,
         settings: RunSettings,
-        module_of: Callable[[Job], str],
         progress: Progress,
         look: Callable[[Worker], None] = lambda _worker: None,
     ) -> None:
@@ -84,7 +84,7 @@ class Cohort:
         self._settings = settings
         self._progress = progress
         self._look = look
-        self._workers = [Worker(job, settings, module_of(job), self._watch) for job in jobs]
+        self._workers = [Worker(job, settings, self._watch) for job in jobs]
         self._alive: list[Worker] = []
         self._beside_others: set[Worker] = set()
         """Those that were ever alive together with another: what there was for them then may bind them for good."""
@@ -93,17 +93,17 @@ class Cohort:
         self._turns_left = dict.fromkeys(jobs, settings.plan.turns)
         self._last: Worker | None = None
         self._taken: list[tuple[dict[str, Any], Conditions]] = []
-        """Each turn with what the machine was like during it."""
+        """Each turn with the machine's conditions during it."""
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
         """No process is left behind. Interrupted, it keeps what the workers have timed so far and says so."""
         device = self._workers[0].job.case.config.device
         try:
-            with Watch(device) as conditions:
+            with Watch(device) as watch:
                 try:
                     self._start()
-                    self._hand_out_turns(conditions)
+                    self._hand_out_turns(watch)
                     self._finish()
                 except KeyboardInterrupt:
                     self.outcome.interrupted = True
@@ -139,7 +139,7 @@ class Cohort:
                 self._begin_waiting(worker)
                 self._progress(f"{name}: ready", start_seconds(config, plan))
 
-    def _hand_out_turns(self, conditions: Watch) -> None:
+    def _hand_out_turns(self, watch: Watch) -> None:
         rounds = orders(len(self._workers), self._settings.plan.turns, f"{self._settings.seed}/{self._number}")
         for number, order in enumerate(rounds):
             taken: list[int] = []
@@ -147,48 +147,42 @@ class Cohort:
             for index in order:
                 if self._workers[index] in self._alive:
                     taken.append(index)
-                    self._hand_over(self._workers[index], number, len(taken), conditions)
+                    self._hand_over(self._workers[index], number, len(taken), watch)
 
-    def _hand_over(self, worker: Worker, number: int, position: int, conditions: Watch) -> None:
+    def _hand_over(self, worker: Worker, number: int, position: int, watch: Watch) -> None:
         job, plan = worker.job, self._settings.plan
-        seconds = turn_seconds(job.case.config, plan)
-        waited = self._waiting_share(worker)
-        begun = conditions.begin(worker.pid)
+        waiting_share = self._waiting_share(worker)
+        begun = watch.begin(worker.pid)
         try:
-            with conditions.sampling():
-                said = worker.take_turn(number, after_others=self._last is not worker)
+            with watch.sampling():
+                message = worker.take_turn(number, after_others=self._last is not worker)
         except (WorkerLost, WorkerCrowded) as lost:
             self._lose(worker, lost, 0.0)
             return
-        ours = [each.pid for each in self._alive]
-        found = conditions.end(begun, ours, block=span(said.get("block")), work=span(said.get("work")))
+        ours = [other.pid for other in self._alive]
+        conditions = watch.end(begun, ours, block=span(message.get("block")), work=span(message.get("work")))
         self._turns_left[job] -= 1
-        turn = {
-            "run": self._settings.run,
-            "cohort": self._number,
-            "round": number + 1,
-            "position": position,
-            "worker": str(job.worker),
-        }
-        self._taken.append((turn | {"steps": said.get("steps"), "waiting_cpu_share": waited}, found))
+        turn = {"run": self._settings.run, "cohort": self._number, "round": number + 1, "position": position}
+        turn |= {"worker": str(job.worker), "steps": message.get("steps"), "waiting_cpu_share": waiting_share}
+        self._taken.append((turn, conditions))
         self._begin_waiting(worker)
-        self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", seconds)
+        self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", turn_seconds(job.case.config, plan))
 
     def _flagged_turns(self) -> list[dict[str, Any]]:
-        """The turns, once all are known: what is unusual is so only beside the others.
+        """The turns, once all were taken: what is unusual is so only beside the others.
 
         Those of a worker that was crowded out are left out, as its samples are: it will be started again.
         """
-        frequencies = [found.frequency_hz for _, found in self._taken if found.frequency_hz is not None]
+        frequencies = [seen.frequency_hz for _, seen in self._taken if seen.frequency_hz is not None]
         usual_hz = statistics.median(frequencies) if frequencies else None
         by_worker: dict[str, list[GpuConditions]] = {}
-        for turn, found in self._taken:
-            by_worker.setdefault(turn["worker"], []).append(found.gpu)
+        for turn, seen in self._taken:
+            by_worker.setdefault(turn["worker"], []).append(seen.gpu)
         usual_gpu = {worker: usual(turns) for worker, turns in by_worker.items()}
         started_again = {str(job.worker) for job in self.outcome.crowded}
         return [
-            {**turn, **found.to_dict(), "disturbed": disturbance(found, usual_hz, usual_gpu[turn["worker"]])}
-            for turn, found in self._taken
+            {**turn, **seen.to_dict(), "disturbed": disturbance(seen, usual_hz, usual_gpu[turn["worker"]])}
+            for turn, seen in self._taken
             if turn["worker"] not in started_again
         ]
 
@@ -199,11 +193,11 @@ class Cohort:
             if given_up or self._turns_left[worker.job] == self._settings.plan.turns:
                 continue  # interrupted while it was given up, or before it has timed anything
             try:
-                worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else None)
+                worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else math.inf)
             except (WorkerLost, WorkerCrowded) as lost:
                 self._lose(worker, lost, 0.0)
             else:
-                self.outcome.finished[worker.job] = worker.raw
+                self.outcome.finished.add(worker.job)  # again, if it was interrupted here
                 self._alive.remove(worker)
 
     def _lose(self, worker: Worker, why: WorkerLost | WorkerCrowded, more_seconds: float) -> None:
@@ -216,20 +210,19 @@ class Cohort:
             worker.discard()
         self._alive.remove(worker)
         self._resident_bytes.pop(worker, None)
-        config, plan = worker.job.case.config, self._settings.plan
-        undone = more_seconds + self._turns_left[worker.job] * turn_seconds(config, plan)
         if not crowded:  # one that is crowded out has all of it before it
-            self._progress(worker.job.case.name, undone)
+            undone = self._turns_left[worker.job] * turn_seconds(worker.job.case.config, self._settings.plan)
+            self._progress(worker.job.case.name, more_seconds + undone)
 
     def _watch(self, worker: Worker) -> None:
         """Raise WorkerLost or WorkerCrowded where this worker has grown beyond what there is for it."""
         self._look(worker)
-        # Only who holds the baton grows; asking the others as well would take longer with each.
+        # Only who holds the baton grows; reading all of them would take longer with every worker.
         self._resident_bytes[worker] = used = worker.resident_bytes()
         allowed = self._settings.memory_bytes
         if used > allowed:
-            told = f"took {used / 2**30:.1f} GiB of memory, more than the {allowed / 2**30:.1f} GiB allowed"
-            raise WorkerLost("oom", told)
+            why = f"took {used / 2**30:.1f} GiB of memory, more than the {allowed / 2**30:.1f} GiB allowed"
+            raise WorkerLost("oom", why)
         if sum(self._resident_bytes.values()) > allowed:
             raise WorkerCrowded
 
@@ -240,9 +233,9 @@ class Cohort:
             self._waiting_since[worker] = (time.monotonic(), burned)
 
     def _waiting_share(self, worker: Worker) -> float | None:
-        """Of one processor, what the worker took while it waited for this turn; a pool that spins would take much.
+        """Share of one processor that the worker took while it waited for this turn; a pool that spins would take much.
 
-        None of a wait too short to tell: processor time is counted in ticks of a hundredth of a second.
+        None for a wait of less than MIN_WAIT_SECONDS.
         """
         since = self._waiting_since.get(worker)
         burned = processor_seconds(worker.pid)

@@ -1,9 +1,8 @@
-"""What workers take of a GPU's memory, how much of it there is for them, and which of them must be probed to know."""
+"""GPU memory: how much of it workers take, how much there is for them, and which cases must be probed to know."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gnet_core.machine import nvml
@@ -11,7 +10,7 @@ from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import Size
 
 SHARE = 0.7
-"""Of the memory that is free, what all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
+"""Share of the free memory that all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
 finds free alone (MinSystemMemory in gpu_device.cc), and a process may take more than the probe of its case did: where
 its allocations come in another order it may need one more region, which is as large as all that it has."""
 
@@ -21,11 +20,11 @@ H200."""
 
 
 def free_bytes(device: str) -> int | None:
-    """What is free of a device gpu:N now; of several that it can be the least, and None where NVML does not tell."""
+    """Free memory of a device gpu:N now; the least of several that it can be; None where NVML does not report it."""
     with nvml.opened() as answers:
-        found = [nvml.memory(handle) for handle in _candidates(device)] if answers else []
-    free = [memory.free_bytes for memory in found if memory is not None]
-    return min(free) if free and len(free) == len(found) else None
+        memories = [nvml.memory(handle) for handle in _candidates(device)] if answers else []
+    free = [memory.free_bytes for memory in memories if memory is not None]
+    return min(free) if free and len(free) == len(memories) else None
 
 
 @contextlib.contextmanager
@@ -45,12 +44,12 @@ class Meter:
     def __init__(self, handles: Sequence[nvml.Handle]) -> None:
         """`handles` are those of all that the device can be; NVML has to stay open."""
         self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
-        # In a container one of the driver's numbers may be the worker's by chance, and some of those are known before.
+        # In a container one of the driver's numbers may be the worker's by chance, and some of those are seen before.
         self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
         self.process_bytes = 0
-        """By NVML's count for the worker's processes, the highest reading; 0 where that is not told."""
+        """Highest reading of NVML's count for the worker's processes; 0 where it reports none."""
         self.growth_bytes = 0
-        """By which the device's used memory grew, likewise."""
+        """Highest reading of what the device's used memory grew by."""
 
     def look(self, pids: Collection[int]) -> None:
         """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
@@ -64,7 +63,7 @@ class Meter:
                 self.growth_bytes = max(self.growth_bytes, used - before)
 
     def size(self, peak_bytes: int) -> Size:
-        """What the worker took; `peak_bytes` is what its framework's allocator had in use at most.
+        """Size of the worker; `peak_bytes` is what its framework's allocator had in use at most.
 
         A reading below that is another process', or others gave memory back meanwhile.
         """
@@ -90,7 +89,7 @@ def reserve(peak_bytes: int) -> int:
 def next_probe(
     parts: Sequence[Sequence[PlannedCase]], sizes: Mapping[PlannedCase, Size], budget_bytes: int
 ) -> PlannedCase | None:
-    """The case that has to be probed next, a smaller batch before a larger one; None where enough is known.
+    """The case to probe next, a smaller batch before a larger one; None where the sizes suffice.
 
     `parts` are the cases that take turns with each other. The smallest batch of each family, the cases that differ in
     nothing but that, is probed; a larger one only where its bound does not let its part be alive together, and not
@@ -105,8 +104,8 @@ def next_probe(
         fits = sum(size.taken_bytes for size in estimates if size is not None) <= budget_bytes
         for case, size in zip(part, estimates, strict=True):
             if size is None:
-                smallest = min(case.config.batch_size for case in _family(case, cases))
-                probed = case.config.batch_size == smallest
+                family = (other for other in cases if other.differs_in_batch_size_alone(case))
+                probed = case.config.batch_size == min(other.config.batch_size for other in family)
             else:
                 probed = not size.measured and not fits and not _is_alone(case, part, sizes, budget_bytes)
             if probed:
@@ -115,15 +114,15 @@ def next_probe(
 
 
 def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | None:
-    """What is known of it: its own size, or a bound that follows from the next smaller batch that was probed.
+    """The case's own size, or a bound that follows from the next smaller batch that was probed; None without either.
 
     A process takes a fixed part and one that grows with the batch, so it needs at most the smaller one's bytes times
     the ratio of the batches. What it takes grows by doubled regions (see reserve): with the ratio rounded up
     to a power of two, it doubles no more often than the bound does.
     """
-    smaller = _next_smaller(case, sizes)
     if case in sizes and sizes[case].measured:
         return sizes[case]
+    smaller = _next_smaller(case, sizes)
     if smaller is None:
         return None
     ratio = 2 ** (-(-case.config.batch_size // smaller.config.batch_size) - 1).bit_length()
@@ -133,20 +132,17 @@ def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | Non
 def planned_bytes(
     cases: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
 ) -> dict[PlannedCase, int]:
-    """The bytes to plan each case with. What is not known, or only that it may be too much, takes all that there is."""
+    """The bytes to plan each case with. A case without a size, or with a bound beyond the budget, takes all of it."""
     everything = max(1, budget_bytes)
-    planned = {}
-    for case in cases:
-        size = estimate(case, sizes)
-        if size is None:
-            planned[case] = everything
-        else:
-            planned[case] = size.taken_bytes if size.measured else min(size.taken_bytes, everything)
-    return planned
+    estimates = {case: estimate(case, sizes) for case in cases}
+    return {
+        case: everything if size is None else size.taken_bytes if size.measured else min(size.taken_bytes, everything)
+        for case, size in estimates.items()
+    }
 
 
 def note(free: int | None, sizes: Iterable[Size]) -> str:
-    """What a reader has to know of how the sizes came about, or "" where NVML told everything; for run.json."""
+    """How the sizes came about, in a sentence for run.json; "" where NVML reported everything."""
     if free is None:
         return "NVML does not tell what is free of the GPU, so each worker runs alone"
     counted = sum(size.origin == "allocator" for size in sizes)
@@ -167,22 +163,14 @@ def _used_bytes(handle: nvml.Handle) -> int | None:
     return None if memory is None else memory.used_bytes
 
 
-def _family(case: PlannedCase, cases: Collection[PlannedCase]) -> list[PlannedCase]:
-    """Those of the cases that differ from it in nothing but the batch size, and itself."""
-    batch_size = case.config.batch_size
-    return [
-        other
-        for other in cases
-        if other.source == case.source and dataclasses.replace(other.config, batch_size=batch_size) == case.config
-    ]
-
-
 def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:
     """The largest smaller batch of its family that was probed."""
     smaller = [
         other
-        for other in _family(case, sizes)
-        if sizes[other].measured and other.config.batch_size < case.config.batch_size
+        for other, size in sizes.items()
+        if size.measured
+        and other.config.batch_size < case.config.batch_size
+        and other.differs_in_batch_size_alone(case)
     ]
     return max(smaller, key=lambda other: other.config.batch_size, default=None)
 
@@ -190,11 +178,11 @@ def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Plann
 def _is_alone(
     case: PlannedCase, part: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
 ) -> bool:
-    """Whether it does not fit beside any other of its part, even if each takes no more than a smaller batch of it."""
+    """Whether it fits beside no other of its part, even if all take no more than a smaller batch of theirs."""
 
-    def least(each: PlannedCase) -> int:
-        known = each if each in sizes and sizes[each].measured else _next_smaller(each, sizes)
-        return 0 if known is None else sizes[known].taken_bytes
+    def least_bytes(one: PlannedCase) -> int:
+        probed = one if one in sizes and sizes[one].measured else _next_smaller(one, sizes)
+        return 0 if probed is None else sizes[probed].taken_bytes
 
-    others = [least(other) for other in part if other != case]
-    return not others or least(case) + min(others) > budget_bytes
+    others = [least_bytes(other) for other in part if other != case]
+    return not others or least_bytes(case) + min(others) > budget_bytes

@@ -1,4 +1,4 @@
-"""What a runner and its worker say to each other: one JSON object a line over a socket the worker inherits.
+"""Messages between a runner and its worker: one JSON object a line over a socket that the worker inherits.
 
 The worker: {"event": "phase", "name"} when it enters one, {"event": "ready", "step_seconds", "block_steps"},
 {"event": "turn_done", "steps": run in it, "block": [its beginning, its end], "work": [of all steps]} in seconds of the
@@ -13,6 +13,8 @@ import json
 import select
 import socket
 from typing import Any, Self
+
+import msgspec
 
 MAX_MESSAGE_BYTES = 2**20
 
@@ -68,12 +70,9 @@ class Channel:
                 raise ChannelClosed(f"not a message: {self._pending[:80]!r}")
         line, self._pending = self._pending.split(b"\n", 1)
         try:
-            message = json.loads(line)
-        except ValueError as error:
+            return msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ChannelClosed(f"not a message: {line[:80]!r}") from error
-        if not isinstance(message, dict):
-            raise ChannelClosed(f"not a message: {line[:80]!r}")
-        return message
 
     def __enter__(self) -> Self:
         return self

@@ -10,54 +10,48 @@ from typing import Any
 
 from gnet_core.config import GnetError, StepConfig, require_choice, require_whole
 from gnet_core.files import migrations
-from gnet_core.machine.environment import differences
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, quoted, words
-from gnet_core.plan.schedule import Job, WorkerName
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
 from gnet_core.results.run_document import RecordedCase, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
-from gnet_core.run.runner import SETTLED, CaseState, PlannedCohort, Standing
-from gnet_core.run.sources import changed_files
+from gnet_core.run.runner import SETTLED, CaseState, Standing
 
 MAX_FILES_NAMED = 5
 
 
 def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:
-    """What a run was started with, from the `options` and `memory_bytes` of its run.json.
+    """The request that a run was started with, from the `options` and `memory_bytes` of its run.json.
 
     Raises GnetError naming the file for what no command line could give.
     """
     where = f"{path}: options"
-    for name in ("preset", "device"):  # which have defaults that no run was started with
-        if name not in options:
-            raise GnetError(f"{where}: field {name!r} is missing")
     request = BenchRequest.from_dict(where, options)
+    whole = {name: getattr(request, name) for name in ("replicates", "image_size", "worker_memory")}
     try:
         require_choice("preset", request.preset, PRESETS)
         for batch_size in request.batch_size or ():
             require_whole("batch_size", batch_size, least=1)
-        for name in ("replicates", "image_size", "worker_memory"):
-            if (value := getattr(request, name)) is not None:
+        for name, value in (whole | {"memory_bytes": memory_bytes}).items():
+            if value is not None:
                 require_whole(name, value, least=1)
         StepConfig(data=request.data, seed=request.seed, layers=request.layers, widths=request.widths)
-        require_whole("memory_bytes", memory_bytes, least=1)
     except (GnetError, TypeError) as error:
         raise GnetError(f"{where}: {error!s:.300}") from error
     return request
 
 
-def require_sources_named(recorded: BenchRequest, asked: BenchRequest, directory: Path) -> None:
+def require_sources_named(recorded: BenchRequest, request: BenchRequest, directory: Path) -> None:
     """Raise GnetError unless the interpreters and the revision of a run are named again on the command line.
 
     A program or a revision whose code would run is never taken from a file, which may be a stranger's.
     """
-    if recorded.python and not asked.python:
-        again = " ".join(map(quoted, words(BenchRequest(python=recorded.python))))
-        raise GnetError(f"resume: {directory} was measured with other interpreters; name them again: {again}")
-    if recorded.against and not asked.against:
-        again = " ".join(map(quoted, words(BenchRequest(against=recorded.against))))
-        raise GnetError(f"resume: {directory} was measured against a revision; name it again: {again}")
+    for name, how in (("python", "with other interpreters; name them"), ("against", "against a revision; name it")):
+        if (value := getattr(recorded, name)) and not getattr(request, name):
+            again = " ".join(map(quoted, words(BenchRequest(**{name: value}))))
+            raise GnetError(f"resume: {directory} was measured {how} again: {again}")
 
 
 def require_same_code(
@@ -70,28 +64,29 @@ def require_same_code(
     if before is None or before.keys() != now.keys():
         raise GnetError(f"resume: {directory} does not tell with which code it was started; start anew")
     for source, files in now.items():
-        if changed := changed_files(before[source], files):
-            told = ", ".join(changed[:MAX_FILES_NAMED])
-            told += f" and {len(changed) - MAX_FILES_NAMED} more" if len(changed) > MAX_FILES_NAMED else ""
+        if changed := sorted({path for path, _digest in before[source].items() ^ files.items()}):
+            names = ", ".join(changed[:MAX_FILES_NAMED])
+            names += f" and {len(changed) - MAX_FILES_NAMED} more" if len(changed) > MAX_FILES_NAMED else ""
             raise GnetError(
-                f"resume: the code{source and f' of {source}'} is not what {directory} was started with: {told}; "
+                f"resume: the code{source and f' of {source}'} is not what {directory} was started with: {names}; "
                 "put it back as it was, or start anew"
             )
 
 
-def require_same_environments(directory: Path, before: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> None:
+def require_same_environments(
+    directory: Path, before: Mapping[str, Environment], now: Mapping[str, Environment]
+) -> None:
     """Raise GnetError naming what is not as it was when the run in `directory` was started, in any source."""
     if before.keys() != now.keys():
         raise GnetError(f"resume: {directory} was measured from {', '.join(before)}, not from {', '.join(now)}")
     for name, environment in now.items():
         # The code itself is compared, file by file: its commit may have changed by a file that measures nothing.
-        if other := [each for each in differences(before[name], environment) if each.name != "commit"]:
-            told = "; ".join(map(str, other))
-            raise GnetError(f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {told}")
+        if changed := "; ".join(str(one) for one in differences(before[name], environment) if one.name != "commit"):
+            raise GnetError(f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {changed}")
 
 
 def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseState], replicates: int) -> Standing:
-    """How far the run came that `previous`, its run.json, tells of. `states` are its cases as they are before any run.
+    """How far the run came whose run.json is `previous`. `states` are its cases as they are before any run.
 
     What finished, and can still be read, stands. A process that was lost is to be measured again, but not where the
     case was out of memory. Raises GnetError for a run of other cases or configurations.
@@ -103,69 +98,54 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
         raise GnetError(f"resume: the run has other cases than this version would measure, such as {other[0]}")
     for name, state in by_name.items():
         if others := state.case.config.differences(migrations.read_config(recorded[name].config)):
-            told = "; ".join(f"{field} {there!r} and not {asked!r}" for field, (asked, there) in others.items())
-            raise GnetError(f"resume: case {name} was measured with another configuration ({told:.300}); start anew")
-    cohorts = tuple(
-        PlannedCohort(
-            jobs=tuple(_job_of(worker, by_name) for worker in cohort.names),
-            order=cohort.order,
-            complete=cohort.complete,
-            again=cohort.again,
-        )
-        for cohort in previous.cohorts
-    )
+            text = "; ".join(f"{field} {there!r} and not {here!r}" for field, (here, there) in others.items())
+            raise GnetError(f"resume: case {name} was measured with another configuration ({text:.300}); start anew")
     # A worker that was crowded out stands in two cohorts, of which the last measures it.
-    cohort_of = {job: cohort for cohort in cohorts for job in cohort.jobs}
-    finished = {job.worker.raw_file for job, cohort in cohort_of.items() if cohort.complete}
-    restored = {
-        state.case: _restored(state, recorded[name], finished, directory, previous.run)
-        for name, state in by_name.items()
-    }
-    sizes = {state.case: size for name, state in by_name.items() if isinstance(size := recorded[name].gpu_memory, Size)}
-    measured = [WorkerName.parse(Path(name).stem) for state, _ in restored.values() for name in state.raw]
+    cohort_of = {worker: cohort for cohort in previous.cohorts for worker in cohort.names}
+    if stray := [worker for worker in cohort_of if worker.case not in by_name]:
+        raise GnetError(f"resume: worker {str(stray[0])!r:.300} belongs to no case of the run")
+    finished = {worker.raw_file for worker, cohort in cohort_of.items() if cohort.complete}
+    kept = [_restored(state, recorded[name], finished, directory, previous.run) for name, state in by_name.items()]
+    measured = [Path(name).stem for state in kept for name in state.raw]
     standing = Standing(
-        states={case: state for case, (state, _) in restored.items()},
-        cohorts=cohorts,
-        turns=_turns(directory, previous.run, cohorts, measured),
-        sizes=sizes,
+        states={state.case: state for state in kept},
+        cohorts=previous.cohorts,
+        turns=_turns(directory, previous, measured),
+        sizes={state.case: size for state in kept if isinstance(size := recorded[state.case.name].gpu_memory, Size)},
     )
-    to_come = Counter(job.case for job, cohort in cohort_of.items() if not cohort.complete)
-    planned = Counter(job.case for job in {job for cohort in cohorts if not cohort.again for job in cohort.jobs})
+    to_come = Counter(worker.case for worker, cohort in cohort_of.items() if not cohort.complete)
+    planned = Counter(
+        worker.case for worker in {name for cohort in previous.cohorts if not cohort.again for name in cohort.names}
+    )
     lost: list[PlannedCase] = []
     for case, state in standing.states.items():
-        if cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:
-            wanted = max(replicates, planned[case])
-            lost += [case] * (wanted - to_come[case] - len(state.raw))
-    kept = {
-        case: state if case in lost else dataclasses.replace(state, note=note)
-        for case, (state, note) in restored.items()
+        if previous.cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:
+            wanted = max(replicates, planned[case.name])
+            lost += [case] * (wanted - to_come[case.name] - len(state.raw))
+    stands = {
+        case: dataclasses.replace(state, note="") if case in lost else state for case, state in standing.states.items()
     }
-    return dataclasses.replace(standing, states=kept, lost=tuple(lost))
+    return dataclasses.replace(standing, states=stands, lost=tuple(lost))
 
 
-def _restored(
-    state: CaseState, before: RecordedCase, finished: set[str], directory: Path, run: str
-) -> tuple[CaseState, str]:
-    """The state of a case with what stands of it, and the note that it had."""
-    raw = [name for name in before.raw if name in finished and _can_be_read(directory, name, state, run)]
+def _restored(state: CaseState, before: RecordedCase, finished: set[str], directory: Path, run: str) -> CaseState:
+    """The state of a case with what stands of it."""
+
+    def can_be_read(name: str) -> bool:
+        try:
+            raw_files.read(directory / name, directory, state.case.name, state.case.config, run)
+        except GnetError:
+            return False
+        return True
+
+    raw = tuple(name for name in before.raw if name in finished and can_be_read(name))
     status = before.status if before.status in SETTLED else "ok" if raw else state.status
-    note = before.note if status is not None else state.note
-    return dataclasses.replace(state, raw=raw, status=status, note=""), note
+    return dataclasses.replace(state, raw=raw, status=status, note=state.note if status is None else before.note)
 
 
-def _can_be_read(directory: Path, name: str, state: CaseState, run: str) -> bool:
-    try:
-        raw_files.read(directory / name, directory, state.case.name, state.case.config, run)
-    except GnetError:
-        return False
-    return True
-
-
-def _turns(
-    directory: Path, run: str, cohorts: Sequence[PlannedCohort], measured: Sequence[WorkerName]
-) -> tuple[dict[str, Any], ...]:
+def _turns(directory: Path, previous: RunDocument, measured: Sequence[str]) -> tuple[dict[str, Any], ...]:
     """The turns of the cohorts that were finished. Raises GnetError where those of a worker that stands are missing."""
-    turns = read_turns(directory, run)
+    turns = read_turns(directory, previous.run)
     if missing := without_turns(measured, turns):
         raise GnetError(
             f"resume: {directory / TURNS_FILE} has no turns of {missing[0]}, which was measured; put it back as it "
@@ -173,12 +153,6 @@ def _turns(
         )
     if turns.empty:
         return ()
-    complete = {number for number, cohort in enumerate(cohorts, start=1) if cohort.complete}
+    complete = {number for number, cohort in enumerate(previous.cohorts, start=1) if cohort.complete}
     rows = turns[turns["cohort"].isin(complete)].to_dict("records")
     return tuple({str(name): value for name, value in row.items()} for row in rows)
-
-
-def _job_of(worker: WorkerName, states: Mapping[str, CaseState]) -> Job:
-    if worker.case not in states:
-        raise GnetError(f"resume: worker {str(worker)!r:.300} belongs to no case of the run")
-    return Job(case=states[worker.case].case, replicate=worker.replicate)

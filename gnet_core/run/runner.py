@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import functools
 import json
 import math
+import runpy
 import secrets
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ import msgspec
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files import migrations
-from gnet_core.files.json_documents import to_plain, typed
+from gnet_core.files.json_documents import typed
 from gnet_core.files.whole import (
     PARTIAL_PREFIX,
     PROFILE_FILE,
@@ -29,9 +30,8 @@ from gnet_core.files.whole import (
     write_whole,
 )
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
-from gnet_core.machine.capabilities import has_framework, section
-from gnet_core.machine.description import require_environment
-from gnet_core.machine.environment import precision_support, require_precision
+from gnet_core.machine.devices import precision_support, require_precision
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
@@ -40,7 +40,7 @@ from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, Recor
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
 from gnet_core.run.cohort import Cohort, Outcome, Progress
-from gnet_core.run.worker import RunSettings, Worker, WorkerLost
+from gnet_core.run.worker import RunSettings
 from gnet_core.system import children, interrupts
 from gnet_core.system.git import commit
 
@@ -53,25 +53,16 @@ MAX_LOST = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FoundSuite:
-    """A suite and the benchmark module that declares it."""
-
-    suite: Suite
-    module: Path
-
-
-@dataclasses.dataclass(kw_only=True)
 class CaseState:
-    """What became of a case so far. `status` stays None while nothing was measured, and `note` then says why."""
+    """State of a case during a run. `status` stays None while nothing was measured, and `note` then says why."""
 
     case: PlannedCase
-    module: str
-    """The file in benchmarks/ that measures it."""
     status: str | None = None
     note: str = ""
-    raw: list[str] = dataclasses.field(default_factory=list)
-    lost: list[str] = dataclasses.field(default_factory=list)
-    """What became of each process that did not finish."""
+    raw: tuple[str, ...] = ()
+    """The raw file of each process that finished."""
+    lost: tuple[str, ...] = ()
+    """A sentence on each process that did not finish."""
 
 
 def find_checkout(start: Path) -> Path:
@@ -84,17 +75,12 @@ def find_checkout(start: Path) -> Path:
     )
 
 
-def discover(checkout: Path) -> list[FoundSuite]:
+def discover(checkout: Path) -> list[Suite]:
     """The suites that benchmarks/bench_*.py declare, by their position. Raises GnetError naming a broken file."""
-    found = []
+    suites = []
     for module in sorted((checkout / "benchmarks").glob("bench_*.py")):
         try:
-            spec = importlib.util.spec_from_file_location(f"gnet_benchmarks.{module.stem}", module)
-            assert spec is not None
-            assert spec.loader is not None
-            loaded = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(loaded)
-            suite = loaded.SUITE
+            suite = runpy.run_path(str(module))["SUITE"]
             if not isinstance(suite, Suite):
                 raise TypeError(f"SUITE is {suite!r:.60}")
         except KeyboardInterrupt:
@@ -103,120 +89,111 @@ def discover(checkout: Path) -> list[FoundSuite]:
             raise GnetError(f"benchmarks: {module.name}: {error}") from error
         except BaseException as error:  # also what ends a program, or skips a file of tests
             raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
-        found.append(FoundSuite(suite=suite, module=module))
-    return sorted(found, key=lambda item: (item.suite.position, item.suite.name))
+        suites.append(dataclasses.replace(suite, module=module.name))
+    return sorted(suites, key=lambda suite: (suite.position, suite.name))
 
 
-def choose_suites(found: list[FoundSuite], names: tuple[str, ...], preset: str) -> list[FoundSuite]:
+def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) -> list[Suite]:
     """Those named; when none is, all that the preset has. Raises GnetError for a name that no module declares."""
-    known = [item.suite.name for item in found]
+    declared = [suite.name for suite in suites]
     for name in names:
-        if name not in known:
-            raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(known)}")
-    if names:
-        return [item for item in found if item.suite.name in names]
-    return [item for item in found if preset in item.suite.presets]
+        if name not in declared:
+            raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(declared)}")
+    return [suite for suite in suites if (suite.name in names if names else preset in suite.presets)]
 
 
-def probe(source: Source) -> dict[str, Any]:
+def probe(source: Source) -> Environment:
     """The machine and the frameworks as the source's interpreter sees them, with its commit. Raises GnetError naming
     the interpreter.
     """
     python = source.python
     command = [python, "-m", *program_words(InfoRequest(as_json=True))]
-    try:
-        answer = children.ask(command, cwd=source.checkout, limit_seconds=PROBE_LIMIT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GnetError(f"python: {python} could not be asked about its frameworks ({error})") from error
-    try:
-        environment: dict[str, Any] = children.document(answer.stdout)
-    except ValueError:
-        said = children.last_words(answer.stderr)
-        raise GnetError(f"python: {python} could not describe its frameworks; it said: {said}") from None
-    require_environment(f"python: {python} described its frameworks otherwise than gnet does", "", environment)
-    environment["machine"]["commit"] = commit(source.checkout)
-    return environment
+    document = _document_of(
+        command,
+        source.checkout,
+        f"python: {python} could not be asked about its frameworks",
+        f"python: {python} could not describe its frameworks",
+    )
+    environment = typed(f"python: {python} described its frameworks otherwise than gnet does", document, Environment)
+    machine = msgspec.structs.replace(environment.machine, commit=commit(source.checkout))
+    return msgspec.structs.replace(environment, machine=machine)
 
 
-_TELLS_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(json.dumps(StepConfig().to_dict()))"
+_PRINT_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(json.dumps(StepConfig().to_dict()))"
 
 
-def fields_known(checkout: Path) -> dict[str, Any]:
+def default_fields(checkout: Path) -> dict[str, Any]:
     """The fields of StepConfig in the code of a checkout, which may be older or newer than this, with their defaults.
 
     Raises GnetError for code that has none.
     """
-    command = [sys.executable, "-c", _TELLS_DEFAULTS]
+    return _document_of(
+        [sys.executable, "-c", _PRINT_DEFAULTS],
+        checkout,
+        f"checkout: {checkout} could not be asked what a case is there",
+        f"checkout: {checkout} could not tell what a case is there",
+    )
+
+
+def _document_of(command: Sequence[str], checkout: Path, no_answer: str, no_document: str) -> dict[str, Any]:
+    """The JSON object that a command prints in a checkout. Raises GnetError that begins with what went wrong."""
     try:
         answer = children.ask(command, cwd=checkout, limit_seconds=PROBE_LIMIT_SECONDS)
-        found = children.document(answer.stdout)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise GnetError(f"checkout: {checkout} could not be asked what a case is there ({error})") from error
+        raise GnetError(f"{no_answer} ({error})") from error
+    try:
+        return dict(children.document(answer.stdout))
     except ValueError:
-        said = children.last_words(answer.stderr)
-        raise GnetError(f"checkout: {checkout} could not tell what a case is there; it said: {said}") from None
-    return dict(found)
+        raise GnetError(f"{no_document}; it said: {children.last_words(answer.stderr)}") from None
 
 
-def probe_all(sources: Iterable[Source]) -> dict[str, dict[str, Any]]:
-    """What each interpreter of the sources says of itself, by its name (see Source.environment_name), sources first."""
-    found = {source.name: probe(source) for source in sources}
-    for source in sources:
-        of_python = {source.python: found[source.name]}
-        for framework, python in source.peers.items():
-            if python not in of_python:
-                of_python[python] = probe(dataclasses.replace(source, python=python))
-            found[framework] = of_python[python]
-    return found
+def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
+    """The environment of each interpreter of the sources, by its name (see Source.environment_name), sources first."""
+    probed = functools.cache(lambda python, checkout: probe(Source(python=python, checkout=checkout)))
+    environments = {source.name: probed(source.python, source.checkout) for source in sources}
+    peers = [(framework, python, source) for source in sources for framework, python in source.peers.items()]
+    return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
 
 
-def deciding(environments: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def deciding(environments: Mapping[str, Environment]) -> Environment:
     """The environment whose devices a run's are: the first in which there is a framework."""
-    return next(filter(has_framework, environments.values()), next(iter(environments.values())))
+    first = next(iter(environments.values()))
+    return next((each for each in environments.values() if each.section(each.leading)), first)
 
 
 def make_states(
     planned: Sequence[PlannedCase],
-    found: Sequence[FoundSuite],
     sources: Mapping[str, Source],
-    environments: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Environment],
     most_images: float = math.inf,
 ) -> list[CaseState]:
     """A state for each case. One that cannot be run is `unsupported` from the start: a framework that its interpreter
     has not, a precision that its device cannot do, a batch of more than `most_images`, the images that there are, or
     what the code of its source does not know.
-    `environments` has what each interpreter of the sources said (see `probe_all`). Raises GnetError where nothing else
-    is left.
+    `environments` are those of the sources' interpreters (see `probe_all`). Raises GnetError where nothing else is
+    left.
     """
-    modules = {item.suite.name: item.module.name for item in found}
-    states = []
-    for case in planned:
-        config = case.config
-        # Every module times any case; a case that no suite asked for, as of an A/A comparison, takes the first.
-        state = CaseState(case=case, module=modules.get(case.suites[0], found[0].module.name))
-        if reason := why_not(case, sources, environments, most_images):
-            state.status, state.note = "unsupported", reason
-        states.append(state)
-    if all(state.status == "unsupported" for state in states):
-        config, source = states[0].case.config, sources[states[0].case.source]
+    reasons = {case: why_not(case, sources, environments, most_images) for case in planned}
+    if all(reasons.values()):
+        config, source = planned[0].config, sources[planned[0].source]
         environment = environments[source.environment_name(config.framework)]
-        if why := why_unsupported(config, environment, _of_another(source, config)):
+        if why := why_unsupported(config, environment, _other_python(source, config)):
             raise GnetError(f"framework: {config.framework!r} cannot be measured: {why}")
         require_precision(config.precision, config.device, environment)
-        raise GnetError(f"batch_size: {config.batch_size} is too large; {states[0].note}, so use at most {most_images}")
+        why = f"{reasons[planned[0]]}, so use at most {most_images}"
+        raise GnetError(f"batch_size: {config.batch_size} is too large; {why}")
     checkouts = {source.checkout for source in sources.values()}
-    known = {each: fields_known(each) for each in checkouts} if len(checkouts) > 1 else {}  # one is of this code
-    for state in states:
-        checkout = sources[state.case.source].checkout
-        if checkout in known and (reason := why_not_in_code(state.case.config, known[checkout])):
-            state.status, state.note = "unsupported", reason
-    return states
+    if len(checkouts) > 1:  # one is of this code
+        defaults = {checkout: default_fields(checkout) for checkout in checkouts}
+        for case, reason in reasons.items():
+            reasons[case] = why_not_in_code(case.config, defaults[sources[case.source].checkout]) or reason
+    return [CaseState(case=case, status="unsupported" if why else None, note=why) for case, why in reasons.items()]
 
 
 def why_not(
     case: PlannedCase,
     sources: Mapping[str, Source],
-    environments: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Environment],
     most_images: float = math.inf,
 ) -> str:
     """Why a case cannot be run, as make_states takes them; empty where it can."""
@@ -224,49 +201,32 @@ def why_not(
     environment = environments[source.environment_name(config.framework)]
     support = precision_support(environment, config.device, config.framework)[config.precision]
     return (
-        why_unsupported(config, environment, _of_another(source, config))
+        why_unsupported(config, environment, _other_python(source, config))
         or why_another_gpu(config, environment, deciding(environments))
         or ("" if support.supported else support.reason)
         or ("" if config.batch_size <= most_images else f"the data has only {most_images} images to train on")
     )
 
 
-def why_not_in_code(config: StepConfig, known: Mapping[str, Any]) -> str:
-    """Why code with these fields and defaults (see `fields_known`) would not measure the case by what a worker is told
-    of it; empty where it would.
+def why_not_in_code(config: StepConfig, defaults: Mapping[str, Any]) -> str:
+    """Why code with these fields and defaults (see `default_fields`) would not measure the case from the fields that a
+    worker is sent; empty where it would.
     """
-    asked = config.overrides()
-    if unknown := [field for field in asked if field not in known]:
-        return f"this revision has no {unknown[0]}, of which {asked[unknown[0]]!r} was asked"
+    sent = config.overrides()
+    if unknown := [field for field in sent if field not in defaults]:
+        return f"this revision has no {unknown[0]}, of which {sent[unknown[0]]!r} was asked"
     try:
-        others = migrations.read_config({**known, **asked}).differences(config)
+        differences = migrations.read_config({**defaults, **sent}).differences(config)
     except GnetError as error:  # it has a field that this version does not know
         return str(error)
-    told = [f"{field} {theirs!r}, where {ours!r} was asked" for field, (theirs, ours) in others.items()]
-    return f"this revision measures {'; '.join(told)}" if told else ""
+    texts = [f"{field} {theirs!r}, where {ours!r} was asked" for field, (theirs, ours) in differences.items()]
+    return f"this revision measures {'; '.join(texts)}" if texts else ""
 
 
-def _of_another(source: Source, config: StepConfig) -> str:
+def _other_python(source: Source, config: StepConfig) -> str:
     """The interpreter that would run the case, where it is not gnet's own."""
     python = source.interpreter(config.framework)
     return "" if python == sys.executable else python
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PlannedCohort:
-    """Processes that are to be alive together, and what became of their turns."""
-
-    jobs: tuple[Job, ...]
-    order: tuple[tuple[int, ...], ...] = ()
-    """Of each round, the workers by number as they took their turns."""
-    complete: bool = False
-    again: bool = False
-    """Whether it measures again what an earlier part of the run has lost."""
-
-    def recorded(self) -> RecordedCohort:
-        """As run.json has it."""
-        workers = tuple(str(job.worker) for job in self.jobs)
-        return RecordedCohort(workers=workers, order=self.order, complete=self.complete, again=self.again)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -274,31 +234,34 @@ class Standing:
     """How far a run is. Never changed, only replaced as a whole, so that an interrupt finds the one or the next."""
 
     states: Mapping[PlannedCase, CaseState]
-    cohorts: tuple[PlannedCohort, ...] = ()
+    cohorts: tuple[RecordedCohort, ...] = ()
     turns: tuple[dict[str, Any], ...] = ()
     """Rows of turns.csv."""
     lost: tuple[PlannedCase, ...] = ()
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
     sizes: Mapping[PlannedCase, Size] = dataclasses.field(default_factory=dict)
-    """What a worker of a case takes of the GPU, as far as that is known; a case on a CPU has none."""
+    """GPU memory of a worker of a case, where it was measured or bounded; a case on a CPU has none."""
 
-    def still_wanted(self, job: Job) -> bool:
-        """Not when the case was lost MAX_LOST times and never measured or would be again, nor when a smaller batch of
-        it was out of memory.
+    def jobs(self, cohort: RecordedCohort) -> list[Job]:
+        """The processes of a cohort, in its order."""
+        cases = {case.name: case for case in self.states}
+        return [Job(case=cases[worker.case], replicate=worker.replicate) for worker in cohort.names]
+
+    def still_wanted(self, case: PlannedCase) -> bool:
+        """Whether to start a process of the case. Not where MAX_LOST were lost and none finished, where it would come
+        out the same, or where a smaller batch of it was out of memory.
         """
-        state = self.states[job.case]
-        too_large = self.smaller_batch_out_of_memory(job.case)
+        state = self.states[case]
         tried_enough = state.status in SETTLED or len(state.lost) >= MAX_LOST
-        return too_large is None and (state.status in (None, "ok") or not tried_enough)
+        too_large = self.smaller_batch_out_of_memory(case) is not None
+        return not too_large and (state.status in (None, "ok") or not tried_enough)
 
     def smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:
         """The batch size at which the same case ran out of memory, if a smaller one did."""
-        for other in self.states.values():
-            smaller = other.case.config.batch_size
-            same = dataclasses.replace(other.case.config, batch_size=case.config.batch_size) == case.config
-            same = same and other.case.source == case.source
-            if same and other.status == "oom" and smaller < case.config.batch_size:
-                return smaller
+        for other, state in self.states.items():
+            smaller = other.config.batch_size < case.config.batch_size
+            if smaller and state.status == "oom" and other.differs_in_batch_size_alone(case):
+                return other.config.batch_size
         return None
 
     def after(self, index: int, jobs: Sequence[Job], outcome: Outcome) -> Standing:
@@ -307,41 +270,37 @@ class Standing:
         planned, order = self.cohorts[index], tuple(map(tuple, outcome.order))
         if outcome.interrupted and outcome.crowded:  # it will run once more, without those that run alone
             jobs, order = [job for job in jobs if job not in outcome.crowded], ()
-        cohort = dataclasses.replace(planned, jobs=tuple(jobs), order=order, complete=not outcome.interrupted)
-        crowded = tuple(dataclasses.replace(planned, jobs=(job,)) for job in outcome.crowded)
+        workers = tuple(str(job.worker) for job in jobs)
+        cohort = msgspec.structs.replace(planned, workers=workers, order=order, complete=not outcome.interrupted)
+        crowded = (msgspec.structs.replace(planned, workers=(str(job.worker),)) for job in outcome.crowded)
         cohorts = (*self.cohorts[:index], cohort, *self.cohorts[index + 1 :], *crowded)
         return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
 
-    def noted(self) -> Standing:
-        """The same with a reason at every case that is not measured since a smaller batch was out of memory."""
-        states = {}
-        for case, state in self.states.items():
-            too_large = self.smaller_batch_out_of_memory(case) if state.status is None else None
-            note = f"not run: batch size {too_large} was out of memory already"
-            states[case] = state if too_large is None else dataclasses.replace(state, note=note)
-        return dataclasses.replace(self, states=states)
-
-    def interrupted(self) -> Standing:
-        """The same with a reason at every case that was not measured."""
-        told = "interrupted before it was measured"
-        states = {
-            case: dataclasses.replace(state, note=state.note or told) if state.status is None else state
-            for case, state in self.states.items()
-        }
+    def noted(self, otherwise: str = "") -> Standing:
+        """This standing, with a reason at every case that is not measured: that a smaller batch was out of memory, the
+        reason that it has already, or else this one.
+        """
+        states = dict(self.states)
+        for case, state in states.items():
+            if state.status is None:
+                smaller = self.smaller_batch_out_of_memory(case)
+                note = f"not run: batch size {smaller} was out of memory already" if smaller else state.note
+                states[case] = dataclasses.replace(state, note=note or otherwise)
         return dataclasses.replace(self, states=states)
 
 
 def _after(state: CaseState, outcome: Outcome) -> CaseState:
     """The state of a case after a cohort: a lost process fails the case only where no other has measured it."""
-    raw = state.raw + [raw for job, raw in outcome.finished.items() if job.case == state.case]
+    raw = [job.worker.raw_file for job in outcome.finished if job.case == state.case]
     gone = {job: why for job, why in outcome.lost.items() if job.case == state.case}
-    if len(raw) == len(state.raw) and not gone:
+    if not raw and not gone:
         return state
-    lost = state.lost + [f"replicate {job.replicate} lost ({why.status}): {why.note}" for job, why in gone.items()]
-    if raw:
-        return dataclasses.replace(state, raw=raw, lost=lost, status="ok", note="; ".join(lost))
-    why = list(gone.values())[-1]
-    return dataclasses.replace(state, lost=lost, status=why.status, note=why.note)
+    sentences = [f"replicate {job.replicate} lost ({why.status}): {why.note}" for job, why in gone.items()]
+    state = dataclasses.replace(state, raw=(*state.raw, *raw), lost=(*state.lost, *sentences))
+    if state.raw:
+        return dataclasses.replace(state, status="ok", note="; ".join(state.lost))
+    last = list(gone.values())[-1]
+    return dataclasses.replace(state, status=last.status, note=last.note)
 
 
 class Runner:
@@ -357,10 +316,9 @@ class Runner:
         require_unchanged: Callable[[], None] = lambda: None,
     ) -> None:
         """`standing` is how far an earlier part of the run came (see gnet_core.run.resuming). `require_unchanged` is
-        asked after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
+        called after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
         """
         self._compared = comparisons([state.case for state in states], suites)
-        self._modules = {state.case: state.module for state in states}
         self._settings = settings
         self._document = document
         self._standing = standing or Standing(states={state.case: state for state in states})
@@ -373,7 +331,7 @@ class Runner:
         GnetError where the run cannot go on; what was finished before stands.
         """
         self._note(complete=False)
-        self.write()  # first, so that a directory with anything in it tells what it is
+        self.write()  # first, so that a directory with anything in it says what it is
         make_own_folder(self._settings.directory / "raw")
         remove_partial_files(self._settings.directory / "raw")
         try:
@@ -383,21 +341,20 @@ class Runner:
                 self._trace(profiled, progress)
             self._note(complete=True)
         except KeyboardInterrupt:
-            self._standing = self._standing.interrupted()
+            self._standing = self._standing.noted("interrupted before it was measured")
         finally:
             self.write()
         return self._document.complete
 
-    def open_jobs(self) -> list[Job]:
-        """What there is to measure."""
-        if self._standing.cohorts:
-            planned = [job for cohort in self._standing.cohorts if not cohort.complete for job in cohort.jobs]
-            return [*planned, *(Job(case=case, replicate=0) for case in self._standing.lost)]
-        replicates = range(1, self._settings.replicates + 1)
-        return [Job(case=case, replicate=replicate) for replicate in replicates for case in self._open_cases()]
+    def to_measure(self) -> list[PlannedCase]:
+        """The case of each process that is still to be measured."""
+        if cohorts := self._standing.cohorts:
+            planned = [job.case for cohort in cohorts if not cohort.complete for job in self._standing.jobs(cohort)]
+            return [*planned, *self._standing.lost]
+        return self._open_cases() * self._settings.replicates
 
     def write(self) -> None:
-        """turns.csv, then run.json, each whole: turns of a cohort that run.json does not know yet are of no account."""
+        """Write turns.csv, then run.json, each whole: turns of a cohort that run.json lacks do not count."""
         standing = self._standing
         write_turns(self._settings.directory, standing.turns)
         cases = tuple(
@@ -408,13 +365,13 @@ class Runner:
                 suites=case.suites,
                 status=state.status,
                 note=state.note,
-                raw=tuple(state.raw),
+                raw=state.raw,
                 gpu_memory=standing.sizes.get(case, msgspec.UNSET),
             )
             for case, state in standing.states.items()
         )
-        self._note(cases=cases, cohorts=tuple(cohort.recorded() for cohort in standing.cohorts))
-        write_whole(self._settings.directory / "run.json", json.dumps(to_plain(self._document), indent=1))
+        self._note(cases=cases, cohorts=standing.cohorts)
+        write_whole(self._settings.directory / "run.json", json.dumps(msgspec.to_builtins(self._document), indent=1))
 
     def _note(self, **changes: Any) -> None:
         self._document = msgspec.structs.replace(self._document, **changes)
@@ -423,42 +380,40 @@ class Runner:
         return [case for case, state in self._standing.states.items() if state.status is None]
 
     def _plan_cohorts(self, progress: Progress) -> None:
-        """Those of a new run, or those that measure again what an earlier part of the run has lost."""
-        bases = {variant: base for base, variant in reversed(self._compared)}
-        lost = self._standing.lost
-        if self._standing.cohorts and not lost:
+        """Plan the cohorts of a new run, or those that measure again what an earlier part of the run has lost."""
+        lost, planned = self._standing.lost, self._standing.cohorts
+        if planned and not lost:
             return
-        started: dict[PlannedCase, int] = {}
-        for job in (job for cohort in self._standing.cohorts for job in cohort.jobs):
-            started[job.case] = max(job.replicate, started.get(job.case, 0))
+        jobs = [job for cohort in planned for job in self._standing.jobs(cohort)]
+        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
         rounds = max(Counter(lost).values(), default=self._settings.replicates)
-        wanted = list(dict.fromkeys(lost)) or self._open_cases()
         # Beside its base, or the comparison would be of processes that never took turns.
+        bases = {variant: base for base, variant in reversed(self._compared)}
         beside = [bases[case] for case in lost if case in bases]
-        cases = list(dict.fromkeys([*beside, *wanted]))
+        cases = list(dict.fromkeys([*beside, *(lost or self._open_cases())]))
         sizes, memory = {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
         if any(case.config.device != "cpu" for case in cases):
             sizes, memory = self._gpu_sizes(cases, progress)
-        planned = tuple(
-            PlannedCohort(jobs=tuple(jobs), again=bool(lost))
-            for jobs in cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
-        )
-        self._standing = dataclasses.replace(self._standing, cohorts=(*self._standing.cohorts, *planned), lost=())
+        packed = cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
+        workers = (tuple(str(job.worker) for job in jobs) for jobs in packed)
+        new = (RecordedCohort(workers=names, order=(), complete=False, again=bool(lost)) for names in workers)
+        self._standing = dataclasses.replace(self._standing, cohorts=(*planned, *new), lost=())
         self.write()
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
-        """What each case takes of a GPU, which no formula knows: some run alone for a turn, in ascending batches.
+        """The bytes to plan each case with, and the budget. No formula gives them, so some cases run alone for a turn,
+        in ascending batches.
 
-        One that is out of memory is a row from then on, and larger batches of the same are not tried.
+        One that is out of memory is a row from then on, and larger batches of it are not tried.
         """
         (device,) = {case.config.device for case in cases}
         free = gpu_memory.free_bytes(device)
         budget = int(gpu_memory.SHARE * (free or 0))
-        known = GpuMemory(free_bytes=free, budget_bytes=budget, note="")
-        self._note(gpu_memory=known)
+        memory = GpuMemory(free_bytes=free, budget_bytes=budget, note="")
+        self._note(gpu_memory=memory)
         if (taken := self._settings.worker_bytes) and not self._standing.sizes:
-            told = dict.fromkeys(cases, Size(taken_bytes=taken, origin="told"))
-            self._standing = dataclasses.replace(self._standing, sizes=told)
+            sizes = dict.fromkeys(cases, Size(taken_bytes=taken, origin="told"))
+            self._standing = dataclasses.replace(self._standing, sizes=sizes)
         cases = self._still_wanted(sorted(cases, key=lambda case: case.config.batch_size))
         while probed := gpu_memory.next_probe(self._parts(cases), self._standing.sizes, budget):
             if not self._probe(probed, progress):
@@ -467,49 +422,42 @@ class Runner:
         estimates = {case: gpu_memory.estimate(case, self._standing.sizes) for case in cases}
         sizes = {**self._standing.sizes, **{case: size for case, size in estimates.items() if size is not None}}
         self._standing = dataclasses.replace(self._standing, sizes=sizes)
-        self._note(gpu_memory=msgspec.structs.replace(known, note=gpu_memory.note(free, sizes.values())))
+        self._note(gpu_memory=msgspec.structs.replace(memory, note=gpu_memory.note(free, sizes.values())))
         return gpu_memory.planned_bytes(cases, sizes, budget), budget
 
     def _still_wanted(self, cases: list[PlannedCase]) -> list[PlannedCase]:
-        return [case for case in cases if self._standing.still_wanted(Job(case=case, replicate=0))]
+        return [case for case in cases if self._standing.still_wanted(case)]
 
     def _parts(self, cases: list[PlannedCase]) -> list[list[PlannedCase]]:
         return groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
 
     def _probe(self, case: PlannedCase, progress: Progress) -> bool:
-        """Whether a worker of the case could run alone for a turn; what it took is in run.json from then on."""
+        """Whether a worker of the case could run alone for a turn; its size is in run.json from then on."""
         job = Job(case=case, replicate=0)
         plan = dataclasses.replace(self._settings.plan, turns=1)
         settings = dataclasses.replace(self._settings, plan=plan)
         progress(f"{case.name}: what memory does it take?", 0.0)
         with gpu_memory.metered(case.config.device) as meter:
-
-            def look(worker: Worker) -> None:
-                meter.look(worker.pids())
-
-            outcome = Cohort([job], 0, settings, self._module_of, lambda _what, _seconds: None, look).run()
+            outcome = Cohort([job], 0, settings, lambda *_: None, lambda worker: meter.look(worker.pids())).run()
         if outcome.interrupted:
             raise KeyboardInterrupt
+        standing = self._standing
         if job in outcome.lost:
-            self._give_up(case, outcome.lost[job])
-            self.write()
-            return False
-        raw = self._settings.directory / outcome.finished[job]
-        (measured,) = typed(str(raw), json.loads(read_text(raw)), RawFile).benchmarks
-        size = meter.size(measured.extra_info.peak_memory_bytes)
-        raw.unlink()
-        self._standing = dataclasses.replace(self._standing, sizes={**self._standing.sizes, case: size})
+            state, why = standing.states[case], outcome.lost[job]
+            if not state.raw:
+                state = dataclasses.replace(state, status=why.status, note=why.note)
+            self._standing = dataclasses.replace(standing, states={**standing.states, case: state}).noted()
+        else:
+            raw = self._settings.directory / job.worker.raw_file
+            (measured,) = typed(str(raw), json.loads(read_text(raw)), RawFile).benchmarks
+            size = meter.size(measured.extra_info.peak_memory_bytes)
+            raw.unlink()
+            self._standing = dataclasses.replace(standing, sizes={**standing.sizes, case: size})
         self.write()
-        return True
-
-    def _give_up(self, case: PlannedCase, why: WorkerLost) -> None:
-        state = self._standing.states[case]
-        if not state.raw:
-            state = dataclasses.replace(state, status=why.status, note=why.note)
-        self._standing = dataclasses.replace(self._standing, states={**self._standing.states, case: state}).noted()
+        return job not in outcome.lost
 
     def _run_cohorts(self, progress: Progress) -> None:
-        """Those that are open, with the device's peaks before and after them."""
+        """Run the open cohorts, with the device's peaks before and after them."""
         if all(cohort.complete for cohort in self._standing.cohorts):
             return
         self._measure_peaks(progress)
@@ -522,18 +470,16 @@ class Runner:
             self._measure_peaks(progress)
 
     def _run_cohort(self, index: int, progress: Progress) -> None:
-        jobs = [job for job in self._standing.cohorts[index].jobs if self._standing.still_wanted(job)]
-        outcome = Cohort(jobs, index + 1, self._settings, self._module_of, progress).run() if jobs else Outcome()
+        standing = self._standing
+        jobs = [job for job in standing.jobs(standing.cohorts[index]) if standing.still_wanted(job.case)]
+        outcome = Cohort(jobs, index + 1, self._settings, progress).run() if jobs else Outcome()
         with interrupts.deferred():
             if jobs:
                 self._require_unchanged()
-            self._standing = self._standing.after(index, jobs, outcome)
+            self._standing = standing.after(index, jobs, outcome)
             self.write()
         if outcome.interrupted:
             raise KeyboardInterrupt
-
-    def _module_of(self, job: Job) -> str:
-        return self._modules[job.case]
 
     def _trace(self, config: StepConfig, progress: Progress) -> None:
         if why := self._why_no_tensorflow():
@@ -545,11 +491,11 @@ class Runner:
     def _why_no_tensorflow(self) -> str:
         """Why there are neither peaks nor a trace, which are TensorFlow's; empty where it is installed."""
         source = self._settings.own_source
-        found = section(self._settings.environments[source.name], "tensorflow")
-        return "" if found is not None else f"TensorFlow is not installed in {source.python}"
+        installed = self._settings.environments[source.name].tensorflow
+        return "" if installed else f"TensorFlow is not installed in {source.python}"
 
     def _measure_peaks(self, progress: Progress) -> None:
-        """Before the cases and after: the best of both is the peak, since the machine may have had a slow minute."""
+        """Measure them before the cases and after: the better is the peak, as the machine may have a slow minute."""
         configs = [case.config for case, state in self._standing.states.items() if state.status in (None, "ok")]
         precisions = sorted({config.precision for config in configs})
         if not precisions or not self._settings.with_peaks:
@@ -572,38 +518,38 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
     try:
         request = ProfileRequest.of(config, out=partial, as_json=True)
         make_own_folder(traces)
-        _said, why_not = _ask(request, settings)
-        if not why_not:
-            shutil.rmtree(traces / config.name, ignore_errors=True)  # what is left of one that was whole
-            partial.replace(traces / config.name)
+        _ask(request, settings)
+        shutil.rmtree(traces / config.name, ignore_errors=True)  # what is left of one that was whole
+        partial.replace(traces / config.name)
     except (OSError, GnetError) as error:
         return str(error)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return why_not
+    return ""
 
 
 def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> Peaks:
     """By precision, what the device does at best (see gnet_core.frameworks.tf.peaks), or {"error": why that is
     unknown}."""
-    said, why_not = _ask(PeaksRequest(device=device, precision=tuple(precisions)), settings)
-    if why_not:
-        return {"error": why_not}
     try:
-        return msgspec.convert(children.document(said), Peaks)
+        printed = _ask(PeaksRequest(device=device, precision=tuple(precisions)), settings)
+    except GnetError as error:
+        return {"error": str(error)}
+    try:
+        return msgspec.convert(children.document(printed), Peaks)
     except ValueError:  # no JSON, or no peaks
-        return {"error": f"it said {said[:80]!r}"}
+        return {"error": f"it said {printed[:80]!r}"}
 
 
-def _ask(request: Request, settings: RunSettings) -> tuple[str, str]:
-    """What a command prints as a child, and why it failed, else ""."""
+def _ask(request: Request, settings: RunSettings) -> str:
+    """The output of a command that is run as a child. Raises GnetError with why it failed."""
     source, limit = settings.own_source, settings.plan.limit_seconds
     try:
         answer = children.ask([source.python, "-m", *program_words(request)], cwd=source.checkout, limit_seconds=limit)
     except subprocess.TimeoutExpired:
-        return "", f"{' '.join(request.program)} had not finished after {limit:g} s"
+        raise GnetError(f"{' '.join(request.program)} had not finished after {limit:g} s") from None
     except OSError as error:
-        return "", f"{' '.join(request.program)} could not be started ({error})"
+        raise GnetError(f"{' '.join(request.program)} could not be started ({error})") from error
     if answer.returncode != 0:
-        return "", children.last_words(answer.stderr)
-    return answer.stdout, ""
+        raise GnetError(children.last_words(answer.stderr))
+    return answer.stdout

@@ -17,8 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gnet_core.config import FRAMEWORKS, Framework, GnetError
-from gnet_core.machine.capabilities import PEERS
+from gnet_core.config import FRAMEWORKS, PEERS, Framework, GnetError
 from gnet_core.plan.suites import AGAIN, Source
 from gnet_core.system import git
 
@@ -26,17 +25,18 @@ HERE = "here"
 """The working tree, beside the revision it is compared with."""
 
 MEASURED = ("gnet_core", "benchmarks", "pyproject.toml")
-"""What of a checkout decides what a worker measures."""
+"""Parts of a checkout that decide what a worker measures."""
 
 _NO_CODE = ("__pycache__", ".#*")
-"""What lies beside the code of a checkout and is none: compiled files, and Emacs' locks, which lead nowhere."""
+"""Files beside the code of a checkout that are none: compiled ones, and Emacs' locks, which lead nowhere."""
 
 MAX_NAME_CHARACTERS = 60
-"""Of a source. It is part of the names of files, which also hold a case."""
+"""Length of a source's name, which is part of the names of files, beside that of a case."""
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.]{{0,{MAX_NAME_CHARACTERS - 1}}}")
 _COPY_PREFIX = "gnet-code-"
 _NEW_SECONDS = 60.0
+"""Age up to which a folder may not have its lock yet."""
 
 
 @contextlib.contextmanager
@@ -84,45 +84,51 @@ def working_tree(checkout: Path, folder: Path) -> Source:
 
 
 def _first_reason(error: OSError) -> str:
-    """Of copytree's error, which has every file that it could not copy, what is wrong with the first."""
+    """The reason for the first file that copytree could not copy; its error has all of them."""
     if isinstance(error, shutil.Error):
         source, _copy, why = error.args[0][0]
         return why if source in why else f"{source}: {why}"
     return str(error)
 
 
-def revision(asked: str, checkout: Path, folder: Path) -> Source:
+def revision(name: str, checkout: Path, folder: Path) -> Source:
     """A git revision of the checkout, written into a new `folder`; the repository is only read.
 
-    Its name is that of the revision, made fit for a file's name and unlike HERE and AGAIN. Raises GnetError for what
-    names no commit, or one without benchmarks to measure.
+    The source's name is that of the revision, made fit for a file's name and unlike HERE and AGAIN. Raises GnetError
+    for what names no commit, or one without benchmarks to measure.
     """
-    if asked.startswith("-"):
-        raise GnetError(f"against: {asked!r} is an option of git's; name a revision, such as main or HEAD~1")
-    found = _git(checkout, asked, "rev-parse", "--verify", "--end-of-options", f"{asked}^{{commit}}")
-    commit = found.decode().strip()
+    if name.startswith("-"):
+        raise GnetError(f"against: {name!r} is an option of git's; name a revision, such as main or HEAD~1")
+    commit = _git(checkout, name, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").decode().strip()
     if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
-        raise GnetError(f"against: {asked!r} is no single revision; name one, such as main or HEAD~1")
+        raise GnetError(f"against: {name!r} is no single revision; name one, such as main or HEAD~1")
     if git.run(checkout, "cat-file", "-e", f"{commit}:./benchmarks/conftest.py").returncode != 0:
-        raise GnetError(f"against: {asked!r} has no benchmarks/ to measure; name a later revision")
-    archive = _git(checkout, asked, "archive", "--format=tar", commit, "--", *MEASURED)
+        raise GnetError(f"against: {name!r} has no benchmarks/ to measure; name a later revision")
+    archive = _git(checkout, name, "archive", "--format=tar", commit, "--", *MEASURED)
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")
     except (OSError, tarfile.TarError) as error:
-        raise GnetError(f"against: {asked!r} cannot be written into {folder}: {error}") from error
-    _require_whole(checkout, asked, commit, folder)
-    name = re.sub(r"[^A-Za-z0-9_.]+", "_", asked).strip("._")[: MAX_NAME_CHARACTERS - 8]
-    if not _NAME.fullmatch(name) or name.casefold() in (HERE, AGAIN):
-        name = f"{name or 'revision'}_{commit[:7]}"
+        raise GnetError(f"against: {name!r} cannot be written into {folder}: {error}") from error
+    # What git leaves out when it writes a revision would be measured without.
+    listed = _git(checkout, name, "ls-tree", "-r", "-z", "--name-only", commit, "--", *MEASURED)
+    for path in map(os.fsdecode, filter(None, listed.split(b"\0"))):
+        if not (folder / path).is_file():
+            raise GnetError(
+                f"against: {name!r} cannot be read whole: git leaves out {path!r:.300}; is it a submodule, a broken "
+                "link, or marked export-ignore in .gitattributes?"
+            )
     (folder / git.COMMIT_FILE).write_text(commit)
-    return Source(name=name, checkout=folder)
+    source = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[: MAX_NAME_CHARACTERS - 8]
+    if not _NAME.fullmatch(source) or source.casefold() in (HERE, AGAIN):
+        source = f"{source or 'revision'}_{commit[:7]}"
+    return Source(name=source, checkout=folder)
 
 
-def interpreters(asked: Sequence[str]) -> dict[str, str]:
+def interpreters(pairs: Sequence[str]) -> dict[str, str]:
     """The programs of `NAME=INTERPRETER` options, in their order. Raises GnetError for one that is no such pair."""
     programs: dict[str, str] = {}
-    for pair in asked:
+    for pair in pairs:
         name, _, python = pair.partition("=")
         if not python or not _NAME.fullmatch(name) or name.casefold() == AGAIN:
             raise GnetError(
@@ -138,11 +144,6 @@ def interpreters(asked: Sequence[str]) -> dict[str, str]:
     return programs
 
 
-def is_of_framework(pair: str) -> bool:
-    """Whether a NAME=INTERPRETER names the interpreter of a framework's rows and no source to compare."""
-    return pair.partition("=")[0] in FRAMEWORKS
-
-
 def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]:
     """The sources that the programs make of the working tree: a name that is no framework's is a source to compare, and
     a framework's is the interpreter of its rows, which are measured once, from the first source. Where TensorFlow's is
@@ -155,22 +156,18 @@ def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]
         raise GnetError(
             f"python: 'tensorflow' cannot be named beside {next(iter(compared))!r}, which brings its own TensorFlow"
         )
-    peers: dict[Framework, str] = {each: programs[each] for each in PEERS if each in programs}
+    peers: dict[Framework, str] = {peer: programs[peer] for peer in PEERS if peer in programs}
     if "tensorflow" in programs:
-        peers = {each: programs.get(each, here.python) for each in PEERS}
-    if not compared:
-        return [dataclasses.replace(here, python=programs.get("tensorflow", here.python), peers=peers)]
-    found = [dataclasses.replace(here, name=name, python=python) for name, python in compared.items()]
-    return [dataclasses.replace(found[0], peers=peers), *found[1:]]
+        peers = {peer: programs.get(peer, here.python) for peer in PEERS}
+    named = (compared or {here.name: programs.get("tensorflow", here.python)}).items()
+    first, *others = [dataclasses.replace(here, name=name, python=python) for name, python in named]
+    return [dataclasses.replace(first, peers=peers), *others]
 
 
 def digests(source: Source) -> dict[str, str]:
     """A digest of each file that decides what the source's workers measure, by its path in the checkout."""
-    paths = [
-        path
-        for name in MEASURED
-        for path in ([source.checkout / name] if Path(name).suffix else sorted((source.checkout / name).rglob("*")))
-    ]
+    roots = [source.checkout / name for name in MEASURED]
+    paths = [path for root in roots for path in (sorted(root.rglob("*")) if root.is_dir() else [root])]
     return {
         str(path.relative_to(source.checkout)): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         for path in paths
@@ -178,33 +175,17 @@ def digests(source: Source) -> dict[str, str]:
     }
 
 
-def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The files that differ between two answers of `digests`, added and removed ones among them."""
-    return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
-
-
-def _require_whole(checkout: Path, asked: str, commit: str, folder: Path) -> None:
-    """Raise GnetError naming what git leaves out when it writes a revision: it would be measured without."""
-    listed = _git(checkout, asked, "ls-tree", "-r", "-z", "--name-only", commit, "--", *MEASURED)
-    for name in map(os.fsdecode, filter(None, listed.split(b"\0"))):
-        if not (folder / name).is_file():
-            raise GnetError(
-                f"against: {asked!r} cannot be read whole: git leaves out {name!r:.300}; is it a submodule, a broken "
-                "link, or marked export-ignore in .gitattributes?"
-            )
-
-
-def _git(checkout: Path, asked: str, *arguments: str) -> bytes:
-    """What git prints. Raises GnetError with all that it says where it fails."""
+def _git(checkout: Path, revision: str, *arguments: str) -> bytes:
+    """Git's output. Raises GnetError with all of its errors where it fails."""
     try:
         answer = git.run(checkout, *arguments)
     except (OSError, subprocess.SubprocessError) as error:
         raise GnetError(f"against: git cannot be asked ({error}); it is needed to read a revision") from error
     if answer.returncode != 0:
-        said = "; ".join(answer.stderr.decode(errors="replace").split("\n")).strip("; ") or "nothing"
+        message = "; ".join(answer.stderr.decode(errors="replace").split("\n")).strip("; ") or "nothing"
         if git.run(checkout, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
-            said += " (this clone is shallow: git fetch --unshallow brings its older revisions)"
-        raise GnetError(f"against: {asked!r} cannot be read; git said: {said}")
+            message += " (this clone is shallow: git fetch --unshallow brings its older revisions)"
+        raise GnetError(f"against: {revision!r} cannot be read; git said: {message}")
     return answer.stdout
 
 
@@ -214,7 +195,6 @@ def _remove_abandoned(own: Path) -> None:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 status = os.fstat(descriptor)
-                # One that has just been made has no lock yet.
                 if status.st_uid == os.getuid() and time.time() - status.st_mtime > _NEW_SECONDS and folder != own:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder, ignore_errors=True)

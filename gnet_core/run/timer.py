@@ -18,15 +18,16 @@ from gnet_core.config import Framework, GnetError, StepConfig
 from gnet_core.files.whole import RAW_FORMAT_VERSION
 from gnet_core.frameworks import base
 from gnet_core.frameworks.base import Case
-from gnet_core.machine import environment
+from gnet_core.machine import description
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import Plan
 from gnet_core.run.protocol import Channel
 from gnet_core.stats.losses import TOLERANCE
 
 COMPARED_UPDATES = len(TOLERANCE["mixed_float16"])
 SETTLE_SECONDS = 0.1
-"""What a worker waits before it hands its turn back. JAX goes on freeing a step's buffers for a while after the step
-has finished, which came out of the next one's turn: 9 % of the processors."""
+"""Time that a worker waits before it hands its turn back. JAX goes on freeing a step's buffers for a while after the
+step has finished, which came out of the next one's turn: 9 % of the processors."""
 
 MAX_OBSERVED = 12
 """Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
@@ -66,7 +67,7 @@ class Timer:
     """Times cases as one plan says, taking its turns from a runner where there is one."""
 
     def __init__(self, plan: Plan, turns: Turns, run: str = "") -> None:
-        """`run` is what the run's raw files are told from those of others by."""
+        """`run` is the run's identity, which its raw files have."""
         self.plan = plan
         self.turns = turns
         self._run = run
@@ -75,8 +76,8 @@ class Timer:
     def time_train_step(self, benchmark: Any, config: StepConfig) -> None:
         """Build, trace, compile and warm up the case's step, then time it with pytest-benchmark's fixture.
 
-        pytest-benchmark's samples are seconds a block; `extra_info` tells how many steps a block has, and everything
-        else a row needs. What goes wrong is told to the runner and raised again.
+        pytest-benchmark's samples are seconds a block; `extra_info` has the steps of a block, and everything
+        else that a row needs. An error is reported to the runner and raised again.
         """
         try:
             self._time_train_step(benchmark, config)
@@ -148,16 +149,12 @@ class Timer:
 
 
 class Blocks:
-    """The timed blocks of one worker, and what is to be known of each besides its seconds."""
+    """The timed blocks of one worker, and the steps around them."""
 
     def __init__(
-        self,
-        turns: Turns,
-        run: Callable[[int], Any],
-        trace_count: Callable[[], int],
-        plan: Plan,
-        step_seconds: float,
+        self, turns: Turns, run: Callable[[int], Any], trace_count: Callable[[], int], plan: Plan, step_seconds: float
     ) -> None:
+        """`run` takes as many steps as it is called with; `trace_count` is how often a step was traced so far."""
         self._turns = turns
         self._run = run
         self._trace_count = trace_count
@@ -186,7 +183,7 @@ class Blocks:
         return last if last is not None else self._run(1)
 
     def to_dict(self) -> dict[str, Any]:
-        """What the raw file tells of them; seconds a step where not said otherwise."""
+        """Their fields of the raw file; seconds are those of a step."""
         return {
             "block_steps": self._block_steps,
             "timed_blocks": self._timed,
@@ -249,17 +246,18 @@ def failure_kind(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The error in one line, for a table: the line that tells of memory, or the first that comes to the point."""
+    """The error in one line, for a table: the line that speaks of memory, or the first that comes to the point."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS)]
-    told += [line for line in lines if not line.startswith(_FRAME_LINES)]
-    return f"{type(error).__name__}: {told[0][:300]}" if told else type(error).__name__
+    best = [line for line in lines if any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS)]
+    best += [line for line in lines if not line.startswith(_FRAME_LINES)]
+    return f"{type(error).__name__}: {best[0][:300]}" if best else type(error).__name__
 
 
 @functools.cache
-def worker_environment(checkout: Path, framework: Framework) -> dict[str, Any]:
+def worker_environment(checkout: Path, framework: Framework) -> Environment:
     """The machine and the framework that this process measures with, and no other; and the commit of its checkout."""
-    return {"machine": environment.describe(checkout), framework: base.describe(framework)}
+    section: dict[str, Any] = {framework: base.describe(framework)}
+    return Environment(machine=description.describe(checkout), **section)
 
 
 def _seconds(action: Any) -> float:

@@ -12,17 +12,19 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from gnet_core.config import GnetError
 from gnet_core.files import json_documents
 from gnet_core.files.migrations import read_config
 from gnet_core.files.whole import PARTIAL_PREFIX, read_text
-from gnet_core.machine.environment import differences
+from gnet_core.machine.differences import differences
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, Source
 from gnet_core.run.protocol import Channel, ChannelClosed
@@ -31,15 +33,15 @@ from gnet_core.system import children, interrupts
 
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 20
-"""What a worker that failed is given to end by itself."""
+"""Time in which a worker that failed may end by itself."""
 
 SLOWEST_TURN = 20
-"""A turn that takes this many times what the worker said it would is not coming back."""
+"""A turn that takes so many times what the worker expected is not coming back."""
 
 MIN_TURN_LIMIT_SECONDS = 30.0
 
 _MAX_LOG_BYTES = 2**16
-"""Of a worker's last words. A log may be of any length."""
+"""Length of the end of a worker's log that is read. A log may be of any length."""
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
@@ -67,20 +69,20 @@ class RunSettings:
     plan: Plan
     replicates: int
     memory_bytes: int
-    """What all workers alive together may take."""
+    """Memory that all workers alive together may take."""
     seed: int
     run: str
-    """The run's own identity: what its files are told from those of others by."""
+    """The run's identity, which its files have."""
     with_peaks: bool
     """Whether the device's peaks are measured as well, without which there is no MFU."""
     sources: Mapping[str, Source]
     """By name."""
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
-    environments: Mapping[str, Mapping[str, Any]]
-    """What each interpreter said of itself as the run began, by its name (see Source.environment_name)."""
+    environments: Mapping[str, Environment]
+    """The environment of each interpreter as the run began, by its name (see Source.environment_name)."""
     worker_bytes: int | None = None
-    """What each worker takes of a GPU, where that is told; else it is measured."""
+    """GPU memory of each worker, where the user gave it; else it is measured."""
 
 
 class Worker:
@@ -89,14 +91,12 @@ class Worker:
     Its deadline is its plan's limit, and only the time in which it holds the baton counts.
     """
 
-    def __init__(self, job: Job, settings: RunSettings, module: str, watch: Callable[[Worker], None]) -> None:
+    def __init__(self, job: Job, settings: RunSettings, watch: Callable[[Worker], None]) -> None:
         self.job = job
-        self._plan = settings.plan
-        self._run = settings.run
+        self._settings = settings
         self._source = settings.sources[job.case.source]
-        self._module = module
         self._watch = watch
-        self._final = settings.directory / self.raw
+        self._final = settings.directory / job.worker.raw_file
         token = secrets.token_hex(8)  # a directory may hold links of any name that can be guessed
         self._partial = self._final.with_name(f"{PARTIAL_PREFIX}{token}.r{job.replicate}.json")
         self._log = self._final.with_suffix(".log")
@@ -112,11 +112,6 @@ class Worker:
     def pid(self) -> int:
         return self._running.pid
 
-    @property
-    def raw(self) -> str:
-        """Its raw file, as run.json names it."""
-        return self.job.worker.raw_file
-
     def start(self, progress: Callable[[str], None]) -> None:
         """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
         with interrupts.deferred():
@@ -129,13 +124,17 @@ class Worker:
 
     def take_turn(self, number: int, *, after_others: bool) -> dict[str, Any]:
         """Let it time one block; return what it says of the turn. Raises WorkerLost."""
+        assert self._channel is not None
         with self._holding_the_baton(self._turn_limit_seconds):
-            self._tell(turn=number, after_others=after_others)
+            try:
+                self._channel.send(turn=number, after_others=after_others)
+            except ChannelClosed:
+                raise self._death() from None
             while (message := self._next()).get("event") != "turn_done":
                 pass
         return message
 
-    def finish(self, limit_seconds: float | None = None) -> None:
+    def finish(self, limit_seconds: float = math.inf) -> None:
         """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost.
 
         Called again after an interrupt, it goes on with what the first call has left.
@@ -152,7 +151,7 @@ class Worker:
         self._log.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Leave nothing of it behind but what it said in its log, however far it came."""
+        """Leave nothing of it behind but its log, however far it came."""
         with interrupts.deferred():
             if self._process is not None:
                 children.kill(self._process)
@@ -171,30 +170,28 @@ class Worker:
         return [
             self._source.interpreter(self.job.case.config.framework),
             # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
-            *("-m", "pytest", f"benchmarks/{self._module}", "--quiet", "--capture=no", "--color=no"),
+            *("-m", "pytest", f"benchmarks/{self.job.case.module}", "--quiet", "--capture=no", "--color=no"),
             *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
             *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
             # No more than that: a revision from before a field was there refuses it.
             f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
-            f"--gnet-plan={json.dumps(dataclasses.asdict(self._plan))}",
-            f"--gnet-run={self._run}",
+            f"--gnet-plan={json.dumps(dataclasses.asdict(self._settings.plan))}",
+            f"--gnet-run={self._settings.run}",
             f"--gnet-channel={descriptor}",
         ]
 
     def resident_bytes(self) -> int:
-        """What it and its children hold in memory; 0 when they ended."""
-        try:
-            return sum(each.memory_info().rss for each in self._family())
-        except psutil.Error:
-            return 0
+        """Resident memory of it and its children; 0 when they ended."""
+        with contextlib.suppress(psutil.Error):
+            return sum(process.memory_info().rss for process in self._family())
+        return 0
 
     def pids(self) -> set[int]:
         """The numbers of its process and its children's; none when they ended."""
-        try:
-            return {each.pid for each in self._family()}
-        except psutil.Error:
-            return set()
+        with contextlib.suppress(psutil.Error):
+            return {process.pid for process in self._family()}
+        return set()
 
     def _family(self) -> list[psutil.Process]:
         process = psutil.Process(self.pid)
@@ -224,25 +221,16 @@ class Worker:
         return self._process
 
     @contextlib.contextmanager
-    def _holding_the_baton(self, limit_seconds: float | None = None) -> Iterator[None]:
+    def _holding_the_baton(self, limit_seconds: float = math.inf) -> Iterator[None]:
+        limit, lateness = self._left_seconds, f"not finished after {self._settings.plan.limit_seconds:g} s"
+        if limit_seconds < limit:
+            limit, lateness = limit_seconds, f"a turn took more than {limit_seconds:.0f} s"
         start = time.monotonic()
-        self._deadline, self._lateness = (
-            start + self._left_seconds,
-            f"not finished after {self._plan.limit_seconds:g} s",
-        )
-        if limit_seconds is not None and limit_seconds < self._left_seconds:
-            self._deadline, self._lateness = start + limit_seconds, f"a turn took more than {limit_seconds:.0f} s"
+        self._deadline, self._lateness = start + limit, lateness
         try:
             yield
         finally:
             self._left_seconds -= time.monotonic() - start
-
-    def _tell(self, **message: Any) -> None:
-        assert self._channel is not None
-        try:
-            self._channel.send(**message)
-        except ChannelClosed:
-            raise self._death() from None
 
     def _next(self) -> dict[str, Any]:
         """The worker's next message. Raises WorkerLost when it died, failed, took too long or too much memory."""
@@ -279,8 +267,8 @@ class Worker:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to write its traceback into the log
             self._running.wait(timeout=LAST_WORDS_SECONDS)
-        kind, told = message.get("kind", "failed"), message.get("message", "it did not say why")
-        raise WorkerLost(kind, told, short_of_memory=kind == "oom" or may_lack_memory(self._last_words()))
+        kind, why = message.get("kind", "failed"), message.get("message", "it did not say why")
+        raise WorkerLost(kind, why, short_of_memory=kind == "oom" or may_lack_memory(self._last_words()))
 
     def _look_after(self) -> None:
         if time.monotonic() > self._deadline:
@@ -288,7 +276,7 @@ class Worker:
         self._watch(self)
 
     def _death(self) -> WorkerLost:
-        """What the exit status and the log say of a worker that ended without having finished."""
+        """The loss of a worker that ended without having finished, from its exit status and its log."""
         try:
             code = self._running.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -298,11 +286,10 @@ class Worker:
             return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)", short_of_memory=True)
         if code == -signal.SIGKILL:
             return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
-        how = f"ended with status {code}" if code >= 0 else f"died of {_signal_name(-code)}"
-        if (line := memory_line(log)) is not None:
+        how = f"ended with status {code}" if code >= 0 else f"died of {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
+        if line := memory_line(log):
             return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
-        told = f"the worker {how}, saying: {reason(log)}"
-        return WorkerLost("failed", told, short_of_memory=may_lack_memory(log))
+        return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}", short_of_memory=may_lack_memory(log))
 
     def _last_words(self) -> str:
         with self._log.open("rb") as log:
@@ -310,39 +297,38 @@ class Worker:
             return log.read().decode(errors="replace")
 
     def _collect(self) -> None:
-        """Give the raw file its name once it is whole, of the case and of the environment that the run began with."""
+        """Give the raw file its name, once it is whole and of the case and environment that the run began with."""
         try:
             document = json.loads(read_text(self._partial))
-            benchmarks, environment = document["benchmarks"], document["machine_info"]["gnet"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            benchmarks = document["benchmarks"]
+            environment = msgspec.convert(document["machine_info"]["gnet"], Environment)
+        except (OSError, ValueError, TypeError, KeyError, msgspec.ValidationError) as error:
             raise WorkerLost("failed", f"the worker left no raw file that can be read ({error})") from None
         if len(benchmarks) != 1:
             raise WorkerLost("failed", f"the worker left {len(benchmarks)} benchmarks in its raw file instead of one")
         if other := self._measured_otherwise(benchmarks[0]):
             raise WorkerLost("unsupported", f"void: {other}")
-        # A worker imports its own framework and no other, so it says nothing of the others.
-        probed = {name: section for name, section in self._environment.items() if name in environment}
-        # That of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
-        environment["machine"]["commit"] = probed["machine"]["commit"]
-        if changed := differences(probed, environment):
+        # One of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
+        changes = differences(self._environment, environment)
+        if changed := [difference for difference in changes if difference.name != "commit"]:
             told = "; ".join(map(str, changed))
             raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
         self._partial.replace(self._final)
 
     def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
-        """What was measured where that is not what was asked, as another revision may by its own defaults, or what it
-        says of it cannot be read; empty where it is.
+        """How the measured configuration differs from the case's, as another revision's defaults may make it, or why it
+        cannot be read; empty where it is the case's.
         """
-        info, asked = benchmark["extra_info"], self.job.case.config
+        raw, info, config = Path(self.job.worker.raw_file), benchmark["extra_info"], self.job.case.config
         try:
-            json_documents.require_version(Path(self.raw), info["format_version"])
-            others = read_config(info["config"]).differences(asked)
+            json_documents.require_version(raw, info["format_version"])
+            differing = read_config(info["config"]).differences(config)
         except GnetError as error:
             return str(error)
         except KeyError as error:
-            return f"{self.raw}: field {error} is missing"
-        told = [f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in others.items()]
-        return "; ".join(told)
+            return f"{raw}: field {error} is missing"
+        pairs = differing.items()
+        return "; ".join(f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in pairs)
 
 
 _REASONS = (
@@ -351,43 +337,37 @@ _REASONS = (
     re.compile(r"(?=F\d{4} |Fatal |.*: symbol lookup error|ERROR\b|.*\berror: )"),  # a check of C++, usage, collection
     re.compile(r"(?!(rootdir|configfile|inifile|plugins|testpaths|cachedir): |=+|-+$|!+)"),  # whatever is no setting
 )
-"""How the lines begin that tell why a worker ended, the most telling first."""
+"""Beginnings of the lines that say why a worker ended, the clearest first."""
+_DEADLY = re.compile(r"E   +(?=\S)|(?=[\w.]+(Error|Exception)\b|F\d{4} |\S+ \S+: F |terminate called|what\(\): )")
+"""How the lines begin that say what a process died of."""
+_DEADLY_OR_LOGGED = re.compile(rf"{_DEADLY.pattern}|(?=[EW]\d{{4}} |\S+ \S+: [EW] )")
+"""Those too in which C++ says what it may have done without."""
+_SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
+
+
+def last_line(log: str, pattern: re.Pattern[str], signs: Sequence[str] = ("",)) -> str:
+    """The rest of the last line of a worker's log that begins with the pattern and has one of the signs, at most 300
+    characters; empty where there is none.
+    """
+    for line in map(str.strip, reversed(log.splitlines())):
+        match = pattern.match(line)
+        if line and match and any(sign in line.casefold() for sign in signs):
+            return line[match.end() :][:300]
+    return ""
 
 
 def reason(log: str) -> str:
-    """The line of a worker's log that tells best why it ended, at most 300 characters."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for pattern in _REASONS:
-        for line in reversed(lines):
-            if match := pattern.match(line):
-                return line[match.end() :][:300]
-    return "nothing"
+    """The line of a worker's log that says best why it ended, or "nothing"."""
+    return next(filter(None, (last_line(log, pattern) for pattern in _REASONS)), "nothing")
 
 
-_DEADLY = re.compile(r"E   +(?=\S)|(?=[\w.]+(Error|Exception)\b|F\d{4} |\S+ \S+: F |terminate called|what\(\): )")
-"""How the lines begin that tell what a process died of."""
-_LOGGED = re.compile(r"(?=[EW]\d{4} |\S+ \S+: [EW] )")
-"""How those begin in which C++ tells of what it may have done without."""
-
-
-def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str | None:
-    """The last such line of a worker's log that tells of memory that was not there, at most 300 characters."""
-    for line in map(str.strip, reversed(log.splitlines())):
-        match = pattern.match(line)
-        if match and any(sign in line.casefold() for sign in OUT_OF_MEMORY_SIGNS):
-            return line[match.end() :][:300]
-    return None
+def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str:
+    """The last line of a worker's log that speaks of memory that was not there, or ""."""
+    return last_line(log, pattern, OUT_OF_MEMORY_SIGNS)
 
 
 def may_lack_memory(log: str) -> bool:
     """Whether memory may be why a worker ended, even if its last words are others: a library that cannot start for lack
-    of it tells so only in its log.
+    of it says so only in its log.
     """
-    return memory_line(log) is not None or memory_line(log, _LOGGED) is not None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
+    return memory_line(log, _DEADLY_OR_LOGGED) != ""

@@ -1,6 +1,5 @@
 """Statistics of ratios, as pure functions of samples.
 
-Doors: ratio (confidence intervals and drift), verdicts (FASTER, SLOWER, SAME, UNRESOLVED), losses (whether two cases
-did equal work).
+Doors: ratio (confidence intervals), drift, verdicts (FASTER, SLOWER, SAME, UNRESOLVED), losses (equal work).
 No file, no case and no clock enters.
 """

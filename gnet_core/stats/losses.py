@@ -1,4 +1,4 @@
-"""Whether two rows did equal work: the losses on the way, judged against float32's."""
+"""Equal work: the losses of a case on its way, judged against float32's."""
 
 from __future__ import annotations
 

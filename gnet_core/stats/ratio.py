@@ -37,7 +37,7 @@ class Process:
     """The samples of one process, one a round."""
 
     cohort: str
-    """Which processes were alive together; no two runs share one. Sample i of each of them is from round i."""
+    """Name that processes alive together share, and no two runs. Sample i of each of them is from round i."""
 
     log_seconds: tuple[float, ...]
     """Natural logarithm of the seconds a step, by round; NaN where a retrace or a recompile voided the sample."""
@@ -66,7 +66,7 @@ class LogRatio:
     """Processes of base and of variant that the estimate rests on."""
 
     units: tuple[int, int]
-    """What the interval takes as independent, of base and of variant: processes in turns, whole cohorts in sequence."""
+    """Independent units of base and of variant: processes that took turns, or whole cohorts in sequence."""
 
     @property
     def standard_error(self) -> float | None:
@@ -252,7 +252,7 @@ def _sequential(
     alone = bases.keys() ^ variants.keys()
     sides = [[side[cohort] for cohort in side if cohort in alone] for side in (bases, variants)]
     base, variant = (
-        np.array([statistics.fmean(float(np.nanmean(each.log_seconds)) for each in cohort) for cohort in side])
+        np.array([statistics.fmean(float(np.nanmean(process.log_seconds)) for process in cohort) for cohort in side])
         for side in sides
     )
     if not base.size or not variant.size:

@@ -90,7 +90,7 @@ class Comparison:
     """Why the verdict is UNRESOLVED, which other comparisons may share; a sentence where there is no advice."""
 
     advice: str = ""
-    """What would probably resolve it."""
+    """Action that would probably resolve it."""
 
     more_processes: int | None = None
     """How many more a side that would be; None where it would be more than MAX_ADVISED_PROCESSES, or something else."""
@@ -121,7 +121,7 @@ def judge(
     """Judge the cells of one table, in their order.
 
     `margin` is a fraction. `spread` is the machine's own, measured between identical cases, by mode: it sets the
-    smallest effect that is told, never the verdict.
+    minimum detectable effect, never the verdict.
 
     The table is one family: FASTER and SLOWER stand at a false discovery rate of 5 % over its cells (Benjamini &
     Hochberg 1995). Cells with too few processes do not belong to it, whatever their samples say.

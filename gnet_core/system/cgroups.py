@@ -18,7 +18,7 @@ from gnet_core.files.whole import read_text
 
 _MAX_FILE_BYTES = 2**20
 _UNLIMITED_BYTES = 2**62
-"""From here on a limit is none: version 1 writes the largest number of whole pages instead of "max"."""
+"""Limits from here on are none: version 1 writes the largest number of whole pages instead of "max"."""
 
 
 class Throttling(NamedTuple):

@@ -1,4 +1,4 @@
-"""Who may write into a run's directory: one process at a time, by a lock that names its holder and dies with it."""
+"""One writer for a run's directory at a time, by a lock that names its holder and dies with it."""
 
 from __future__ import annotations
 

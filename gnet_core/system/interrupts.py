@@ -24,7 +24,7 @@ _AGAIN_SECONDS = 0.01
 """Seconds until a signal that arrived where nothing can be raised is sent again."""
 
 _IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")
-"""The file and the name of what Python calls as a module's lock goes, at the end of each import."""
+"""File and name of the function that Python calls as a module's lock goes, at the end of each import."""
 
 
 class _Handler:
@@ -65,7 +65,7 @@ def install() -> None:
 
 
 def _would_be_lost(frame: FrameType | None) -> bool:
-    """Whether Python would print an exception that is raised there, and go on: in what it calls as an object goes."""
+    """Whether Python would print an exception raised there and go on, as in a __del__ or at the end of an import."""
     while frame is not None:
         code = frame.f_code
         if code.co_name == "__del__" or (code.co_filename, code.co_name) == _IMPORT_CALLBACK:

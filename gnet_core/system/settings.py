@@ -140,8 +140,10 @@ def require_keras_backend(backend: str) -> None:
 
 
 def _field_decided_by(name: str, table: Mapping[str, tuple[str, ...]]) -> str:
-    fields = (field for field, patterns in table.items() if any(fnmatch.fnmatchcase(name, each) for each in patterns))
-    return next(fields, "")
+    for field, patterns in table.items():
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            return field
+    return ""
 
 
 def _noted(environ: Mapping[str, str]) -> dict[str, str]:
@@ -165,7 +167,7 @@ def _split_xla_flags(text: str) -> tuple[str, str]:
 
 
 def _keras_file(home: str | None) -> Path:
-    """Where Keras would look for its settings, as keras.src.backend.config does."""
+    """The file in which Keras would look for its settings, as keras.src.backend.config does."""
     if home is not None:
         return Path(home).expanduser() / _KERAS_FILE
     own = os.path.expanduser("~")  # noqa: PTH111 - Path's raises where there is no home

@@ -108,8 +108,8 @@ class Session:
     @classmethod
     def of(cls, config: StepConfig, dataset: DataSet) -> Session:
         sizes = {"train_images": len(dataset.train), "test_images": len(dataset.test)}
-        names = list(dataset.class_names)
-        return cls(config=config, data_set=RecordedData(data=dataset.name, class_names=names, **sizes))
+        data_set = RecordedData(data=dataset.name, class_names=list(dataset.class_names), **sizes)
+        return cls(config=config, data_set=data_set)
 
     @classmethod
     def read(cls, directory: Path) -> Session:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -26,7 +27,7 @@ from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import Step, TrainStep, make_test_step, make_train_step
+from gnet_core.frameworks.tf.step import Step, make_test_step, make_train_step
 from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
@@ -107,7 +108,7 @@ def _save_epoch(
     """Write an epoch's state, then what a user looks at, and add it to the records."""
     with _errors_of_writing(out, records):
         if not records:
-            session.write(out, device.describe())
+            session.write(out, msgspec.to_builtins(device.describe()))
         save_state(out / STATE_FILE, session, variables, [*records, record])
         records.append(record)  # it counts as done from here on
         _write_results(out, model, records)
@@ -172,7 +173,7 @@ def _out_of_memory_named(config: StepConfig) -> Iterator[None]:
 
 
 def _run_epoch(
-    epoch: int, config: StepConfig, dataset: DataSet, train_step: TrainStep, test_step: Step, bar: Any
+    epoch: int, config: StepConfig, dataset: DataSet, train_step: Step, test_step: Step, bar: Any
 ) -> EpochRecord:
     # A resumed epoch must see the order it would have had, so that order hangs on the epoch, not on what ran before.
     epoch_seed = int(np.random.SeedSequence((config.seed, epoch)).generate_state(1)[0])
@@ -254,8 +255,8 @@ def _write_results(out: Path, model: Any, records: list[EpochRecord]) -> None:
 
 
 class _WeightsInMemory(io.BytesIO):
-    """What Keras writes as .weights.h5, held in memory: after a write that failed, as on a full disk, HDF5 holds on to
-    its file and ends the process with a segmentation fault when that exits.
+    """A .weights.h5 file of Keras in memory. On a disk, after a write that failed, as where it is full, HDF5 would hold
+    on to the file and end the process with a segmentation fault at its exit.
     """
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import datetime
 import html
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,12 @@ from gnet_core.cli import main
 from gnet_core.cli import options as command_line
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import command_buffers
-from gnet_core.machine import environment as machine
+from gnet_core.machine.differences import differences
 from gnet_core.plan import request
 from gnet_core.plan.suites import Source
 from gnet_core.run import runner, sources
 from gnet_core.system import children
+from tests.conftest import environment_of
 from tests.faults.checkout import make_checkout
 from tests.pictures import write_folder, write_image
 
@@ -33,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda _source: copy.deepcopy(environment))
+    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 
@@ -197,7 +199,7 @@ def test_bench_measures_and_reports_a_case_for_real(tmp_path):
     assert set(info["phase_seconds"]) == {"import", "build", "trace", "first_call", "warmup"}
     assert len(info["single_step_seconds"]) in (0, 3 * info["block_steps"])
     probed = json.loads((tmp_path / "run" / "run.json").read_text())["environment"]
-    assert machine.differences(probed, raw["machine_info"]["gnet"]) == []
+    assert differences(environment_of(probed), environment_of(raw["machine_info"]["gnet"])) == []
     assert hostile.items() <= probed["machine"]["settings_left_out"].items()
 
     table = pd.read_csv(tmp_path / "run" / "cases.csv")
@@ -242,9 +244,9 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path, checkout
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
-        said = ""
-        while "build" not in said and process.poll() is None:  # until the first worker is at work
-            said += process.stderr.read(1)
+        err = ""
+        while "build" not in err and process.poll() is None:  # until the first worker is at work
+            err += process.stderr.read(1)
         process.send_signal(signal.SIGINT)
         output, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -282,10 +284,10 @@ def test_a_run_is_not_resumed_on_another_machine(gnet, run_directory, environmen
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "the code is not what", "gnet_core/step.py; put it back")
     run_directory.document["code"] = {"": sources.digests(source)}
-    del run_directory.document["options"]["preset"]
+    run_directory.document["options"]["preset"] = "turbo"
     run_directory.write()
-    refused(gnet("bench", "--resume", run_directory.path), "run.json: options: field 'preset' is missing")
-    run_directory.document["options"]["preset"] = "quick"
+    refused(gnet("bench", "--resume", run_directory.path), "run.json: options: preset: 'turbo' is unknown")
+    del run_directory.document["options"]["preset"]  # the run's own, which stands beside the options, says it as well
     run_directory.document["environments"] = {"": copy.deepcopy(environment)}
     run_directory.write()
     refused(gnet("bench", "--resume", run_directory.path), "resume: the run has other cases than this version")
@@ -365,12 +367,12 @@ def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path
         execution="eager", part="gradients", layers="keras", batch_size=2, image_size=67, classes=5, data=str(pictures)
     )
     config = dataclasses.replace(config, aux_weight=0, dropout=False, seed=3)
-    asked = request.ProfileRequest.of(config, steps=1, out=out, as_json=True)
-    answer = run_gnet("profile", *request.words(asked))
+    wanted = request.ProfileRequest.of(config, steps=1, out=out, as_json=True)
+    answer = run_gnet("profile", *request.words(wanted))
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
     assert document["config"] == config.to_dict()
-    again = request.command_line(dataclasses.replace(asked, out=None, as_json=False))
+    again = request.command_line(dataclasses.replace(wanted, out=None, as_json=False))
     for name in ("report.md", "report.html"):
         assert again in html.unescape((out / name).read_text())
     assert sum(row["share"] for row in document["operations"]) == pytest.approx(1)
@@ -380,10 +382,47 @@ def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path
     assert identities == [document["run"]] * 2
     first = (out / "report.md").read_text()
     assert "under the profiler" in first.splitlines()[0]
-    status, told, _ = gnet("report", out)
+    status, printed, _ = gnet("report", out)
     assert status == 0
-    assert f"tensorboard --logdir {out}/traces" in told
+    assert f"tensorboard --logdir {out}/traces" in printed
     assert (out / "report.md").read_text() == first
+
+
+@pytest.fixture
+def profile_without_trace(tmp_path):
+    """A profile from a GPU whose trace was too large to keep."""
+    (stored,) = (ROOT / "reports/h200-check/gpu-check/traces").glob("graph-mixed_bfloat16-b1-*")
+    return Path(shutil.copytree(stored, tmp_path / "profile"))
+
+
+def test_report_renders_a_profile_whose_trace_was_left_out_and_says_so(gnet, profile_without_trace):
+    before = json.loads((profile_without_trace / "profile.json").read_text())
+    tables = (profile_without_trace / "operations.csv").read_text()
+    (profile_without_trace / "report.md").unlink()
+    status, printed, err = gnet("report", profile_without_trace)
+    assert (status, err) == (0, "")
+    assert "Launch-bound: the GPU is at work for" in printed
+    assert "Trace: vm.xplane.pb is not there, so these are the tables that profile.json has of it" in printed
+    text = (profile_without_trace / "report.md").read_text()
+    assert "vm.xplane.pb is not there" in text
+    assert "tensorboard" not in printed + text
+    assert json.loads((profile_without_trace / "profile.json").read_text()) == before
+    assert (profile_without_trace / "operations.csv").read_text() == tables
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda document: document.update(operations=[3]), "profile.json: field 'operations[0]' is 3"),
+        (lambda document: document.update(run="another"), "profile.json: it is of another run than run.json"),
+    ],
+)
+def test_report_refuses_a_profile_json_that_cannot_stand_in_for_its_trace(gnet, profile_without_trace, spoil, why):
+    path = profile_without_trace / "profile.json"
+    document = json.loads(path.read_text())
+    spoil(document)
+    path.write_text(json.dumps(document))
+    refused(gnet("report", profile_without_trace), why)
 
 
 @pytest.mark.parametrize(("execution", "off"), [("xla", True), ("graph", False), ("eager", False)])
@@ -392,10 +431,10 @@ def test_profile_switches_command_buffers_off_for_xla_before_tensorflow_is_asked
 ):
     monkeypatch.setenv("XLA_FLAGS", "")
 
-    def asked(_checkout):
+    def wanted(_checkout):
         raise GnetError(f"XLA_FLAGS: {os.environ['XLA_FLAGS']!r}")
 
-    monkeypatch.setattr("gnet_core.frameworks.tf.device.environment", asked)
+    monkeypatch.setattr("gnet_core.frameworks.tf.device.environment", wanted)
     _, _, err = gnet("profile", "--execution", execution, "--out", tmp_path / "profile")
     assert err == f"gnet: XLA_FLAGS: {command_buffers.FLAG if off else ''!r}\n"
 

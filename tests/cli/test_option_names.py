@@ -20,10 +20,10 @@ OTHER_PROGRAMS = {"--logdir", "--unshallow"}
 
 
 def options_of(command: click.Command) -> set[str]:
-    found = {name for parameter in command.params for name in parameter.opts}
+    names = {name for parameter in command.params for name in parameter.opts}
     if isinstance(command, click.Group):
-        found |= {name for each in command.commands.values() for name in options_of(each)}
-    return found
+        names |= {name for nested in command.commands.values() for name in options_of(nested)}
+    return names
 
 
 def sentences(file: Path) -> Iterator[str]:

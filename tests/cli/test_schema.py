@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 
 from gnet_core.files import migrations
-from gnet_core.files.json_documents import to_plain
 from gnet_core.results import records
 from tests.conftest import raw_document
 from tests.results.test_records import CONFIG
@@ -23,8 +23,8 @@ def validator(gnet):
     """Makes a validator of a document's schema, as the command prints it."""
 
     def make(document):
-        status, printed, said = gnet("schema", document)
-        assert (status, said) == (0, "")
+        status, printed, err = gnet("schema", document)
+        assert (status, err) == (0, "")
         schema = json.loads(printed)
         jsonschema.Draft202012Validator.check_schema(schema)
         return jsonschema.Draft202012Validator(schema)
@@ -35,7 +35,7 @@ def validator(gnet):
 def test_the_example_s_run_json_fits_as_this_version_would_have_written_it(validator):
     plain = migrations.current_run(json.loads((EXAMPLE / "run.json").read_text()))
     validator("run").validate(plain)
-    validator("run").validate(json.loads(json.dumps(to_plain(records.read_run_document(EXAMPLE)))))
+    validator("run").validate(json.loads(json.dumps(msgspec.to_builtins(records.read_run_document(EXAMPLE)))))
 
 
 def test_the_examples_raw_files_and_its_profile_fit(validator):
@@ -81,6 +81,6 @@ def test_a_schema_says_which_dialect_it_is_of(validator, document):
 
 
 def test_another_document_is_refused_by_name(gnet):
-    status, printed, said = gnet("schema", "turns")
+    status, printed, err = gnet("schema", "turns")
     assert (status, printed) == (2, "")
-    assert said == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases\n"
+    assert err == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases\n"

@@ -404,7 +404,7 @@ def test_a_class_folder_that_is_a_link_to_nothing_is_refused(tmp_path: Path, tar
     refused(tmp_path, tmp_path / "moss", "cannot be read")
 
 
-def test_more_classes_than_labels_can_tell_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_classes_than_labels_can_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "MAX_CLASSES", 3)
     write_folder(tmp_path, images=2)
     assert open_data(str(tmp_path)).classes == 3
@@ -412,7 +412,7 @@ def test_more_classes_than_labels_can_tell_are_refused(tmp_path: Path, monkeypat
     refused(tmp_path, tmp_path, "has 4 class folders; labels travel as uint16, so at most 3")
 
 
-def test_images_with_the_same_content_in_train_and_test_or_under_two_classes_are_told_of(tmp_path: Path) -> None:
+def test_images_with_the_same_content_in_train_and_test_or_under_two_classes_are_noted(tmp_path: Path) -> None:
     for number in range(20):
         write_image(tmp_path / ("wool", "bark")[number % 2] / f"{number:02}.png", 10 * number)
     assert open_data(str(tmp_path)).notes == ()
@@ -433,7 +433,7 @@ def test_a_long_file_is_compared_whole(tmp_path: Path) -> None:
     assert keys[0] == keys[2] != keys[1]
 
 
-def test_idx_images_shared_by_train_and_test_are_told_of_and_so_are_classes_without_training(tmp_path: Path) -> None:
+def test_idx_images_shared_by_train_and_test_are_noted_and_so_are_classes_without_training(tmp_path: Path) -> None:
     notes = open_data(str(write_idx(tmp_path))).notes
     assert notes == (
         "3 of 3 test images are training images as well, such as number 0, the same as number 0; "

@@ -23,18 +23,19 @@ ROOT = Path(__file__).parents[2]
 DEVICE = '''
 """A device that no framework is asked about."""
 
-from gnet_core.machine import environment as machine
+from gnet_core.machine import description
+from gnet_core.machine.environment import Environment, SeenGpu, TensorFlow
 
 
 def environment(checkout=None):
-    return {"machine": machine.describe(checkout), "tensorflow": describe()}
+    return Environment(machine=description.describe(checkout), tensorflow=describe())
 
 
 def describe():
-    return {
-        "version": "2.21.0", "keras": "3.15.1", "git": "v2.21.0", "compiler": "clang", "built_for_cuda": False,
-        "cuda": None, "cudnn": None, "gpus": [], "intra_op_threads": 2, "inter_op_threads": 2,
-    }
+    return TensorFlow(
+        version="2.21.0", keras="3.15.1", git="v2.21.0", compiler="clang", built_for_cuda=False,
+        gpus=[], intra_op_threads=2, inter_op_threads=2,
+    )
 '''
 
 CASE = '''
@@ -42,7 +43,7 @@ CASE = '''
 
 import time
 
-from gnet_core.machine import environment as machine
+from gnet_core.machine import description
 
 
 class Case:
@@ -68,7 +69,7 @@ class Case:
         return 0
 
     def peak_memory(self):
-        return machine.peak_resident_memory()
+        return description.peak_resident_memory()
 
     def flop_per_image(self):
         return 10**9
@@ -82,12 +83,14 @@ PEER_DEVICE = '''
 
 import {framework}
 
+from gnet_core.machine.environment import Peer
+
 
 def describe():
-    return {{
-        "version": "1.0", "built_for_cuda": False, "cuda": None, "cudnn": None, "gpus": [], "triton": True,
-        "c_compiler": "gcc", "cpp_compiler": "g++", "threads": {framework}.THREADS,
-    }}
+    return Peer(
+        version="1.0", built_for_cuda=False, cuda=None, cudnn=None, gpus=[], triton=True,
+        c_compiler="gcc", cpp_compiler="g++", threads={framework}.THREADS,
+    )
 '''
 
 HIDES_TENSORFLOW = '''

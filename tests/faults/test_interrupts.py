@@ -23,7 +23,7 @@ from gnet_core.results import records, turns
 from gnet_core.run import cohort, resuming, runner
 from gnet_core.run.worker import RunSettings, WorkerCrowded, WorkerLost
 from gnet_core.system import claims, interrupts
-from tests.conftest import MACHINE, TENSORFLOW, raw_document, run_document
+from tests.conftest import MACHINE, TENSORFLOW, environment_of, raw_document, run_document
 
 INTERRUPTED = {module.__file__ for module in (claims, cohort, whole, runner, schedule, turns)}
 ENVIRONMENT = {"machine": MACHINE, "tensorflow": TENSORFLOW}
@@ -44,7 +44,7 @@ class PaperWorker:
 
     alive: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, job: schedule.Job, settings: RunSettings, _module: str, _watch: Any) -> None:
+    def __init__(self, job: schedule.Job, settings: RunSettings, _watch: Any) -> None:
         self.job = job
         self._settings = settings
         self._taken = 0
@@ -53,10 +53,6 @@ class PaperWorker:
     @property
     def pid(self) -> int:
         return 2**22 + 1  # no process has it
-
-    @property
-    def raw(self) -> str:
-        return self.job.worker.raw_file
 
     def start(self, progress: Any) -> None:
         PaperWorker.alive[str(self.job.worker)] += 1
@@ -86,7 +82,7 @@ class PaperWorker:
         document = raw_document(self.job.case.config, [0.5 + 0.001 * self.job.replicate] * self._taken)
         document["benchmarks"][0]["extra_info"]["run"] = self._settings.run
         document["process"] = f"{self.job.worker} {self._taken}"
-        write_whole(self._settings.directory / self.raw, json.dumps(document))
+        write_whole(self._settings.directory / self.job.worker.raw_file, json.dumps(document))
         self.stop()
 
     def stop(self) -> None:
@@ -129,16 +125,13 @@ def settings_for(directory: Path) -> RunSettings:
         with_peaks=True,
         sources={"": source},
         own_source=source,
-        environments={"": ENVIRONMENT},
+        environments={"": environment_of(ENVIRONMENT)},
     )
 
 
 def run_once(directory: Path, *, resumed: bool, require_unchanged: Callable[[], None] = lambda: None) -> bool:
     """A run from its claim to its end; True when it says that it is complete."""
-    states = [
-        runner.CaseState(case=PlannedCase(config=config, suites=("execution",)), module="bench_x.py")
-        for config in CONFIGS
-    ]
+    states = [runner.CaseState(case=PlannedCase(config=config, suites=("execution",))) for config in CONFIGS]
     settings = settings_for(directory)
     with claims.claimed(directory):
         standing = None

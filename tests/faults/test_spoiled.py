@@ -20,7 +20,7 @@ from gnet_core.report.summary import Summary
 from gnet_core.results import gates, records, run_document
 from gnet_core.run import resuming
 from gnet_core.run.runner import CaseState
-from tests.conftest import Faults
+from tests.conftest import Faults, environment_of
 from tests.stored import TRACED, markdown, processes, store_profile, terminal
 
 SLICE, WHOLE = 25, 2000
@@ -129,19 +129,18 @@ def test_every_field_of_run_json_may_be_anything_for_a_run_that_goes_on(stored, 
         CaseState(
             case=PlannedCase(
                 config=StepConfig.from_dict(case["config"]), suites=tuple(case["suites"]), source=case["source"]
-            ),
-            module="bench_execution.py",
+            )
         )
         for case in stored.document["cases"]
     ]
+
+    now = dict.fromkeys(("old", "new"), environment_of(stored.document["environment"]))
 
     def read() -> None:
         document = records.read_run_document(stored.path)
         resuming.require_options(run, document.options, document.memory_bytes)
         resuming.require_same_code(stored.path, document.code, {"old": {}, "new": {}})
-        resuming.require_same_environments(
-            stored.path, document.environments, dict.fromkeys(("old", "new"), stored.document["environment"])
-        )
+        resuming.require_same_environments(stored.path, document.environments, now)
         resuming.standing_of(stored.path, document, states, 3)
 
     read()

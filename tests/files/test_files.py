@@ -26,7 +26,7 @@ def make_sparse(path):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (os.mkfifo, "is no regular file"),
         (os.mkdir, "no regular file|Is a directory"),
@@ -39,10 +39,10 @@ def make_sparse(path):
     ],
     ids=["pipe", "folder", "device", "terminal", "link loop", "dangling link", "socket", "sparse"],
 )
-def test_what_is_no_bounded_regular_file_is_an_error_at_once(tmp_path, make, said):
+def test_what_is_no_bounded_regular_file_is_an_error_at_once(tmp_path, make, message):
     make(tmp_path / "odd")
-    if said:
-        with pytest.raises(OSError, match=said):
+    if message:
+        with pytest.raises(OSError, match=message):
             whole.read_bytes(tmp_path / "odd")
 
 

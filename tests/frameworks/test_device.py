@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import device
-from gnet_core.machine import environment
+from gnet_core.machine import description
 
 
 @pytest.fixture
@@ -60,34 +60,37 @@ def test_peak_memory_on_a_cpu_is_that_of_the_process():
     assert "process" in source
 
 
-def test_the_environment_tells_machine_and_tensorflow(tmp_path):
-    said = device.environment(tmp_path)
-    assert said["tensorflow"]["version"] == tf.__version__
-    assert said["machine"]["memory_bytes"] > 0
+def test_the_environment_describes_machine_and_tensorflow(tmp_path):
+    environment = device.environment(tmp_path)
+    assert environment.version("tensorflow") == f"TensorFlow {tf.__version__}"
+    assert environment.machine.memory_bytes > 0
 
 
 @pytest.mark.parametrize(
-    ("asked", "threads"),
+    ("setting", "threads"),
     [
         ("1", 1),
         ("3", 3),
         (" +3\t", 3),
         ("003", 3),
-        *((asked, 2) for asked in ("", "0", "abc", "2x", "1.5", "0x1", "1_0", "--1", "99999999999", "-99999999999")),
+        *(
+            (setting, 2)
+            for setting in ("", "0", "abc", "2x", "1.5", "0x1", "1_0", "--1", "99999999999", "-99999999999")
+        ),
         ("9" * 5000, 2),
     ],
 )
-def test_the_threads_told_are_those_that_tensorflow_uses(monkeypatch, asked, threads):
-    monkeypatch.setattr(environment, "usable_threads", lambda: 2)
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
-    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", asked)
-    said = device.describe()
-    assert (said["intra_op_threads"], said["inter_op_threads"]) == (threads, threads)
+def test_the_threads_described_are_those_that_tensorflow_uses(monkeypatch, setting, threads):
+    monkeypatch.setattr(description, "USABLE_THREADS", 2)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", setting)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", setting)
+    described = device.describe()
+    assert (described.intra_op_threads, described.inter_op_threads) == (threads, threads)
 
 
 def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "-1")
-    assert device.describe()["inter_op_threads"] == environment.usable_threads()
+    assert device.describe().inter_op_threads == description.USABLE_THREADS
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
     with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
         device.describe()

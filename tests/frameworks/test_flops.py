@@ -53,13 +53,13 @@ def traced_train_step(model, config):
 def needed_operations(graph):
     """Names of whatever the graph's results and changes of state depend on: the rest never runs."""
     waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
-    found = set()
+    needed = set()
     while waiting:
         operation = waiting.pop()
-        if operation.name not in found:
-            found.add(operation.name)
+        if operation.name not in needed:
+            needed.add(operation.name)
             waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
-    return found
+    return needed
 
 
 class TinyNetwork(keras.Model):  # type: ignore[misc]

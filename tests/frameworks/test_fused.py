@@ -35,11 +35,11 @@ UNALIGNED = Filters(conv1=8, reduce3=6, conv3=10, reduce5=4, conv5=5, pool=4)
 """27 channels, so that the fused kit adds five of zeros on a CPU."""
 
 
-def assert_alike(found, expected, tolerance, magnitude=None):
-    found, expected = (np.asarray(tf.cast(each, tf.float32)) for each in (found, expected))
-    assert found.shape == expected.shape
+def assert_alike(actual, expected, tolerance, magnitude=None):
+    actual, expected = (np.asarray(tf.cast(tensor, tf.float32)) for tensor in (actual, expected))
+    assert actual.shape == expected.shape
     largest = np.max(np.abs(expected)) if magnitude is None else magnitude
-    assert np.max(np.abs(found - expected)) <= tolerance * largest + 1e-6
+    assert np.max(np.abs(actual - expected)) <= tolerance * largest + 1e-6
 
 
 def set_weights_as_training_leaves_them(model):
@@ -65,10 +65,10 @@ def results(outputs_of, model, images, execution="graph"):
     def step(images):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            outputs = [tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs_of(images, True))]
+            outputs = [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs_of(images, True))]
             loss = sum(
-                tf.reduce_mean(each * tf.cos(tf.range(tf.size(each), dtype=tf.float32)[: tf.shape(each)[-1]]))
-                for each in outputs
+                tf.reduce_mean(output * tf.cos(tf.range(tf.size(output), dtype=tf.float32)[: tf.shape(output)[-1]]))
+                for output in outputs
             )
         return outputs, tape.gradient(loss, [images, *(variable.value for variable in variables)])
 
@@ -80,7 +80,8 @@ def results(outputs_of, model, images, execution="graph"):
         variable.assign(value)
     return {
         "outputs": dict(enumerate(outputs)),
-        "gradients": {"images": of_images} | {v.path: each for v, each in zip(variables, gradients, strict=True)},
+        "gradients": {"images": of_images}
+        | {v.path: gradient for v, gradient in zip(variables, gradients, strict=True)},
         "moved": moved,
         "inference": dict(enumerate(inference)),
     }
@@ -144,9 +145,9 @@ def test_on_a_gpu_the_gradient_of_a_bias_is_summed_in_float32(policy, execution)
         assert outputs.dtype == inputs.dtype
         return tape.gradient(outputs, bias)
 
-    found = (gradient if execution == "eager" else tf.function(gradient, jit_compile=execution == "xla"))()
-    assert found.dtype == tf.float32
-    assert found.numpy().tolist() == [257]
+    summed = (gradient if execution == "eager" else tf.function(gradient, jit_compile=execution == "xla"))()
+    assert summed.dtype == tf.float32
+    assert summed.numpy().tolist() == [257]
 
 
 @pytest.mark.parametrize("execution", ["eager", "graph", "xla"])
@@ -181,11 +182,11 @@ def test_every_kernel_of_the_network_bears_the_name_of_its_part():
     step: Any = make_train_step(build_model(config), config)
     graph = step.function.get_concrete_function(*synthetic_batch(config)).graph
     kernels = ("Conv2D", "MatMul", "FusedBatchNorm", "MaxPool", "Relu")
-    found = [each.name for each in graph.get_operations() if each.type.startswith(kernels)]
-    assert len(found) > 400
-    assert [name for name in found if place(name).part == OTHER] == []
-    backward = [name for name in found if place(name).direction == "backward"]
-    assert len(backward) > len(found) / 2
+    names = [operation.name for operation in graph.get_operations() if operation.type.startswith(kernels)]
+    assert len(names) > 400
+    assert [name for name in names if place(name).part == OTHER] == []
+    backward = [name for name in names if place(name).direction == "backward"]
+    assert len(backward) > len(names) / 2
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -247,17 +248,17 @@ def network_results():
     def of(layers, precision, device="cpu"):
         settings = {"precision": precision, "layers": layers, "device": device}
         network = build_model(StepConfig(image_size=160, classes=5, dropout=False, **settings))
-        found = results(lambda images, training: network(images, training=training), network, images)
+        of_network = results(lambda images, training: network(images, training=training), network, images)
         return {
-            kind: np.concatenate([np.ravel(tf.cast(each, tf.float64)) for each in values.values()])
-            for kind, values in found.items()
+            kind: np.concatenate([np.ravel(tf.cast(value, tf.float64)) for value in values.values()])
+            for kind, values in of_network.items()
         }
 
     return of
 
 
-def distance(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+def distance(actual, expected):
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -274,7 +275,8 @@ def test_the_whole_network_is_keras_own(network_results, device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_in_a_lower_precision_the_network_is_as_near_to_float32_as_keras_own(network_results, device, precision):
     exact, plain, ours = (
-        network_results(*each) for each in (("keras", "float32"), ("keras", precision), ("fused", precision, device))
+        network_results(*settings)
+        for settings in (("keras", "float32"), ("keras", precision), ("fused", precision, device))
     )
     for kind, expected in exact.items():
         assert distance(ours[kind], expected) <= 1.2 * distance(plain[kind], expected), kind

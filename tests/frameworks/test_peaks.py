@@ -196,7 +196,7 @@ def test_the_command_prints_one_json_document_by_precision(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         (["--precision", "float32,double"], "precision: 'double' is unknown"),
         (["--device", "tpu"], "device: 'tpu' is unknown"),
@@ -204,10 +204,10 @@ def test_the_command_prints_one_json_document_by_precision(capsys):
         (["--seconds", "-1"], "seconds: -1.0 will not do"),
     ],
 )
-def test_the_command_ends_with_status_2_and_one_line_for_bad_input(arguments, said, capsys):
+def test_the_command_ends_with_status_2_and_one_line_for_bad_input(arguments, problem, capsys):
     with pytest.raises(SystemExit) as ended:
         peaks.main(arguments)
     output = capsys.readouterr()
     assert (ended.value.code, output.out) == (2, "")
-    assert said in output.err
+    assert problem in output.err
     assert output.err.count("\n") == 1

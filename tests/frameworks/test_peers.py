@@ -52,41 +52,41 @@ def logits(case):
 
 config = StepConfig.from_dict(json.loads(sys.argv[1]))
 case = frameworks.load(config.framework).Case(config)
-found = {"flop": case.flop_per_image()}
+results = {"flop": case.flop_per_image()}
 if config.framework == "torch":
-    found["trained"] = sum(each.numel() for each in case.network.parameters())
-    found["moving"] = sum(each.numel() for name, each in case.network.named_buffers() if "running" in name)
+    results["trained"] = sum(parameter.numel() for parameter in case.network.parameters())
+    results["moving"] = sum(buffer.numel() for name, buffer in case.network.named_buffers() if "running" in name)
 else:
-    found["trained"] = sum(int(np.prod(each.shape)) for each in case.network.trainable_variables)
-    moving = [each for each in case.network.non_trainable_variables if "moving" in each.name]
-    found["moving"] = sum(int(np.prod(each.shape)) for each in moving)
+    results["trained"] = sum(int(np.prod(variable.shape)) for variable in case.network.trainable_variables)
+    moving = [variable for variable in case.network.non_trainable_variables if "moving" in variable.name]
+    results["moving"] = sum(int(np.prod(variable.shape)) for variable in moving)
 if len(sys.argv) > 2:
     stored = np.load(sys.argv[2])
     weights = {}
     for name in stored.files:
         weights.setdefault(name.split("/")[0], []).append(stored[name])
     take_weights(case, weights)
-    found["logits"] = [np.asarray(output).tolist() for output in logits(case)]
+    results["logits"] = [np.asarray(output).tolist() for output in logits(case)]
     case.trace()
     case.set_dropout(False)
-    found["losses"] = [float(case.run(1)) for _ in range(int(sys.argv[3]))]
+    results["losses"] = [float(case.run(1)) for _ in range(int(sys.argv[3]))]
     traced = case.trace_count
     case.set_dropout(True)
-    found["dropped"], found["traced_again"] = float(case.run(1)), case.trace_count - traced
-    found["updates"] = (case.applied_steps(), case.skipped_steps())
+    results["dropped"], results["traced_again"] = float(case.run(1)), case.trace_count - traced
+    results["updates"] = (case.applied_steps(), case.skipped_steps())
     if config.framework == "torch":
         from torch._dynamo.utils import counters  # of a cache, each look into it, whether it held anything or not
-        found["cached"] = [name for kind in counters.values() for name in kind if "cache" in name]
-        found["caches"] = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    found["share"] = case.low_precision_share() if config.execution == "eager" else None
-found["tensorflow"] = "tensorflow" in sys.modules
-print("found " + json.dumps(found))
+        results["cached"] = [name for kind in counters.values() for name in kind if "cache" in name]
+        results["caches"] = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    results["share"] = case.low_precision_share() if config.execution == "eager" else None
+results["tensorflow"] = "tensorflow" in sys.modules
+print("results " + json.dumps(results))
 """
 
 DESCRIBED = """
 import json
 from gnet_core.frameworks import installed
-print("found " + json.dumps(installed.environment()))
+print("results " + json.dumps(installed.environment()))
 """
 
 FLAGS_OF_TF32 = """
@@ -94,18 +94,18 @@ import json, warnings
 warnings.simplefilter("error")
 import torch
 from gnet_core.frameworks import pytorch_device as torch_device
-found = []
+results = []
 for precision in ("tf32", "float32", "mixed_bfloat16"):
     torch_device.set_tf32(precision)
     cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     flags = (cuda.allow_tf32, cudnn.allow_tf32, torch.get_float32_matmul_precision() == "high")
-    found.append([*flags, cuda.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32", cudnn.fp32_precision])
-print("found " + json.dumps(found))
+    results.append([*flags, cuda.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32", cudnn.fp32_precision])
+print("results " + json.dumps(results))
 """
 
 
 ON_A_GPU = """
-import json, sys
+import json, sys, msgspec
 from types import SimpleNamespace
 from unittest import mock
 from gnet_core.frameworks import allocator; from gnet_core.frameworks import base as frameworks
@@ -114,7 +114,7 @@ from gnet_core.config import StepConfig
 def never():
     raise AssertionError("a GPU's memory is not glibc's")
 
-framework, found = sys.argv[1], {}
+framework, results = sys.argv[1], {}
 config = StepConfig(framework=framework, execution="xla", device="gpu:1", precision="tf32")
 with mock.patch.object(allocator, "keep_freed_memory", never):
     if framework == "torch":
@@ -124,9 +124,9 @@ with mock.patch.object(allocator, "keep_freed_memory", never):
         torch.backends.cudnn.version = lambda: 91300
         torch.cuda.device_count = lambda: 2
         torch.cuda.get_device_properties = lambda index: SimpleNamespace(name=f"GPU {index}", major=9, minor=index)
-        torch.cuda.set_device = lambda device: found.update(current=str(device))
-        found["prepared"] = str(device.prepare(config))
-        found["benchmark"] = torch.backends.cudnn.benchmark
+        torch.cuda.set_device = lambda device: results.update(current=str(device))
+        results["prepared"] = str(device.prepare(config))
+        results["benchmark"] = torch.backends.cudnn.benchmark
     else:
         import jax
         from gnet_core.frameworks import jax_device as device
@@ -134,34 +134,34 @@ with mock.patch.object(allocator, "keep_freed_memory", never):
         jax.devices = lambda kind: gpus
         versions = SimpleNamespace(cuda_runtime_build_version=lambda: 13000, cudnn_build_version=lambda: 91300)
         device._cuda_versions = lambda: versions
-        found["described_before"] = device.describe()
+        results["described_before"] = msgspec.to_builtins(device.describe())
         updates = {}
         jax.config.update = updates.__setitem__
         device.prepare(config)
-        found["updates"] = {name: str(value) for name, value in updates.items() if name != "jax_default_device"}
-found["described"] = device.describe()
+        results["updates"] = {name: str(value) for name, value in updates.items() if name != "jax_default_device"}
+results["described"] = msgspec.to_builtins(device.describe())
 if framework == "torch":
     def too_old(index):
         raise RuntimeError("The NVIDIA driver on your system is too old\\nand more")
     torch.cuda.get_device_properties = too_old
-    found["without"] = device.describe()
-print("found " + json.dumps(found))
+    results["without"] = msgspec.to_builtins(device.describe())
+print("results " + json.dumps(results))
 """
 
 
 def measured(config, weights=None, steps=3):
     """What a peer came to in a process of its own; with weights of ours, which trains it."""
     trained = [] if weights is None else [str(weights), str(steps)]
-    return told_by(IN_A_PROCESS, json.dumps(config.to_dict()), *trained)
+    return results_of(IN_A_PROCESS, json.dumps(config.to_dict()), *trained)
 
 
-def told_by(program, *words):
+def results_of(program, *words):
     """What a program finds in a process of its own."""
     command = [sys.executable, "-c", program, *words]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    lines = [line for line in answer.stdout.splitlines() if line.startswith("found ")]
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("results ")]
     assert lines, answer.stderr[-2000:]
-    return json.loads(lines[0].removeprefix("found "))
+    return json.loads(lines[0].removeprefix("results "))
 
 
 def peer(framework, **changes):
@@ -189,9 +189,9 @@ def ours(request, tmp_path_factory):
             variable.assign(chance.normal(0, 0.1, variable.shape))
     path = tmp_path_factory.mktemp("weights") / "ours.npz"
     layers = [layer for layer in network.layers if layer.weights and "dropout" not in layer.name]
-    np.savez(path, **{f"{layer.name}/{n}": each for layer in layers for n, each in enumerate(layer.get_weights())})
+    np.savez(path, **{f"{layer.name}/{n}": array for layer in layers for n, array in enumerate(layer.get_weights())})
     images, labels = synthetic_batch(config)
-    logits = [each.numpy() for each in network(images, training=False)]
+    logits = [output.numpy() for output in network(images, training=False)]
     step = make_train_step(network, config)
     losses = [float(step(images, labels).loss) for _ in range(4)]
     assert tf.math.is_finite(losses[-1])
@@ -200,44 +200,44 @@ def ours(request, tmp_path_factory):
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_a_peer_has_the_networks_parameters_and_does_its_operations(framework):
-    found = measured(peer(framework, image_size=224, classes=47, batch_size=2))
-    assert (found["trained"], found["moving"]) == (8_140_253, 38_784)
-    assert found["flop"] == 7_059_151_584
+    results = measured(peer(framework, image_size=224, classes=47, batch_size=2))
+    assert (results["trained"], results["moving"]) == (8_140_253, 38_784)
+    assert results["flop"] == 7_059_151_584
 
 
 def test_tf32_is_set_by_flags_that_all_of_pytorch_can_read():
     # Of the newer kind one cannot be read back by what still asks for the older, such as torch.compile.
-    tf32, float32, mixed = told_by(FLAGS_OF_TF32)
+    tf32, float32, mixed = results_of(FLAGS_OF_TF32)
     assert tf32 == [True, True, True, True, True, "none"]
     assert float32 == mixed == [False, False, False, False, False, "none"]
 
 
-def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_tells_of_all():
-    found = told_by(ON_A_GPU, "torch")
-    assert (found["prepared"], found["current"], found["benchmark"]) == ("cuda:1", "cuda:1", True)
-    described = found["described"]
+def test_pytorch_is_prepared_for_the_gpu_of_its_case_and_describes_all():
+    results = results_of(ON_A_GPU, "torch")
+    assert (results["prepared"], results["current"], results["benchmark"]) == ("cuda:1", "cuda:1", True)
+    described = results["described"]
     assert (described["built_for_cuda"], described["cuda"], described["cudnn"]) == (True, "13.0", "9.13.0")
     assert described["gpus"] == [
         {"device": "gpu:0", "name": "GPU 0", "compute_capability": [9, 0]},
         {"device": "gpu:1", "name": "GPU 1", "compute_capability": [9, 1]},
     ]
-    assert (found["without"]["gpus"], found["without"]["why_no_gpus"]) == (
+    assert (results["without"]["gpus"], results["without"]["why_no_gpus"]) == (
         [],
         "The NVIDIA driver on your system is too old",
     )
 
 
-def test_jax_keeps_to_the_gpu_of_its_case_and_tells_of_all_before():
-    found = told_by(ON_A_GPU, "jax")
-    assert found["updates"] == {"jax_cuda_visible_devices": "1", "jax_default_matmul_precision": "tensorfloat32"}
-    described = found["described_before"]
+def test_jax_keeps_to_the_gpu_of_its_case_and_describes_all_before():
+    results = results_of(ON_A_GPU, "jax")
+    assert results["updates"] == {"jax_cuda_visible_devices": "1", "jax_default_matmul_precision": "tensorfloat32"}
+    described = results["described_before"]
     assert (described["built_for_cuda"], described["cuda"], described["cudnn"]) == (True, "13.0", "9.13")
     assert [gpu["compute_capability"] for gpu in described["gpus"]] == [[9, 0], [9, 1]]
-    assert "gpus" not in found["described"]
+    assert "gpus" not in results["described"]
 
 
-def test_each_framework_tells_of_itself_beside_the_others():
-    environment = told_by(DESCRIBED)
+def test_each_framework_describes_itself_beside_the_others():
+    environment = results_of(DESCRIBED)
     assert environment["tensorflow"]["version"]
     assert environment["torch"].keys() == TORCH_SECTION.keys()
     assert environment["jax"].keys() == JAX_SECTION.keys()
@@ -253,24 +253,24 @@ def test_without_their_losses_the_classifiers_are_no_work(framework):
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_weights_copied_from_ours_give_our_logits_and_our_losses(framework, ours):
     widths, path, logits, losses = ours
-    found = measured(peer(framework, widths=widths), path)
-    for theirs, expected in zip(found["logits"], logits, strict=True):
+    results = measured(peer(framework, widths=widths), path)
+    for theirs, expected in zip(results["logits"], logits, strict=True):
         np.testing.assert_allclose(theirs, expected, rtol=1e-3, atol=1e-4 * np.max(np.abs(expected)))
-    assert judge_trajectory(found["losses"], losses[:3], "float32").within, (found["losses"], losses)
-    assert found["updates"] == [4, 0]
-    assert not found["tensorflow"], "which is here, and another CUDA on a GPU"
-    assert abs(found["dropped"] - losses[3]) > 0.01 * losses[3]
-    assert found["traced_again"] == 0
+    assert judge_trajectory(results["losses"], losses[:3], "float32").within, (results["losses"], losses)
+    assert results["updates"] == [4, 0]
+    assert not results["tensorflow"], "which is here, and another CUDA on a GPU"
+    assert abs(results["dropped"] - losses[3]) > 0.01 * losses[3]
+    assert results["traced_again"] == 0
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler, c++")
 def test_torch_compile_computes_the_same_and_compiles_once_from_the_start(ours):
     widths, path, _, losses = ours
-    found = measured(peer("torch", widths=widths, execution="graph"), path)
-    assert judge_trajectory(found["losses"], losses[:3], "float32").within, (found["losses"], losses)
-    assert found["traced_again"] == 0
-    assert found["cached"] == []
-    assert not Path(found["caches"]).exists()
+    results = measured(peer("torch", widths=widths, execution="graph"), path)
+    assert judge_trajectory(results["losses"], losses[:3], "float32").within, (results["losses"], losses)
+    assert results["traced_again"] == 0
+    assert results["cached"] == []
+    assert not Path(results["caches"]).exists()
 
 
 def test_steps_that_loss_scaling_leaves_out_are_counted(ours):

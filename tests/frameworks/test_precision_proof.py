@@ -174,7 +174,7 @@ def test_what_xla_compiles_for_a_gpu_is_the_work_of_the_networks_layers():
     compiled = hlo_pb2.HloModuleProto.FromString(gzip.decompress(COMPILED_FOR_H100.read_bytes()))
     work = list(hlo_work(compiled))
     of_layers = config.batch_size * train_step_flop_per_image(build_model(config), config)
-    assert sum(each.flop for each in work) == pytest.approx(of_layers, rel=1e-4)
+    assert sum(operation.flop for operation in work) == pytest.approx(of_layers, rel=1e-4)
     assert share_of(work) == pytest.approx(0.9999, abs=1e-4)  # the logits are float32
 
 

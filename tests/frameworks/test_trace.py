@@ -13,7 +13,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import command_buffers, trace
-from gnet_core.frameworks.tf.step import StepResult, TrainStep
+from gnet_core.frameworks.tf.step import Step, StepResult
 from tests.traces import Launch, gpu_trace
 
 if TYPE_CHECKING:
@@ -29,18 +29,18 @@ def convolve(images: Any, labels: Any) -> StepResult:
     return StepResult(mean, mean, tf.cast(labels[0], tf.float32))
 
 
-def make_step(body: Any = convolve, execution: Any = "graph") -> TrainStep:
-    return TrainStep(body, StepConfig(execution=execution), metrics=[], optimizer=None)
+def make_step(body: Any = convolve, execution: Any = "graph") -> Step:
+    return Step(body, StepConfig(execution=execution), metrics=[])
 
 
 @pytest.fixture
-def warm_step() -> TrainStep:
+def warm_step() -> Step:
     step = make_step()
     step(IMAGES, LABELS)
     return step
 
 
-def test_a_trace_lies_where_tensorboard_lists_it(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_trace_lies_where_tensorboard_lists_it(warm_step: Step, tmp_path: Path) -> None:
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path / "new" / "logs", steps=1)
     assert summary.xplane.stat().st_size > 0
     plugins, profile, run, host = summary.xplane.relative_to(tmp_path / "new" / "logs").parts
@@ -50,7 +50,7 @@ def test_a_trace_lies_where_tensorboard_lists_it(warm_step: TrainStep, tmp_path:
 
 
 def test_a_trace_holds_its_steps_marked_by_number_and_the_convolution_inside_them(
-    warm_step: TrainStep, tmp_path: Path
+    warm_step: Step, tmp_path: Path
 ) -> None:
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=4)
     space = xplane_pb2.XSpace.FromString(summary.xplane.read_bytes())
@@ -63,7 +63,7 @@ def test_a_trace_holds_its_steps_marked_by_number_and_the_convolution_inside_the
     assert sorted(numbers) == [0, 1, 2, 3]
 
 
-def test_every_step_is_timed_with_the_profiler_and_without_it(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_every_step_is_timed_with_the_profiler_and_without_it(warm_step: Step, tmp_path: Path) -> None:
     calls = warm_step.calls
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=3)
     assert warm_step.calls == calls + 6
@@ -79,7 +79,7 @@ def test_overhead_is_the_difference_of_the_medians(tmp_path: Path) -> None:
     assert summary.overhead_seconds == 0.25
 
 
-def test_the_newest_of_several_traces_is_the_one_returned(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_the_newest_of_several_traces_is_the_one_returned(warm_step: Step, tmp_path: Path) -> None:
     older = tmp_path / "plugins" / "profile" / "9999_12_31_23_59_59" / "host.xplane.pb"
     older.parent.mkdir(parents=True)
     older.touch()
@@ -88,7 +88,7 @@ def test_the_newest_of_several_traces_is_the_one_returned(warm_step: TrainStep, 
 
 @pytest.mark.parametrize("steps", [0, -1, 11, 2.0, True, "3"])
 def test_a_number_of_steps_outside_1_to_10_is_refused_before_anything_runs(
-    warm_step: TrainStep, tmp_path: Path, steps: Any
+    warm_step: Step, tmp_path: Path, steps: Any
 ) -> None:
     calls = warm_step.calls
     with pytest.raises(GnetError, match=r"^steps: "):
@@ -97,13 +97,13 @@ def test_a_number_of_steps_outside_1_to_10_is_refused_before_anything_runs(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_log_dir_that_is_a_file_is_refused(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_log_dir_that_is_a_file_is_refused(warm_step: Step, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GnetError, match=r"^log_dir: .*file' cannot be a folder"):
         trace.capture(warm_step, IMAGES, LABELS, tmp_path / "file", steps=1)
 
 
-def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: Step, tmp_path: Path) -> None:
     calls = 0
 
     def fails_at_its_third_call(images: Any, labels: Any) -> StepResult:
@@ -120,7 +120,7 @@ def test_a_step_that_fails_leaves_no_trace_and_the_profiler_ready(warm_step: Tra
     assert trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=1).xplane.is_file()
 
 
-def test_a_profiler_that_cannot_start_is_said_in_one_line(warm_step: TrainStep, tmp_path: Path) -> None:
+def test_a_profiler_that_cannot_start_is_reported_in_one_line(warm_step: Step, tmp_path: Path) -> None:
     tf.profiler.experimental.start(str(tmp_path / "other"))
     try:
         with pytest.raises(GnetError, match=r"^profiler: did not start \(.+\)") as raised:
@@ -130,14 +130,14 @@ def test_a_profiler_that_cannot_start_is_said_in_one_line(warm_step: TrainStep, 
     assert "\n" not in str(raised.value)
 
 
-def test_a_step_that_was_not_warmed_up_is_told(tmp_path: Path) -> None:
+def test_a_step_that_was_not_warmed_up_brings_a_warning(tmp_path: Path) -> None:
     summary = trace.capture(make_step(), IMAGES, LABELS, tmp_path, steps=1)
     assert len(summary.warnings) == 1
     assert "not warmed up" in summary.warnings[0]
 
 
 def test_a_trace_without_the_gpu_is_kept_with_a_warning(
-    warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"a {kind}"])
     summary = trace.capture(warm_step, IMAGES, LABELS, tmp_path, steps=1)
@@ -150,12 +150,12 @@ def test_a_gpu_of_which_nothing_was_recorded_is_no_trace_of_it(tmp_path: Path, m
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"a {kind}"])
     busy = gpu_trace(tmp_path / "busy.xplane.pb", [Launch("xmma", 1)])
     assert trace._missing_from(busy) == []
-    (told,) = trace._missing_from(gpu_trace(tmp_path / "idle.xplane.pb", []))
-    assert "CUPTI" in told
+    (warning,) = trace._missing_from(gpu_trace(tmp_path / "idle.xplane.pb", []))
+    assert "CUPTI" in warning
 
 
 def test_what_the_profiler_itself_reports_becomes_a_warning(
-    warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = tf.profiler.experimental.stop
 
@@ -170,8 +170,8 @@ def test_what_the_profiler_itself_reports_becomes_a_warning(
     assert summary.warnings == ("the profiler reports: CUPTI_ERROR_INSUFFICIENT_PRIVILEGES",)
 
 
-def test_a_profiler_that_writes_nothing_is_told(
-    warm_step: TrainStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_profiler_that_writes_nothing_is_reported(
+    warm_step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = tf.profiler.experimental.stop
     monkeypatch.setattr(tf.profiler.experimental, "stop", lambda: stop(save=False))
@@ -227,10 +227,10 @@ trace.trace_case(StepConfig(data="digits", classes=10, batch_size=2, image_size=
 
 
 @pytest.mark.parametrize(
-    ("device", "off", "told"), [("gpu:0", True, True), ("gpu:0", False, False), ("cpu", True, False)]
+    ("device", "off", "warned"), [("gpu:0", True, True), ("gpu:0", False, False), ("cpu", True, False)]
 )
 def test_a_trace_on_a_gpu_says_that_command_buffers_were_off(
-    device: str, off: bool, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, off: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gnet_core.frameworks.tf.device.prepare", lambda _config: "/CPU:0")
     monkeypatch.setattr(trace, "build_model", lambda _config: None)
@@ -238,4 +238,4 @@ def test_a_trace_on_a_gpu_says_that_command_buffers_were_off(
     monkeypatch.setenv("XLA_FLAGS", command_buffers.FLAG if off else "")
     config = StepConfig(execution="xla", batch_size=2, image_size=67, device=device)
     summary = trace.trace_case(config, tmp_path, steps=1)
-    assert (command_buffers.NOTE in summary.warnings) == told
+    assert (command_buffers.NOTE in summary.warnings) == warned

@@ -1,4 +1,4 @@
-"""What TensorFlow's graph optimizer makes of the train step for an H100, of which it is told and needs none.
+"""The train step after TensorFlow's graph optimizer, for an H100 that is described to it and need not be there.
 
 It chooses layouts, fuses and prunes before any kernel is picked; the CPU build was seen to do what the CUDA build does.
 """

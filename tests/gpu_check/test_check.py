@@ -4,7 +4,6 @@ stand-in; and what becomes of a step that fails, hangs or finds no time.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -23,9 +22,11 @@ from gnet_core.gpu_check import check as gpu_check
 from gnet_core.gpu_check import report as gpu_check_report
 from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Claim, Finding
 from gnet_core.machine import gpu_conditions
+from gnet_core.machine import nvml as nvml_library
 from gnet_core.results import raw_files, records
 from gnet_core.run import runner
 from gnet_core.run.worker import WorkerLost
+from tests.conftest import environment_of
 from tests.faults import checkout as house
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +44,8 @@ class Summary:
     xplane: object
 
     def to_dict(self, directory):
-        found = {"xplane": str(self.xplane.relative_to(directory)), "overhead_seconds": 0.0, "warnings": []}
-        return found | {"traced_step_seconds": [0.1] * 3, "untraced_step_seconds": [0.1] * 3}
+        fields = {"xplane": str(self.xplane.relative_to(directory)), "overhead_seconds": 0.0, "warnings": []}
+        return fields | {"traced_step_seconds": [0.1] * 3, "untraced_step_seconds": [0.1] * 3}
 
 
 def trace_case(config, log_dir, steps):
@@ -56,7 +57,7 @@ def trace_case(config, log_dir, steps):
 
 PEAKS = """print('{"mixed_bfloat16": {"flop_per_second": 1e15}}')"""
 
-GPU = '"gpus": [{"device": "gpu:0", "name": "NVIDIA H100 80GB HBM3", "compute_capability": [9, 0]}]'
+GPU = 'gpus=[SeenGpu(device="gpu:0", name="NVIDIA H100 80GB HBM3", compute_capability=[9, 0])]'
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "gnet_core/frameworks/tf/trace.py").write_text(TRACE)
     (folder / "gnet_core/frameworks/tf/peaks.py").write_text(PEAKS)
     for name, old, new in (
-        ("frameworks/tf/device.py", '"gpus": []', GPU),
-        ("plan/suites.py", "_CHECK_REPLICATES = 3", "_CHECK_REPLICATES = 1"),
+        ("frameworks/tf/device.py", "gpus=[]", GPU),
+        ("plan/suites.py", "replicates=3", "replicates=1"),
         ("plan/suites.py", "plan=Plan(block_seconds=1.0)", "plan=Plan()"),
         ("gpu_check/evidence.py", 'SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")', 'SAMPLED = ("graph",)'),
         ("gpu_check/evidence.py", 'PROFILED = (*SAMPLED, "float32", "batch 1")', 'PROFILED = (*SAMPLED, "float32")'),
@@ -85,8 +86,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def listed(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / gpu_check_report.JSON_FILE).read_text())
-    return found
+    document: dict[str, Any] = json.loads((directory / gpu_check_report.JSON_FILE).read_text())
+    return document
 
 
 def verdicts(document: dict[str, Any]) -> dict[str, str]:
@@ -96,20 +97,20 @@ def verdicts(document: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.usefixtures("nvml")
 def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     out = tmp_path / "check"
-    status, printed, said = house.gnet(checkout, "gpu-check", "--out", str(out), "--json", limit_seconds=400)
+    status, printed, err = house.gnet(checkout, "gpu-check", "--out", str(out), "--json", limit_seconds=400)
     document = listed(out)
     assert json.loads(printed) == document
     assert document["complete"] is True
-    assert status == 1, said  # an empty trace holds no kernels
+    assert status == 1, err  # an empty trace holds no kernels
     steps = {step["name"]: step["status"] for step in document["steps"]}
     assert steps.pop("frameworks") == "not begun"
     assert set(steps.values()) == {"done"}, document["steps"]
-    found = verdicts(document)
-    assert found["TensorFlow sees the GPUs that NVML shows, in the same order"] == "confirmed"
-    assert found["Every case of the run fits, beside those that it takes turns with"] == "confirmed"
-    assert found["A trace holds the GPU's kernels, in steps that xprof recognises"] == "wrong"
+    verdict_of = verdicts(document)
+    assert verdict_of["TensorFlow sees the GPUs that NVML shows, in the same order"] == "confirmed"
+    assert verdict_of["Every case of the run fits, beside those that it takes turns with"] == "confirmed"
+    assert verdict_of["A trace holds the GPU's kernels, in steps that xprof recognises"] == "wrong"
     # Power that does not fall when the worker idles is the stand-in's.
-    assert found["Power rises with the work and falls within 0.5 s of the last step"] == "wrong"
+    assert verdict_of["Power rises with the work and falls within 0.5 s of the last step"] == "wrong"
     run = records.load_run(out)
     assert run.document.device == "gpu:0"
     assert {case.gpu_memory and case.gpu_memory.origin for case in run.document.cases} == {"told"}  # none was probed
@@ -122,7 +123,7 @@ def test_a_check_leaves_a_list_and_a_run_like_any_other(checkout, tmp_path):
     assert len(sampled) > 5
     assert {sample["power_watts"] for sample in sampled} == {412.345}
     # The stand-in's energy is of 400 W, and so is that of the samples within a few per cent.
-    assert found["The energy counter agrees with mean power × time within 20%"] == "confirmed"
+    assert verdict_of["The energy counter agrees with mean power × time within 20%"] == "confirmed"
     text = (out / gpu_check_report.MARKDOWN_FILE).read_text()
     assert "wrong: A trace holds the GPU's kernels, in steps that xprof recognises" in text
     assert not house.orphans(str(out))
@@ -159,8 +160,8 @@ def test_killed_at_any_moment_it_leaves_what_was_finished_and_no_process(checkou
     assert kernels["findings"][0]["because"] == "running: it has not ended"
     assert (out / GPU_CHECK / "worker-graph.json").exists()
     # What is there is not written over by another check.
-    status, _, said = house.gnet(checkout, "gpu-check", "--out", str(out))
-    assert (status, "has files in it already" in said) == (2, True)
+    status, _, err = house.gnet(checkout, "gpu-check", "--out", str(out))
+    assert (status, "has files in it already" in err) == (2, True)
 
 
 @pytest.mark.usefixtures("nvml")
@@ -171,17 +172,17 @@ def test_interrupted_in_its_run_it_keeps_what_was_measured_and_prints_the_list(c
         assert check.poll() is None
         time.sleep(0.05)
     os.kill(check.pid, signal.SIGINT)
-    printed, said = check.communicate(timeout=100)
-    assert check.returncode == 130, said
+    printed, err = check.communicate(timeout=100)
+    assert check.returncode == 130, err
     assert "are confirmed" in printed
-    assert "interrupted; what was finished is in" in said
-    assert "Traceback" not in said
+    assert "interrupted; what was finished is in" in err
+    assert "Traceback" not in err
     assert not house.orphans(str(out))
     assert records.load_run(out).document.complete is False
     bench = listed(out)["steps"][-1]
     assert (bench["name"], bench["status"], bench["why"]) == ("bench", "cut short", "interrupted")
-    status, _, said = house.gnet(checkout, "bench", "--resume", str(out))
-    assert status == 0, said
+    status, _, err = house.gnet(checkout, "bench", "--resume", str(out))
+    assert status == 0, err
     assert records.load_run(out).document.complete is True
 
 
@@ -191,7 +192,7 @@ def test_interrupted_in_its_run_it_keeps_what_was_measured_and_prints_the_list(c
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda _source: copy.deepcopy(environment))
+    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 
@@ -248,19 +249,12 @@ def check(tmp_path, environment, monkeypatch):
     """A check on a CPU of which no step does anything unless a test says so."""
 
     def make(seconds: float = 600.0, **steps: Any) -> gpu_check.Check:
-        for name in (
-            "_sample_worker",
-            "_trace",
-            "_measure_peak",
-            "_bench",
-            "_measure_executions",
-            "_measure_frameworks",
-        ):
+        for name in ("_sample_worker", "_trace", "_measure_peak", "_measure", "_measure_frameworks"):
             monkeypatch.setattr(gpu_check.Check, name, steps.get(name, lambda _self, *_: None))
         (tmp_path / GPU_CHECK).mkdir()
         return gpu_check.Check(
             checkout=ROOT,
-            environment=environment,
+            environment=environment_of(environment),
             device="cpu",
             directory=tmp_path,
             minutes=10,
@@ -287,7 +281,7 @@ def test_a_step_that_fails_is_a_line_and_the_next_begins(check, tmp_path):
 
 def test_what_is_left_of_the_time_decides_what_begins(check):
     taken = []
-    made = check(seconds=-1.0, _bench=lambda _self, limit: taken.append(limit))
+    made = check(seconds=-1.0, _measure=lambda _self, _name, _out, _suites, limit: taken.append(limit))
     assert made.run() is True
     assert {step.status for step in made.report().steps} == {"not begun"}
     assert taken == []
@@ -329,13 +323,13 @@ def test_the_verdicts_come_before_what_is_rare_and_xla_has_the_longest_limit(che
 
 
 def test_open_claims_that_nothing_contradicts_are_told_apart():
-    told = [
-        Claim(claim="a", findings=(Finding("confirmed"), Finding("open"))),
-        Claim(claim="b", findings=(Finding("open"),)),
-        Claim(claim="c", findings=(Finding("confirmed"), Finding("wrong"))),
+    judged = [
+        Claim(claim="a", verdict="open", findings=(Finding("confirmed"), Finding("open"))),
+        Claim(claim="b", verdict="open", findings=(Finding("open"),)),
+        Claim(claim="c", verdict="wrong", findings=(Finding("confirmed"), Finding("wrong"))),
     ]
     report = gpu_check_report.CheckReport(
-        created="", device="gpu:0", machine="", minutes=7, complete=True, steps=(), claims=told
+        created="", device="gpu:0", machine="", minutes=7, complete=True, steps=(), claims=judged
     )
     assert (
         report.answer == "Of 3 claims 0 are confirmed, 1 wrong and 2 open, of which 1 are confirmed as far as was seen."
@@ -382,7 +376,7 @@ def sampled(tmp_path, environment, monkeypatch):
         (tmp_path / GPU_CHECK).mkdir()
         check = gpu_check.Check(
             checkout=ROOT,
-            environment=environment,
+            environment=environment_of(environment),
             device="gpu:0",
             directory=tmp_path,
             minutes=10,
@@ -396,11 +390,11 @@ def sampled(tmp_path, environment, monkeypatch):
 
 
 def test_a_workers_memory_is_read_while_it_is_alive_and_by_its_process(sampled, nvml):
-    told, worker = sampled(lambda: nvml.set(pids=f"{os.getpid()}:{3 * 2**30}", used=4 * 2**30))
-    assert told["taken_memory"]["process_bytes"] == 3 * 2**30
-    assert told["taken_memory"]["growth_bytes"] > 0
-    assert {sample["power_watts"] for sample in told["samples"]} == {412.345}
-    assert all(sample["took_seconds"] > 0 for sample in told["samples"])
+    stored, worker = sampled(lambda: nvml.set(pids=f"{os.getpid()}:{3 * 2**30}", used=4 * 2**30))
+    assert stored["process_bytes"] == 3 * 2**30
+    assert stored["growth_bytes"] > 0
+    assert {sample["power_watts"] for sample in stored["samples"]} == {412.345}
+    assert all(sample["took_seconds"] > 0 for sample in stored["samples"])
     assert worker.ended == "finished stopped"
 
 
@@ -427,14 +421,15 @@ def test_a_driver_that_answers_no_more_costs_its_figures_and_not_the_worker(samp
         monkeypatch.setattr(gpu_conditions, "_read", hangs)
 
     monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(nvml_library, "_given_up", threading.Event())
     try:
-        told, worker = sampled(during)
+        stored, worker = sampled(during)
     finally:
         answers.set()
         for thread in threading.enumerate():
             if thread.name == "GPU samples":
                 thread.join()
-    assert told["taken_memory"] == {"process_bytes": 0, "growth_bytes": 0}
+    assert (stored["process_bytes"], stored["growth_bytes"]) == (0, 0)
     assert worker.ended == "finished stopped"
 
 

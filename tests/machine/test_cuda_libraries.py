@@ -19,7 +19,7 @@ OPENED = "import ctypes, os\ntry:\n    ctypes.CDLL('libcusolver.so.11', os.RTLD_
 OPENED += "except OSError:\n    opened = False\n"
 FIND = (
     "import json; from gnet_core.machine.cuda_libraries import find; "
-    "print(json.dumps([each._asdict() for each in find()]))"
+    "print(json.dumps([library._asdict() for library in find()]))"
 )
 
 
@@ -35,7 +35,7 @@ class Site:
         self.environ = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "LD_LIBRARY_PATH": str(self.driver)}
 
     def library(self, name: str) -> Path:
-        library = next(each for each in cuda_libraries.LIBRARIES if each.name == name)
+        library = next(library for library in cuda_libraries.LIBRARIES if library.name == name)
         return self.folder / "nvidia" / library.folder / "lib" / name
 
     def build_for_cuda(self, answer: bool) -> None:
@@ -49,8 +49,8 @@ class Site:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()
 
-    def find(self, **environ: str) -> dict[str, cuda_libraries.Place]:
-        return {each["name"]: cuda_libraries.Place(**each) for each in json.loads(self.run(FIND, **environ))}
+    def find(self, **environ: str) -> dict[str, cuda_libraries.Library]:
+        return {fields["name"]: cuda_libraries.Library(**fields) for fields in json.loads(self.run(FIND, **environ))}
 
 
 @pytest.fixture(scope="module")
@@ -79,29 +79,31 @@ def site(built, tmp_path):
 
 
 def test_each_library_is_found_in_the_wheel_beside_tensorflow(site):
-    found = site.find()
-    assert list(found) == [library.name for library in cuda_libraries.LIBRARIES]
-    assert found.pop("libcuda.so.1").path == str(site.driver / "libcuda.so.1")
-    assert {name: place.path for name, place in found.items()} == {name: str(site.library(name)) for name in found}
-    assert found["libcusolver.so.11"].package == "nvidia-cusolver-cu12"
+    libraries = site.find()
+    assert list(libraries) == [library.name for library in cuda_libraries.LIBRARIES]
+    assert libraries.pop("libcuda.so.1").path == str(site.driver / "libcuda.so.1")
+    assert {name: library.path for name, library in libraries.items()} == {
+        name: str(site.library(name)) for name in libraries
+    }
+    assert libraries["libcusolver.so.11"].package == "nvidia-cusolver-cu12"
 
 
-def test_a_library_that_is_missing_is_told_with_the_linkers_words_and_the_others_are_found(site):
+def test_a_missing_library_has_the_linkers_words_and_the_others_are_found(site):
     site.library("libcusolver.so.11").unlink()
-    found = site.find()
-    missing = [place for place in found.values() if place.path is None]
-    assert [place.name for place in missing] == ["libcusolver.so.11"]
+    libraries = site.find()
+    missing = [library for library in libraries.values() if library.path is None]
+    assert [library.name for library in missing] == ["libcusolver.so.11"]
     assert missing[0].error == "libcusolver.so.11: cannot open shared object file: No such file or directory"
 
 
-def test_a_library_that_lacks_what_it_is_linked_with_is_told_with_what_that_is(site):
+def test_the_error_of_a_library_names_what_it_is_linked_with_and_lacks(site):
     site.library("libcusparse.so.12").unlink()
-    found = site.find()
-    assert found["libcusolver.so.11"].path is None
-    assert str(found["libcusolver.so.11"].error).startswith("libcusparse.so.12: cannot open shared object file")
+    libraries = site.find()
+    assert libraries["libcusolver.so.11"].path is None
+    assert str(libraries["libcusolver.so.11"].error).startswith("libcusparse.so.12: cannot open shared object file")
 
 
-def test_a_file_that_is_no_library_is_told_and_fails_nothing(site):
+def test_a_file_that_is_no_library_has_an_error_and_fails_nothing(site):
     site.library("libcudnn.so.9").write_text("no library")
     assert "libcudnn.so.9: file too short" in str(site.find()["libcudnn.so.9"].error)
     assert site.run("import gnet_core, tensorflow; print(tensorflow.opened)") == "True"
@@ -114,8 +116,8 @@ def test_what_ld_library_path_has_goes_before_the_wheel_as_it_does_for_tensorflo
 
 def test_what_is_loaded_already_stays_what_it_is(site, tmp_path):
     other = shutil.copy(site.library("libcudnn.so.9"), tmp_path)
-    found = json.loads(site.run(f"import ctypes; ctypes.CDLL({other!r}); {FIND}"))
-    assert next(each["path"] for each in found if each["name"] == "libcudnn.so.9") == other
+    libraries = json.loads(site.run(f"import ctypes; ctypes.CDLL({other!r}); {FIND}"))
+    assert next(library["path"] for library in libraries if library["name"] == "libcudnn.so.9") == other
 
 
 @pytest.mark.parametrize(
@@ -151,19 +153,19 @@ def test_every_module_that_imports_tensorflow_has_the_libraries_loaded_first(sit
     program = f"""
 import importlib, json, sys
 from gnet_core.machine import cuda_libraries
-calls, told = [], {{}}
+calls, calls_by_module = [], {{}}
 cuda_libraries.load = lambda: calls.append("tensorflow" in sys.modules)
 for module in {modules}:
     try:
         importlib.import_module(module)
     except ImportError as error:
         assert str(error) == "seen", error
-    told[module] = calls[:1]
+    calls_by_module[module] = calls[:1]
     loaded = [name for name in sys.modules if name.startswith("gnet_core.")]
     for name in set(loaded) - set(["gnet_core.machine", "gnet_core.machine.cuda_libraries"]):
         del sys.modules[name]
     calls.clear()
-print(json.dumps(told))"""
+print(json.dumps(calls_by_module))"""
     assert json.loads(site.run(program)) == {module: [False] for module in modules}
 
 

@@ -1,4 +1,4 @@
-"""What is told of a GPU during a turn: from readings that are made up, and from NVML's stand-in, read meanwhile."""
+"""Conditions of a GPU during a turn, from readings that are made up and from the stand-in for NVML."""
 
 import dataclasses
 import threading
@@ -28,7 +28,7 @@ def samples(change=lambda _at: {}, began=100.0, ended=104.0, step=0.05):
     return [Sample(at_seconds=at, **(usually | {"joules": 400.0 * at} | change(at))) for at in times]
 
 
-def told(change=lambda _at: {}, **spans):
+def conditions_of(change=lambda _at: {}, **spans):
     return gpu_conditions.conditions(samples(change), **({"block": BLOCK, "work": WORK} | spans))
 
 
@@ -37,16 +37,16 @@ def test_clock_power_and_heat_are_those_of_the_block_alone():
         idle = {"clock_hz": 0.2e9, "power_watts": 70.0, "temperature_celsius": 40.0, "reasons": HOT}
         return {} if BLOCK.began <= at <= BLOCK.ended else idle
 
-    seen = told(outside)
-    assert seen.samples == 41
-    assert (seen.sm_clock_hz, seen.power_watts, seen.temperature_celsius) == (1.98e9, pytest.approx(400), 60.0)
-    assert (seen.throttle_reasons, seen.power_cap_share) == ("", 0.0)
+    turn = conditions_of(outside)
+    assert turn.samples == 41
+    assert (turn.sm_clock_hz, turn.power_watts, turn.temperature_celsius) == (1.98e9, pytest.approx(400), 60.0)
+    assert (turn.throttle_reasons, turn.power_cap_share) == ("", 0.0)
 
 
 def test_the_energy_is_what_the_counter_gained_from_the_first_step_to_the_last():
-    assert told().energy_joules == pytest.approx(400.0 * 3.0)
+    assert conditions_of().energy_joules == pytest.approx(400.0 * 3.0)
     between_readings = Span(100.52, 103.47)
-    assert told(work=between_readings).energy_joules == pytest.approx(400.0 * 2.95)
+    assert conditions_of(work=between_readings).energy_joules == pytest.approx(400.0 * 2.95)
 
 
 @pytest.mark.parametrize(
@@ -60,72 +60,72 @@ def test_the_energy_is_what_the_counter_gained_from_the_first_step_to_the_last()
         lambda at: 4e5 * at,  # in millijoules
     ],
 )
-def test_a_counter_that_is_not_there_throughout_falls_stands_still_or_races_tells_no_energy(counter):
-    seen = told(lambda at: {"joules": counter(at)})
-    assert seen.energy_joules is None
-    assert seen.power_watts == pytest.approx(400)
+def test_a_counter_that_is_not_there_throughout_falls_stands_still_or_races_gives_no_energy(counter):
+    turn = conditions_of(lambda at: {"joules": counter(at)})
+    assert turn.energy_joules is None
+    assert turn.power_watts == pytest.approx(400)
 
 
 @pytest.mark.parametrize("spans", [{"block": None}, {"work": None}])
 def test_a_worker_that_does_not_say_when_it_worked_leaves_its_gpu_untold(spans):
-    assert told(**spans) == GpuConditions()
+    assert conditions_of(**spans) == GpuConditions()
 
 
 def test_a_block_without_a_reading_has_no_figures_but_its_energy():
-    seen = told(block=Span(102.01, 102.02))
-    assert seen.energy_joules == pytest.approx(1200)
-    assert dataclasses.replace(seen, energy_joules=None) == GpuConditions(samples=0)
+    turn = conditions_of(block=Span(102.01, 102.02))
+    assert turn.energy_joules == pytest.approx(1200)
+    assert dataclasses.replace(turn, energy_joules=None) == GpuConditions(samples=0)
 
 
 def test_a_reason_counts_by_its_share_of_the_block():
-    seen = told(lambda at: {"reasons": (CAP if at < 102 else 0) | (HOT if 101 <= at <= 101.05 else 0)})
-    assert seen.power_cap_share == pytest.approx(20 / 41)
-    assert seen.throttle_reasons == "power cap"  # two readings of heat are less than a twentieth
+    turn = conditions_of(lambda at: {"reasons": (CAP if at < 102 else 0) | (HOT if 101 <= at <= 101.05 else 0)})
+    assert turn.power_cap_share == pytest.approx(20 / 41)
+    assert turn.throttle_reasons == "power cap"  # two readings of heat are less than a twentieth
 
 
 def test_reasons_are_words_and_an_unknown_one_is_not_lost():
     chosen = pynvml.nvmlClocksEventReasonApplicationsClocksSetting | pynvml.nvmlClocksEventReasonDisplayClockSetting
-    seen = told(lambda _at: {"reasons": CAP | HOT | chosen | 1 << 20})
-    assert seen.throttle_reasons == "power cap, too hot (hardware), reasons 0x100000"
-    assert seen.reasons == ["power cap", "too hot (hardware)", "reasons 0x100000"]
+    turn = conditions_of(lambda _at: {"reasons": CAP | HOT | chosen | 1 << 20})
+    assert turn.throttle_reasons == "power cap, too hot (hardware), reasons 0x100000"
+    assert turn.reasons == ["power cap", "too hot (hardware)", "reasons 0x100000"]
 
 
 def test_what_the_driver_counts_beats_what_the_readings_happened_to_see():
-    seen = told(lambda at: {"lowered_seconds": {CAP: 7.0 + 0.8 * (at - 100), SYNC: 0.0}})
-    assert seen.power_cap_share == pytest.approx(0.8)
-    assert seen.throttle_reasons == "power cap"
+    turn = conditions_of(lambda at: {"lowered_seconds": {CAP: 7.0 + 0.8 * (at - 100), SYNC: 0.0}})
+    assert turn.power_cap_share == pytest.approx(0.8)
+    assert turn.throttle_reasons == "power cap"
 
 
 def test_a_counter_that_counts_nothing_does_not_hide_what_the_readings_saw():
-    seen = told(lambda _at: {"reasons": CAP, "lowered_seconds": {CAP: 0.0}})
-    assert (seen.power_cap_share, seen.throttle_reasons) == (1.0, "power cap")
+    turn = conditions_of(lambda _at: {"reasons": CAP, "lowered_seconds": {CAP: 0.0}})
+    assert (turn.power_cap_share, turn.throttle_reasons) == (1.0, "power cap")
 
 
 @pytest.mark.parametrize("seconds", [lambda at: 1000 * at, lambda at: -at])
 def test_a_counter_of_no_time_that_can_have_passed_is_not_believed(seconds):
-    seen = told(lambda at: {"lowered_seconds": {CAP: seconds(at)}})
-    assert (seen.power_cap_share, seen.throttle_reasons) == (0.0, "")
+    turn = conditions_of(lambda at: {"lowered_seconds": {CAP: seconds(at)}})
+    assert (turn.power_cap_share, turn.throttle_reasons) == (0.0, "")
 
 
-def test_without_reasons_and_counters_nothing_is_told_of_throttling():
-    seen = told(lambda _at: {"reasons": None})
-    assert (seen.power_cap_share, seen.throttle_reasons) == (None, None)
-    assert seen.sm_clock_hz == 1.98e9
+def test_without_reasons_and_counters_throttling_is_unknown():
+    turn = conditions_of(lambda _at: {"reasons": None})
+    assert (turn.power_cap_share, turn.throttle_reasons) == (None, None)
+    assert turn.sm_clock_hz == 1.98e9
 
 
 @pytest.mark.parametrize(("first", "change"), [(1.98e9, 0.0), (0.99e9, -0.5), (2.97e9, 0.5)])
 def test_the_clock_of_the_blocks_first_quarter_is_held_against_the_rest(first, change):
-    seen = told(lambda at: {"clock_hz": first if at < 101.5 else 1.98e9})
-    assert seen.sm_clock_change == pytest.approx(change)
+    turn = conditions_of(lambda at: {"clock_hz": first if at < 101.5 else 1.98e9})
+    assert turn.sm_clock_change == pytest.approx(change)
 
 
-def test_a_block_of_few_readings_does_not_tell_whether_its_clock_had_settled():
-    seen = told(block=Span(102.0, 102.15))
-    assert (seen.samples, seen.sm_clock_change) == (4, None)
+def test_a_block_of_few_readings_has_no_change_of_its_clock():
+    turn = conditions_of(block=Span(102.0, 102.15))
+    assert (turn.samples, turn.sm_clock_change) == (4, None)
 
 
 def turns_of(*reasons):
-    return [GpuConditions(throttle_reasons=each) for each in reasons]
+    return [GpuConditions(throttle_reasons=held) for held in reasons]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_usual_clock_is_the_median_of_the_workers_turns():
         (None, None),
     ],
 )
-def test_what_a_worker_says_of_its_times_is_believed_only_where_it_is_a_span(times, expected):
+def test_a_workers_times_are_believed_only_where_they_are_a_span(times, expected):
     assert span(times) == expected
 
 
@@ -187,27 +187,27 @@ def watched(driver, device="gpu:0", halfway=None, after=None, seconds=0.5, ours=
 def test_a_turn_has_the_figures_of_its_gpu_while_it_works(nvml):
     nvml.set(gpus=2, clock=[1980, 1410], power=[700_000, 300_000], limit=[700_000, 350_000], pids=f"{WORKER}:1")
     idle = {"clock": [345, 345], "power": [70_000, 70_000], "reasons": HOT}
-    seen = watched(nvml, "gpu:1", after=idle).gpu
-    assert seen.samples
-    assert seen.sm_clock_hz == 1410e6
-    assert seen.power_watts == pytest.approx(300)
-    assert seen.power_limit_watts == pytest.approx(350)
-    assert seen.temperature_celsius == 61
-    assert (seen.throttle_reasons, seen.power_cap_share) == ("", 0.0)
-    assert seen.other_processes == 0
+    turn = watched(nvml, "gpu:1", after=idle).gpu
+    assert turn.samples
+    assert turn.sm_clock_hz == 1410e6
+    assert turn.power_watts == pytest.approx(300)
+    assert turn.power_limit_watts == pytest.approx(350)
+    assert turn.temperature_celsius == 61
+    assert (turn.throttle_reasons, turn.power_cap_share) == ("", 0.0)
+    assert turn.other_processes == 0
 
 
 def test_the_energy_is_that_of_the_drivers_counter_while_it_worked(nvml):
-    seen = watched(nvml)
-    assert seen.gpu.energy_joules is not None
-    assert 400 * 0.5 - 1 < seen.gpu.energy_joules < 400 * (seen.seconds - 0.1)  # the stand-in draws 400 W
+    turn = watched(nvml)
+    assert turn.gpu.energy_joules is not None
+    assert 400 * 0.5 - 1 < turn.gpu.energy_joules < 400 * (turn.seconds - 0.1)  # the stand-in draws 400 W
 
 
 def test_the_drivers_counter_of_a_power_cap_is_read(nvml):
     nvml.set(SW_POWER_CAP="80%", THERMAL="0")
-    seen = watched(nvml).gpu
-    assert seen.power_cap_share == pytest.approx(0.8, abs=0.05)
-    assert seen.throttle_reasons == "power cap"
+    turn = watched(nvml).gpu
+    assert turn.power_cap_share == pytest.approx(0.8, abs=0.05)
+    assert turn.throttle_reasons == "power cap"
 
 
 FIGURES = {field.name for field in dataclasses.fields(GpuConditions)} - {"sm_clock_change"}
@@ -230,8 +230,8 @@ FIGURES = {field.name for field in dataclasses.fields(GpuConditions)} - {"sm_clo
 )
 def test_a_figure_that_a_gpu_does_not_give_is_none_and_the_others_stay(nvml, refused, missing):
     nvml.set(fail=refused, pids=f"{WORKER}:1")
-    seen = watched(nvml, seconds=0.2).gpu
-    assert {name for name in FIGURES if getattr(seen, name) is None} == missing
+    turn = watched(nvml, seconds=0.2).gpu
+    assert {name for name in FIGURES if getattr(turn, name) is None} == missing
 
 
 @pytest.mark.parametrize(
@@ -250,22 +250,22 @@ def test_a_figure_that_a_gpu_does_not_give_is_none_and_the_others_stay(nvml, ref
 )
 def test_figures_that_a_driver_makes_up_are_none(nvml, made_up, missing):
     nvml.set(pids=f"{WORKER}:1", **made_up)
-    seen = watched(nvml, seconds=0.2).gpu
-    assert {name for name in FIGURES if getattr(seen, name) is None} == {missing}
+    turn = watched(nvml, seconds=0.2).gpu
+    assert {name for name in FIGURES if getattr(turn, name) is None} == {missing}
 
 
-def test_a_gpu_that_falls_off_the_bus_keeps_what_it_told_before(nvml):
+def test_a_gpu_that_falls_off_the_bus_keeps_its_readings_from_before(nvml):
     nvml.set(clock=1410)
-    seen = watched(nvml, halfway={"lost": 1}).gpu
-    assert (seen.sm_clock_hz, seen.temperature_celsius, seen.throttle_reasons) == (1410e6, 61, "")
-    assert (seen.energy_joules, seen.power_limit_watts, seen.other_processes) == (None, None, None)
+    turn = watched(nvml, halfway={"lost": 1}).gpu
+    assert (turn.sm_clock_hz, turn.temperature_celsius, turn.throttle_reasons) == (1410e6, 61, "")
+    assert (turn.energy_joules, turn.power_limit_watts, turn.other_processes) == (None, None, None)
 
 
 def test_what_changes_in_the_middle_of_a_block_is_seen(nvml):
     nvml.set(clock=990, reasons=0)
-    seen = watched(nvml, halfway={"reasons": HOT, "clock": 1980}, seconds=1).gpu
-    assert seen.throttle_reasons == "too hot (hardware)"
-    assert seen.sm_clock_change == pytest.approx(-0.5)
+    turn = watched(nvml, halfway={"reasons": HOT, "clock": 1980}, seconds=1).gpu
+    assert turn.throttle_reasons == "too hot (hardware)"
+    assert turn.sm_clock_change == pytest.approx(-0.5)
 
 
 def test_a_gpu_that_is_lost_before_the_block_has_no_figures_and_ends_nothing(nvml):
@@ -274,8 +274,8 @@ def test_a_gpu_that_is_lost_before_the_block_has_no_figures_and_ends_nothing(nvm
         begun = watch.begin(WORKER)
         with watch.sampling():
             now = time.monotonic()
-        seen = watch.end(begun, block=Span(now - 1, now), work=Span(now - 1, now)).gpu
-    assert seen == GpuConditions(samples=seen.samples)
+        turn = watch.end(begun, block=Span(now - 1, now), work=Span(now - 1, now)).gpu
+    assert turn == GpuConditions(samples=turn.samples)
 
 
 def is_sampling():
@@ -283,7 +283,7 @@ def is_sampling():
 
 
 @pytest.mark.usefixtures("nvml")
-def test_nvml_is_asked_during_turns_alone_and_readings_are_of_one_turn():
+def test_nvml_is_read_during_turns_alone_and_readings_are_of_one_turn():
     with Watch("gpu:0") as watch:
         begun, always = watch.begin(WORKER), Span(0, 1e12)
         assert not is_sampling()
@@ -306,7 +306,7 @@ def test_an_interrupt_ends_the_readings():
         assert not is_sampling()
 
 
-def test_a_driver_that_does_not_answer_is_not_asked_again_in_this_run(nvml, monkeypatch):
+def test_a_driver_that_does_not_answer_is_left_alone_for_the_rest_of_the_run(nvml, monkeypatch):
     monkeypatch.setattr(gpu_conditions, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(management, "_given_up", threading.Event())
     with Watch("gpu:0") as watch:
@@ -314,7 +314,7 @@ def test_a_driver_that_does_not_answer_is_not_asked_again_in_this_run(nvml, monk
         with watch.sampling():
             nvml.set(slow=1)
             time.sleep(2 * gpu_conditions.SAMPLE_SECONDS)
-        asked = time.monotonic()
+        ended = time.monotonic()
         assert watch.end(begun).gpu == GpuConditions()
         with watch.sampling():
             pass
@@ -324,17 +324,17 @@ def test_a_driver_that_does_not_answer_is_not_asked_again_in_this_run(nvml, monk
             pass
         assert of_the_next_cohort.end(begun).gpu == GpuConditions()
     assert gpu_memory.free_bytes("gpu:0") is None
-    assert time.monotonic() - asked < 1
+    assert time.monotonic() - ended < 1
     while is_sampling():  # before the stand-in is unloaded
         time.sleep(0.05)
 
 
-def test_a_partitioned_gpu_is_not_told_of(nvml):
+def test_a_partitioned_gpu_has_no_conditions(nvml):
     nvml.set(mig=1)
     assert watched(nvml, seconds=0.2).gpu == GpuConditions()
 
 
-def test_strangers_are_told_only_where_the_worker_is_seen(nvml):
+def test_strangers_are_counted_only_where_the_worker_is_seen(nvml):
     nvml.set(pids=f"{WORKER}:1,{OTHER_WORKER}:1,{STRANGER}:1")
     assert watched(nvml, seconds=0.2, ours=[OTHER_WORKER]).gpu.other_processes == 1
     nvml.set(pids=f"{STRANGER}:1")

@@ -1,11 +1,14 @@
-"""Which GPU a device is, told by the stand-in for NVML through pynvml's own calls."""
+"""Which GPU a device is, according to the stand-in for NVML and pynvml's own calls."""
 
+import msgspec
 import pynvml
 import pytest
 
 from gnet_core.config import GnetError
-from gnet_core.machine import environment as machine
+from gnet_core.machine import devices
 from gnet_core.machine import nvml as management
+from gnet_core.machine.description import describe
+from tests.conftest import environment_of
 
 FIRST, SECOND = "GPU-00000000-0000-4000-8000-000000000000", "GPU-10000000-0000-4000-8000-000000000000"
 
@@ -19,8 +22,8 @@ def uuid_of(number):
 
 def test_each_gpu_is_described_by_the_driver(nvml):
     nvml.set(gpus=2, names=["NVIDIA A", "NVIDIA B"], total=[2**34, 2**35])
-    told = machine.describe()["gpus"]
-    assert [(gpu["name"], gpu["memory_bytes"], gpu["driver"]) for gpu in told] == [
+    gpus = describe().gpus
+    assert [(gpu.name, gpu.memory_bytes, gpu.driver) for gpu in gpus] == [
         ("NVIDIA A", 2**34, "580.95.05"),
         ("NVIDIA B", 2**35, "580.95.05"),
     ]
@@ -29,27 +32,27 @@ def test_each_gpu_is_described_by_the_driver(nvml):
 @pytest.mark.parametrize("refused", ["nvmlInit", "nvmlDeviceGetCount_v2"])
 def test_a_driver_that_does_not_answer_shows_no_gpu(nvml, refused):
     nvml.set(fail=refused)
-    assert machine.describe()["gpus"] == []
+    assert describe().gpus == []
 
 
 @pytest.mark.parametrize("refused", ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName"])
 def test_a_gpu_that_does_not_answer_is_there_all_the_same(nvml, environment, refused):
     nvml.set(gpus=2, fail=refused)
-    environment["machine"] |= machine.describe()
+    environment["machine"] = msgspec.to_builtins(describe())
     assert [gpu["name"] for gpu in environment["machine"]["gpus"]] == ["a GPU that does not answer"] * 2
     environment["tensorflow"]["built_for_cuda"] = True
     with pytest.raises(GnetError, match="TensorFlow sees no GPU"):
-        machine.choose_device("auto", environment)
+        devices.choose_device("auto", environment_of(environment))
 
 
-def test_a_driver_whose_version_is_not_told_shows_its_gpus(nvml):
+def test_a_driver_without_a_version_shows_its_gpus(nvml):
     nvml.set(fail="nvmlSystemGetDriverVersion")
-    assert [gpu["driver"] for gpu in machine.describe()["gpus"]] == ["unknown"]
+    assert [gpu.driver for gpu in describe().gpus] == ["unknown"]
 
 
-def test_a_gpu_whose_memory_is_not_told_is_described_without(nvml):
+def test_a_gpu_whose_memory_is_unknown_is_described_without(nvml):
     nvml.set(fail="nvmlDeviceGetMemoryInfo")
-    assert [gpu["memory_bytes"] for gpu in machine.describe()["gpus"]] == [None]
+    assert [gpu.memory_bytes for gpu in describe().gpus] == [None]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is asked of a command comes back from its words, from the shell and from run.json as it was."""
+"""A request comes back from its words, from the shell and from run.json as it was."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_every_option_of_a_command_is_a_field_of_its_request_with_the_same_defau
 
 
 def docstrings_of_fields() -> dict[str, str]:
-    """Of StepConfig: the text below each field."""
+    """The text below each field of StepConfig."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(StepConfig)).body if isinstance(node, ast.ClassDef))
     return {
         field.target.id: " ".join(text.value.value.split())
@@ -183,8 +183,8 @@ def test_a_shell_reads_the_line_for_people_as_the_words_of_the_request(odd: str)
     request = BenchRequest(data=odd, python=(odd, f"x={odd}"), out=Path(f"a folder{odd}"))
     line = command_line(request)
     answer = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
-    said = [each.decode(errors="surrogateescape") for each in answer.stdout.split(b"\0")[:-1]]
-    assert said == ["gnet", "bench", *words(request)]
+    printed = [word.decode(errors="surrogateescape") for word in answer.stdout.split(b"\0")[:-1]]
+    assert printed == ["gnet", "bench", *words(request)]
 
 
 @pytest.mark.parametrize("odd", [*ODD, "".join(ODD), "\u202egnp.exe", "\x1b[2J", "\udcff"])
@@ -201,11 +201,11 @@ def test_run_json_has_what_decides_what_is_measured_and_gives_it_back(
     request: BenchRequest, layers: Layers, widths: Widths
 ) -> None:
     request = dataclasses.replace(request, layers=layers, widths=widths)
-    told = json.loads(json.dumps(request.to_dict()))
-    assert BenchRequest.from_dict("run.json: options", told) == dataclasses.replace(
+    options = json.loads(json.dumps(request.to_dict()))
+    assert BenchRequest.from_dict("run.json: options", options) == dataclasses.replace(
         request, out=None, resume=None, fail_on=(), as_json=False
     )
-    assert not {"out", "resume", "fail_on", "as_json"} & told.keys()
+    assert not {"out", "resume", "fail_on", "as_json"} & options.keys()
 
 
 def test_an_option_that_an_older_run_json_lacks_was_not_asked_for() -> None:
@@ -262,15 +262,15 @@ def test_the_cases_of_these_tests_differ_in_every_field_that_can_be_traced() -> 
 
 @given(CONFIGS)
 def test_a_case_is_traced_from_words_as_it_is(config: StepConfig) -> None:
-    asked = parse(ProfileRequest, words(ProfileRequest.of(config, out=Path("x"))))
-    assert isinstance(asked, ProfileRequest)
+    parsed = parse(ProfileRequest, words(ProfileRequest.of(config, out=Path("x"))))
+    assert isinstance(parsed, ProfileRequest)
     classes = 47 if config.data == "synthetic" else 10  # which the data set has
-    traced = asked.config(device=asked.device, data=asked.data, classes=classes)
+    traced = parsed.config(device=parsed.device, data=parsed.data, classes=classes)
     assert traced == config
     assert traced.name == config.name
 
 
-@pytest.mark.parametrize("framework", [each for each in FRAMEWORKS if each != "tensorflow"])
+@pytest.mark.parametrize("framework", [framework for framework in FRAMEWORKS if framework != "tensorflow"])
 def test_a_step_of_another_framework_is_not_traced(framework: Any) -> None:
     with pytest.raises(GnetError, match=f"framework: '{framework}' cannot be traced"):
         ProfileRequest.of(StepConfig(framework=framework))

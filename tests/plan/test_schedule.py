@@ -34,25 +34,30 @@ def test_a_base_comes_first_in_its_part():
 
 
 def test_every_case_is_alive_once_where_memory_allows_and_its_replicates_see_other_weather():
-    found = cohorts([[A, B], [C]], 2, 100, {A: 10, B: 10, C: 10}, {})
-    assert [names(jobs) for jobs in found] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
+    packed = cohorts([[A, B], [C]], 2, 100, {A: 10, B: 10, C: 10}, {})
+    assert [names(jobs) for jobs in packed] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
 
 
 def test_what_is_compared_stays_together_and_small_cases_fill_what_is_left():
     sizes = {A: 10, B: 10, C: 5}
-    found = cohorts([[C], [A, B]], 2, 25, sizes, {B: A})
-    assert [names(jobs) for jobs in found] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
-    assert all(sum(sizes[job.case] for job in jobs) <= 25 for jobs in found)
+    packed = cohorts([[C], [A, B]], 2, 25, sizes, {B: A})
+    assert [names(jobs) for jobs in packed] == [[(1, 1), (2, 1), (3, 1)], [(1, 2), (2, 2), (3, 2)]]
+    assert all(sum(sizes[job.case] for job in jobs) <= 25 for jobs in packed)
 
 
 def test_what_does_not_fit_beside_its_base_runs_alone():
-    found = cohorts([[A, B, C]], 1, 25, {A: 10, B: 20, C: 10}, {B: A, C: A})
-    assert [names(jobs) for jobs in found] == [[(1, 1), (3, 1)], [(2, 1)]]
+    packed = cohorts([[A, B, C]], 1, 25, {A: 10, B: 20, C: 10}, {B: A, C: A})
+    assert [names(jobs) for jobs in packed] == [[(1, 1), (3, 1)], [(2, 1)]]
+
+
+def test_what_has_lost_its_base_runs_alone():
+    packed = cohorts([[B, C]], 1, 25, {B: 20, C: 20}, {B: A, C: A})
+    assert [names(jobs) for jobs in packed] == [[(2, 1)], [(3, 1)]]
 
 
 def test_what_fits_beside_its_base_but_not_beside_all_others_has_a_process_of_its_base_to_itself():
-    found = cohorts([[A, B, C, D]], 2, 25, {A: 10, B: 10, C: 10, D: 5}, {B: A, C: A, D: C})
-    assert [names(jobs) for jobs in found] == [
+    packed = cohorts([[A, B, C, D]], 2, 25, {A: 10, B: 10, C: 10, D: 5}, {B: A, C: A, D: C})
+    assert [names(jobs) for jobs in packed] == [
         [(1, 1), (2, 1), (4, 1)],
         [(1, 2), (3, 1)],
         [(1, 3), (2, 2), (4, 2)],
@@ -66,21 +71,21 @@ def plans(draw):
     cases = [case(number) for number in range(1, draw(st.integers(1, 9)) + 1)]
     pairs = draw(st.lists(st.tuples(st.sampled_from(cases), st.sampled_from(cases)), max_size=9))
     pairs = [(base, variant) for base, variant in pairs if base != variant]
-    sizes = {each: draw(st.integers(1, 60)) for each in cases}
+    sizes = {case: draw(st.integers(1, 60)) for case in cases}
     return groups(cases, pairs), draw(st.integers(1, 4)), draw(st.integers(0, 100)), sizes, dict(map(reversed, pairs))
 
 
 @given(plans())
 def test_whatever_the_sizes_those_that_are_alive_together_fit_and_each_case_has_its_processes(plan):
     parts, replicates, memory_bytes, sizes, _ = plan
-    found = cohorts(*plan)
-    for jobs in found:
+    packed = cohorts(*plan)
+    for jobs in packed:
         assert len(jobs) == 1 or sum(sizes[job.case] for job in jobs) <= memory_bytes
         assert len({job.case for job in jobs}) == len(jobs)
-    started = [job for jobs in found for job in jobs]
+    started = [job for jobs in packed for job in jobs]
     assert len(set(started)) == len(started)
-    for each in (case for part in parts for case in part):
-        assert len([job for job in started if job.case == each]) >= replicates
+    for one in (case for part in parts for case in part):
+        assert len([job for job in started if job.case == one]) >= replicates
 
 
 def test_a_case_larger_than_the_memory_is_tried_all_the_same():
@@ -88,11 +93,11 @@ def test_a_case_larger_than_the_memory_is_tried_all_the_same():
 
 
 def test_every_round_has_every_worker_once_in_an_order_of_its_own():
-    found = orders(5, 50, "7/1")
-    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in found)
-    assert len({tuple(order) for order in found}) > 20
-    assert found == orders(5, 50, "7/1") != orders(5, 50, "8/1")
-    firsts = [order[0] for order in found]
+    rounds = orders(5, 50, "7/1")
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in rounds)
+    assert len({tuple(order) for order in rounds}) > 20
+    assert rounds == orders(5, 50, "7/1") != orders(5, 50, "8/1")
+    firsts = [order[0] for order in rounds]
     assert set(firsts) == {0, 1, 2, 3, 4}
 
 

@@ -10,8 +10,7 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan import suites as sweep
 from gnet_core.run import runner
 
-FOUND = runner.discover(Path(__file__).parents[2])
-SUITES = [item.suite for item in FOUND]
+SUITES = runner.discover(Path(__file__).parents[2])
 ROOT = Path(__file__).parents[2]
 HERE = [sweep.Source(checkout=ROOT)]
 
@@ -20,7 +19,7 @@ def planned(preset_name, device="cpu", **chosen: Any):
     preset = sweep.preset_for(preset_name, device)
     template = StepConfig(device=device, image_size=preset.image_size)
     axes = cast("dict[sweep.Axis, tuple[Any, ...]]", chosen)
-    suites = [item.suite for item in runner.choose_suites(FOUND, (), preset_name)]
+    suites = runner.choose_suites(SUITES, (), preset_name)
     return sweep.plan_cases(suites, sweep.Sweep(preset=preset, template=template, chosen=axes), HERE)
 
 
@@ -30,8 +29,8 @@ def test_the_suites_are_found_in_reading_order():
 
 
 def test_smoke_has_graph_eager_xla_bfloat16_and_one_other_batch():
-    found = {(case.config.execution, case.config.precision, case.config.batch_size) for case in planned("smoke")}
-    assert found == {
+    cases = {(case.config.execution, case.config.precision, case.config.batch_size) for case in planned("smoke")}
+    assert cases == {
         ("graph", "float32", 8),
         ("eager", "float32", 8),
         ("xla", "float32", 8),
@@ -64,7 +63,7 @@ def test_a_check_compares_layers_precisions_and_executions_at_one_size(device, n
     cases = planned("check", device)
     compared = [case for case in cases if {"execution", "precision", "implementation"} & set(case.suites)]
     assert {case.config.batch_size for case in compared} == {4 if device == "cpu" else 64}
-    named = [item.suite for item in FOUND if item.suite.name in ("implementation", "precision", "execution")]
+    named = [suite for suite in SUITES if suite.name in ("implementation", "precision", "execution")]
     made = sweep.Sweep(preset=sweep.preset_for("check", device), template=StepConfig(device=device))
     assert len(sweep.plan_cases(named, made, HERE)) == number
 

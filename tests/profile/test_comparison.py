@@ -10,7 +10,7 @@ import pytest
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import comparison
-from gnet_core.profile.counting import NOTES
+from gnet_core.profile.document import COUNTINGS
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
@@ -31,12 +31,12 @@ def operation(kind, seconds):
 def profiles(tmp_path, environment):
     """Writes two directories of gnet profile: of graph in BASE, of XLA in NEW."""
 
-    def write(name, told):
+    def write(name, stored):
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
-        run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | told
+        run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | stored
         (directory / "run.json").write_text(json.dumps(run))
-        (directory / "profile.json").write_text(json.dumps(told))
+        (directory / "profile.json").write_text(json.dumps(stored))
         return directory
 
     base = document(
@@ -55,25 +55,25 @@ def profiles(tmp_path, environment):
 
 def compared(profiles):
     write, base, new = profiles
-    sides = [comparison.load(write(name, told)) for name, told in (("base", base), ("new", new))]
+    sides = [comparison.load(write(name, stored)) for name, stored in (("base", base), ("new", new))]
     return comparison.compare(*sides)
 
 
-def told_of(changes):
+def times_of(changes):
     return [(change.name, pytest.approx(change.base_seconds), pytest.approx(change.new_seconds)) for change in changes]
 
 
 def test_differences_are_of_one_step_and_the_largest_comes_first(profiles):
-    found = compared(profiles)
-    assert told_of(found.parts) == [("stem", 0.3, 0.55), ("main", 0.2, 0.0), ("pool_3", 0.0, 0.01)]
-    assert found.parts[0].difference == pytest.approx(0.25)
-    assert found.parts[0].ratio == pytest.approx(0.55 / 0.3)
-    assert found.parts[2].ratio is None
-    assert told_of(found.by_direction)[0] == ("stem backward", 0.2, 0.5)
+    result = compared(profiles)
+    assert times_of(result.parts) == [("stem", 0.3, 0.55), ("main", 0.2, 0.0), ("pool_3", 0.0, 0.01)]
+    assert result.parts[0].difference == pytest.approx(0.25)
+    assert result.parts[0].ratio == pytest.approx(0.55 / 0.3)
+    assert result.parts[2].ratio is None
+    assert times_of(result.by_direction)[0] == ("stem backward", 0.2, 0.5)
 
 
 def test_a_type_that_a_library_renamed_is_compared_with_its_own(profiles):
-    assert told_of(compared(profiles).operations) == [
+    assert times_of(compared(profiles).operations) == [
         ("SelectAndScatter", 0.0, 0.41),
         ("Mul", 0.2, 0.0),
         ("Conv2D", 0.3, 0.15),
@@ -105,11 +105,11 @@ def test_no_comparison_calls_itself_a_verdict(profiles):
 def test_other_batches_are_compared_by_the_image_and_it_is_said(profiles):
     write, base, new = profiles
     new = new | {"config": StepConfig(batch_size=16).to_dict()}
-    found = compared((write, base, new))
-    assert told_of(found.parts)[0] == ("main", 0.025, 0.0)
-    assert "an image than BASE" in profile_comparison_report.answer(found)
-    assert any("of one image" in caveat for caveat in profile_comparison_report.caveats(found))
-    assert any("batch_size: 8 → 16" in caveat for caveat in profile_comparison_report.caveats(found))
+    result = compared((write, base, new))
+    assert times_of(result.parts)[0] == ("main", 0.025, 0.0)
+    assert "an image than BASE" in profile_comparison_report.answer(result)
+    assert any("of one image" in caveat for caveat in profile_comparison_report.caveats(result))
+    assert any("batch_size: 8 → 16" in caveat for caveat in profile_comparison_report.caveats(result))
 
 
 def test_other_image_sizes_are_refused(profiles):
@@ -122,10 +122,10 @@ def test_other_machines_are_labelled(profiles):
     write, base, new = profiles
     other = json.loads(json.dumps(new))
     other["environment"]["machine"]["processor"] = "Another Processor"
-    found = compared((write, base, other))
-    assert found.across_machines
-    assert any(caveat.startswith("ACROSS MACHINES") for caveat in profile_comparison_report.caveats(found))
-    assert any("Another Processor" in caveat for caveat in profile_comparison_report.caveats(found))
+    result = compared((write, base, other))
+    assert result.across_machines
+    assert any(caveat.startswith("ACROSS MACHINES") for caveat in profile_comparison_report.caveats(result))
+    assert any("Another Processor" in caveat for caveat in profile_comparison_report.caveats(result))
 
 
 def test_times_that_were_counted_in_different_ways_are_told(profiles):
@@ -138,54 +138,54 @@ def test_times_that_were_counted_in_different_ways_are_told(profiles):
 def test_the_same_counting_in_the_words_of_an_earlier_version_is_the_same(profiles):
     write, base, new = profiles
     base["note"] = "Self time of the device's kernels, each counted to the eager operation that launched it."
-    found = compared((write, base, new | {"counting": "launched kernels", "note": NOTES["launched kernels"]}))
-    assert not found.shared_out
+    result = compared((write, base, new | {"counting": "launched kernels", "note": COUNTINGS["launched kernels"]}))
+    assert not result.shared_out
 
 
 def test_times_that_were_counted_in_different_ways_add_up_to_the_steps(profiles):
     write, base, new = profiles
     new = new | {"note": "Counted otherwise."}
     new["trace"]["untraced_step_seconds"] = [0.7, 0.7]
-    found = compared((write, base, new))
-    assert found.shared_out
-    for changes in (found.parts, found.by_direction, found.operations):
+    result = compared((write, base, new))
+    assert result.shared_out
+    for changes in (result.parts, result.by_direction, result.operations):
         assert sum(change.base_seconds for change in changes) == pytest.approx(0.5)
         assert sum(change.new_seconds for change in changes) == pytest.approx(0.7)
-    assert told_of(found.parts)[0] == ("stem", 0.3, pytest.approx(0.7 * 1.1 / 1.12))
-    answer = profile_comparison_report.answer(found)
+    assert times_of(result.parts)[0] == ("stem", 0.3, pytest.approx(0.7 * 1.1 / 1.12))
+    answer = profile_comparison_report.answer(result)
     assert answer.startswith(
         "NEW takes 200 ms more a step than BASE, without the profiler. The two traces count time in different ways, so "
         "here every figure is a share of its own side's time inside operations, taken of its step without the profiler."
     )
     assert "slower stem +387 ms" in answer
-    assert profile_comparison_report.pictures(found)[0].title.startswith("stem changed most, +387 ms")
-    caveats = profile_comparison_report.caveats(found)
+    assert profile_comparison_report.pictures(result)[0].title.startswith("stem changed most, +387 ms")
+    caveats = profile_comparison_report.caveats(result)
     assert profile_comparison_report.SHARED_OUT in caveats
     assert profile_comparison_report.SUMMED not in caveats
-    assert profile_comparison_report.to_json(found)["shares_of_the_untraced_step"] is True
+    assert profile_comparison_report.to_json(result)["shares_of_the_untraced_step"] is True
 
 
 def test_shares_of_steps_of_other_batches_are_of_one_image(profiles):
     write, base, new = profiles
     new = new | {"note": "Counted otherwise.", "config": StepConfig(batch_size=16).to_dict()}
-    found = compared((write, base, new))
-    assert sum(change.base_seconds for change in found.parts) == pytest.approx(0.5 / 8)
-    assert sum(change.new_seconds for change in found.parts) == pytest.approx(0.5 / 16)
-    assert "less an image than BASE" in profile_comparison_report.answer(found)
+    result = compared((write, base, new))
+    assert sum(change.base_seconds for change in result.parts) == pytest.approx(0.5 / 8)
+    assert sum(change.new_seconds for change in result.parts) == pytest.approx(0.5 / 16)
+    assert "less an image than BASE" in profile_comparison_report.answer(result)
 
 
 def test_a_profile_against_itself_has_changed_nothing(profiles):
     write, base, _ = profiles
-    found = compared((write, base, base))
-    assert profile_comparison_report.answer(found) == (
+    result = compared((write, base, base))
+    assert profile_comparison_report.answer(result) == (
         "NEW spends as long inside operations a step as BASE. "
         "Nothing changed, by type of operation or by part of the network."
     )
-    parts, operations = profile_comparison_report.pictures(found)
+    parts, operations = profile_comparison_report.pictures(result)
     assert parts.title.startswith("No part changed: ")
     assert operations.title == "No type of operation changed"
     assert (
-        "−0" not in to_terminal(profile_comparison_report.document(found)) + parts.description + operations.description
+        "−0" not in to_terminal(profile_comparison_report.document(result)) + parts.description + operations.description
     )
 
 
@@ -194,33 +194,33 @@ def test_times_that_cannot_be_divided_have_no_ratio(profiles, tmp_path):
     base["operations"], base["parts"] = [operation("Mul", 1e-320)], [part("stem", "forward", 1e-320)]
     new["operations"] = [operation("Mul", 1.0)]
     for note in (base["note"], "Counted otherwise."):
-        found = compared((write, base, new | {"note": note}))
-        assert note != base["note"] or found.operations[0].ratio is None
-        out = tmp_path / f"out-{found.shared_out}"
+        result = compared((write, base, new | {"note": note}))
+        assert note != base["note"] or result.operations[0].ratio is None
+        out = tmp_path / f"out-{result.shared_out}"
         out.mkdir()
-        profile_comparison_report.write(found, out)
+        profile_comparison_report.write(result, out)
         assert "inf" not in (out / "comparison.json").read_text().lower().replace("information", "")
 
 
 def test_a_note_of_megabytes_is_cut_and_harmless(profiles):
     write, base, _ = profiles
-    told = base | {"operations": [], "parts": [], "note": f"\x1b[2J{'x' * 1_000_000}"}
+    stored = base | {"operations": [], "parts": [], "note": f"\x1b[2J{'x' * 1_000_000}"}
     with pytest.raises(GnetError) as refused:
-        comparison.load(write("base", told))
+        comparison.load(write("base", stored))
     assert "\x1b" not in str(refused.value)
     assert len(str(refused.value)) < 2000
 
 
 def test_profiles_without_parts_are_compared_by_type_alone(profiles):
     write, base, new = profiles
-    found = compared((write, base, new | {"parts": []}))
-    assert found.parts == []
-    assert len(profile_comparison_report.pictures(found)) == 1
+    result = compared((write, base, new | {"parts": []}))
+    assert result.parts == []
+    assert len(profile_comparison_report.pictures(result)) == 1
     assert any(
         caveat.startswith("By part of the network: not available")
-        for caveat in profile_comparison_report.caveats(found)
+        for caveat in profile_comparison_report.caveats(result)
     )
-    assert profile_comparison_report.answer(found).endswith("faster Mul −200 ms, Conv2D −150 ms.")
+    assert profile_comparison_report.answer(result).endswith("faster Mul −200 ms, Conv2D −150 ms.")
 
 
 def test_a_profile_without_operations_is_refused_with_its_reason(profiles):
@@ -262,29 +262,29 @@ def test_the_pictures_show_differences_by_part_in_the_order_of_a_step(profiles):
 
 
 def test_the_files_say_the_same_and_the_page_needs_nothing_else(profiles, tmp_path):
-    found = compared(profiles)
+    result = compared(profiles)
     (tmp_path / "out").mkdir()
-    profile_comparison_report.write(found, tmp_path / "out")
+    profile_comparison_report.write(result, tmp_path / "out")
     files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
     plots = ["plots/profile-operations-compared.svg", "plots/profile-parts-compared.svg"]
     assert files == ["comparison.json", *plots, "report.html", "report.md"]
     markdown, page = ((tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
-    answer = profile_comparison_report.answer(found)
+    answer = profile_comparison_report.answer(result)
     assert answer in page.replace("&#39;", "'")
     assert answer.replace("_", r"\_") in markdown
     assert re.search(r"\| stem +\| +300 \| +550 \| +\+250 \| +1\.83 \|", markdown)
     assert [each for each in Page(page).addresses if not each.startswith("#")] == []
-    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == profile_comparison_report.to_json(found)
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == profile_comparison_report.to_json(result)
 
 
 def test_hostile_names_are_inert(profiles):
     write, base, new = profiles
     new["operations"].append(operation(HOSTILE, 9.0))
-    found = compared((write, base, new))
-    page = to_html(profile_comparison_report.document(found))
+    result = compared((write, base, new))
+    page = to_html(profile_comparison_report.document(result))
     assert "<script" not in page
-    assert "\x1b" not in page + to_terminal(profile_comparison_report.document(found))
-    markdown = to_markdown(profile_comparison_report.document(found))
+    assert "\x1b" not in page + to_terminal(profile_comparison_report.document(result))
+    markdown = to_markdown(profile_comparison_report.document(result))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
 

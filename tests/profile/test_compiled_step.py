@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gnet_core.profile import compiled, operations, reading, xprof
-from gnet_core.profile.counting import NOTES
+from gnet_core.profile.document import COUNTINGS
 from tests.traces import trace_tiny_network
 
 
@@ -31,51 +31,51 @@ def seconds(*events: dict[str, Any]) -> dict[str, float]:
 
 
 def test_an_instruction_s_time_is_its_own_and_that_of_the_regions_it_recorded():
-    told = seconds(
+    times = seconds(
         instruction("convolution.1", 0, 10),
         recorded(1, 5),
         recorded(2, 6),
         *region(1, 20, 100),
         *region(2, 25, 30, tid=3),
     )
-    assert told == {"convolution.1": pytest.approx(140e-6)}
+    assert times == {"convolution.1": pytest.approx(140e-6)}
 
 
 def test_a_region_that_a_region_recorded_belongs_to_the_same_instruction():
-    told = seconds(
+    times = seconds(
         instruction("convolution.1", 0, 10), recorded(1, 5), *region(1, 20, 50), recorded(2, 30, tid=2),
         *region(2, 100, 40, tid=3),
     )  # fmt: skip
-    assert told == {"convolution.1": pytest.approx(100e-6)}
+    assert times == {"convolution.1": pytest.approx(100e-6)}
 
 
 def test_instructions_that_run_inside_a_region_are_not_the_region_s_own_time():
-    told = seconds(
+    times = seconds(
         instruction("convolution.1", 0, 10),
         recorded(1, 5),
         *region(1, 20, 100),
         instruction("fusion.2", 80, 30, tid=2),  # the executor goes on where the convolution ended
     )
-    assert told == {"convolution.1": pytest.approx(80e-6), "fusion.2": pytest.approx(30e-6)}
+    assert times == {"convolution.1": pytest.approx(80e-6), "fusion.2": pytest.approx(30e-6)}
 
 
 def test_what_was_recorded_outside_of_any_instruction_is_the_executor_s():
-    told = seconds(recorded(1, 1), *region(1, 20, 100), instruction("fusion.2", 30, 60, tid=2))
-    assert told == {"fusion.2": pytest.approx(60e-6)}
+    times = seconds(recorded(1, 1), *region(1, 20, 100), instruction("fusion.2", 30, 60, tid=2))
+    assert times == {"fusion.2": pytest.approx(60e-6)}
 
 
 def test_a_region_of_unknown_origin_or_in_a_circle_belongs_to_no_instruction():
-    told = seconds(
+    times = seconds(
         instruction("fusion.2", 0, 10), *region(7, 20, 100), *region(1, 200, 50), recorded(1, 210, tid=2),
     )  # fmt: skip
-    assert told == {"fusion.2": pytest.approx(10e-6)}
+    assert times == {"fusion.2": pytest.approx(10e-6)}
 
 
 def test_every_run_of_an_instruction_counts():
     events = [instruction("fusion.2", 0, 10), instruction("fusion.2", 100, 20)]
-    found = list(compiled.instruction_seconds(events))
-    assert [name for _, name, _ in found] == ["fusion.2", "fusion.2"]
-    assert [seconds for *_, seconds in found] == pytest.approx([1e-5, 2e-5])
+    runs = list(compiled.instruction_seconds(events))
+    assert [name for _, name, _ in runs] == ["fusion.2", "fusion.2"]
+    assert [seconds for *_, seconds in runs] == pytest.approx([1e-5, 2e-5])
 
 
 def test_operations_take_their_names_from_the_module():
@@ -93,8 +93,8 @@ def test_instructions_of_one_name_are_told_by_their_modules():
     events = [instruction("fusion.2", ts, 10) for ts in (0, 20, 40)]
     for event, module in zip(events, ("first.1", "second.2", "third.3"), strict=True):
         event["args"]["hlo_module"] = module
-    told = [(name, kind) for name, kind, _ in compiled.operations(events, texts)]
-    assert told == [("googlenet_2/main/x", "Mul"), ("googlenet_2/stem/x", "Sub"), ("", "fusion")]
+    times = [(name, kind) for name, kind, _ in compiled.operations(events, texts)]
+    assert times == [("googlenet_2/main/x", "Mul"), ("googlenet_2/stem/x", "Sub"), ("", "fusion")]
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,6 @@ def test_an_xla_step_on_a_cpu_is_split_into_operations_and_parts(xplane):
 
 
 def test_an_xla_step_tells_what_its_times_are_and_what_else_it_cannot_tell(xplane):
-    told = reading.tables(xplane, on_gpu=False)
-    assert (told["counting"], told["note"]) == ("compiled instructions", NOTES["compiled instructions"])
-    assert "time by part of the network" not in [row["what"] for row in told["not_available"]]
+    times = reading.tables(xplane, on_gpu=False)
+    assert (times["counting"], times["note"]) == ("compiled instructions", COUNTINGS["compiled instructions"])
+    assert "time by part of the network" not in [row["what"] for row in times["not_available"]]

@@ -28,7 +28,7 @@ def test_a_gap_has_its_size_and_its_reasons():
 
 
 @pytest.mark.parametrize(
-    ("told", "device", "reason"),
+    ("times", "device", "reason"),
     [
         (time(0.01, 0.02), None, "the trace does not tell why"),
         (time(0.03, 0.02), None, "copies and fills of memory are operations without a kernel"),
@@ -37,8 +37,8 @@ def test_a_gap_has_its_size_and_its_reasons():
         (time(0.02, 0.02), 0.005, "kernels ran side by side, or outside of the steps that xprof divides"),
     ],
 )
-def test_each_gap_has_a_reason(told, device, reason):
-    (sentence,) = reconciled(told, 2, device)
+def test_each_gap_has_a_reason(times, device, reason):
+    (sentence,) = reconciled(times, 2, device)
     assert sentence.startswith("A gap of ")
     assert sentence.endswith(f"{reason}.")
 

@@ -55,9 +55,9 @@ def test_what_is_stored_of_a_kernel_is_not_judged_anew(environment):
 
 
 def test_a_field_of_a_later_version_is_left_out(environment):
-    told = document(environment, surprise=1)
-    told["operations"][0]["surprise"] = 1
-    assert len(profile_document.read(told).operations) == 2
+    stored = document(environment, surprise=1)
+    stored["operations"][0]["surprise"] = 1
+    assert len(profile_document.read(stored).operations) == 2
 
 
 ROW = {"operation": "Mul", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}
@@ -122,16 +122,16 @@ def test_what_does_not_fit_is_refused_by_its_field(environment, changes, field):
 
 @pytest.mark.parametrize("field", ["config", "operations", "trace"])
 def test_a_field_that_is_missing_is_named(environment, field):
-    told = document(environment)
-    del told[field]
+    stored = document(environment)
+    del stored[field]
     with pytest.raises(GnetError, match=rf"^profile\.json: field '{field}' is missing"):
-        profile_document.read(told)
+        profile_document.read(stored)
 
 
-@pytest.mark.parametrize("told", [None, [], "text", 3])
-def test_what_is_no_object_is_refused(told):
+@pytest.mark.parametrize("stored", [None, [], "text", 3])
+def test_what_is_no_object_is_refused(stored):
     with pytest.raises(GnetError, match="is no object"):
-        profile_document.read(told)
+        profile_document.read(stored)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_nearly_every_kernel_of_our_step_tells_whether_it_uses_tensor_cores(trac
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "use"),
     [
         ("sm90_xmma_wgrad_indexed_implicit_gemm_bf16bf16_bf16f32_f32_n", "used"),
         ("nvjet_sm90_tst_", "used"),
@@ -53,17 +53,17 @@ def test_nearly_every_kernel_of_our_step_tells_whether_it_uses_tensor_cores(trac
         ("main_kernel", "unknown"),
     ],
 )
-def test_kernels_that_an_h200_ran_for_us(name, told):
+def test_kernels_that_an_h200_ran_for_us(name, use):
     seen = [kernel for kernels in KERNELS.values() for kernel, *_ in kernels if kernel.startswith(name)]
     assert seen
-    assert {tensor_cores.use(kernel) for kernel in seen} == {told}
+    assert {tensor_cores.use(kernel) for kernel in seen} == {use}
 
 
 def test_the_table_of_kernels_adds_up_to_what_a_step_computes():
     rows = [(name, False, False, count, microseconds, 50.0) for name, count, microseconds in KERNELS["graph"]]
-    found = gpu_tables.kernels(kernel_stats(*rows))
-    assert sum(kernel["seconds"] for kernel in found) / 3 == pytest.approx(18.26e-3, rel=1e-3)
-    conversion = next(kernel for kernel in found if "SwapDimension1And2InTensor3" in kernel["kernel"])
+    kernels = gpu_tables.kernels(kernel_stats(*rows)).table.to_dict("records")
+    assert sum(kernel["seconds"] for kernel in kernels) / 3 == pytest.approx(18.26e-3, rel=1e-3)
+    conversion = next(kernel for kernel in kernels if "SwapDimension1And2InTensor3" in kernel["kernel"])
     assert conversion["share"] == pytest.approx(0.158, abs=1e-3)
     assert conversion["occurrences"] / 3 == 214
 
@@ -127,4 +127,4 @@ def test_no_path_of_the_machine_is_in_it():
     texts = [path.read_text(encoding="utf-8") for path in REPORTS.glob("h200-*/**/*.*") if path.is_file()]
     assert len(texts) > 40
     own = re.compile("/(tmp|opt|home|root)/")
-    assert not [found[0] for found in map(own.search, texts) if found]
+    assert not [match[0] for match in map(own.search, texts) if match]

@@ -20,6 +20,7 @@ import pytest
 from gnet_core import config
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.profile import reading
+from gnet_core.profile.gpu_tables import NOTHING_OF_THE_GPU
 from gnet_core.profile.parts import OTHER, PARTS, SUMS
 from gnet_core.profile.step_breakdown import AT_WORK, REST
 from tests.traces import Launch, gpu_trace
@@ -58,15 +59,15 @@ def test_nearly_all_of_a_real_xla_steps_time_has_a_part_too(tmp_path: Path) -> N
     tables = reading.tables(trace.trace_case(case, tmp_path, steps=1).xplane, on_gpu=False)
     # What an instruction waits for its threads is nobody's, and on a busy machine that is more.
     assert sum(row["share"] for row in tables["parts"] if row["part"] != OTHER) >= 0.8
-    found = {(row["part"], row["direction"]) for row in tables["parts"]}
-    assert {(part, direction) for part in PARTS[:15] for direction in ("forward", "backward")} <= found
+    places = {(row["part"], row["direction"]) for row in tables["parts"]}
+    assert {(part, direction) for part in PARTS[:15] for direction in ("forward", "backward")} <= places
 
 
 def test_every_part_of_the_network_is_there_forward_and_backward(tables: dict[str, Any]) -> None:
-    found = {(row["part"], row["direction"]) for row in tables["parts"]}
+    places = {(row["part"], row["direction"]) for row in tables["parts"]}
     both_ways = PARTS[: PARTS.index(SUMS)]
-    assert {(part, direction) for part in both_ways for direction in ("forward", "backward")} <= found
-    assert {(SUMS, "backward"), ("metrics", "neither"), ("optimizer", "neither")} <= found
+    assert {(part, direction) for part in both_ways for direction in ("forward", "backward")} <= places
+    assert {(SUMS, "backward"), ("metrics", "neither"), ("optimizer", "neither")} <= places
     assert [row["part"] for row in tables["parts"]] == sorted((row["part"] for row in tables["parts"]), key=PARTS.index)
 
 
@@ -110,10 +111,10 @@ STEP = (
 def gpu_tables(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """What is told of a made-up step on a GPU, by way of real xprof."""
 
-    def told(*launches: Launch, **how: Any) -> dict[str, Any]:
+    def answer(*launches: Launch, **how: Any) -> dict[str, Any]:
         return reading.tables(gpu_trace(tmp_path / "gpu.xplane.pb", launches, **how), on_gpu=True)
 
-    return told
+    return answer
 
 
 def missing(tables: dict[str, Any]) -> dict[str, str]:
@@ -183,9 +184,9 @@ def test_a_gpus_trace_without_the_gpu_names_what_it_lacks_and_shows_nothing_of_t
     assert (tables["tensor_cores"], tables["device_time"]) == (None, None)
     assert missing(tables) == {
         "time by operation and by part of the network": "the trace holds no operation that ran on the GPU",
-        "the GPU's kernels and their tensor cores": reading.NOTHING_OF_THE_GPU,
+        "the GPU's kernels and their tensor cores": NOTHING_OF_THE_GPU,
         "the peak of the GPU's memory": "the trace holds no allocation; gnet bench tells what was held",
-        "device compute and idle time": reading.NOTHING_OF_THE_GPU,
+        "device compute and idle time": NOTHING_OF_THE_GPU,
     }
     assert len(tables["step_seconds"]) == 2
     assert {*AT_WORK, "kernel launch"}.isdisjoint(row["kind"] for row in tables["breakdown"])
@@ -244,9 +245,9 @@ def test_a_tool_that_tells_nothing_costs_its_own_table(
     # framework_op_stats is asked for what XLA compiled.
     step = [Launch("fusion_1", 100, instruction="fusion.1")] if tool == "framework_op_stats" else STEP
     tables = reading.tables(gpu_trace(tmp_path / "gpu.xplane.pb", step), on_gpu=True)
-    told = missing(tables)
-    assert why in told[TABLES[tool]]
-    assert set(told) <= {TABLES[tool], TABLES["memory_profile"], HOST}
+    answer = missing(tables)
+    assert why in answer[TABLES[tool]]
+    assert set(answer) <= {TABLES[tool], TABLES["memory_profile"], HOST}
     assert ("operations" if tool == "kernel_stats" else "kernels", True) in {(k, bool(v)) for k, v in tables.items()}
 
 
@@ -346,14 +347,14 @@ def _free_port() -> int:
 def _answer(address: str, server: subprocess.Popen[str], patience_seconds: float = 120) -> Any:
     """What the server says there, once it does; its answers may be gzipped. It lists a run a little after it starts."""
     deadline = time.monotonic() + patience_seconds
-    told: Any = None
+    answer: Any = None
     while time.monotonic() < deadline:
         assert server.poll() is None, server.stderr and server.stderr.read()
         with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
             with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310 - our own server
                 body = response.read()
-            told = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
-            if told:
-                return told
+            answer = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+            if answer:
+                return answer
         time.sleep(0.5)
-    raise AssertionError(f"TensorBoard said {told!r} within {patience_seconds:g} s")
+    raise AssertionError(f"TensorBoard said {answer!r} within {patience_seconds:g} s")

@@ -97,20 +97,20 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(
-    ("kernel", "told"),
+    ("kernel", "expected"),
     [
         *((name, "used") for name in USED),
         *((name, "not used") for name in NOT_USED),
         *((name, "unknown") for name in UNKNOWN),
     ],
 )
-def test_what_a_name_tells_of_tensor_cores(kernel, told):
-    assert tensor_cores.use(kernel) == told
+def test_what_a_name_tells_of_tensor_cores(kernel, expected):
+    assert tensor_cores.use(kernel) == expected
 
 
 def test_time_is_shared_out_by_what_the_names_tell():
-    told = tensor_cores.shares([("used", 1.0), ("unknown", 0.5), ("used", 2.0), ("not used", 0.5)])
-    assert told == pytest.approx({"used": 0.75, "not used": 0.125, "unknown": 0.125})
+    expected = tensor_cores.shares([("used", 1.0), ("unknown", 0.5), ("used", 2.0), ("not used", 0.5)])
+    assert expected == pytest.approx({"used": 0.75, "not used": 0.125, "unknown": 0.125})
 
 
 def test_no_time_has_no_shares():

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gnet_core.profile import comparison as profile_comparison
-from gnet_core.report import comparison, profile_report, run
+from gnet_core.report import comparison, run
+from gnet_core.report import profile as profile_report
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
@@ -197,7 +198,7 @@ def test_the_dark_page_is_dark_and_its_text_is_light(browser, written):
 
 
 def _brightness(colour: str) -> float:
-    """Of CSS' rgb(…), from 0 to 255."""
+    """Mean of the channels of CSS' rgb(…), from 0 to 255."""
     levels = [float(level) for level in colour.partition("(")[2].rstrip(")").split(",")[:3]]
     return sum(levels) / len(levels)
 

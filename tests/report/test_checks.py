@@ -32,7 +32,7 @@ def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "sentence"),
     [
         ({"step_seconds_p95": 0.4}, "p50 ≤ p95 ≤ p99 does not hold: 0.6, 0.4 s."),
         ({"step_seconds_p95": 0.9, "step_seconds_p99": 0.8}, "p50 ≤ p95 ≤ p99 does not hold: 0.6, 0.9, 0.8 s."),
@@ -65,8 +65,8 @@ def test_a_run_whose_figures_agree_has_nothing_to_tell(run):
         ({"images_per_second": None}, "its status is ok, but it has no figures."),
     ],
 )
-def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, said):
-    assert failed_checks(with_row(run, **changed)) == [f"{CASE}: {said}"]
+def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, sentence):
+    assert failed_checks(with_row(run, **changed)) == [f"{CASE}: {sentence}"]
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def test_what_does_not_hold_is_a_sentence_that_names_the_case(run, changed, said
         {"status": "failed", "images_per_second": None},
     ],
 )
-def test_what_is_as_it_should_be_is_not_told(run, changed):
+def test_what_is_as_it_should_be_is_not_reported(run, changed):
     assert failed_checks(with_row(run, **changed)) == []
 
 
-def test_a_status_that_is_none_of_the_five_is_told(run_directory):
+def test_a_status_that_is_none_of_the_five_is_reported(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="fine")
     assert failed_checks(records.load_run(run_directory.path)) == [
         f"{CASE}: its status is 'fine'; it has to be one of ok, oom, failed, timeout, unsupported."
     ]
 
 
-def test_a_case_that_is_there_twice_is_told(run_directory):
+def test_a_case_that_is_there_twice_is_reported(run_directory):
     run_directory.add(StepConfig(batch_size=8), status="oom", note="full")
     run_directory.document["cases"] *= 2
     run_directory.write()
@@ -113,5 +113,5 @@ def test_a_case_without_a_status_needs_a_reason_unless_the_run_was_interrupted(r
 
 def test_a_spinning_worker_is_seen_in_the_turns_of_the_run(run_directory):
     run_directory.add(StepConfig(batch_size=8), [2.0], waiting_cpu_share=0.5)
-    (told,) = failed_checks(records.load_run(run_directory.path))
-    assert "used 50.0% of a processor while they waited" in told
+    (sentence,) = failed_checks(records.load_run(run_directory.path))
+    assert "used 50.0% of a processor while they waited" in sentence

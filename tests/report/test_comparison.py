@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.report import comparison, summary
+from gnet_core.report import comparison, terms
 from gnet_core.results import records
 from gnet_core.text import inert
 from tests.conftest import TORCH_SECTION, RunDirectory
@@ -66,7 +66,7 @@ def compared(base, new):
     return comparison.compare(base_run, new_run, 0.02, across_machines=False)
 
 
-def test_the_whole_of_what_is_said(gnet, base, new):
+def test_the_whole_of_a_printed_comparison(gnet, base, new):
     status, out, err = gnet(base.path, new.path)
     assert (status, err) == (0, "")
     assert (
@@ -109,7 +109,7 @@ the other.
 
 
 @pytest.mark.parametrize(
-    ("gates", "status", "said"),
+    ("gates", "status", "lines"),
     [
         ("slower", 1, ["Gate failed: slower: graph-float32-b8-i224-synthetic-cpu\n"]),
         ("missing", 1, ["Gate failed: missing: eager-float32-b8-i224-synthetic-cpu\n"]),
@@ -117,12 +117,12 @@ the other.
         ("slower,missing", 1, ["Gate failed: slower: ", "Gate failed: missing: "]),
     ],
 )
-def test_a_gate_that_fails_is_named_and_makes_the_exit_status_1(gnet, base, new, gates, status, said):
+def test_a_gate_that_fails_is_named_and_makes_the_exit_status_1(gnet, base, new, gates, status, lines):
     ended, out, err = gnet(base.path, new.path, "--fail-on", gates)
     assert (ended, err) == (status, "")
-    for each in said:
-        assert each in out
-    assert out.count("Gate failed") == len(said)
+    for line in lines:
+        assert line in out
+    assert out.count("Gate failed") == len(lines)
 
 
 def test_a_gate_that_holds_is_silent(gnet, base, tmp_path, environment):
@@ -144,7 +144,7 @@ def test_json_is_one_document_with_all_of_it(gnet, base, new):
     document = json.loads(out)
     assert status == 1
     assert document["failed_gates"] == {"slower": [GRAPH.name]}
-    assert [(each["variant"], each["verdict"]) for each in document["comparisons"]] == [
+    assert [(row["variant"], row["verdict"]) for row in document["comparisons"]] == [
         (GRAPH.name, "SLOWER"),
         (XLA.name, "UNRESOLVED"),
     ]
@@ -153,7 +153,7 @@ def test_json_is_one_document_with_all_of_it(gnet, base, new):
     assert document["reservations"] == {"base": [], "new": []}
 
 
-def test_other_hardware_is_refused_by_what_differs_unless_asked_for(gnet, base, new):
+def test_other_hardware_is_refused_by_what_differs_unless_requested(gnet, base, new):
     new.document["environment"]["machine"] |= {"processor": "Faster Processor", "cores": 64}
     new.write()
     refused(
@@ -165,7 +165,7 @@ def test_other_hardware_is_refused_by_what_differs_unless_asked_for(gnet, base, 
     assert "- processor: Test Processor → Faster Processor (hardware)\n" in out
 
 
-def test_other_software_is_told(gnet, base, new):
+def test_other_software_is_reported(gnet, base, new):
     new.document["environment"]["tensorflow"]["version"] = "2.19.0"
     new.write()
     status, out, _ = gnet(base.path, new.path)
@@ -174,7 +174,7 @@ def test_other_software_is_told(gnet, base, new):
 
 
 @pytest.mark.parametrize("own", ["both", "new"])
-def test_what_differs_in_a_peers_interpreter_is_told_wherever_its_rows_were_measured(gnet, base, new, own):
+def test_what_differs_in_a_peers_interpreter_is_reported_wherever_its_rows_were_measured(gnet, base, new, own):
     def of_torch(directory, version, *, alone):
         machine = copy.deepcopy(directory.document["environment"]["machine"])
         machine["packages"] = {"gnet": "0.1.0", "keras": "3.15.1", "torch": version}
@@ -196,13 +196,13 @@ def test_what_differs_in_a_peers_interpreter_is_told_wherever_its_rows_were_meas
     assert "TensorFlow:" not in out
 
 
-def test_what_a_name_leaves_out_is_told_where_it_differs(base, tmp_path, environment):
+def test_what_a_name_leaves_out_is_reported_where_it_differs(base, tmp_path, environment):
     other = RunDirectory(tmp_path / "other", environment)
     other.add(StepConfig(batch_size=8, seed=7), *three(1.0))
-    assert compared(base, other).other_configs == ["seed: 0 → 7 (1 case)"]
+    assert comparison.other_configs(compared(base, other)) == ["seed: 0 → 7 (1 case)"]
 
 
-def test_the_spread_of_identical_code_is_told(gnet, base, new):
+def test_the_spread_of_identical_code_is_reported(gnet, base, new):
     new.document["suites"].append({"name": "aa", "question": "Identical?", "varies": "source", "base": ""})
     new.add(GRAPH, *three(1.2, wobble=0.011), suites=("aa",), source="again")
     _, out, _ = gnet(base.path, new.path)
@@ -210,14 +210,14 @@ def test_the_spread_of_identical_code_is_told(gnet, base, new):
     assert "Processes of identical code in BASE differed by 0.1% one after the other (standard deviation)." in out
 
 
-def test_reservations_about_either_run_are_told(gnet, base, new):
+def test_reservations_about_either_run_are_reported(gnet, base, new):
     base.document["preset"] = "smoke"
     base.write()
     _, out, _ = gnet(base.path, new.path)
     assert "BASE is not to be quoted:\nthe preset smoke only shows that everything works" in out
 
 
-def test_a_run_compared_with_itself_or_a_copy_is_told_last(gnet, base, tmp_path):
+def test_a_run_compared_with_itself_or_a_copy_is_reported_last(gnet, base, tmp_path):
     shutil.copytree(base.path, tmp_path / "copy")
     for other in (base.path, tmp_path / "copy"):
         status, out, _ = gnet(base.path, other)
@@ -280,7 +280,7 @@ def test_a_difference_in_hardware_is_an_error_of_the_library_too(base, new):
 
 
 class Page(HTMLParser):
-    """What a reader of the page gets, and what its markup says."""
+    """The page as a reader gets it, with its markup."""
 
     def __init__(self, text):
         super().__init__()
@@ -340,9 +340,9 @@ def test_a_directory_with_files_in_it_is_not_written_into(gnet, base, new, tmp_p
 
 def test_a_gate_that_fails_is_in_the_documents_too(gnet, base, new, tmp_path):
     assert gnet(base.path, new.path, "--out", tmp_path / "out", "--fail-on", "slower")[0] == 1
-    said = f"slower: {GRAPH.name}"
-    assert f"## Gates that failed\n\n{said}\n" in (tmp_path / "out" / "compare.md").read_text()
-    assert said in "".join(page_of(tmp_path / "out").text)
+    text = f"slower: {GRAPH.name}"
+    assert f"## Gates that failed\n\n{text}\n" in (tmp_path / "out" / "compare.md").read_text()
+    assert text in "".join(page_of(tmp_path / "out").text)
 
 
 def test_the_whole_of_the_markdown(written, base, new):
@@ -351,7 +351,7 @@ def test_the_whole_of_the_markdown(written, base, new):
     machine = "Test Processor, 8 of 8 threads, 16 GiB, TensorFlow"
     text = (written() / "compare.md").read_text()
     lines = re.sub(r" *\| *", "|", re.sub(r"\|[:-][-|:]*\|\n", "", text))
-    terms = "\n".join(f"- **{term}** {meaning}" for term, meaning in summary.HOW_TO_READ_RATIOS)
+    expected = "\n".join("- **{}** {}".format(*term) for term in terms.HOW_TO_READ_RATIOS.lines)
     assert (
         lines
         == f"""\
@@ -412,12 +412,12 @@ graph, float32, batch 16
 
 ## How to read it
 
-{terms}
+{expected}
 """
     )
 
 
-def test_environments_that_do_not_differ_are_said_to_be_alike(written, new):
+def test_environments_that_do_not_differ_are_called_alike(written, new):
     assert comparison.ALIKE in (written() / "compare.md").read_text()
     assert comparison.ALIKE in "".join(page_of(written(out="again")).text)
     new.document["environment"]["tensorflow"]["version"] = "2.19.0"
@@ -455,10 +455,10 @@ def test_the_page_needs_nothing_but_itself(written):
 
 
 def test_the_page_holds_all_that_the_terminal_says(gnet, written, base, new):
-    said = " ".join("".join(page_of(written()).text).split())
+    text = " ".join("".join(page_of(written()).text).split())
     for line in gnet(base.path, new.path)[1].splitlines():
         for cell in re.split(r"  +", line.removeprefix("- ").rstrip(":")):
-            assert cell in said or set(cell) == {"-"}, line
+            assert cell in text or set(cell) == {"-"}, line
 
 
 def test_headings_and_pictures_can_be_used_by_a_screen_reader(written):
@@ -511,7 +511,7 @@ def test_hostile_text_is_inert_in_every_file(written, new, text):
         assert path.stat().st_size < 200_000
 
 
-def told(gnet, *words):
+def printed(gnet, *words):
     status, out, err = gnet(*words)
     assert (status, err) == (0, "")
     return out
@@ -519,42 +519,42 @@ def told(gnet, *words):
 
 def runs_of(tmp_path, environment, step_seconds):
     """Separate runs of one case, each of three processes that agree with each other far better than the runs do."""
-    found = []
+    runs = []
     for number, seconds in enumerate(step_seconds):
         directory = RunDirectory(tmp_path / f"run {number}", environment)
         directory.document["created"] = f"2026-01-02T03:04:0{number}+00:00"
         directory.add(
-            GRAPH, *([2 * seconds * each] * 2 for each in (0.999, 1.0, 1.001)), run=directory.document["created"]
+            GRAPH, *([2 * seconds * factor] * 2 for factor in (0.999, 1.0, 1.001)), run=directory.document["created"]
         )
-        found.append(directory)
-    return found
+        runs.append(directory)
+    return runs
 
 
 def test_with_several_runs_of_the_base_each_run_counts_once(gnet, tmp_path, environment):
     *bases, alike, other = runs_of(tmp_path, environment, [1.0, 1.05, 0.95, 1.04, 1.6])
     words = [bases[0].path, alike.path, "--json"]
-    (single,) = json.loads(told(gnet, *words))["comparisons"]
+    (single,) = json.loads(printed(gnet, *words))["comparisons"]
     assert single["verdict"] == "SLOWER"
     words += ["--like-base", bases[1].path, "--like-base", bases[2].path]
-    (found,) = json.loads(told(gnet, *words))["comparisons"]
+    (result,) = json.loads(printed(gnet, *words))["comparisons"]
     # 1.00, 1.05 and 0.95 s against 1.04 s: standard deviation 5 %, so 5 % × sqrt(1 + 1/3) of error and 2 degrees.
-    assert (found["verdict"], found["base_processes"], found["variant_processes"]) == ("UNRESOLVED", 9, 3)
-    assert found["spread"] == pytest.approx(0.05, rel=0.01)
-    assert math.log(found["high"] / found["low"]) == pytest.approx(2 * 4.303 * 0.05 * math.sqrt(4 / 3), rel=0.01)
+    assert (result["verdict"], result["base_processes"], result["variant_processes"]) == ("UNRESOLVED", 9, 3)
+    assert result["spread"] == pytest.approx(0.05, rel=0.01)
+    assert math.log(result["high"] / result["low"]) == pytest.approx(2 * 4.303 * 0.05 * math.sqrt(4 / 3), rel=0.01)
     words[1] = other.path
-    document = json.loads(told(gnet, *words))
+    document = json.loads(printed(gnet, *words))
     assert document["comparisons"][0]["verdict"] == "SLOWER"
     assert document["like_base"] == [str(base.path) for base in bases[1:]]
-    said = told(gnet, *(word for word in words if word != "--json"))
-    assert f"Further runs of BASE:\n- {bases[1].path}\n- {bases[2].path}\n" in said
-    assert "Each run counts once: how far the 3 runs of BASE are from each other" in said
-    assert "told apart in about one comparison of six" not in said
+    text = printed(gnet, *(word for word in words if word != "--json"))
+    assert f"Further runs of BASE:\n- {bases[1].path}\n- {bases[2].path}\n" in text
+    assert "Each run counts once: how far the 3 runs of BASE are from each other" in text
+    assert "told apart in about one comparison of six" not in text
 
 
 def test_two_runs_of_the_base_are_too_few(gnet, tmp_path, environment):
     bases = runs_of(tmp_path, environment, [1.0, 1.05, 1.6])
-    said = told(gnet, bases[0].path, bases[2].path, "--like-base", bases[1].path)
-    assert "2 runs of base; how far separate runs differ takes at least 3." in said
+    text = printed(gnet, bases[0].path, bases[2].path, "--like-base", bases[1].path)
+    assert "2 runs of base; how far separate runs differ takes at least 3." in text
 
 
 def test_a_run_that_is_not_like_the_base_is_refused_by_what_differs(gnet, tmp_path, environment):
@@ -566,12 +566,12 @@ def test_a_run_that_is_not_like_the_base_is_refused_by_what_differs(gnet, tmp_pa
     refused(gnet(base.path, new.path, "--like-base", other.path), "like_base", "TensorFlow: 2.21.0 → 2.19.1")
 
 
-def test_doubts_about_a_further_run_of_the_base_are_told(gnet, tmp_path, environment):
+def test_doubts_about_a_further_run_of_the_base_are_reported(gnet, tmp_path, environment):
     base, further, new = runs_of(tmp_path, environment, [1.0, 1.05, 1.1])
     further.document["complete"] = False
     further.write()
-    said = told(gnet, base.path, new.path, "--like-base", further.path)
-    assert f"{further.path} is not to be quoted:\nthe run was interrupted" in said
+    text = printed(gnet, base.path, new.path, "--like-base", further.path)
+    assert f"{further.path} is not to be quoted:\nthe run was interrupted" in text
 
 
 def test_text_from_a_run_gives_the_terminal_no_orders(gnet, tmp_path, environment):
@@ -581,6 +581,6 @@ def test_text_from_a_run_gives_the_terminal_no_orders(gnet, tmp_path, environmen
     (case,) = base.document["cases"]
     case["source"] = "\x1b[2J" + "x" * 10**5
     base.write()
-    said = told(gnet, base.path, new.path)
-    assert "\x1b" not in said
-    assert len(said) < 5000
+    text = printed(gnet, base.path, new.path)
+    assert "\x1b" not in text
+    assert len(text) < 5000

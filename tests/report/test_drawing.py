@@ -1,4 +1,4 @@
-"""What every picture keeps to: the same bytes again, nothing from outside, and no text that is more than text."""
+"""Rules of every picture: the same bytes again, nothing from outside, and no text that is more than text."""
 
 import re
 
@@ -84,7 +84,7 @@ def test_a_long_title_makes_the_picture_higher_and_not_its_plot_smaller():
 
 def test_a_description_tells_how_many_figures_it_has_no_room_for():
     assert drawing.described("Bars.", ["a: 1", "b: 2"]) == "Bars. a: 1; b: 2."
-    told = drawing.described("Bars.", [f"case {number}: {number}.0 images/s" for number in range(100)])
-    assert len(told) <= drawing.MAX_DESCRIBED
-    kept = told.count("images/s")
-    assert told.endswith(f"; {100 - kept} more.")
+    text = drawing.described("Bars.", [f"case {number}: {number}.0 images/s" for number in range(100)])
+    assert len(text) <= drawing.MAX_DESCRIBED
+    kept = text.count("images/s")
+    assert text.endswith(f"; {100 - kept} more.")

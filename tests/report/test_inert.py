@@ -8,7 +8,8 @@ import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.files import csv_text
-from gnet_core.report import documents, profile_report
+from gnet_core.report import documents
+from gnet_core.report import profile as profile_report
 from gnet_core.report import run as report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
@@ -67,7 +68,7 @@ def test_every_csv_of_a_run_is_inert(run_directory):
 def test_every_csv_of_a_profile_is_inert(tmp_path, monkeypatch):
     written = {}
     monkeypatch.setattr(documents, "write", lambda _directory, _document, texts: written.update(texts))
-    monkeypatch.setattr(profile_report, "document_of", lambda _: None)
+    monkeypatch.setattr(profile_report, "document", lambda _stored, **_how: None)
     operation = {"operation": "=cmd|' /C calc'!A0", "self_seconds": -1.0}
     profile_report.write_documents({"operations": [operation], "parts": [operation]}, tmp_path)
     for name in ("operations.csv", "parts.csv"):

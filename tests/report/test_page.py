@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.plan.request import command_line
 from gnet_core.report import run
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
@@ -50,7 +51,7 @@ class Page(HTMLParser):
             self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for each, attributes in self.elements if each == tag]
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def written(directory: RunDirectory) -> str:
@@ -161,9 +162,9 @@ def test_the_answer_comes_before_the_evidence(page):
 def test_a_run_that_may_not_be_quoted_says_so_first_and_why(run_directory):
     run_directory.add(StepConfig(), *processes(1.0, number=1))
     page = Page(written(run_directory))
-    told = page.text.index("Do not quote these figures:")
-    assert told < page.text.index("one process a case") < page.text.index("What it comes to")
-    assert [each["class"] for each in page.all("div") if "banner" in (each.get("class") or "")] == ["banner bad"]
+    banner = page.text.index("Do not quote these figures:")
+    assert banner < page.text.index("one process a case") < page.text.index("What it comes to")
+    assert [block["class"] for block in page.all("div") if "banner" in (block.get("class") or "")] == ["banner bad"]
 
 
 def test_a_run_of_twenty_cases_is_a_page_below_two_mebibytes(run_directory):
@@ -176,14 +177,14 @@ def test_a_run_of_twenty_cases_is_a_page_below_two_mebibytes(run_directory):
 
 def test_what_a_stranger_wrote_into_a_run_is_text_on_the_page(run_directory):
     store_hostile(run_directory)
-    found = written(run_directory)
-    page = Page(found)
+    html = written(run_directory)
+    page = Page(html)
     assert page.wrongly_closed == page.open == []
     assert not page.all("script")
     assert not page.all("img")
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert not [link for link in page.all("a") if re.match(r"[a-z]+:|//|.*\.\.", link["href"] or "")]
-    assert not set("\x1b\u202e\u2066") & set(found)
+    assert not set("\x1b\u202e\u2066") & set(html)
     assert "{{ 7*7 }}" in page.text
     names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(names) == len(set(names))
@@ -268,4 +269,4 @@ def test_the_same_rows_make_the_same_page(run_directory):
 def test_the_command_that_repeats_a_run_is_that_of_its_options(run_directory, options, command):
     run_directory.document["options"] = {"layers": "fused", **options}
     run_directory.add(StepConfig(), [1.0])
-    assert Summary(records.load_run(run_directory.path)).command == command
+    assert command_line(records.load_run(run_directory.path).document.request) == command

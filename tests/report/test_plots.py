@@ -11,7 +11,7 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.report import drawing
 from gnet_core.report.ratios import LOOKS
-from gnet_core.report.views import suites as sections
+from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from tests.conftest import RunDirectory
 from tests.svg import height_points, outside_references, words
@@ -47,8 +47,8 @@ def run_of(tmp_path, environment):
         made.document["suites"] += [AA, SOURCES]
         for (changes, source), took in zip(FORMS[suite], seconds, strict=True):
             config = StepConfig(**{"batch_size": 8} | changes)
-            processes, told = (three(took), "ok") if took else ([], status)
-            made.add(config, *processes, suites=(suite,), source=source, status=told)
+            processes, outcome = (three(took), "ok") if took else ([], status)
+            made.add(config, *processes, suites=(suite,), source=source, status=outcome)
         return made
 
     return make
@@ -56,7 +56,7 @@ def run_of(tmp_path, environment):
 
 def section_of(directory, suite):
     run = records.load_run(directory.path)
-    return next(section for section in sections.sections(run) if section.name == suite)
+    return next(section for section in Summary(run).sections if section.suite.name == suite)
 
 
 def plot_of(directory, suite):
@@ -122,12 +122,12 @@ def test_every_plot_has_a_name_units_and_a_description_with_its_figures(run_of, 
 
 @pytest.mark.parametrize("status", ["oom", "failed", "timeout", "unsupported"])
 @pytest.mark.parametrize("suite", FORMS)
-def test_a_row_without_figures_is_told_and_breaks_nothing(run_of, suite, status):
+def test_a_row_without_figures_is_reported_and_breaks_nothing(run_of, suite, status):
     seconds = [1.0, None, 1.25][: len(FORMS[suite])]
     picture = plot_of(run_of(suite, seconds, status=status), suite)
-    told = "out of memory" if status == "oom" else status
-    assert told in " ".join(words(picture))
-    assert told in picture.description
+    reason = "out of memory" if status == "oom" else status
+    assert reason in " ".join(words(picture))
+    assert reason in picture.description
 
 
 @pytest.mark.parametrize("suite", FORMS)
@@ -196,9 +196,9 @@ def test_a_batch_that_only_some_can_hold_is_no_end_of_memory(run_directory):
             holds = batch_size == 8 or (execution == "xla" and batch_size == 16)
             processes = three(0.2) if holds else []
             run_directory.add(config, *processes, status="ok" if holds else "oom", suites=("batch-size",))
-    said = words(plot_of(run_directory, "batch-size"))
-    assert {"out of memory", "out of memory at 32"} <= set(said)
-    assert "out of memory at 16" not in said
+    texts = words(plot_of(run_directory, "batch-size"))
+    assert {"out of memory", "out of memory at 32"} <= set(texts)
+    assert "out of memory at 16" not in texts
 
 
 def test_every_execution_has_a_line_of_its_own_over_the_batch(run_directory):
@@ -261,5 +261,5 @@ def test_the_same_run_gives_the_same_plots(run_of):
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    check = "import sys; import gnet_core.report.views.suites; sys.exit('matplotlib' in sys.modules)"
+    check = "import sys; import gnet_core.report.summary; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

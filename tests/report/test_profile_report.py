@@ -13,8 +13,7 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RUN_FORMAT_VERSION
 from gnet_core.profile import reading
 from gnet_core.profile.document import read
-from gnet_core.report import profile as profile_view
-from gnet_core.report import profile_report
+from gnet_core.report import profile as profile_report
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
 from gnet_core.report.terminal import to_terminal
@@ -24,23 +23,23 @@ HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
 
 
 class View:
-    """What a report says of a stored profile."""
+    """A report's parts, made of a stored profile."""
 
-    def __init__(self, told):
-        profile = read(told)
-        self.answer = profile_view.answer(profile)
-        self.launch_bound = profile_view.launch_bound(profile)
-        self.tables = [table for table in profile_view.tables(profile) if table.blocks]
-        self.pictures = profile_view.pictures(profile)
-        self.notes = profile_view.notes(profile)
-
-
-def view(told):
-    return View(told)
+    def __init__(self, stored):
+        profile = read(stored)
+        self.answer = profile_report.answer(profile)
+        self.launch_bound = profile_report.launch_bound(profile)
+        self.tables = [table for table in profile_report.tables(profile) if table.blocks]
+        self.pictures = profile_report.pictures(profile)
+        self.notes = profile_report.notes(profile)
 
 
-def cells(told, heading):
-    ((grid,),) = (table.blocks for table in view(told).tables if table.heading.startswith(heading))
+def view(stored):
+    return View(stored)
+
+
+def cells(stored, heading):
+    ((grid,),) = (table.blocks for table in view(stored).tables if table.heading.startswith(heading))
     return grid.headings, [tuple(cell.text for cell in row) for row in grid.rows]
 
 
@@ -52,9 +51,9 @@ def test_the_answer_names_types_parts_and_the_backward_pass(environment):
 
 
 def test_the_answer_follows_the_figures(environment):
-    told = document(environment)
-    told["parts"][0]["part"], told["parts"][2]["part"] = "main", "main"
-    assert "stem 60%, main 40%" in view(told).answer
+    stored = document(environment)
+    stored["parts"][0]["part"], stored["parts"][2]["part"] = "main", "main"
+    assert "stem 60%, main 40%" in view(stored).answer
 
 
 def test_times_are_of_one_step_and_forward_and_backward_stand_apart(environment):
@@ -64,38 +63,38 @@ def test_times_are_of_one_step_and_forward_and_backward_stand_apart(environment)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "milliseconds"),
     [
         *((2.0, "2000"), (0.1, "100"), (0.09996, "100"), (0.0123456, "12.3"), (1.2345e-3, "1.23")),
         *((4.567e-6, "0.0046"), (1e-7, "0.0001"), (1e-9, "0"), (0.0, "0"), (None, "")),
     ],
 )
-def test_milliseconds_have_three_digits_and_none_beyond_a_tenth_of_a_microsecond(seconds, told):
-    assert text.milliseconds(seconds) == told
+def test_milliseconds_have_three_digits_and_none_beyond_a_tenth_of_a_microsecond(seconds, milliseconds):
+    assert text.milliseconds(seconds) == milliseconds
 
 
 def test_types_of_operation_are_cut_and_the_rest_is_one_line(environment):
     rows = [
         {"operation": f"Type{number}", "occurrences": 2, "self_seconds": 0.1, "share": 0.05} for number in range(20)
     ]
-    _, told = cells(document(environment, operations=rows), "By type")
-    assert len(told) == 13
-    assert told[0] == ("Type0", "1", "50", "5.0%")
-    assert told[-1] == ("8 other types", "8", "400", "40.0%")
-    _, told = cells(document(environment, operations=rows[:13]), "By type")
-    assert told[-1][0] == "1 other type"
-    _, told = cells(document(environment, operations=rows[:12]), "By type")
-    assert told[-1][0] == "Type11"
+    _, shown = cells(document(environment, operations=rows), "By type")
+    assert len(shown) == 13
+    assert shown[0] == ("Type0", "1", "50", "5.0%")
+    assert shown[-1] == ("8 other types", "8", "400", "40.0%")
+    _, shown = cells(document(environment, operations=rows[:13]), "By type")
+    assert shown[-1][0] == "1 other type"
+    _, shown = cells(document(environment, operations=rows[:12]), "By type")
+    assert shown[-1][0] == "Type11"
 
 
 def test_input_is_judged_in_words_with_its_number(environment):
     notes = view(document(environment)).notes
     assert any(note.startswith("Not input-bound: 1.0% of a step is input") for note in notes)
-    told = document(environment, breakdown=[{"kind": "input", "seconds": 0.3, "share": 0.5}])
-    assert any(note.startswith("Highly input-bound: 50.0%") for note in view(told).notes)
+    stored = document(environment, breakdown=[{"kind": "input", "seconds": 0.3, "share": 0.5}])
+    assert any(note.startswith("Highly input-bound: 50.0%") for note in view(stored).notes)
 
 
-def test_the_profilers_own_overhead_is_told(environment):
+def test_the_profilers_own_overhead_is_reported(environment):
     assert (
         "A step took 500 ms without the profiler and 600 ms (+20%) under it (medians of 2 steps each, one after the "
         "other)." in (view(document(environment)).notes)
@@ -103,15 +102,15 @@ def test_the_profilers_own_overhead_is_told(environment):
 
 
 @pytest.mark.parametrize(
-    ("traced", "told"), [(0.4985, "498 ms (−0.3%)"), (0.5, "500 ms (0.0%)"), (0.49999, "500 ms (0.0%)")]
+    ("traced", "shown"), [(0.4985, "498 ms (−0.3%)"), (0.5, "500 ms (0.0%)"), (0.49999, "500 ms (0.0%)")]
 )
-def test_an_overhead_of_nothing_has_no_sign(environment, traced, told):
+def test_an_overhead_of_nothing_has_no_sign(environment, traced, shown):
     whole = document(environment)
     whole["trace"]["traced_step_seconds"] = [traced]
-    assert f"500 ms without the profiler and {told} under it (medians of 1 step each" in " ".join(view(whole).notes)
+    assert f"500 ms without the profiler and {shown} under it (medians of 1 step each" in " ".join(view(whole).notes)
 
 
-def test_a_cpus_memory_is_told_as_that_of_its_allocator(environment):
+def test_a_cpus_memory_is_reported_as_that_of_its_allocator(environment):
     memory = {"allocator": "mklcpu", "peak_bytes": 2**29, "capacity_bytes": 2**34}
     assert (
         "TensorFlow's CPU allocator (mklcpu), which is not the whole process, held at most 0.50 GiB while the trace "
@@ -131,7 +130,7 @@ def kernel(name, **changes):
 
 
 def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environment):
-    told = document(
+    stored = document(
         environment,
         config=StepConfig(batch_size=8, device="gpu:0").to_dict(),
         breakdown=[
@@ -153,16 +152,16 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
         peak_memory={"allocator": "GPU_0_bfc", "peak_bytes": 2**33, "capacity_bytes": 2**36},
         not_available=[],
     )
-    _, rows = cells(told, "The GPU's kernels")
+    _, rows = cells(stored, "The GPU's kernels")
     assert rows == [
         ("sm90_xmma<bf16>", "2", "10", "50.0%", "used", "50%"),
         ("sgemm", "2", "2.5", "12.5%", "not used", "50%"),
         ("gemm_fusion_dot_3", "2", "7.5", "37.5%", "unknown", "50%"),
     ]
-    notes = " ".join(view(told).notes)
+    notes = " ".join(view(stored).notes)
     assert "By the trace the GPU is at work for 400 ms of a step of 500 ms (80%), timed without the profiler." in notes
     assert "input-bound" not in notes
-    assert "launch-bound" not in view(told).answer
+    assert "launch-bound" not in view(stored).answer
     assert "Tensor cores, by the kernels' names, of the kernels' time: used 50%, not used 12%, unknown 38%." in notes
     assert (
         "A gap of 10%: 18 ms a step of operations against 20 ms of kernels; 1.5 ms of kernels belong to no operation, "
@@ -173,7 +172,7 @@ def test_a_gpus_profile_tells_kernels_tensor_cores_launches_and_memory(environme
 
 def launch_bound(environment, at_work, **changes):
     """The answer for a step of 500 ms in which the GPU is at work for so many seconds."""
-    told = document(
+    stored = document(
         environment,
         breakdown=[
             {"kind": "device compute", "seconds": at_work - 0.01, "share": 0.1},
@@ -181,16 +180,16 @@ def launch_bound(environment, at_work, **changes):
         ],
         config=StepConfig(batch_size=1, **({"device": "gpu:0"} | changes)).to_dict(),
     )
-    return view(told)
+    return view(stored)
 
 
-def test_a_launch_bound_step_is_the_first_thing_that_is_said(environment):
-    told = launch_bound(environment, 0.1)
-    assert told.launch_bound == (
+def test_a_launch_bound_step_is_the_first_thing_that_is_reported(environment):
+    result = launch_bound(environment, 0.1)
+    assert result.launch_bound == (
         "Launch-bound: the GPU is at work for 100 ms of a step of 500 ms (20%) and waits for the host in the rest; a "
         "larger batch gives each kernel more to do."
     )
-    assert told.answer.startswith(f"{told.launch_bound} 100% of the time inside operations goes to Conv2D")
+    assert result.answer.startswith(f"{result.launch_bound} 100% of the time inside operations goes to Conv2D")
 
 
 def test_a_busy_gpu_and_a_cpu_are_not_launch_bound(environment):
@@ -199,15 +198,15 @@ def test_a_busy_gpu_and_a_cpu_are_not_launch_bound(environment):
 
 
 def test_an_xla_step_is_launch_bound_without_its_command_buffers(environment):
-    told = launch_bound(environment, 0.1, execution="xla").launch_bound
-    assert told.endswith("That is without XLA's command buffers, which are off while a trace is taken.")
+    sentence = launch_bound(environment, 0.1, execution="xla").launch_bound
+    assert sentence.endswith("That is without XLA's command buffers, which are off while a trace is taken.")
 
 
 def test_a_gpus_trace_without_steps_claims_nothing_of_launches(environment):
-    told = document(environment, config=StepConfig(device="gpu:0").to_dict(), breakdown=[])
-    assert view(told).launch_bound == ""
-    told["breakdown"] = [{"kind": "device compute", "seconds": 0.0, "share": 0.0}]
-    assert view(told).launch_bound == ""
+    stored = document(environment, config=StepConfig(device="gpu:0").to_dict(), breakdown=[])
+    assert view(stored).launch_bound == ""
+    stored["breakdown"] = [{"kind": "device compute", "seconds": 0.0, "share": 0.0}]
+    assert view(stored).launch_bound == ""
 
 
 def test_kernels_are_cut_and_the_rest_is_one_line(environment):
@@ -223,26 +222,26 @@ def test_kernels_are_cut_and_the_rest_is_one_line(environment):
 
 
 def test_what_is_not_available_is_named_and_no_table_is_empty(environment):
-    told = view(document(environment))
-    assert all(grid.rows for table in told.tables for grid in table.blocks)
+    result = view(document(environment))
+    assert all(grid.rows for table in result.tables for grid in table.blocks)
     _, rows = cells(document(environment), "Not available")
     assert rows == [("kernels", "a CPU has none")]
-    assert "kernels" not in " ".join(table.heading for table in told.tables if not table.heading.startswith("Not"))
+    assert "kernels" not in " ".join(table.heading for table in result.tables if not table.heading.startswith("Not"))
 
 
 def test_a_trace_without_operations_says_why_and_draws_nothing(environment):
-    told = view(document(environment, operations=[], parts=[], note="There is no table of operations. It was empty."))
-    assert told.answer == "There is no table of operations. It was empty."
-    assert told.pictures == []
+    result = view(document(environment, operations=[], parts=[], note="There is no table of operations. It was empty."))
+    assert result.answer == "There is no table of operations. It was empty."
+    assert result.pictures == []
 
 
-def test_an_old_profile_is_told_without_what_was_added(environment):
+def test_an_old_profile_is_reported_without_what_was_added(environment):
     old = document(environment)
     for field in ("parts", "breakdown", "kernels", "peak_memory", "not_available"):
         del old[field]
-    told = view(old)
-    assert [table.heading for table in told.tables] == ["By type of operation, in one step"]
-    assert len(told.pictures) == 1
+    result = view(old)
+    assert [table.heading for table in result.tables] == ["By type of operation, in one step"]
+    assert len(result.pictures) == 1
 
 
 def test_the_pictures_say_their_finding_and_describe_themselves(environment):
@@ -257,7 +256,7 @@ def test_the_pictures_say_their_finding_and_describe_themselves(environment):
 
 
 def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
-    text = to_markdown(profile_report.document_of(document(environment)))
+    text = to_markdown(profile_report.document(document(environment)))
     assert "\n\n**graph, float32, batch 8:** Test Processor" in text
     assert "\n\n## What it comes to\n\n100% of the time inside operations" in text
     assert "| stem      |          150 |           300 |" in text
@@ -266,7 +265,7 @@ def test_a_section_in_markdown_holds_answer_tables_and_notes(environment):
 
 
 def test_a_section_for_a_terminal_has_no_markup(environment):
-    text = to_terminal(profile_report.document_of(document(environment)))
+    text = to_terminal(profile_report.document(document(environment)))
     assert "**" not in text
     assert "|" not in text
     assert "_MklNativeFusedConv2D" in text
@@ -286,74 +285,74 @@ class Page(html.parser.HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
 
 
-def page(told):
-    return to_html(profile_report.document_of(told))
+def page(stored):
+    return to_html(profile_report.document(stored))
 
 
 def test_the_page_needs_nothing_else_and_describes_its_pictures(environment):
     text = page(document(environment))
-    found = Page(text)
-    assert [address for address in found.addresses if not address.startswith("#")] == []
-    assert "script" not in found.tags
-    assert found.tags.count("h1") == 1
-    assert found.tags.count("svg") == 2
+    parsed = Page(text)
+    assert [address for address in parsed.addresses if not address.startswith("#")] == []
+    assert "script" not in parsed.tags
+    assert parsed.tags.count("h1") == 1
+    assert parsed.tags.count("svg") == 2
     assert text.count('role="img" aria-label=') == 2
     assert len(text) < 2**20
 
 
 def test_hostile_text_is_inert_on_the_page_and_in_markdown(environment):
     environment["machine"]["processor"] = HOSTILE
-    told = document(environment, created=HOSTILE, note=HOSTILE)
-    told["operations"][0]["operation"] = HOSTILE
-    told["not_available"] = [{"what": HOSTILE, "why": HOSTILE}]
-    told["trace"]["warnings"] = [HOSTILE, "x" * 10_000_000]
-    text = page(told)
+    stored = document(environment, created=HOSTILE, note=HOSTILE)
+    stored["operations"][0]["operation"] = HOSTILE
+    stored["not_available"] = [{"what": HOSTILE, "why": HOSTILE}]
+    stored["trace"]["warnings"] = [HOSTILE, "x" * 10_000_000]
+    text = page(stored)
     assert "<script" not in text
     assert "\x1b" not in text
     assert len(text) < 2**20
-    markdown = to_markdown(profile_report.document_of(told))
+    markdown = to_markdown(profile_report.document(stored))
     assert "<script>" not in markdown.replace(r"\<script\>", "")
     assert "[x](" not in markdown.replace(r"\[x\](", "")
     assert "\x1b" not in markdown
     assert "\n# [x]" not in markdown
     assert len(markdown) < 2**17
-    assert "\x1b" not in to_terminal(profile_report.document_of(told))
+    assert "\x1b" not in to_terminal(profile_report.document(stored))
 
 
 def test_an_endless_environment_is_cut(environment):
     environment["machine"]["processor"] = "x|" * 1_500_000
     environment["machine"]["packages"] = {f"package-{number}": "1" for number in range(10_000)}
-    told = document(environment)
-    markdown = to_markdown(profile_report.document_of(told))
+    stored = document(environment)
+    markdown = to_markdown(profile_report.document(stored))
     assert "| processor " in markdown
     assert len(markdown) < 2**18
-    assert len(page(told)) < 2**20
+    assert len(page(stored)) < 2**20
 
 
 @pytest.fixture
 def directory(environment, tmp_path, monkeypatch):
     """A directory of gnet profile with a trace of which xprof tells what a stored document holds."""
-    told = document(environment)
-    kept = {name: told.pop(name) for name in ("step_seconds", "breakdown", "operations", "parts", "kernels", "note")}
-    kept |= {name: told.pop(name) for name in ("peak_memory", "not_available")}
+    stored = document(environment)
+    kept = {name: stored.pop(name) for name in ("step_seconds", "breakdown", "operations", "parts", "kernels", "note")}
+    kept |= {name: stored.pop(name) for name in ("peak_memory", "not_available")}
     monkeypatch.setattr(reading, "tables", lambda _xplane, *, on_gpu: {**kept, "note": f"on_gpu={on_gpu}"})
-    run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | told
+    run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | stored
     (tmp_path / "run.json").write_text(json.dumps(run))
     return tmp_path
 
 
-def test_all_that_is_told_is_written_and_made_again_the_same(directory):
-    told = profile_report.write(directory)
+def test_all_that_is_reported_is_written_and_made_again_the_same(directory):
+    stored = profile_report.write(directory)
     files = {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
-    plots = {f"plots/{picture.name}.svg" for picture in view(told).pictures}
+    plots = {f"plots/{picture.name}.svg" for picture in view(stored).pictures}
     tables = {"operations.csv", "parts.csv", "profile.json"}
     assert set(files) == {"run.json", "report.md", "report.html"} | tables | plots
     assert files["parts.csv"].splitlines()[:2] == [
         "part,direction,occurrences,self_seconds,share",
         "stem,forward,50,0.3,0.3",
     ]
-    assert told["note"] == "on_gpu=False"
-    assert json.loads(files["profile.json"]) == told
+    assert stored["note"] == "on_gpu=False"
+    assert json.loads(files["profile.json"]) == stored
     for plot in plots:
         assert plot in files["report.md"]
     profile_report.write(directory)
@@ -370,8 +369,8 @@ def test_pictures_are_not_written_through_a_link_to_elsewhere(directory, tmp_pat
 def test_pictures_of_an_earlier_report_go(directory):
     (directory / "plots").mkdir()
     (directory / "plots" / "profile-parts-earlier.svg").touch()
-    told = profile_report.write(directory)
-    pictures = {f"{picture.name}.svg" for picture in view(told).pictures}
+    stored = profile_report.write(directory)
+    pictures = {f"{picture.name}.svg" for picture in view(stored).pictures}
     assert {path.name for path in (directory / "plots").iterdir()} == pictures
 
 
@@ -388,7 +387,7 @@ def test_a_picture_of_a_case_with_a_long_name_is_a_file_still(directory):
         assert f"](plots/{file.name})" in markdown
 
 
-def test_a_profile_that_cannot_be_told_leaves_no_file(directory):
+def test_a_profile_that_cannot_be_reported_leaves_no_file(directory):
     run = json.loads((directory / "run.json").read_text())
     run["trace"]["warnings"] = ["busy"] * 51
     (directory / "run.json").write_text(json.dumps(run))
@@ -398,12 +397,12 @@ def test_a_profile_that_cannot_be_told_leaves_no_file(directory):
 
 
 def test_what_is_no_profile_is_refused_by_its_field(environment):
-    told = document(environment)
-    del told["operations"]
+    stored = document(environment)
+    del stored["operations"]
     with pytest.raises(GnetError, match="field 'operations' is missing"):
-        to_terminal(profile_report.document_of(told))
+        to_terminal(profile_report.document(stored))
 
 
 def test_the_line_for_tensorboard_survives_a_shell(tmp_path):
-    assert profile_view.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
-    assert profile_view.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")
+    assert profile_report.tensorboard_line(tmp_path) == f"tensorboard --logdir {tmp_path}/traces"
+    assert profile_report.tensorboard_line(tmp_path / "my runs").endswith("/my runs/traces'")

@@ -25,9 +25,9 @@ def drawn(comparisons):
 def test_a_forest_takes_one_comparison_or_a_hundred(count):
     verdicts = ["SAME", "FASTER", "UNRESOLVED", "SLOWER"]
     picture = drawn([compared(verdicts[number % 4], 1 + number / 50) for number in range(count)])
-    said = words(picture)
-    assert sum(word.startswith("case ") for word in said) == min(count, 40)
-    assert any(f"{count - 40} more in the table" in word for word in said) == (count > 40)
+    texts = words(picture)
+    assert sum(word.startswith("case ") for word in texts) == min(count, 40)
+    assert any(f"{count - 40} more in the table" in word for word in texts) == (count > 40)
     assert height_points(picture) < 72 * 13
 
 
@@ -36,7 +36,7 @@ def test_what_a_forest_leaves_out_is_what_does_not_differ():
     assert {"case 50", "case 51"} <= set(words(picture))
 
 
-def test_verdicts_are_told_apart_by_shape_and_in_words():
+def test_verdicts_are_distinguished_by_shape_and_in_words():
     markers = {marker for _, marker in LOOKS.values()}
     assert len(markers) == 4
     assert len({colour for colour, _ in LOOKS.values()}) == 4

@@ -1,4 +1,4 @@
-"""What readers and programs are told of stored rows."""
+"""Reports of stored rows, for readers and for programs."""
 
 import copy
 import csv
@@ -12,7 +12,6 @@ from gnet_core.config import Part, StepConfig
 from gnet_core.report import run as report
 from gnet_core.report.html import to_html
 from gnet_core.report.summary import Summary
-from gnet_core.report.views import suites as sections
 from gnet_core.results import gates, records
 from tests.conftest import TORCH_SECTION
 from tests.stored import (
@@ -76,7 +75,7 @@ def test_the_first_line_says_why_one_process_a_case_may_not_be_quoted(stored):
 
 
 def first_line(run):
-    """Of report.md, which says whether the figures may be quoted."""
+    """The line of report.md that says whether the figures may be quoted."""
     return markdown(run).splitlines()[0]
 
 
@@ -122,8 +121,8 @@ def test_a_run_with_a_row_in_doubt_may_not_be_quoted(run_directory, spoiled, why
 def test_a_gpus_report_says_that_the_tolerance_of_losses_is_a_cpus(run_directory, device):
     run_directory.add(StepConfig(device=device), *three(1.0))
     run_directory.add(StepConfig(device=device, precision="mixed_bfloat16"), *three(1.0))
-    said = [caveat for caveat in Summary(load(run_directory)).caveats if "measured on a CPU" in caveat]
-    assert len(said) == (device != "cpu")
+    caveats = [caveat for caveat in report.caveats(load(run_directory)) if "measured on a CPU" in caveat]
+    assert len(caveats) == (device != "cpu")
 
 
 def test_two_processes_a_case_are_too_few_to_quote(run_directory):
@@ -144,7 +143,7 @@ def test_a_step_without_a_steady_state_may_not_be_quoted(run_directory):
     ]
 
 
-def test_a_sequential_comparison_is_told_but_forbids_no_quoting(run_directory):
+def test_a_sequential_comparison_is_reported_but_forbids_no_quoting(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0), suites=("execution",), sequential=True)
     assert first_line(load(run_directory)).endswith("1 comparison is sequential: say so beside the ratio.")
@@ -166,7 +165,7 @@ def test_what_the_report_finds_wrong_with_itself_stands_in_it(run_directory):
     assert "only 10% of its matrix work was done in a lower precision: it is mixed\\_float16 by name." in text
 
 
-def test_a_trace_of_the_run_is_told_in_its_report(run_directory):
+def test_a_trace_of_the_run_is_reported_in_its_report(run_directory):
     run_directory.add(StepConfig(), [1.0])
     folder = run_directory.path / "traces" / StepConfig().name
     folder.mkdir(parents=True)
@@ -192,7 +191,7 @@ def test_an_interrupted_run_may_not_be_quoted(run_directory):
 
 def answers(directory, suite):
     run = load(directory)
-    (section,) = [section for section in sections.sections(run) if section.name == suite]
+    (section,) = [section for section in Summary(run).sections if section.suite.name == suite]
     return [" ".join(sentence) for sentence in section.answers()]
 
 
@@ -204,7 +203,7 @@ def test_suites_without_a_base_answer_from_their_rows(stored):
     ]
 
 
-def test_a_smaller_batch_that_is_nearly_as_good_is_told(run_directory):
+def test_a_smaller_batch_that_is_nearly_as_good_is_reported(run_directory):
     for batch, seconds in ((8, 2.0), (16, 2.4), (32, 4.7)):
         run_directory.add(StepConfig(batch_size=batch), [seconds], suites=("batch-size",))
     assert answers(run_directory, "batch-size") == [
@@ -217,7 +216,7 @@ PHASES = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 40.0, "warmup
 
 
 @pytest.mark.parametrize(
-    ("xla", "said"),
+    ("xla", "sentence"),
     [
         (
             three(1.5, wobble=0.001),
@@ -241,10 +240,10 @@ PHASES = {"import": 4.0, "build": 2.0, "trace": 7.0, "first_call": 40.0, "warmup
         ),
     ],
 )
-def test_the_verdict_and_its_ratio_make_the_sentence(run_directory, xla, said):
+def test_the_verdict_and_its_ratio_make_the_sentence(run_directory, xla, sentence):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *xla, suites=("execution",), phase_seconds=PHASES)
-    assert answers(run_directory, "execution") == [said]
+    assert answers(run_directory, "execution") == [sentence]
 
 
 def test_a_suite_whose_base_has_no_figures_says_so(run_directory):
@@ -274,13 +273,13 @@ def test_without_all_parts_there_are_no_shares(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("parts",))
     run_directory.add(StepConfig(batch_size=8, part="gradients"), *three(0.9), suites=("parts",))
     run_directory.add(StepConfig(batch_size=8, part="forward"), status="failed", note="x", suites=("parts",))
-    (said,) = answers(run_directory, "parts")
-    assert said.startswith("No answer: not all parts of graph, float32, batch 8 could be measured.")
-    assert said.endswith("part=forward has no figures: failed.")
+    (sentence,) = answers(run_directory, "parts")
+    assert sentence.startswith("No answer: not all parts of graph, float32, batch 8 could be measured.")
+    assert sentence.endswith("part=forward has no figures: failed.")
 
 
 @pytest.mark.parametrize(
-    ("without", "said"),
+    ("without", "sentence"),
     [
         (
             three(0.8, wobble=0.001),
@@ -299,10 +298,10 @@ def test_without_all_parts_there_are_no_shares(run_directory):
         ),
     ],
 )
-def test_the_cost_of_the_auxiliary_losses_is_a_share_of_the_step(run_directory, without, said):
+def test_the_cost_of_the_auxiliary_losses_is_a_share_of_the_step(run_directory, without, sentence):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("auxiliary",))
     run_directory.add(StepConfig(batch_size=8, aux_weight=0.0), *without, suites=("auxiliary",))
-    assert answers(run_directory, "auxiliary") == [said]
+    assert answers(run_directory, "auxiliary") == [sentence]
 
 
 def test_identical_code_against_itself_tells_the_machines_spread(run_directory):
@@ -331,7 +330,7 @@ def test_sources_are_compared_case_by_case(run_directory, environment):
     assert "From old to new these differ:\n\nTensorFlow: 2.21.0 → 2.19.0\n" in text
 
 
-def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(run_directory, environment):
+def test_a_peer_of_its_own_interpreter_is_reported_with_its_version_and_environment(run_directory, environment):
     of_torch = copy.deepcopy(environment) | {"tensorflow": None, "torch": TORCH_SECTION}
     of_torch["machine"] |= {"python": "3.12.0", "packages": {"gnet": "0.1.0", "keras": "3.15.1", "torch": "2.13.0+cpu"}}
     run_directory.document["environments"] = {"": environment, "torch": of_torch}
@@ -340,10 +339,10 @@ def test_a_peer_of_its_own_interpreter_is_told_with_its_version_and_environment(
     text = markdown(load(run_directory))
     assert "16 GiB, TensorFlow 2.21.0, PyTorch 2.13.0+cpu" in text
     assert re.search(r"\| PyTorch of its own interpreter +\| 2\.13\.0\+cpu, built without CUDA", text)
-    said = (
+    figures = (
         "From the first to PyTorch's own interpreter these differ:\n\n- Python: 3.11.0 → 3.12.0\n- torch: not installed"
     )
-    assert said in text
+    assert figures in text
 
 
 def test_a_source_called_torch_in_a_run_of_before_is_a_source(run_directory, environment):
@@ -377,7 +376,7 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
     )
     run_directory.add(StepConfig(batch_size=16, execution="eager"), *three(1.0, wobble=0.002), **extra, sequential=True)
     run = load(run_directory)
-    (section,) = sections.sections(run)
+    (section,) = Summary(run).sections
     table = section.full_table()
     assert [table.headings, *([cell.text for cell in row] for row in table.rows)] == [
         [
@@ -460,8 +459,8 @@ def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(ru
     folder = run_directory.path / "traces" / config.name
     folder.mkdir(parents=True)
     at_work = [{"kind": "device compute", "seconds": 0.05, "share": 0.1}]
-    told = profile_document(environment, config=config.to_dict(), device="gpu:0", breakdown=at_work)
-    (folder / "profile.json").write_text(json.dumps(told))
+    stored = profile_document(environment, config=config.to_dict(), device="gpu:0", breakdown=at_work)
+    (folder / "profile.json").write_text(json.dumps(stored))
     run = records.load_run(run_directory.path)
     html = to_html(report.document(Summary(run)))
     for text in (markdown(run), html, terminal(run), *report.to_json(Summary(run))["findings"][1:]):
@@ -469,7 +468,7 @@ def test_every_form_of_a_report_says_first_that_a_traced_step_is_launch_bound(ru
         assert "Launch-bound: the GPU is at work for 50 ms of a step of 500 ms" in text
 
 
-def test_a_profile_that_tells_nothing_is_told_in_words(run_directory):
+def test_a_profile_that_holds_nothing_is_reported_in_words(run_directory):
     run_directory.add(StepConfig(), [1.0])
     folder = run_directory.path / "traces" / "x"
     folder.mkdir(parents=True)
@@ -500,10 +499,10 @@ def test_a_whole_report_of_one_process_a_case_is_what_it_was(stored):
 def test_every_form_of_a_report_begins_or_ends_with_the_same_findings(run_directory, form):
     store_every_suite(run_directory)
     run = load(run_directory)
-    told = report.to_json(Summary(run))["findings"]
-    assert len(told) == 6
+    findings = report.to_json(Summary(run))["findings"]
+    assert len(findings) == 6
     text = form(run).replace("**", "").replace("\\", "")
-    assert all(sentence in text for sentence in told)
+    assert all(sentence in text for sentence in findings)
 
 
 def test_a_picture_stands_in_the_text_by_its_description(run_directory):
@@ -540,7 +539,7 @@ def test_a_peak_that_nothing_can_have_is_passed_over(run_directory, value):
     run_directory.add(StepConfig(), [1.0])
     run = load(run_directory)
     assert run.rows[0].mfu is None
-    assert Summary(run).peaks.rows == []
+    assert report.peaks_table(run.document).rows == []
     assert "measured peak" not in markdown(run)
 
 
@@ -568,17 +567,17 @@ def test_an_operations_name_in_a_trace_is_inert(run_directory):
 def test_a_base_that_another_suite_measured_stands_in_the_table_too(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("throughput",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0, wobble=0.001), suites=("execution",))
-    (_, section) = sections.sections(load(run_directory))
+    (_, section) = Summary(load(run_directory)).sections
     assert [row.execution for row in section.rows] == ["graph", "xla"]
 
 
 @pytest.mark.parametrize(
-    ("complete", "told"), [(False, "the run was interrupted before it was taken"), (True, "it is not there any more")]
+    ("complete", "reason"), [(False, "the run was interrupted before it was taken"), (True, "it is not there any more")]
 )
-def test_a_trace_that_was_asked_for_and_is_not_there_is_told(run_directory, complete, told):
+def test_a_requested_trace_that_is_not_there_is_reported(run_directory, complete, reason):
     run_directory.document["options"]["profile"] = True
     run_directory.document["complete"] = complete
     if complete:
         run_directory.document["profile_note"] = ""  # as a run leaves it whose trace was taken
     run_directory.add(StepConfig(), [1.0])
-    assert f"**a trace:** {told}" in markdown(records.load_run(run_directory.path))
+    assert f"**a trace:** {reason}" in markdown(records.load_run(run_directory.path))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gnet_core.report import run
-from gnet_core.report.document import Banner, Bullets, Command, Document, Fold, Paragraph, Sentence, section
-from gnet_core.report.grid import Cell, Column, grid, pairs
+from gnet_core.report.document import Banner, Bullets, Command, Document, Paragraph, Section, Sentence, section
+from gnet_core.report.grid import Cell, Column, grid, text_table
 from gnet_core.report.summary import Summary
 from gnet_core.report.terminal import to_terminal
 from gnet_core.results import records
@@ -33,7 +33,12 @@ def test_the_evidence_comes_first_and_what_it_comes_to_last():
         intro=[Paragraph("A machine.")],
         summary=[Bullets([Sentence("xla is SLOWER:", "0.5×."), "As is eager."])],
         sections=[
-            section("How fast?", Paragraph("Fast."), Fold("All columns", [Paragraph("hidden")]), name="speed"),
+            section(
+                "How fast?",
+                Paragraph("Fast."),
+                Section("All columns", [Paragraph("hidden")], folded=True),
+                name="speed",
+            ),
             section("To look up", Paragraph("hidden"), reference=True),
             section("Empty", Bullets([])),
             section("Again", Command("gnet bench", "Measures it again:")),
@@ -70,7 +75,7 @@ def test_a_table_gives_way_to_the_width_and_loses_nothing(width, shown):
 
 
 def test_a_table_of_text_alone_breaks_its_last_column():
-    document = Document(heading="", intro=[pairs([("a", "one two three four")], ("what", "why"), "")])
+    document = Document(heading="", intro=[text_table(("what", "why"), [("a", "one two three four")], "")])
     assert to_terminal(document, 16) == "what  why\n----  ----------\na     one two\n      three four"
 
 

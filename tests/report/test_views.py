@@ -12,7 +12,6 @@ from gnet_core.config import StepConfig
 from gnet_core.report import run as report
 from gnet_core.report.fields import field_words, setting_words, value_words
 from gnet_core.report.summary import Summary
-from gnet_core.report.views.suites import sections
 from gnet_core.results import records
 from tests.conftest import RunDirectory
 from tests.results.test_older_files import OTHER as CHANGED
@@ -35,7 +34,7 @@ def answered(directory: RunDirectory, view: str, field: str, **more: Any) -> Any
         config = dataclasses.replace(StepConfig(), **{field: value})
         seconds *= config.batch_size / StepConfig.batch_size
         directory.add(config, *processes(seconds), suites=("new",))
-    (section,) = sections(records.load_run(directory.path))
+    (section,) = Summary(records.load_run(directory.path)).sections
     return section
 
 
@@ -51,11 +50,11 @@ def test_a_view_answers_for_any_field(run_directory, view, field):
     values = [getattr(StepConfig, field), OTHER[field]]
     assert cells(section, field_words(field)) == [value_words(value) for value in values]
     assert section.fields.count(field) == 1
-    told = " ".join(" ".join(sentence) for sentence in section.answers())
-    assert "No answer" not in told
+    text = " ".join(" ".join(sentence) for sentence in section.answers())
+    assert "No answer" not in text
     in_words = [setting_words(field, value) for value in values]
     plain = [value if isinstance(value, str) else setting_words(field, value) for value in values]
-    assert any(word in told for word in (*in_words, *plain))
+    assert any(word in text for word in (*in_words, *plain))
     picture = section.picture()
     assert picture.title
     assert any(word.partition(",")[0] in " ".join(words(picture)) for word in (*map(value_words, values), *plain))
@@ -66,24 +65,24 @@ def test_a_view_answers_for_any_field(run_directory, view, field):
 
 def test_a_comparison_says_the_field_in_words_and_how_the_row_is_called_without_it(run_directory):
     section = answered(run_directory, "comparison", "image_size")
-    (said,) = section.answers()
-    assert said.point == f"image size {OTHER['image_size']} is SLOWER than image size 224:"
-    assert said.rest.endswith("graph, float32, batch 32.")
+    (answer,) = section.answers()
+    assert answer.point == f"image size {OTHER['image_size']} is SLOWER than image size 224:"
+    assert answer.rest.endswith("graph, float32, batch 32.")
 
 
 def test_what_something_costs_is_a_share_of_the_step(run_directory):
     section = answered(run_directory, "comparison", "dropout", costs="dropout")
-    (said,) = section.answers()
-    assert said.point.endswith("of a step goes to dropout:")
+    (answer,) = section.answers()
+    assert answer.point.endswith("of a step goes to dropout:")
     assert cells(section, "× dropout on") == ["1", "0.500"]
 
 
-def test_several_fields_that_differ_have_a_column_each_and_what_does_not_is_said_once(run_directory):
+def test_several_fields_that_differ_have_a_column_each_and_what_does_not_differ_is_stated_once(run_directory):
     run_directory.document["suites"] = run_directory.document["suites"][:1]
     for number, (size, momentum) in enumerate(((96, 0.9), (96, 0.99), (128, 0.99))):
         config = StepConfig(image_size=size, bn_momentum=momentum, widths="paper", batch_size=8)
         run_directory.add(config, *processes(1.0 + number))
-    (section,) = sections(records.load_run(run_directory.path))
+    (section,) = Summary(records.load_run(run_directory.path)).sections
     assert cells(section, "image size") == ["96", "96", "128"]
     assert cells(section, "batch-norm momentum") == ["0.9", "0.99", "0.99"]
     assert section.short_table().shared == "execution graph, precision float32, batch 8, widths paper"
@@ -94,16 +93,16 @@ def test_several_fields_that_differ_have_a_column_each_and_what_does_not_is_said
     assert heading.endswith(",run,bn_momentum")
 
 
-def test_a_field_that_only_one_value_of_a_run_has_is_not_told_of_every_row(run_directory):
+def test_a_field_that_only_one_value_of_a_run_has_is_not_reported_of_every_row(run_directory):
     run_directory.add(StepConfig(image_size=96, seed=3, classes=10), *processes(1.0))
-    (section,) = sections(records.load_run(run_directory.path))
+    (section,) = Summary(records.load_run(run_directory.path)).sections
     assert section.named(section.rows[0], whole=True) == "graph, float32, batch 32"
 
 
 def test_the_speed_of_small_images_does_not_stand_for_that_of_large_ones(run_directory):
     answered(run_directory, "comparison", "image_size")
     run_directory.add(StepConfig(image_size=96), *processes(0.1), suites=("new",))
-    said = report.to_json(Summary(records.load_run(run_directory.path)))["findings"][0]
+    fastest = report.to_json(Summary(records.load_run(run_directory.path)))["findings"][0]
     largest = max(224, OTHER["image_size"])
-    assert f"image size {largest}:" in said
-    assert "320.0" not in said
+    assert f"image size {largest}:" in fastest
+    assert "320.0" not in fastest

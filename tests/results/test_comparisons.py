@@ -27,9 +27,9 @@ def load(directory):
 
 def verdicts_of(run):
     return {
-        (family.suite, found.base, found.variant): found.verdict
+        (family.suite, comparison.base, comparison.variant): comparison.verdict
         for family in comparisons.within(run)
-        for found in family.comparisons.values()
+        for comparison in family.comparisons.values()
     }
 
 
@@ -103,8 +103,8 @@ def test_speed_counts_only_at_equal_work(run_directory, spoiled, reason):
     run_directory.add(GRAPH, *blocks(1.0), suites=("execution",))
     run_directory.add(XLA, *([] if "status" in spoiled else blocks(2.0)), suites=("execution",), **spoiled)
     (family,) = comparisons.within(load(run_directory))
-    found = family.comparisons[XLA.name]
-    assert (found.verdict, found.ratio, found.reason) == ("UNRESOLVED", None, reason)
+    comparison = family.comparisons[XLA.name]
+    assert (comparison.verdict, comparison.ratio, comparison.reason) == ("UNRESOLVED", None, reason)
 
 
 def test_on_a_gpu_other_work_is_told_by_a_cpus_tolerance(run_directory):
@@ -120,9 +120,9 @@ def test_one_configuration_that_leads_to_other_losses_did_other_work(run_directo
     run_directory.add(GRAPH, *blocks(1.0), source="old")
     run_directory.add(GRAPH, *blocks(0.5), source="new", losses_without_dropout=[[0, 4.0], [1, 3.9]])
     (family,) = comparisons.within(load(run_directory))
-    (found,) = family.comparisons.values()
-    assert (found.verdict, found.ratio) == ("UNRESOLVED", None)
-    assert found.reason.startswith("The loss after 1 updates is 3.9 where old has 3: 30.0% off")
+    (comparison,) = family.comparisons.values()
+    assert (comparison.verdict, comparison.ratio) == ("UNRESOLVED", None)
+    assert comparison.reason.startswith("The loss after 1 updates is 3.9 where old has 3: 30.0% off")
 
 
 def test_processes_that_were_not_alive_together_are_compared_in_sequence(run_directory):
@@ -139,11 +139,11 @@ def test_two_runs_are_compared_case_by_case_and_in_sequence(run_directory, tmp_p
     other.add(GRAPH, *blocks(1.2))
     other.add(StepConfig(batch_size=16), *blocks(1.0))
     other.add(XLA, status="failed", note="because")
-    found = comparisons.between(load(run_directory), load(other))
-    (only,) = found.family.comparisons.values()
+    sides = comparisons.between(load(run_directory), load(other))
+    (only,) = sides.family.comparisons.values()
     assert (only.variant, only.verdict, only.mode) == (GRAPH.name, "SLOWER", "sequential")
-    assert found.only_base == [XLA.name]
-    assert found.only_new == ["graph-float32-b16-i224-synthetic-cpu"]
+    assert sides.only_base == [XLA.name]
+    assert sides.only_new == ["graph-float32-b16-i224-synthetic-cpu"]
 
 
 def row(first_step_seconds, step_seconds):

@@ -1,4 +1,4 @@
-"""What --fail-on fails on: each gate by its own name, with the cases, in bench, report and compare alike."""
+"""Gates of --fail-on: each by its own name, with the cases, in bench, report and compare alike."""
 
 import json
 
@@ -25,8 +25,8 @@ def sources(run_directory):
     return run_directory
 
 
-def failed(directory: RunDirectory, *asked: str) -> dict[str, list[str]]:
-    return gates.failed_in(records.load_run(directory.path), asked or GATES)
+def failed(directory: RunDirectory, *names: str) -> dict[str, list[str]]:
+    return gates.failed_in(records.load_run(directory.path), names or GATES)
 
 
 HERE = f"{CONFIG.name}@here"
@@ -144,7 +144,7 @@ def test_a_profile_has_no_gates(gnet, tmp_path):
 
 
 def test_bench_offers_every_gate():
-    (option,) = [each for each in bench.params if each.name == "fail_on"]
+    (option,) = [option for option in bench.params if option.name == "fail_on"]
     assert option.type.convert(",".join(GATES), None, None) == GATES
 
 
@@ -203,12 +203,12 @@ def test_a_time_that_is_none_is_not_called_backwards(gnet, run_directory, other,
     assert json.loads(out)["backwards"] is False
 
 
-@pytest.mark.parametrize(("margin", "asked"), [("0.02", True), ("0.1", True), ("0.5", False), ("2", False)])
-def test_a_margin_that_was_meant_as_a_fraction_is_questioned(gnet, run_directory, other, margin, asked):
+@pytest.mark.parametrize(("margin", "noted"), [("0.02", True), ("0.1", True), ("0.5", False), ("2", False)])
+def test_a_margin_that_was_meant_as_a_fraction_is_questioned(gnet, run_directory, other, margin, noted):
     for directory in (run_directory, other):
         directory.add(CONFIG, *processes(1.0))
     status, _, err = gnet("compare", run_directory.path, other.path, "--margin", margin)
     assert status == 0
-    assert (f"gnet: margin: {margin} is taken as {margin} %" in err) is asked
-    assert err.count("\n") == asked
+    assert (f"gnet: margin: {margin} is taken as {margin} %" in err) is noted
+    assert err.count("\n") == noted
     assert verdicts.require_margin(margin) == pytest.approx(float(margin) / 100)

@@ -1,8 +1,9 @@
-"""What a report tells of the GPU that a run was measured on, from turns that are made up."""
+"""The GPU of a run in its report, from turns that are made up."""
 
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.report import gpu as gpu_report
 from gnet_core.report import run as report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
@@ -103,7 +104,7 @@ def test_a_figure_that_cannot_be_is_none(gpu_run, column, lie):
 
 def told_of(directory):
     run = load(directory)
-    return Summary(run).gpu_lines, Summary(run).gpu_cases
+    return gpu_report.lines(run, Summary(run).sequential), gpu_report.by_case(run)
 
 
 def test_a_gpu_at_its_power_limit_is_told_of_once(gpu_run):
@@ -156,7 +157,7 @@ SEQUENTIAL = f"Comparisons are sequential where workers did not fit together: th
 
 
 @pytest.mark.parametrize(
-    ("memory", "told"),
+    ("memory", "sentences"),
     [
         (
             {"free_bytes": 2**36, "budget_bytes": 2**35, "note": ""},
@@ -165,11 +166,11 @@ SEQUENTIAL = f"Comparisons are sequential where workers did not fit together: th
         ({"free_bytes": None, "budget_bytes": 0, "note": "NVML tells nothing"}, ["NVML tells nothing."]),
     ],
 )
-def test_what_did_not_fit_into_the_memory_together_is_told_where_it_changed_a_comparison(gpu_run, memory, told):
+def test_what_did_not_fit_into_the_memory_together_is_told_where_it_changed_a_comparison(gpu_run, memory, sentences):
     gpu_run.document["gpu_memory"] = memory
     gpu_run.add(GRAPH, [1.0] * 3, [1.0] * 3, suites=("execution",))
     gpu_run.add(EAGER, [1.0] * 3, [1.0] * 3, suites=("execution",), sequential=True)
-    assert told_of(gpu_run)[0][1:] == [*told, f"{SEQUENTIAL}."]
+    assert told_of(gpu_run)[0][1:] == [*sentences, f"{SEQUENTIAL}."]
     gpu_run.document["cohorts"][0]["workers"].append(f"{EAGER.name}.r1")
     gpu_run.write()
     assert told_of(gpu_run)[0][-1] == (f"{SEQUENTIAL}; crowded out by others and measured again alone: {EAGER.name}.")

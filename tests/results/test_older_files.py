@@ -32,7 +32,7 @@ EXAMPLE = ROOT / "reports" / "example"
 FIELDS = [field.name for field in dataclasses.fields(StepConfig)]
 
 BEFORE = migrations.read_config({})
-"""What was measured when no field was there yet."""
+"""The configuration that was measured when no field was there yet."""
 
 OTHER: dict[str, Any] = {
     "execution": "eager",
@@ -53,7 +53,7 @@ OTHER: dict[str, Any] = {
     "device": "gpu:0",
     "seed": 7,
 }
-"""Of each field a value that its absence does not mean."""
+"""A value of each field that its absence does not mean."""
 
 
 def without(values: dict[str, Any], *fields: str) -> dict[str, Any]:
@@ -121,12 +121,12 @@ def test_the_example_without_a_field_gives_the_same_rows_and_verdicts(examples):
 
 
 def test_the_example_without_a_field_is_reported_and_compared_as_with_it(examples, gnet, tmp_path):
-    told = []
+    documents = []
     for directory in examples:
         status, out, err = gnet("report", directory, "--json")
         assert (status, err) == (0, "")
-        told.append(json.loads(out) | {"directory": ""})
-    assert told[0] == told[1]
+        documents.append(json.loads(out) | {"directory": ""})
+    assert documents[0] == documents[1]
     whole, older = examples
     again = shutil.copytree(whole, tmp_path / "again")
     pairs = []
@@ -153,27 +153,27 @@ def test_a_run_reads_the_same_without_a_field(run_directory, field, version):
     assert comparisons.between(whole, older).only_base == []
     if version == RUN_FORMAT_VERSION:
         previous = records.read_run_document(run_directory.path)
-        found = resuming.standing_of(run_directory.path, previous, states_of(*whole.configs.values()), 2)
-        assert found.lost == ()
-        assert [len(state.raw) for state in found.states.values()] == [2, 2]
+        standing = resuming.standing_of(run_directory.path, previous, states_of(*whole.configs.values()), 2)
+        assert standing.lost == ()
+        assert [len(state.raw) for state in standing.states.values()] == [2, 2]
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_raw_file_without_a_field_is_not_that_of_a_case_with_another_value(run_directory, field):
-    asked = dataclasses.replace(BEFORE, **{field: OTHER[field]})
-    run_directory.add(asked, [1.0] * 3)
+    config = dataclasses.replace(BEFORE, **{field: OTHER[field]})
+    run_directory.add(config, [1.0] * 3)
     raw = run_directory.document["cases"][0]["raw"][0]
     run_directory.spoil(raw, lambda benchmark: benchmark["extra_info"]["config"].pop(field))
     (row,) = records.load_run(run_directory.path).rows
     assert row.status == "failed"
-    assert f"config is not that of {asked.name}, which has {field} {OTHER[field]!r} and not " in row.note
+    assert f"config is not that of {config.name}, which has {field} {OTHER[field]!r} and not " in row.note
     assert repr(getattr(BEFORE, field)) in row.note
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_run_without_a_field_is_not_gone_on_with_under_another_value(run_directory, field):
-    asked = dataclasses.replace(BEFORE, **{field: OTHER[field]})
-    run_directory.add(asked, [1.0] * 3)
+    config = dataclasses.replace(BEFORE, **{field: OTHER[field]})
+    run_directory.add(config, [1.0] * 3)
     del run_directory.document["cases"][0]["config"][field]
     run_directory.write()
     previous = records.read_run_document(run_directory.path)
@@ -181,19 +181,19 @@ def test_a_run_without_a_field_is_not_gone_on_with_under_another_value(run_direc
     renamed = field in migrations.BEFORE
     why = "has other cases" if renamed else rf"another configuration \({field} .* not {OTHER[field]!r}\)"
     with pytest.raises(GnetError, match=rf"^resume: .* {why}"):
-        resuming.standing_of(run_directory.path, previous, states_of(asked), 1)
+        resuming.standing_of(run_directory.path, previous, states_of(config), 1)
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_profile_reads_and_compares_the_same_without_a_field(tmp_path, environment, field):
     sides = []
     for name, values in (("whole", BEFORE.to_dict()), ("older", without(BEFORE.to_dict(), field))):
-        told = profile_of(environment, config=values)
+        profile = profile_of(environment, config=values)
         (tmp_path / name).mkdir()
-        run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | told
+        run = {"format_version": RUN_FORMAT_VERSION, "kind": "profile"} | profile
         (tmp_path / name / "run.json").write_text(json.dumps(run))
-        (tmp_path / name / "profile.json").write_text(json.dumps(told))
-        assert profile_document.read(told).config == BEFORE
+        (tmp_path / name / "profile.json").write_text(json.dumps(profile))
+        assert profile_document.read(profile).config == BEFORE
         sides.append(comparison.load(tmp_path / name))
     assert comparison.compare(*sides).other_configs == []
 
@@ -203,23 +203,23 @@ def test_a_training_session_goes_on_from_files_without_a_field(tmp_path, fields)
     session = dataclasses.replace(SESSION, config=BEFORE)
     session.write(tmp_path, {"version": "2.21"})
     rewritten(tmp_path / "train.json", lambda document: [document["config"].pop(field) for field in fields])
-    found = Session.read(tmp_path)  # a state is signed with what train.json says, which an older version wrote itself
-    save_state(tmp_path / "state.npz", found, [Variable(value) for value in VALUES], RECORDS)
+    older = Session.read(tmp_path)  # a state is signed with what train.json says, which an older version wrote itself
+    save_state(tmp_path / "state.npz", older, [Variable(value) for value in VALUES], RECORDS)
     assert recorded_config(tmp_path) == BEFORE
     session.require_same(Session.read(tmp_path), tmp_path)
     assert load_state(tmp_path / "state.npz", Session.read(tmp_path), [Variable(value) for value in VALUES]) == RECORDS
-    digests = {each.digest(VALUES, "") for each in (session, found)}
+    digests = {each.digest(VALUES, "") for each in (session, older)}
     assert len(digests) == (2 if fields else 1)
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_training_session_does_not_go_on_under_another_value(tmp_path, field):
-    asked = dataclasses.replace(SESSION, config=dataclasses.replace(BEFORE, **{field: OTHER[field]}))
+    session = dataclasses.replace(SESSION, config=dataclasses.replace(BEFORE, **{field: OTHER[field]}))
     before = dataclasses.replace(SESSION, config=BEFORE)
     before.write(tmp_path, {})
     rewritten(tmp_path / "train.json", lambda document: document["config"].pop(field))
     with pytest.raises(GnetError, match=rf"^{field}: {OTHER[field]!r} differs from the session in "):
-        asked.require_same(Session.read(tmp_path), tmp_path)
+        session.require_same(Session.read(tmp_path), tmp_path)
 
 
 @given(st.sets(st.sampled_from(FIELDS)), st.sets(st.sampled_from(FIELDS)))
@@ -239,9 +239,9 @@ def test_a_fresh_field_orphans_nothing(monkeypatch):
     fields = [("optimizer", str, "adam")]
     newer = dataclasses.make_dataclass("StepConfig", fields, bases=(StepConfig,), frozen=True, kw_only=True)
     monkeypatch.setattr(migrations, "StepConfig", newer)
-    found = records.load_run(EXAMPLE)
-    assert {row.status for row in found.rows} == {"ok", "unsupported"}
-    assert {values.to_dict()["optimizer"] for values in found.configs.values()} == {"adam"}
+    run = records.load_run(EXAMPLE)
+    assert {row.status for row in run.rows} == {"ok", "unsupported"}
+    assert {values.to_dict()["optimizer"] for values in run.configs.values()} == {"adam"}
 
 
 def test_a_case_is_renamed_where_the_default_is_another_than_what_was_measured(run_directory):
@@ -250,10 +250,10 @@ def test_a_case_is_renamed_where_the_default_is_another_than_what_was_measured(r
     leave_out(run_directory.path, "layers")
     called = f"{StepConfig().name}@old"
     rewritten(run_directory.path / "run.json", lambda document: document["cases"][0].update(case=called))
-    found = records.load_run(run_directory.path)
-    assert [row.case for row in found.rows] == [named]
-    assert found.rows[0].status == "ok"
-    assert list(found.configs) == list(found.processes) == [named]
+    run = records.load_run(run_directory.path)
+    assert [row.case for row in run.rows] == [named]
+    assert run.rows[0].status == "ok"
+    assert list(run.configs) == list(run.processes) == [named]
 
 
 @pytest.mark.parametrize("odd", [{"turbo": 1}, {"batch_size": -1}])
@@ -283,17 +283,17 @@ def test_a_suite_from_before_there_were_views_has_the_one_that_its_report_had(ru
     older = dict(zip(("name", "varies", "base"), suite, strict=True)) | {"question": "?"}
     run_directory.document["suites"] = [older]
     run_directory.add(StepConfig(), [1.0])
-    (found,) = records.read_run_document(run_directory.path).suites
-    assert msgspec.to_builtins(found) == {"base_fields": {}, "costs": "", **older, **means}
+    (suite,) = records.read_run_document(run_directory.path).suites
+    assert msgspec.to_builtins(suite) == {"base_fields": {}, "costs": "", **older, **means}
 
 
 def test_a_run_of_format_version_3_is_known_by_the_time_of_its_start(run_directory):
     run_directory.add(StepConfig(), [1.0], format_version=3)
     run_directory.document["format_version"] = 3
     run_directory.write()
-    found = records.load_run(run_directory.path)
-    assert found.identity == run_directory.document["created"]
-    assert [row.status for row in found.rows] == ["ok"]
+    run = records.load_run(run_directory.path)
+    assert run.document.run == run_directory.document["created"]
+    assert [row.status for row in run.rows] == ["ok"]
 
 
 MEANINGS: dict[str, Any] = {
@@ -317,15 +317,11 @@ MEANINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_that_a_run_was_not_asked_for_has_the_value_that_means_so(tmp_path, name):
-    options = migrations.current_run({"options": {each: value for each, value in OPTIONS.items() if each != name}})[
-        "options"
-    ]
-    if name not in MEANINGS:  # every run was asked for them
-        with pytest.raises(GnetError, match=f"options: field '{name}' is missing"):
-            resuming.require_options(tmp_path / "run.json", options, 2**30)
-    else:
-        request = resuming.require_options(tmp_path / "run.json", options, 2**30)
-        assert request.to_dict() == OPTIONS | {"memory": None, name: MEANINGS[name]}
+    beside = {"preset": "full", "device": "gpu:0"}  # these stand beside the options as well
+    options = {option: value for option, value in OPTIONS.items() if option != name}
+    current = migrations.current_run({"options": options, **beside})["options"]
+    request = resuming.require_options(tmp_path / "run.json", current, 2**30)
+    assert request.to_dict() == OPTIONS | {"memory": None, name: (MEANINGS | beside)[name]}
 
 
 @pytest.mark.parametrize("data", ["synthetic", "digits"])

@@ -35,7 +35,7 @@ def run(run_directory):
 
 @pytest.fixture
 def reported(run, gnet):
-    """The same with its documents."""
+    """That run, with its documents."""
     assert gnet("report", run)[0] == 0
     return run
 
@@ -146,7 +146,7 @@ def test_a_folder_that_is_a_link_out_of_the_run_is_not_read(run, gnet, tmp_path,
     status, out, _ = gnet("report", run, "--json")
     assert status == 3
     document = json.loads(out)
-    assert all("leads out of" in each for each in document["unread"])
+    assert all("leads out of" in sentence for sentence in document["unread"])
     assert [row["status"] for row in document["rows"]] == (["ok"] * 2 if name == "traces" else ["failed"] * 2)
     assert document["profiles"] == [] or name == "raw"
 
@@ -241,7 +241,7 @@ def another_run(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (missing, "there is no such file"),
         (pointers, "`git lfs pull`"),
@@ -254,7 +254,7 @@ def another_run(run: Path) -> None:
         (another_run, "the file is another's"),
     ],
 )
-def test_good_documents_are_not_replaced_by_worse_ones(reported, gnet, spoil, said):
+def test_good_documents_are_not_replaced_by_worse_ones(reported, gnet, spoil, message):
     before = contents(reported)
     spoil(reported)
     for words in ([], ["--json"]):
@@ -262,7 +262,7 @@ def test_good_documents_are_not_replaced_by_worse_ones(reported, gnet, spoil, sa
         assert status == 3
         assert out
         assert err.count("\n") == 1
-        assert said in err
+        assert message in err
         assert contents(reported) == before
 
 
@@ -356,14 +356,14 @@ def test_a_run_of_format_version_4_is_known_by_its_identity(run_directory):
     run_directory.document |= {"format_version": 4, "run": "6f2c1d"}
     run_directory.add(StepConfig(batch_size=8), *processes(1.0), run="6f2c1d", format_version=4)
     run_directory.add(StepConfig(batch_size=16), *processes(1.0), format_version=4)
-    found = records.load_run(run_directory.path)
-    assert found.identity == "6f2c1d"
-    assert [row.status for row in found.rows] == ["ok", "failed"]
-    assert "run is '2026-01-02T03:04:05+00:00', but this one is 6f2c1d" in found.rows[1].note
+    run = records.load_run(run_directory.path)
+    assert run.document.run == "6f2c1d"
+    assert [row.status for row in run.rows] == ["ok", "failed"]
+    assert "run is '2026-01-02T03:04:05+00:00', but this one is 6f2c1d" in run.rows[1].note
 
 
 def test_the_example_in_the_checkout_is_read_whole():
     run = records.load_run(ROOT / "reports" / "example")
     assert run.unread == []
     assert {row.status for row in run.rows} == {"ok", "unsupported"}
-    assert run.identity == run.document.created
+    assert run.document.run == run.document.created

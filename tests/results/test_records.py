@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.report.summary import Summary
+from gnet_core.plan.request import command_line
 from gnet_core.results import records
 
 CONFIG = StepConfig(batch_size=8)
@@ -189,16 +189,16 @@ def test_a_peak_is_of_the_tensorflow_that_it_was_measured_with(run_directory, en
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("", None), ("worker\nx\n", "column 'disturbed' is missing"), ('worker,"', "cannot be read"), ("\0", "missing")],
 )
-def test_a_table_of_turns_that_is_none_is_named(run_directory, text, said):
+def test_a_table_of_turns_that_is_none_is_named(run_directory, text, message):
     run_directory.add(CONFIG, [1.0])
     (run_directory.path / "turns.csv").write_text(text)
-    if said is None:
+    if message is None:
         assert records.load_run(run_directory.path).rows[0].disturbed_turns == 0
         return
-    with pytest.raises(GnetError, match=said) as refused:
+    with pytest.raises(GnetError, match=message) as refused:
         records.load_run(run_directory.path)
     assert "turns.csv: " in str(refused.value)
 
@@ -246,7 +246,7 @@ def data(*blocks):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda raw: raw["extra_info"].pop("block_steps"), "field 'benchmarks[0].extra_info.block_steps' is missing"),
         (
@@ -291,20 +291,20 @@ def data(*blocks):
         (lambda raw: raw["stats"].update(data=None), "stats.data' is None; it has to be a list"),
     ],
 )
-def test_a_spoiled_raw_file_costs_its_row_the_figures_and_is_named(run_directory, change, said):
+def test_a_spoiled_raw_file_costs_its_row_the_figures_and_is_named(run_directory, change, message):
     run_directory.add(CONFIG, [1.0])
     run_directory.add(StepConfig(batch_size=16), [1.0])
     run_directory.spoil(RAW, change)
     spoiled, whole = records.load_run(run_directory.path).rows
     assert spoiled.status == "failed"
     assert spoiled.note.startswith(f"{run_directory.path / RAW}: ")
-    assert said in spoiled.note
+    assert message in spoiled.note
     assert spoiled.step_seconds is None
     assert whole.images_per_second == pytest.approx(32.0)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "cannot be read as JSON"),
         ("not JSON", "cannot be read as JSON"),
@@ -316,14 +316,14 @@ def test_a_spoiled_raw_file_costs_its_row_the_figures_and_is_named(run_directory
         ('{"benchmarks": [], "name": "\\ud800"}', "cannot be read as JSON"),
     ],
 )
-def test_a_raw_file_that_is_none_is_named_and_the_rest_is_read(run_directory, text, said):
+def test_a_raw_file_that_is_none_is_named_and_the_rest_is_read(run_directory, text, message):
     run_directory.add(CONFIG, [1.0])
     run_directory.add(StepConfig(batch_size=16), [1.0])
     (run_directory.path / RAW).write_text(text)
     spoiled, whole = records.load_run(run_directory.path).rows
     assert (spoiled.status, whole.status) == ("failed", "ok")
     assert RAW in spoiled.note
-    assert said in spoiled.note
+    assert message in spoiled.note
 
 
 def test_a_raw_file_stands_for_one_process_only(run_directory):
@@ -384,11 +384,11 @@ def test_a_run_without_a_field_is_refused_by_its_name(run_directory, field):
 
 
 VIEW = {"view": "comparison", "base_fields": {}, "costs": ""}
-"""What a suite of run.json says since suites declare a view."""
+"""Fields of a suite in run.json since suites declare a view."""
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda run: run.update(format_version=1), "format_version is 1; this version of gnet reads 3"),
         (lambda run: run.update(format_version="2"), "format_version is '2'"),
@@ -443,14 +443,14 @@ VIEW = {"view": "comparison", "base_fields": {}, "costs": ""}
         (lambda run: run["cases"][0].update(config={"batch_size": -1}), "batch_size: -1 will not do"),
     ],
 )
-def test_a_run_that_is_none_is_refused_in_one_line_by_file_and_field(run_directory, change, said):
+def test_a_run_that_is_none_is_refused_in_one_line_by_file_and_field(run_directory, change, message):
     run_directory.add(CONFIG, [1.0])
     change(run_directory.document)
     run_directory.write()
     with pytest.raises(GnetError) as refused:
         records.load_run(run_directory.path)
     assert str(refused.value).startswith(f"{run_directory.path / 'run.json'}: ")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert len(str(refused.value)) < 500
 
 
@@ -485,7 +485,7 @@ def test_the_command_measures_the_layers_that_were_measured(run_directory):
     run_directory.add(StepConfig(layers="keras"), [1.0])
     run = records.load_run(run_directory.path)
     assert " --layers keras" in run.rows[0].command
-    assert Summary(run).command == "gnet bench --device cpu --layers keras"
+    assert command_line(run.document.request) == "gnet bench --device cpu --layers keras"
 
 
 def test_the_command_keeps_to_the_memory_and_to_the_single_process_that_were_asked_for(run_directory):

@@ -1,14 +1,15 @@
-"""What workers take of a GPU's memory, told by the stand-in for NVML, and what is probed for it."""
+"""GPU memory of workers as NVML's stand-in reports it, and which cases are probed for it."""
 
 import os
 
+import msgspec
 import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files.json_documents import to_plain, typed
+from gnet_core.files.json_documents import typed
 from gnet_core.machine import nvml as management
 from gnet_core.plan.schedule import cohorts, groups
 from gnet_core.plan.suites import PlannedCase
@@ -145,8 +146,8 @@ def taken(nvml, peak_bytes, own=frozenset({ME}), **changes):
 def test_a_worker_took_what_nvml_counts_for_its_processes_at_most(nvml, own, gigabytes):
     nvml.set(used=10 * GB, pids=f"77:{GB}")
     others = f"77:{GB},88:{20 * GB},99:{4 * GB}"
-    told = taken(nvml, GB, own, used=40 * GB, pids=f"{others},{ME}:{3 * GB}")
-    assert told == Size(taken_bytes=gigabytes * GB, origin="process")
+    size = taken(nvml, GB, own, used=40 * GB, pids=f"{others},{ME}:{3 * GB}")
+    assert size == Size(taken_bytes=gigabytes * GB, origin="process")
 
 
 @pytest.mark.parametrize(
@@ -170,8 +171,8 @@ def test_a_number_that_computed_before_the_worker_began_is_a_strangers(nvml):
 
 def test_a_worker_of_which_one_process_is_not_counted_is_not_counted_by_process(nvml):
     nvml.set(used=10 * GB)
-    told = taken(nvml, GB, {ME, 99}, used=17 * GB, pids=f"{ME}:{3 * GB},99:-1")
-    assert told == Size(taken_bytes=7 * GB, origin="growth")
+    size = taken(nvml, GB, {ME, 99}, used=17 * GB, pids=f"{ME}:{3 * GB},99:-1")
+    assert size == Size(taken_bytes=7 * GB, origin="growth")
 
 
 @pytest.mark.parametrize("used_bytes", [7 * GB, 10 * GB, 11 * GB])  # others gave back some of what it took, or more
@@ -185,7 +186,7 @@ def test_where_nvml_tells_nothing_of_a_worker_its_allocators_count_has_a_reserve
     [(2**30, 3), (2**30 + 1, 5), (1_434_451_968, 5), (1_749_155_840, 5), (2**31, 5), (3 * 2**30, 9)],
 )
 def test_the_reserve_is_a_region_more_than_holds_the_peak_and_what_cuda_takes(peak, reserved):
-    """Of the third peak an H200's driver had given 2.61 GiB, of the fourth 4.61."""
+    """An H200's driver had given 2.61 GiB for the third peak and 4.61 for the fourth."""
     assert gpu_memory.reserve(peak) == reserved * 2**30
 
 
@@ -261,8 +262,8 @@ def test_what_is_not_known_takes_all_that_there_is():
     assert planned_bytes([case(8)], {}, 0) == {case(8): 1}
 
 
-def family_of(each):
-    return each.config.execution, each.source
+def family_of(one):
+    return one.config.execution, one.source
 
 
 @st.composite
@@ -282,38 +283,38 @@ def runs(draw):
         )
     )
     needs = {}
-    for family in sorted({family_of(each) for each in cases}):
+    for family in sorted({family_of(one) for one in cases}):
         needs[family] = draw(st.tuples(st.integers(1, 500), st.integers(0, 2000), st.integers(0, 300)))
     pairs = draw(st.lists(st.tuples(st.sampled_from(cases), st.sampled_from(cases)), max_size=8))
     truth = {}
-    for each in cases:
-        context, variables, an_image = needs[family_of(each)]
-        truth[each] = context + doubled_regions(variables + an_image * each.config.batch_size)
+    for one in cases:
+        context, variables, an_image = needs[family_of(one)]
+        truth[one] = context + doubled_regions(variables + an_image * one.config.batch_size)
     return cases, [pair for pair in pairs if pair[0] != pair[1]], truth, draw(st.integers(0, 20_000))
 
 
 def doubled_regions(needed):
-    """What an allocator has taken in regions of 1, 2, 4, … when it has room for as much as is needed."""
+    """The sum of an allocator's regions of 1, 2, 4, … once they have room for what is needed."""
     return 2 ** needed.bit_length() - 1
 
 
 @given(runs())
-def test_whatever_workers_take_those_that_are_alive_together_fit(found):
-    cases, pairs, truth, budget = found
-    cases = sorted(cases, key=lambda each: each.config.batch_size)
+def test_whatever_workers_take_those_that_are_alive_together_fit(run):
+    cases, pairs, truth, budget = run
+    cases = sorted(cases, key=lambda one: one.config.batch_size)
     parts, probed = groups(cases, pairs), []
     sizes: dict[PlannedCase, Size] = {}
     while (probe := next_probe(parts, sizes, budget)) is not None:
         assert probe not in sizes
         probed.append(probe)
         sizes[probe] = Size(taken_bytes=truth[probe], origin="process")
-    for each in cases:
-        known = estimate(each, sizes)
-        assert known is None or known.taken_bytes >= truth[each]
-    for family in {family_of(each) for each in cases}:
-        batches = [each.config.batch_size for each in probed if family_of(each) == family]
+    for one in cases:
+        size = estimate(one, sizes)
+        assert size is None or size.taken_bytes >= truth[one]
+    for family in {family_of(one) for one in cases}:
+        batches = [one.config.batch_size for one in probed if family_of(one) == family]
         assert batches == sorted(batches)
-        smallest = min(each.config.batch_size for each in cases if family_of(each) == family)
+        smallest = min(one.config.batch_size for one in cases if family_of(one) == family)
         assert batches[:1] == ([smallest] if budget and len(cases) > 1 else [])
     bases = {variant: base for base, variant in pairs}
     for jobs in cohorts(parts, 2, budget, planned_bytes(cases, sizes, budget), bases):
@@ -323,9 +324,9 @@ def test_whatever_workers_take_those_that_are_alive_together_fit(found):
 LIES = [None, 3, {}, {"bytes": 1}, {"bytes": True, "origin": "process"}, {"bytes": 2**70, "origin": "growth"}]
 
 
-@pytest.mark.parametrize("told", LIES)
-def test_a_size_is_read_as_it_was_written_or_refused(told):
+@pytest.mark.parametrize("record", LIES)
+def test_a_size_is_read_as_it_was_written_or_refused(record):
     size = Size(taken_bytes=7, origin="growth")
-    assert typed("here", to_plain(size), Size) == size
+    assert typed("here", msgspec.to_builtins(size), Size) == size
     with pytest.raises(GnetError, match=r"^here: "):
-        typed("here", told, Size)
+        typed("here", record, Size)

@@ -40,7 +40,8 @@ def turns_of(nvml, checkout, tmp_path):
         )
         (tmp_path / "raw").mkdir()
         configs = [StepConfig(device="gpu:0", image_size=96, batch_size=size) for size in (1, 2)]
-        jobs = [Job(case=PlannedCase(config=config, suites=("execution",)), replicate=1) for config in configs]
+        cases = [PlannedCase(config=config, suites=("execution",), module="bench_execution.py") for config in configs]
+        jobs = [Job(case=case, replicate=1) for case in cases]
         taken = []
 
         def progress(what, _seconds):
@@ -49,8 +50,8 @@ def turns_of(nvml, checkout, tmp_path):
                 if after:
                     after(nvml, len(taken))
 
-        outcome = Cohort(jobs, 1, settings, lambda _job: "bench_execution.py", progress).run()
-        assert list(outcome.finished) == jobs
+        outcome = Cohort(jobs, 1, settings, progress).run()
+        assert outcome.finished == set(jobs)
         return outcome.turns
 
     return run
@@ -79,9 +80,9 @@ def test_a_cap_and_a_slowdown_that_come_in_some_turns_disturb_those(nvml, turns_
 
     turns = turns_of(change)
     assert [turn["gpu_throttle_reasons"] for turn in turns] == ["", "power cap", "too hot (hardware)", "", "", ""]
-    told = [[part for part in turn["disturbed"].split("; ") if "GPU" in part] for turn in turns]
+    reasons = [[part for part in turn["disturbed"].split("; ") if "GPU" in part] for turn in turns]
     throttled = "the GPU was throttled: "
-    assert told == [[], [f"{throttled}power cap"], [f"{throttled}too hot (hardware)"], [], [], []]
+    assert reasons == [[], [f"{throttled}power cap"], [f"{throttled}too hot (hardware)"], [], [], []]
 
 
 def test_a_gpu_that_is_lost_for_some_turns_costs_their_figures_and_no_turn(turns_of):

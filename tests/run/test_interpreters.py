@@ -23,8 +23,8 @@ def pythons(tmp_path_factory):
     """Interpreters without TensorFlow, by what they have."""
     folder = tmp_path_factory.mktemp("interpreters")
     has = {"torch": ["torch"], "jax": ["jax"], "both": ["torch", "jax"], "neither": []}
-    found = {name: make_interpreter(folder / name, *frameworks) for name, frameworks in has.items()}
-    return found | {"changing": make_interpreter(folder / "changing", "torch", threads="os.getpid()")}
+    interpreters = {name: make_interpreter(folder / name, *frameworks) for name, frameworks in has.items()}
+    return interpreters | {"changing": make_interpreter(folder / "changing", "torch", threads="os.getpid()")}
 
 
 def statuses(directory):
@@ -44,7 +44,7 @@ def test_each_framework_is_measured_by_its_own_interpreter_and_they_take_turns(c
     document = read(run)
     assert {case["source"] for case in document["cases"]} == {""}
     assert list(document["environments"]) == ["", "torch", "jax"]
-    assert {name: each["tensorflow"] is None for name, each in document["environments"].items()} == {
+    assert {name: environment["tensorflow"] is None for name, environment in document["environments"].items()} == {
         "": False,
         "torch": True,
         "jax": True,
@@ -53,8 +53,11 @@ def test_each_framework_is_measured_by_its_own_interpreter_and_they_take_turns(c
     for case, section in ((OURS, "tensorflow"), (TORCH, "torch"), (JAX, "jax")):
         environment = json.loads((run / "raw" / f"{case}.r1.json").read_text())["machine_info"]["gnet"]
         assert set(environment) == {"machine", section}
-    (family,) = [each for each in json.loads(out)["verdicts"] if each["suite"] == "frameworks"]
-    assert {each["variant"]: each["mode"] for each in family["comparisons"]} == {TORCH: "turns", JAX: "turns"}
+    (family,) = [family for family in json.loads(out)["verdicts"] if family["suite"] == "frameworks"]
+    assert {comparison["variant"]: comparison["mode"] for comparison in family["comparisons"]} == {
+        TORCH: "turns",
+        JAX: "turns",
+    }
     text = (run / "report.md").read_text()
     assert "TensorFlow 2.21.0, PyTorch 1.0, JAX 1.0" in text
     assert "From the first to PyTorch's own interpreter these differ" in text
@@ -136,9 +139,13 @@ def test_beside_a_revision_the_peers_are_measured_once_from_the_working_tree(che
     status, out, err = gnet(checkout, *words, "--out", str(run), "--json")
     assert status == 0, err
     assert statuses(run) == {f"{OURS}@main": "ok", f"{OURS}@here": "ok", f"{TORCH}@here": "ok"}
-    families = {each["suite"]: each["comparisons"] for each in json.loads(out)["verdicts"]}
-    assert [(each["base"], each["variant"]) for each in families["frameworks"]] == [(f"{OURS}@here", f"{TORCH}@here")]
-    assert [(each["base"], each["variant"]) for each in families["sources"]] == [(f"{OURS}@main", f"{OURS}@here")]
+    families = {family["suite"]: family["comparisons"] for family in json.loads(out)["verdicts"]}
+    assert [(comparison["base"], comparison["variant"]) for comparison in families["frameworks"]] == [
+        (f"{OURS}@here", f"{TORCH}@here")
+    ]
+    assert [(comparison["base"], comparison["variant"]) for comparison in families["sources"]] == [
+        (f"{OURS}@main", f"{OURS}@here")
+    ]
     status, _, err = gnet(checkout, *words, f"--python=old={pythons['torch']}", "--out", str(tmp_path / "other"))
     assert status == 2
     assert "against: 'main' cannot be named beside --python; compare one thing" in err

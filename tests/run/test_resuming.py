@@ -1,4 +1,4 @@
-"""What an earlier part of a run leaves to one that goes on with it."""
+"""A run that goes on: what of its earlier part stands, is open or was lost."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ from gnet_core.plan.suites import PlannedCase
 from gnet_core.results import records
 from gnet_core.run import resuming
 from gnet_core.run.runner import CaseState
-from tests.conftest import run_document
+from tests.conftest import environment_of, run_document
 
 GRAPH, EAGER = (StepConfig(batch_size=8, execution=execution) for execution in ("graph", "eager"))
 
@@ -38,9 +38,7 @@ OPTIONS = {
 
 
 def states_of(*configs):
-    return [
-        CaseState(case=PlannedCase(config=config, suites=("throughput",)), module="bench_x.py") for config in configs
-    ]
+    return [CaseState(case=PlannedCase(config=config, suites=("throughput",))) for config in configs]
 
 
 def standing(directory, *configs, replicates=2):
@@ -48,17 +46,17 @@ def standing(directory, *configs, replicates=2):
     return resuming.standing_of(directory.path, document, states_of(*configs), replicates)
 
 
-def lost(found):
-    return [case.config.execution for case in found.lost]
+def lost(restored):
+    return [case.config.execution for case in restored.lost]
 
 
 def test_what_finished_stands_and_nothing_is_lost(run_directory):
     run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
     run_directory.add(EAGER, [2.0] * 3, [2.0] * 3, note="a note")
-    found = standing(run_directory, GRAPH, EAGER)
-    assert [(state.status, len(state.raw)) for state in found.states.values()] == [("ok", 2)] * 2
-    assert [state.note for state in found.states.values()] == ["", "a note"]
-    assert (lost(found), len(found.turns)) == ([], 12)
+    restored = standing(run_directory, GRAPH, EAGER)
+    assert [(state.status, len(state.raw)) for state in restored.states.values()] == [("ok", 2)] * 2
+    assert [state.note for state in restored.states.values()] == ["", "a note"]
+    assert (lost(restored), len(restored.turns)) == ([], 12)
 
 
 @pytest.mark.parametrize("left", [0, 1, 4])
@@ -78,18 +76,18 @@ def test_a_process_that_was_lost_is_measured_again(run_directory):
     run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
     run_directory.add(EAGER, [2.0] * 3, [2.0] * 3, note="replicate 2 lost (failed): killed")
     del run_directory.document["cases"][1]["raw"][1]
-    found = standing(run_directory, GRAPH, EAGER)
-    assert lost(found) == ["eager"]
-    assert [state.note for state in found.states.values()] == ["", ""]
+    restored = standing(run_directory, GRAPH, EAGER)
+    assert lost(restored) == ["eager"]
+    assert [state.note for state in restored.states.values()] == ["", ""]
 
 
 @pytest.mark.parametrize(("status", "again"), [("failed", 2), ("timeout", 2), ("oom", 0), ("unsupported", 0)])
 def test_a_case_that_failed_is_tried_again_unless_it_would_come_out_the_same(run_directory, status, again):
     run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
     run_directory.add(EAGER, status=status, note="why")
-    found = standing(run_directory, GRAPH, EAGER)
-    assert lost(found) == ["eager"] * again
-    state = list(found.states.values())[1]
+    restored = standing(run_directory, GRAPH, EAGER)
+    assert lost(restored) == ["eager"] * again
+    state = list(restored.states.values())[1]
     assert (state.status, state.note) == ((None, "") if again else (status, "why"))
 
 
@@ -106,24 +104,24 @@ def test_a_case_that_failed_is_tried_again_unless_it_would_come_out_the_same(run
 def test_a_raw_file_that_cannot_be_read_does_not_count_as_measured(run_directory, spoil):
     run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
     spoil(run_directory.path / run_directory.document["cases"][0]["raw"][0])
-    found = standing(run_directory, GRAPH)
-    assert lost(found) == ["graph"]
-    assert [len(state.raw) for state in found.states.values()] == [1]
+    restored = standing(run_directory, GRAPH)
+    assert lost(restored) == ["graph"]
+    assert [len(state.raw) for state in restored.states.values()] == [1]
 
 
 def test_a_cohort_that_was_not_finished_is_open_and_not_lost(run_directory):
     run_directory.add(GRAPH, [1.0] * 3, [1.0] * 3)
     run_directory.document["cohorts"][1]["complete"] = False
-    found = standing(run_directory, GRAPH)
-    assert lost(found) == []
-    assert [cohort.complete for cohort in found.cohorts] == [True, False]
-    assert [len(state.raw) for state in found.states.values()] == [1]
+    restored = standing(run_directory, GRAPH)
+    assert lost(restored) == []
+    assert [cohort.complete for cohort in restored.cohorts] == [True, False]
+    assert [len(state.raw) for state in restored.states.values()] == [1]
 
 
 def test_a_run_that_had_no_plan_yet_has_lost_nothing(run_directory):
     run_directory.add(GRAPH, status=None, note="interrupted before it was measured")
-    found = standing(run_directory, GRAPH)
-    assert (found.cohorts, found.lost) == ((), ())
+    restored = standing(run_directory, GRAPH)
+    assert (restored.cohorts, restored.lost) == ((), ())
 
 
 def test_a_plan_that_was_cut_short_is_made_whole(run_directory):
@@ -177,14 +175,14 @@ WRONG: list[Any] = [None, True, -1, 0, 2**70, 1.5, "", "nonsense", [], [None], [
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_that_no_command_line_could_give_are_refused_by_name(tmp_path, name):
-    said = []
+    messages = []
     for value in WRONG:
         try:
             resuming.require_options(tmp_path / "run.json", options_with(**{name: value}), 2**30)
         except GnetError as error:
-            said.append(str(error))
-    assert len(said) >= 6
-    assert {text.startswith(f"{tmp_path / 'run.json'}: options: ") for text in said} == {True}
+            messages.append(str(error))
+    assert len(messages) >= 6
+    assert {text.startswith(f"{tmp_path / 'run.json'}: options: ") for text in messages} == {True}
 
 
 def test_interpreters_and_revisions_come_from_the_command_line_and_never_from_a_file(tmp_path):
@@ -226,7 +224,7 @@ def test_a_record_of_the_code_that_is_none_is_refused_where_it_is_read(run_direc
 def test_a_commit_that_measures_nothing_new_does_not_forbid_going_on(tmp_path, environment):
     other = copy.deepcopy(environment)
     other["machine"]["commit"] = "another"
-    resuming.require_same_environments(tmp_path, {"": environment}, {"": other})
+    resuming.require_same_environments(tmp_path, {"": environment_of(environment)}, {"": environment_of(other)})
     other["tensorflow"]["version"] = "2.19.0"
     with pytest.raises(GnetError, match=r"this is not what .* was measured with: TensorFlow: 2\.21\.0 → 2\.19\.0"):
-        resuming.require_same_environments(tmp_path, {"": environment}, {"": other})
+        resuming.require_same_environments(tmp_path, {"": environment_of(environment)}, {"": environment_of(other)})

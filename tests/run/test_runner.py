@@ -27,9 +27,11 @@ from gnet_core.run.cohort import expected_seconds
 from gnet_core.run.protocol import Channel
 from gnet_core.run.worker import RunSettings, Worker
 from gnet_core.system import children
-from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS, run_document
+from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS, environment_of, run_document
 
 HERE = {"": Source(checkout=Path(__file__).parents[2])}
+
+SUITES = runner.discover(Path(__file__).parents[2])
 
 BEHAVIOURS = [
     "fine",
@@ -223,7 +225,7 @@ def settings_for(checkout, *, alive=1, replicates=1, **plan):
         with_peaks=True,
         sources={"": Source(checkout=checkout)},
         own_source=Source(checkout=checkout),
-        environments=dict.fromkeys(("", "old", "new"), ENVIRONMENT),
+        environments=dict.fromkeys(("", "old", "new"), environment_of(ENVIRONMENT)),
     )
 
 
@@ -231,12 +233,17 @@ def states_for(*behaviours):
     return [
         runner.CaseState(
             case=PlannedCase(
-                config=StepConfig(batch_size=BEHAVIOURS.index(behaviour) + 1, image_size=96 + number), suites=("fake",)
-            ),
-            module="bench_fake.py",
+                config=StepConfig(batch_size=BEHAVIOURS.index(behaviour) + 1, image_size=96 + number),
+                suites=("fake",),
+                module="bench_fake.py",
+            )
         )
         for number, behaviour in enumerate(behaviours)
     ]
+
+
+def with_case(state, **changes):
+    return dataclasses.replace(state, case=dataclasses.replace(state.case, **changes))
 
 
 def ignore(_what: str, _seconds: float) -> None:
@@ -254,7 +261,12 @@ def new_document():
         "memory_bytes": 1,
     }
     environment = copy.deepcopy(ENVIRONMENT)
-    document |= {"suites": [], "options": {}, "environment": environment, "environments": {"": environment}}
+    document |= {
+        "suites": [],
+        "options": {},
+        "environment": environment,
+        "environments": {"": environment_of(environment)},
+    }
     return run_document(document | {"complete": False, "cohorts": [], "cases": []})
 
 
@@ -443,13 +455,10 @@ def test_a_run_that_was_interrupted_goes_on_with_what_is_open(checkout):
 
 
 def test_what_was_lost_is_measured_again_beside_its_base_when_the_run_is_gone_on_with(checkout):
-    (suite,) = [item.suite for item in found() if item.suite.name == "execution"]
+    (suite,) = [suite for suite in SUITES if suite.name == "execution"]
     behaviour = BEHAVIOURS.index("fails at first") + 1
     states = [
-        runner.CaseState(
-            case=PlannedCase(config=config, suites=("execution",)),
-            module="bench_fake.py",
-        )
+        runner.CaseState(case=PlannedCase(config=config, suites=("execution",), module="bench_fake.py"))
         for config in (StepConfig(batch_size=behaviour), StepConfig(batch_size=behaviour, execution="eager"))
     ]
     settings = settings_for(checkout, alive=2, replicates=2)
@@ -482,10 +491,10 @@ def test_what_is_measured_with_something_that_changed_since_the_run_began_is_voi
 
 def test_a_cohort_during_which_the_data_changed_does_not_count_and_what_was_finished_stands(checkout):
     settings = settings_for(checkout, replicates=3)
-    asked = iter([False, True])
+    changes = iter([False, True])
 
     def require_unchanged():
-        if next(asked):
+        if next(changes):
             raise GnetError("data: 'x' changed")
 
     runs = runner.Runner(states_for("fine"), (), settings, new_document(), None, require_unchanged)
@@ -533,7 +542,9 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
         taken.append(out)
         if len(taken) == 1:
             raise KeyboardInterrupt
-        return ("", "the profiler did not start") if len(taken) == 2 else ("{}", "")
+        if len(taken) == 2:
+            raise GnetError("the profiler did not start")
+        return "{}"
 
     monkeypatch.setattr(runner, "_ask", profile)
     traces = settings.directory / "traces"
@@ -559,16 +570,16 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
 
 
 def test_the_case_that_is_traced_is_the_whole_case(checkout, monkeypatch):
-    asked = []
+    requests = []
 
     def ask(request, _settings):
-        asked.append(request)
-        return "", "no"
+        requests.append(request)
+        raise GnetError("no")
 
     monkeypatch.setattr(runner, "_ask", ask)
     config = StepConfig(data="digits", classes=10, layers="keras", seed=7, aux_weight=0, widths="paper", part="forward")
     assert runner.profile_case(config, settings_for(checkout)) == "no"
-    (request,) = asked
+    (request,) = requests
     assert request == ProfileRequest.of(config, out=request.out, as_json=True)
     assert request.config(device=request.device, data=request.data, classes=47) == config
     assert "framework: 'torch' cannot be traced" in runner.profile_case(
@@ -582,7 +593,8 @@ def test_a_helper_that_cannot_be_started_costs_its_own_answer_alone(checkout, mo
 
     monkeypatch.setattr(children, "ask", no_more_processes)
     settings = settings_for(checkout)
-    assert runner._ask(PeaksRequest(), settings)[1].startswith("gnet_core.frameworks.tf.peaks could not be started")
+    with pytest.raises(GnetError, match=r"^gnet_core\.frameworks\.tf\.peaks could not be started"):
+        runner._ask(PeaksRequest(), settings)
     assert "could not be started" in runner.profile_case(StepConfig(), settings)
 
 
@@ -593,12 +605,12 @@ def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
         run(states_for("dies"), settings, previous=before)
 
 
-@pytest.mark.parametrize(("least_wait_seconds", "told"), [(0.0, True), (3600.0, False)])
-def test_of_a_wait_too_short_to_tell_no_share_is_given(checkout, monkeypatch, least_wait_seconds, told):
+@pytest.mark.parametrize(("least_wait_seconds", "known"), [(0.0, True), (3600.0, False)])
+def test_of_a_wait_too_short_to_tell_no_share_is_given(checkout, monkeypatch, least_wait_seconds, known):
     monkeypatch.setattr(cohort, "MIN_WAIT_SECONDS", least_wait_seconds)
     settings = settings_for(checkout)
     run(states_for("fine"), settings)
-    assert pd.read_csv(settings.directory / "turns.csv")["waiting_cpu_share"].notna().tolist() == [told] * 3
+    assert pd.read_csv(settings.directory / "turns.csv")["waiting_cpu_share"].notna().tolist() == [known] * 3
 
 
 def test_a_waiting_worker_burns_no_processor_time():
@@ -627,9 +639,7 @@ def test_each_source_measures_with_its_own_interpreter_and_checkout(checkout, tm
     conftest.write_text(conftest.read_text().replace("return request.config.option.gnet_run", 'return "now" + "!"'))
     sources = {"old": Source(name="old", checkout=checkout), "new": Source(name="new", checkout=other)}
     settings = dataclasses.replace(settings_for(checkout, alive=2), sources=sources)
-    states = [state for _ in sources for state in states_for("fine")]
-    for state, source in zip(states, sources, strict=True):
-        state.case = dataclasses.replace(state.case, source=source)
+    states = [with_case(state, source=source) for source in sources for state in states_for("fine")]
     _, document = run(states, settings)
     assert [sorted(cohort["workers"]) for cohort in document["cohorts"]] == [
         [f"{states[0].case.config.name}@{source}.r1" for source in ("new", "old")]
@@ -683,40 +693,41 @@ def test_a_case_whose_first_process_was_lost_is_tried_again_and_not_for_ever(che
 def test_memory_that_one_source_lacks_the_other_may_have(checkout):
     sources = {"old": Source(name="old", checkout=checkout), "new": Source(name="new", checkout=checkout)}
     settings = dataclasses.replace(settings_for(checkout), sources=sources)
-    states = states_for("runs out of memory", "fails later")
-    for state, source in zip(states, sources, strict=True):
-        config = dataclasses.replace(state.case.config, image_size=96)
-        state.case = dataclasses.replace(state.case, config=config, source=source)
+    states = [
+        with_case(state, config=dataclasses.replace(state.case.config, image_size=96), source=source)
+        for state, source in zip(states_for("runs out of memory", "fails later"), sources, strict=True)
+    ]
     assert states[0].case.config.batch_size < states[1].case.config.batch_size
     _, document = run(states, settings)
     assert [case["status"] for case in document["cases"]] == ["oom", "ok"]
 
 
 def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):
-    states = states_for("runs out of memory", "eats")
-    for state in states:
-        config = dataclasses.replace(state.case.config, image_size=96)
-        state.case = dataclasses.replace(state.case, config=config)
+    states = [
+        with_case(state, config=dataclasses.replace(state.case.config, image_size=96))
+        for state in states_for("runs out of memory", "eats")
+    ]
     _, document = run(states, settings_for(checkout))
     assert [case["status"] for case in document["cases"]] == ["oom", None]
     assert document["cases"][1]["note"] == "not run: batch size 3 was out of memory already"
 
 
 def gpu_states(*cases):
-    """Of (execution, batch size)."""
+    """States of cases on a GPU, given by execution and batch size."""
     return [
         runner.CaseState(
             case=PlannedCase(
-                config=StepConfig(execution=execution, batch_size=batch_size, device="gpu:0"), suites=("execution",)
-            ),
-            module="bench_fake.py",
+                config=StepConfig(execution=execution, batch_size=batch_size, device="gpu:0"),
+                suites=("execution",),
+                module="bench_fake.py",
+            )
         )
         for execution, batch_size in cases
     ]
 
 
 def execution_suite():
-    (suite,) = [item.suite for item in found() if item.suite.name == "execution"]
+    (suite,) = [suite for suite in SUITES if suite.name == "execution"]
     return (suite,)
 
 
@@ -737,7 +748,7 @@ def gpu(nvml, tmp_path, monkeypatch):
 
 
 def run_on_gpu(checkout, states, previous=None, interrupt_at=None, replicates=1, worker_bytes=None):
-    """What was probed, by execution and batch size, and run.json."""
+    """The probed cases by execution and batch size, and run.json."""
     probed = []
 
     def progress(what, _seconds):
@@ -842,11 +853,11 @@ def test_a_run_that_is_gone_on_with_does_not_probe_again(checkout, gpu):
     assert sizes_of(again) == sizes_of(after)
 
 
-@pytest.mark.parametrize("told", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
-def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, told):
+@pytest.mark.parametrize("record", [None, 3, {}, {"bytes": 0, "origin": "process"}, {"bytes": 1, "origin": "rumour"}])
+def test_a_size_that_no_run_has_written_is_refused(checkout, gpu, record):
     gpu(10**9)
     _, before = run_on_gpu(checkout, gpu_states(("graph", 32)))
-    before["cases"][0]["gpu_memory"] = told
+    before["cases"][0]["gpu_memory"] = record
     with pytest.raises(GnetError, match=r"run\.json: field 'cases\[0\]\.gpu_memory"):
         run_on_gpu(checkout, gpu_states(("graph", 32)), before)
 
@@ -886,32 +897,30 @@ def planned(**changes):
     return PlannedCase(config=StepConfig(**changes), suites=("throughput",))
 
 
-def found():
-    return runner.discover(Path(__file__).parents[2])
-
-
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], found(), HERE, {"": environment})
+    states = runner.make_states([tf32, float32], HERE, {"": environment_of(environment)})
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], found(), HERE, {"": environment})
+        runner.make_states([tf32], HERE, {"": environment_of(environment)})
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = runner.make_states([planned(batch_size=8), planned(batch_size=64)], found(), HERE, {"": environment}, 50)
+    states = runner.make_states(
+        [planned(batch_size=8), planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50
+    )
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        runner.make_states([planned(batch_size=64)], found(), HERE, {"": environment}, 50)
+        runner.make_states([planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50)
 
 
 def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says_why(checkout):
     settings = settings_for(checkout)
-    environments = {**settings.environments, "": {**ENVIRONMENT, "tensorflow": None}}
+    environments = {**settings.environments, "": environment_of({**ENVIRONMENT, "tensorflow": None})}
     _, document = run(
         states_for("fine"), dataclasses.replace(settings, environments=environments), profiled=StepConfig()
     )
@@ -923,17 +932,17 @@ def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says
 
 def test_an_unknown_suite_is_refused_with_those_there_are():
     with pytest.raises(GnetError, match="suite: 'speed' is unknown; use one of throughput, execution"):
-        runner.choose_suites(found(), ("speed",), "full")
-    assert [item.suite.name for item in runner.choose_suites(found(), ("precision",), "quick")] == ["precision"]
+        runner.choose_suites(SUITES, ("speed",), "full")
+    assert [suite.name for suite in runner.choose_suites(SUITES, ("precision",), "quick")] == ["precision"]
 
 
 def test_the_longer_suites_are_left_out_of_a_short_preset_unless_they_are_named():
-    names = [item.suite.name for item in runner.choose_suites(found(), (), "quick")]
+    names = [suite.name for suite in runner.choose_suites(SUITES, (), "quick")]
     assert names == ["throughput", "execution", "precision", "batch-size"]
     longer = ["parts", "auxiliary", "implementation"]
-    assert [item.suite.name for item in runner.choose_suites(found(), (), "full")] == [*names, *longer]
-    assert [item.suite.name for item in runner.choose_suites(found(), ("parts",), "smoke")] == ["parts"]
-    assert [item.suite.name for item in runner.choose_suites(found(), ("frameworks",), "full")] == ["frameworks"]
+    assert [suite.name for suite in runner.choose_suites(SUITES, (), "full")] == [*names, *longer]
+    assert [suite.name for suite in runner.choose_suites(SUITES, ("parts",), "smoke")] == ["parts"]
+    assert [suite.name for suite in runner.choose_suites(SUITES, ("frameworks",), "full")] == ["frameworks"]
 
 
 def test_outside_a_checkout_is_refused_in_one_line(tmp_path):
@@ -969,8 +978,8 @@ def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path
 def test_every_worker_is_told_what_is_not_the_default(checkout):
     settings = settings_for(checkout)
     (state,) = states_for("fine")
-    worker = Worker(Job(case=state.case, replicate=1), settings, state.module, lambda _worker: None)
+    worker = Worker(Job(case=state.case, replicate=1), settings, lambda _worker: None)
     (given,) = [word for word in worker.command(9) if word.startswith("--gnet-case=")]
-    told = json.loads(given.partition("=")[2])
-    assert told == {"batch_size": 1, "image_size": 96}
-    assert StepConfig.from_dict(told) == state.case.config
+    fields = json.loads(given.partition("=")[2])
+    assert fields == {"batch_size": 1, "image_size": 96}
+    assert StepConfig.from_dict(fields) == state.case.config

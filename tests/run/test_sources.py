@@ -10,7 +10,7 @@ import pytest
 
 from gnet_core.config import GnetError
 from gnet_core.plan.suites import AGAIN, Source
-from gnet_core.run import sources
+from gnet_core.run import resuming, sources
 from gnet_core.system import git
 
 
@@ -45,9 +45,9 @@ def first_line(source):
 
 
 def test_interpreters_keep_their_order_and_names():
-    found = sources.interpreters([f"old={sys.executable}", "new=python3"])
-    assert list(found) == ["old", "new"]
-    assert found["old"] == sys.executable
+    programs = sources.interpreters([f"old={sys.executable}", "new=python3"])
+    assert list(programs) == ["old", "new"]
+    assert programs["old"] == sys.executable
 
 
 def test_a_frameworks_name_is_no_source_but_the_interpreter_of_its_rows(tmp_path):
@@ -66,7 +66,7 @@ def test_a_frameworks_name_is_no_source_but_the_interpreter_of_its_rows(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("pairs", "message"),
     [
         (["python3"], "python: 'python3' is no NAME=INTERPRETER"),
         (["old="], "python: 'old=' is no NAME=INTERPRETER"),
@@ -79,9 +79,9 @@ def test_a_frameworks_name_is_no_source_but_the_interpreter_of_its_rows(tmp_path
         (["a=/nowhere/python"], "python: '/nowhere/python' of a is no program that can be started"),
     ],
 )
-def test_what_names_no_interpreter_is_refused(asked, said):
-    with pytest.raises(GnetError, match=said):
-        sources.interpreters(asked)
+def test_what_names_no_interpreter_is_refused(pairs, message):
+    with pytest.raises(GnetError, match=message):
+        sources.interpreters(pairs)
 
 
 def test_the_working_tree_is_copied_so_that_a_later_change_does_not_reach_the_run(checkout, code):
@@ -102,8 +102,10 @@ def test_every_file_that_changed_came_or_went_is_named(checkout, code):
     (checkout / "benchmarks" / "conftest.py").unlink()
     (checkout / "README.md").write_text("it measures nothing")
     after = sources.digests(sources.working_tree(checkout, code / "after"))
-    assert sources.changed_files(before, after) == ["benchmarks/conftest.py", "gnet_core/new.py", "gnet_core/step.py"]
-    assert sources.changed_files(before, dict(before)) == []
+    names = "benchmarks/conftest.py, gnet_core/new.py, gnet_core/step.py"
+    with pytest.raises(GnetError, match=f"started with: {names}; put it back"):
+        resuming.require_same_code(code, {"": before}, {"": after})
+    resuming.require_same_code(code, {"": before}, {"": dict(before)})
 
 
 def test_what_cannot_be_copied_is_named(checkout, code):
@@ -126,8 +128,8 @@ def test_without_any_folder_for_temporary_files_the_variable_is_named(monkeypatc
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    said = r"^TMPDIR: .* \(No usable temporary directory .*\); name one that can be written"
-    with pytest.raises(GnetError, match=said), sources.code_folder():
+    message = r"^TMPDIR: .* \(No usable temporary directory .*\); name one that can be written"
+    with pytest.raises(GnetError, match=message), sources.code_folder():
         pass
 
 
@@ -190,17 +192,17 @@ def test_a_branch_of_any_name_is_told_from_our_own_sources(checkout, code, branc
     assert len(old.name) <= sources.MAX_NAME_CHARACTERS
 
 
-@pytest.mark.parametrize("asked", ["--force", "-d", "--lock", "-b", "--upload-pack=touch x", "-"])
-def test_an_option_of_gits_is_no_revision(checkout, code, asked):
+@pytest.mark.parametrize("name", ["--force", "-d", "--lock", "-b", "--upload-pack=touch x", "-"])
+def test_an_option_of_gits_is_no_revision(checkout, code, name):
     with pytest.raises(GnetError, match="is an option of git's; name a revision"):
-        sources.revision(asked, checkout, code / "revision")
+        sources.revision(name, checkout, code / "revision")
     assert not (checkout / ".git" / "worktrees").exists()
 
 
-@pytest.mark.parametrize("asked", ["nonsense", "", "HEAD:benchmarks", "HEAD~99", "a b", "main..main", "\u2603"])
-def test_what_names_no_commit_is_refused_with_all_that_git_says(checkout, code, asked):
+@pytest.mark.parametrize("name", ["nonsense", "", "HEAD:benchmarks", "HEAD~99", "a b", "main..main", "\u2603"])
+def test_what_names_no_commit_is_refused_with_all_that_git_says(checkout, code, name):
     with pytest.raises(GnetError, match=r"against: .* cannot be read; git said: fatal: ") as refused:
-        sources.revision(asked, checkout, code / "revision")
+        sources.revision(name, checkout, code / "revision")
     assert "\n" not in str(refused.value)
     assert not (code / "revision").exists()
 

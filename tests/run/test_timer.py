@@ -76,23 +76,23 @@ def time_blocks(turns, rounds, *, step=None, step_seconds=0.25, block_seconds=0.
 
 
 def test_a_block_fills_half_a_second_and_is_followed_by_as_many_single_steps():
-    told, benchmark, step = time_blocks(Turns(), 3)
-    assert (told["block_steps"], told["timed_blocks"]) == (2, 3)
+    fields, benchmark, step = time_blocks(Turns(), 3)
+    assert (fields["block_steps"], fields["timed_blocks"]) == (2, 3)
     assert benchmark.timed == [2, 2, 2]
-    assert len(told["single_step_seconds"]) == 6
-    assert told["resumed_step_seconds"] == []
+    assert len(fields["single_step_seconds"]) == 6
+    assert fields["resumed_step_seconds"] == []
     assert step.count == 12
 
 
 def test_a_longer_block_is_followed_by_no_more_single_steps():
-    told, benchmark, _step = time_blocks(Turns(), 3, block_seconds=2.0)
+    fields, benchmark, _step = time_blocks(Turns(), 3, block_seconds=2.0)
     assert benchmark.timed == [8, 8, 8]
-    assert len(told["single_step_seconds"]) == 6
+    assert len(fields["single_step_seconds"]) == 6
 
 
 def test_a_step_longer_than_a_block_is_a_block_and_needs_no_single_steps():
-    told, benchmark, step = time_blocks(Turns(), 3, step_seconds=2.0)
-    assert (benchmark.timed, step.count, told["single_step_seconds"]) == ([1, 1, 1], 3, [])
+    fields, benchmark, step = time_blocks(Turns(), 3, step_seconds=2.0)
+    assert (benchmark.timed, step.count, fields["single_step_seconds"]) == ([1, 1, 1], 3, [])
 
 
 def test_the_first_step_after_others_ran_stays_outside_the_clock():
@@ -101,9 +101,9 @@ def test_the_first_step_after_others_ran_stays_outside_the_clock():
         ours.send(turn=0, after_others=True)
         ours.send(turn=1, after_others=False)
         ours.send(finish=True)
-        told, benchmark, step = time_blocks(Turns(theirs), 2)
+        fields, benchmark, step = time_blocks(Turns(theirs), 2)
         assert benchmark.timed == [2, 2]
-        assert len(told["resumed_step_seconds"]) == 1
+        assert len(fields["resumed_step_seconds"]) == 1
         assert step.count == 9
         ready, *turns = [ours.receive(1) or {} for _ in range(3)]
     assert ready == {"event": "ready", "step_seconds": 0.25, "block_steps": 2}
@@ -137,8 +137,8 @@ def test_of_a_step_longer_than_a_block_none_is_left_out():
     with ours, theirs:
         ours.send(turn=0, after_others=True)
         ours.send(finish=True)
-        told, benchmark, step = time_blocks(Turns(theirs), 1, step_seconds=2.0)
-    assert (benchmark.timed, step.count, told["resumed_step_seconds"]) == ([1], 1, [])
+        fields, benchmark, step = time_blocks(Turns(theirs), 1, step_seconds=2.0)
+    assert (benchmark.timed, step.count, fields["resumed_step_seconds"]) == ([1], 1, [])
 
 
 def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run():
@@ -146,8 +146,8 @@ def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run(
     with ours, theirs:
         ours.send(turn=0, after_others=False)
         ours.send(finish=True)
-        told, benchmark, _step = time_blocks(Turns(theirs), 4)
-    assert told["timed_blocks"] == 1
+        fields, benchmark, _step = time_blocks(Turns(theirs), 4)
+    assert fields["timed_blocks"] == 1
     assert benchmark.timed == [2, 0, 0, 0]
 
 
@@ -157,8 +157,8 @@ def test_a_retrace_inside_the_timed_region_voids_its_block_alone():
             self.traces += self.count == 4  # the first step of the second round
             return super().__call__(steps)
 
-    told, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
-    assert told["voided_blocks"] == [1]
+    fields, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
+    assert fields["voided_blocks"] == [1]
 
 
 def test_single_steps_among_which_the_step_was_traced_anew_count_for_nothing():
@@ -167,8 +167,8 @@ def test_single_steps_among_which_the_step_was_traced_anew_count_for_nothing():
             self.traces += self.count == 2  # the first single step of the first round
             return super().__call__(steps)
 
-    told, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
-    assert (len(told["single_step_seconds"]), told["voided_blocks"]) == (4, [])
+    fields, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
+    assert (len(fields["single_step_seconds"]), fields["voided_blocks"]) == (4, [])
 
 
 @pytest.mark.parametrize(

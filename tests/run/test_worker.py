@@ -1,4 +1,4 @@
-"""What is said of a worker that ended before its time."""
+"""The reason that is given for a worker that ended before its time."""
 
 import pytest
 
@@ -37,7 +37,7 @@ collected 0 items
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("log", "line"),
     [
         (USAGE, "pytest: error: unrecognized arguments: --turbo"),
         (CONFTEST, "ModuleNotFoundError: No module named 'gnet_core'"),
@@ -54,8 +54,8 @@ collected 0 items
         ("x" * 1000, "x" * 300),
     ],
 )
-def test_the_reason_is_the_line_that_tells_and_not_the_last(log, told):
-    assert reason(log) == told
+def test_the_reason_is_the_line_that_tells_and_not_the_last(log, line):
+    assert reason(log) == line
 
 
 LOGGED = "E0000 00:00:1.2 3 cuda_executor.cc:1] failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY"
@@ -86,7 +86,7 @@ def test_of_a_worker_that_died_of_memory_the_line_that_tells_is_its_reason(log, 
     "log", [LOGGED, OLDER.format("W"), OLDER.format("E"), f"{LOGGED}\nE   RuntimeError: no device"]
 )
 def test_what_an_allocator_may_have_done_without_is_no_reason_but_may_be_one(log):
-    assert memory_line(log) is None
+    assert memory_line(log) == ""
     assert may_lack_memory(log)
 
 
@@ -94,17 +94,17 @@ def test_what_an_allocator_may_have_done_without_is_no_reason_but_may_be_one(log
     "log", ["", "E   ValueError: one", '    raise RuntimeError("CUDA out of memory")', "a.py:1: MemoryError"]
 )
 def test_code_that_a_traceback_shows_tells_of_no_memory(log):
-    assert memory_line(log) is None
+    assert memory_line(log) == ""
     assert not may_lack_memory(log)
 
 
-@pytest.mark.parametrize("said", [b"[1]\n", b"not JSON\n", b"x" * (MAX_MESSAGE_BYTES + 1)])
-def test_what_is_no_message_closes_the_channel(said):
+@pytest.mark.parametrize("message", [b"[1]\n", b"not JSON\n", b"x" * (MAX_MESSAGE_BYTES + 1)])
+def test_what_is_no_message_closes_the_channel(message):
     ours, theirs = Channel.pair()
     import threading
 
     with ours, theirs:
-        writer = threading.Thread(target=theirs._socket.sendall, args=(said,))
+        writer = threading.Thread(target=theirs._socket.sendall, args=(message,))
         writer.start()
         with pytest.raises(ChannelClosed, match="not a message"):
             ours.receive(60)

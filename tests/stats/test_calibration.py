@@ -32,23 +32,23 @@ def rate(verdict, noise, layout, replicates, turns, **options):
 
 @pytest.mark.parametrize("layout", ["pairs", "cohort"])
 @pytest.mark.parametrize("noise", [TYPICAL, WORST, *DISTURBED.values()], ids=["typical", "worst", *DISTURBED])
-def test_identical_code_is_seldom_told_apart_in_turns(noise, layout):
+def test_identical_code_seldom_differs_in_turns(noise, layout):
     assert rate("different", noise, layout, *FULL, margin=ANY_DIFFERENCE) <= 0.065
 
 
 @pytest.mark.parametrize("layout", ["pairs", "cohort"])
-def test_identical_code_is_told_apart_more_seldom_still_by_more_than_the_margin(layout):
+def test_identical_code_differs_more_seldom_still_by_more_than_the_margin(layout):
     assert rate("different", TYPICAL, layout, *FULL, margin=DEFAULT_MARGIN) <= 0.05
 
 
 @pytest.mark.parametrize("replicates", [3, 8])
-@pytest.mark.parametrize("noise", [TYPICAL, one_after_the_other(0.08)], ids=["weather", "spread"])
-def test_identical_code_is_seldom_told_apart_in_sequence(noise, replicates):
+@pytest.mark.parametrize("noise", [TYPICAL, one_after_the_other(0.08)], ids=["common-mode drift", "spread"])
+def test_identical_code_seldom_differs_in_sequence(noise, replicates):
     assert rate("different", noise, "sequential", replicates, 10, margin=ANY_DIFFERENCE) <= 0.065
 
 
-def test_separate_runs_are_told_apart_by_their_weather():
-    # No statistics of the two runs alone can tell weather that outlasts a process from a difference between the cases.
+def test_separate_runs_differ_by_their_common_mode_drift():
+    # No statistics of the two runs alone can tell drift that outlasts a process from a difference between the cases.
     assert rate("different", TYPICAL, "runs", *FULL, margin=ANY_DIFFERENCE) >= 0.15
 
 
@@ -66,7 +66,7 @@ def test_identical_code_is_called_same_at_the_full_preset():
         (0.02, "pairs", 10, 12),
     ],
 )
-def test_a_slowdown_of_five_percent_is_found_in_turns(process, layout, replicates, turns):
+def test_a_slowdown_of_five_percent_is_detected_in_turns(process, layout, replicates, turns):
     noise = Noise(rest=0.08, process=process)
     assert rate("SLOWER", noise, layout, replicates, turns, effect=-0.05) >= 0.9
 
@@ -80,13 +80,13 @@ def test_few_processes_fall_short_of_ninety_percent_however_many_their_turns(pro
 
 
 @pytest.mark.parametrize(("spread", "replicates"), [(0.03, 9), (0.05, 22)])
-def test_a_slowdown_of_five_percent_is_found_in_sequence(spread, replicates):
+def test_a_slowdown_of_five_percent_is_detected_in_sequence(spread, replicates):
     noise = one_after_the_other(spread)
     assert rate("SLOWER", noise, "sequential", replicates, 2, effect=-0.05) >= 0.9
 
 
 @pytest.mark.parametrize("runs", [3, 5])
-def test_a_run_is_seldom_told_apart_from_several_of_the_same_code_that_count_once_each(runs):
+def test_a_run_seldom_differs_from_several_of_the_same_code_that_count_once_each(runs):
     # In time: all processes of the first run, of the second, …, and then those of the one that is judged.
     replicates, turns = FULL
     logs = log_seconds(TYPICAL, "runs", runs * replicates, turns, 1000, 0.0, seed=0)
@@ -123,7 +123,7 @@ def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):
     """The shares of trials in which base and variant were called drifting, where base decays in its first third."""
     logs = log_seconds(noise, layout, replicates, turns, trials, 0.0, seed=0)
     logs[:, 0] += decaying(decay, turns)
-    found = np.zeros(2)
+    drifting = np.zeros(2)
     for trial in logs.tolist():
         cases = {
             str(case): [
@@ -131,12 +131,12 @@ def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):
             ]
             for case, side in enumerate(trial)
         }
-        found += [bool(drift and drift.drifting) for drift in drift_by_case(cases).values()]
-    return found / trials
+        drifting += [bool(drift and drift.drifting) for drift in drift_by_case(cases).values()]
+    return drifting / trials
 
 
 @pytest.mark.parametrize("turns", [12, 20, 60])
-@pytest.mark.parametrize("noise", [Noise(), Noise(weather=0.2, rest=0.06)], ids=["typical weather", "worst weather"])
+@pytest.mark.parametrize("noise", [Noise(), Noise(common_mode=0.2, rest=0.06)], ids=["typical", "worst"])
 def test_a_steady_process_alone_is_seldom_called_drifting(noise, turns):
     assert max(called_drifting(noise, "sequential", 1, turns)) <= 0.05
 

@@ -78,7 +78,7 @@ def test_a_loss_that_is_not_finite_is_invalid_wherever_it_stands(bad, entry):
     assert judgement.reason == f"The loss after {entry} updates is not finite."
 
 
-def test_a_reference_that_is_not_finite_is_said():
+def test_a_reference_that_is_not_finite_is_reported():
     assert "float32 after 1 updates" in judge_trajectory((1.0, 1.0), (1.0, None), "float32").reason
 
 

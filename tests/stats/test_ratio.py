@@ -118,8 +118,8 @@ def test_separate_cohorts_give_welchs_t_test_on_the_cohorts_means():
 
 
 def test_common_mode_drift_leaves_no_trace_where_cases_are_interleaved():
-    weather = [1.0, 3.0, 0.5, 2.0]
-    base, variant = processes(weather, weather), processes(weather, weather)
+    drift = [1.0, 3.0, 0.5, 2.0]
+    base, variant = processes(drift, drift), processes(drift, drift)
     ratio = known(stats.log_ratio(base, variant))
     assert (ratio.estimate, ratio.spread) == pytest.approx((0, 0))
 
@@ -136,7 +136,7 @@ def test_a_cohort_that_lacks_one_case_does_not_count_where_others_hold_both():
     assert stats.log_ratio([*base, alone], variant) == stats.log_ratio(base, variant)
 
 
-def test_one_pair_alone_does_not_put_aside_what_the_other_processes_tell():
+def test_one_pair_alone_does_not_replace_the_interval_of_the_other_processes():
     base = [stats.Process(f"base {number}", (0.0 + number / 100,)) for number in range(3)]
     variant = [stats.Process(f"variant {number}", (0.5 + number / 100,)) for number in range(3)]
     both = [stats.Process("both", (0.0,))], [stats.Process("both", (9.0,))]
@@ -181,12 +181,12 @@ def test_the_minimum_detectable_effect_is_the_one_whose_interval_would_leave_out
     )
 
 
-def test_an_effect_within_the_margin_is_never_found_however_quiet_the_machine():
+def test_an_effect_within_the_margin_is_never_detected_however_quiet_the_machine():
     ratio = known(stats.log_ratio(*pairs([0.3, 0.1, 0.7, 0.2], [0.1, 0.2, 0.4, 0.1])))
     assert ratio.minimum_detectable_effect(spread=0.0, margin=0.02) == pytest.approx(0.02)
     error = 0.001 * math.sqrt(0.5)
-    found = ratio.minimum_detectable_effect(spread=0.001, margin=0.02)
-    assert found == pytest.approx(math.expm1(math.log(1.02) + 1.637744 * error))
+    effect = ratio.minimum_detectable_effect(spread=0.001, margin=0.02)
+    assert effect == pytest.approx(math.expm1(math.log(1.02) + 1.637744 * error))
     assert ratio.minimum_detectable_effect(spread=0.1, margin=0.02) == ratio.minimum_detectable_effect(spread=0.1)
 
 
@@ -202,7 +202,7 @@ def test_p_values_are_adjusted_for_their_family():
 
 def test_more_processes_and_more_turns_resolve_smaller_effects_and_one_process_none():
     assert stats.resolvable_effect(1, 100) is None
-    few, more, longer = (stats.resolvable_effect(*each) for each in ((3, 12), (8, 12), (8, 48)))
+    few, more, longer = (stats.resolvable_effect(*plan) for plan in ((3, 12), (8, 12), (8, 48)))
     assert few is not None
     assert more is not None
     assert longer is not None

@@ -42,7 +42,7 @@ def test_the_verdict_follows_from_estimate_interval_and_margin(log_ratio, expect
     assert bool(comparison.reason) == (expected == "UNRESOLVED")
 
 
-def test_a_wide_interval_is_unresolved_and_says_how_many_processes_would_tell():
+def test_a_wide_interval_is_unresolved_and_says_how_many_processes_would_resolve_it():
     comparison = verdict(pair(0.03, scatter=(-0.05, 0.05, 0.03, -0.03)))
     assert comparison.verdict == "UNRESOLVED"
     assert comparison.reason == "The interval holds 1; about 34 more processes a side would probably tell."
@@ -89,7 +89,7 @@ def test_many_processes_of_one_cohort_are_one_unit_when_timed_in_sequence():
     assert comparison.reason.startswith("1 of base and 1 of variant cohorts were timed one after the other")
 
 
-def test_cases_timed_one_after_the_other_are_told_to_be_so():
+def test_cases_timed_one_after_the_other_are_sequential():
     comparison = verdict(pair(0.02, scatter=(-0.05, 0.05, 0.03, -0.03), in_turns=False))
     assert comparison.mode == "sequential"
     assert "a side, each in a cohort of its own, would probably tell" in comparison.reason
@@ -150,9 +150,9 @@ def test_the_machines_own_spread_sets_the_smallest_effect_of_its_mode_alone():
 
 def test_a_comparison_goes_into_json_as_it_is():
     comparison = verdict(pair(0.1))
-    told = json.loads(json.dumps(comparison.to_dict()))
+    plain = json.loads(json.dumps(comparison.to_dict()))
     kept = dataclasses.asdict(comparison)
-    assert told == {name: kept[name] for name in kept if name not in ("doubt", "advice")} | {"reason": ""}
+    assert plain == {name: kept[name] for name in kept if name not in ("doubt", "advice")} | {"reason": ""}
 
 
 def test_comparisons_that_share_a_doubt_have_one_reason_with_the_range_of_what_would_resolve_them():

@@ -137,7 +137,7 @@ def test_version_1_counts_stops_in_nanoseconds(files):
     ("cgroup", "mount"),
     [("", ""), ("nonsense\n\n::\n0::\n", "no mount - at all\n - \n"), ("0::/a\n", ""), ("0::/a\n", "31 23 - cgroup2")],
 )
-def test_a_system_that_tells_nothing_limits_nothing(files, cgroup, mount):
+def test_a_system_without_files_of_limits_has_no_limits(files, cgroup, mount):
     files.proc(cgroup, mount)
     assert files.groups.memory_limit_bytes() is None
     assert files.groups.memory_left_bytes() is None

@@ -41,7 +41,7 @@ def test_a_child_gets_what_it_needs_and_what_is_recorded_and_nothing_else(monkey
     assert set(given) & set(FOREIGN) <= {"PYTHONHASHSEED", "PYTHONOPTIMIZE"}
 
 
-def test_what_a_program_prints_and_its_status_are_told(tmp_path):
+def test_what_a_program_prints_and_its_status_are_returned(tmp_path):
     program = "import os, sys; print(os.getcwd()); print(sys.stdin.read(), file=sys.stderr); sys.exit(3)"
     answer = children.ask([sys.executable, "-c", program], cwd=tmp_path, limit_seconds=60)
     assert (answer.returncode, answer.stdout, answer.stderr) == (3, f"{tmp_path}\n", "\n")

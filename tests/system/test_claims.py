@@ -100,11 +100,11 @@ def test_of_many_that_ask_at_once_one_gets_an_empty_directory(tmp_path):
     )
     commands = [[sys.executable, "-c", program, str(tmp_path / "run"), str(number)] for number in range(8)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands]
-    said = [process.communicate()[1].decode() for process in processes]
+    outputs = [process.communicate()[1].decode() for process in processes]
     statuses = [process.returncode for process in processes]
     assert statuses.count(0) == 1
     assert [path.name for path in (tmp_path / "run").iterdir()] == [str(statuses.index(0))]
-    for status, words in zip(statuses, said, strict=True):
+    for status, words in zip(statuses, outputs, strict=True):
         assert status == 0 or "is writing into it" in words or "has files in it already" in words
 
 

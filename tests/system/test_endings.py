@@ -29,9 +29,9 @@ def failed_run(run_directory):
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of bash in which $GNET is the command."""
-    told = {**os.environ, "GNET": f"{sys.executable} -m gnet_core", "PYTHONPATH": str(ROOT), **environment}
+    variables = {**os.environ, "GNET": f"{sys.executable} -m gnet_core", "PYTHONPATH": str(ROOT), **environment}
     command = ["bash", "-c", f"set -o pipefail; {line}"]
-    return subprocess.run(command, env=told, cwd=ROOT, capture_output=True, check=False, timeout=120)
+    return subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         ("$GNET --help | true", 0),
     ],
 )
-def test_the_status_is_kept_and_nothing_is_said_where_nobody_reads(failed_run, line, status):
+def test_the_status_is_kept_and_nothing_is_printed_where_nobody_reads(failed_run, line, status):
     answer = shell(line.format(run=failed_run))
     assert (answer.returncode, answer.stderr) == (status, b"")
 
@@ -55,14 +55,14 @@ def test_a_pipe_that_does_not_wait_for_its_reader_gets_all_of_it():
     os.set_blocking(writing, False)
     lines = [f"{number} of many lines" for number in range(50_000)]  # more than a pipe holds
     with os.fdopen(reading, encoding="utf-8") as pipe:
-        told = threading.Thread(target=lambda: found.append(pipe.read()))
-        found: list[str] = []
-        told.start()
+        reader = threading.Thread(target=lambda: printed.append(pipe.read()))
+        printed: list[str] = []
+        reader.start()
         with streams._open(None, writing) as stream:
             print("\n".join(lines), file=stream)
         os.close(writing)
-        told.join()
-    assert found[0].splitlines() == lines
+        reader.join()
+    assert printed[0].splitlines() == lines
 
 
 def terminal():
@@ -180,8 +180,8 @@ def ended(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["gnet", "info"])
         with pytest.raises(SystemExit) as exit_:
             main.main()
-        said = capsys.readouterr()
-        return exit_.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return exit_.value.code, captured.out, captured.err
 
     return call
 
@@ -269,8 +269,8 @@ def test_an_interrupt_is_no_error(ended):
 def test_the_help_lists_every_status():
     answer = shell("$GNET --help")
     text = " ".join(answer.stdout.decode().split())
-    for told in ("0 fine", "1 a gate", "2 bad usage", "3 cases failed", "70 an unexpected error", "130 interrupted"):
-        assert told in text
+    for status in ("0 fine", "1 a gate", "2 bad usage", "3 cases failed", "70 an unexpected error", "130 interrupted"):
+        assert status in text
 
 
 @pytest.mark.usefixtures("capsys")

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 DAMAGED = ["{", "[]", "3", '"x"', "\x00", '{"backend": 3}', '{"floatx": "bfloat7"}', '{"epsilon": "small"}']
 
 
-def held(**asked: str) -> tuple[dict[str, str], dict[str, str]]:
+def held(**environ: str) -> tuple[dict[str, str], dict[str, str]]:
     """An environment after it was held, and what is noted as left out."""
-    settings.hold(asked)
-    return asked, json.loads(asked.get(settings.LEFT_OUT_VARIABLE, "{}"))
+    settings.hold(environ)
+    return environ, json.loads(environ.get(settings.LEFT_OUT_VARIABLE, "{}"))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_note_that_no_parent_wrote_is_no_traceback(noted):
 
 
 @pytest.mark.parametrize(
-    ("asked", "kept", "left_out"),
+    ("flags", "kept", "left_out"),
     [
         ("--xla_dump_to=/a", "--xla_dump_to=/a", ""),
         ("--xla_cpu_enable_fast_math=true", "", "--xla_cpu_enable_fast_math=true"),
@@ -80,8 +80,8 @@ def test_a_note_that_no_parent_wrote_is_no_traceback(noted):
         ("/a/file/of/flags", "", "/a/file/of/flags"),
     ],
 )
-def test_of_xlas_flags_only_those_that_tune_it_stay(asked, kept, left_out):
-    environ, noted = held(XLA_FLAGS=asked)
+def test_of_xlas_flags_only_those_that_tune_it_stay(flags, kept, left_out):
+    environ, noted = held(XLA_FLAGS=flags)
     assert environ.get("XLA_FLAGS", "") == kept
     assert noted.get("XLA_FLAGS", "") == left_out
 
@@ -131,7 +131,7 @@ def test_a_value_that_is_no_text_is_recorded_as_one_that_every_file_can_hold():
     assert variables.recorded({"LD_PRELOAD": "a\udcffb"}) == {"LD_PRELOAD": "a\ufffdb"}
 
 
-def asked_of_keras(home: Path, **variables_asked: str) -> dict[str, object]:
+def report_of_keras(home: Path, **variables_asked: str) -> dict[str, object]:
     """What a process of its own has Keras do, whose home holds a .keras/keras.json."""
     code = """
 import json, gnet_core
@@ -147,8 +147,8 @@ print(json.dumps({"config": config, "shape": list(network.inception_model.layers
         [sys.executable, "-c", code], env=environ | variables_asked, capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    said: dict[str, object] = json.loads(answer.stdout.splitlines()[-1])
-    return said
+    report: dict[str, object] = json.loads(answer.stdout.splitlines()[-1])
+    return report
 
 
 AUTO_JIT = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
@@ -161,9 +161,9 @@ import tensorflow as tf
 graph = tf.function(lambda x: tf.tanh(tf.matmul(x, x)) * 2 + tf.matmul(x, x), autograph=False)
 print(float(tf.reduce_sum(graph(tf.ones((8, 8))))))
 """
-    asked = {"TF_XLA_FLAGS": AUTO_JIT, "TF_FUNCTION_JIT_COMPILE_DEFAULT": "1", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    hostile = {"TF_XLA_FLAGS": AUTO_JIT, "TF_FUNCTION_JIT_COMPILE_DEFAULT": "1", "TF_CPP_MIN_LOG_LEVEL": "0"}
     command = [sys.executable, "-c", code]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), **asked}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **hostile}
     answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     assert "Compiled cluster using XLA" not in answer.stderr
 
@@ -175,33 +175,33 @@ def test_neither_variables_nor_a_file_of_settings_change_what_keras_builds(tmp_p
     (tmp_path / ".keras").mkdir()
     others = {"backend": "torch", "floatx": "float64", "image_data_format": "channels_first", "epsilon": 0.1}
     (tmp_path / ".keras/keras.json").write_text(json.dumps(others))
-    said = asked_of_keras(tmp_path, KERAS_BACKEND="nonsense", KERAS_MAX_EPOCHS="many", KERAS_NNX_ENABLED="true")
-    assert said["config"] == USUAL
-    assert said["shape"] == [7, 7, 3, 64]
-    assert said["policy"] == "float32"
-    left_out = said["left_out"]
+    report = report_of_keras(tmp_path, KERAS_BACKEND="nonsense", KERAS_MAX_EPOCHS="many", KERAS_NNX_ENABLED="true")
+    assert report["config"] == USUAL
+    assert report["shape"] == [7, 7, 3, 64]
+    assert report["policy"] == "float32"
+    left_out = report["left_out"]
     assert isinstance(left_out, dict)
     assert json.loads(left_out.pop("keras.json")) == others
     assert left_out == {"KERAS_BACKEND": "nonsense", "KERAS_MAX_EPOCHS": "many", "KERAS_NNX_ENABLED": "true"}
 
 
-def test_a_damaged_file_of_settings_is_told_and_changes_nothing(tmp_path):
+def test_a_damaged_file_of_settings_is_reported_and_changes_nothing(tmp_path):
     home = tmp_path / "elsewhere"
     home.mkdir()
     (home / "keras.json").write_text('{"floatx": ')
-    said = asked_of_keras(tmp_path, KERAS_HOME=str(home))
-    assert said["config"] == USUAL
-    assert said["left_out"] == {"keras.json": "damaged"}
+    report = report_of_keras(tmp_path, KERAS_HOME=str(home))
+    assert report["config"] == USUAL
+    assert report["left_out"] == {"keras.json": "damaged"}
 
 
 @pytest.mark.parametrize("text", DAMAGED)
-def test_whatever_a_file_of_settings_holds_is_told_without_a_traceback(tmp_path, text):
+def test_whatever_a_file_of_settings_holds_is_reported_without_a_traceback(tmp_path, text):
     file = tmp_path / "keras.json"
     file.write_text(text)
     assert settings._keras_settings(file)
 
 
-def test_a_file_of_settings_that_is_usual_or_none_is_not_told(tmp_path):
+def test_a_file_of_settings_that_is_usual_or_missing_is_not_reported(tmp_path):
     file = tmp_path / "keras.json"
     assert settings._keras_settings(file) == ""
     file.write_text(json.dumps(settings._KERAS_DEFAULTS | {"other": 1}))

@@ -208,7 +208,7 @@ def test_best_weights_are_kept_when_a_later_epoch_is_worse(
     def run_steps(step: Any, _: Any, __: Any, number: int, *___: Any) -> tuple[float, float]:
         nonlocal epoch
         epoch = number
-        return (2.0, 0.5) if hasattr(step, "optimizer") else next(results)
+        return (2.0, 0.5) if step.optimizer else next(results)
 
     def save_weights(*_: Any) -> None:
         saved.append(epoch)
@@ -265,7 +265,7 @@ def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
     orders: list[bytes] = []
 
     def look_only(step: Any, examples: Any, *_: Any) -> tuple[float, float]:
-        if hasattr(step, "optimizer"):
+        if step.optimizer:
             orders.append(np.concatenate([images for images, _ in examples]).tobytes())
         return 1.0, 0.5
 
@@ -477,7 +477,7 @@ def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_directory_that_vanishes_is_told_of_and_nothing_in_it_is_promised(
+def test_a_directory_that_vanishes_is_reported_and_nothing_in_it_is_promised(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_epoch = training._run_epoch
@@ -544,7 +544,7 @@ def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_
     assert not (tmp_path / "out").exists()
 
 
-def test_memory_that_is_not_enough_is_told_with_what_to_change(
+def test_memory_that_is_not_enough_is_reported_with_what_to_change(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: StepConfig) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from gnet_core.config import GnetError, Precision, StepConfig
-from gnet_core.machine import environment as machine
+from gnet_core.machine import description
+from gnet_core.machine.environment import Environment, SeenGpu, TensorFlow
 
 
 def prepare(config: StepConfig) -> str:
@@ -52,17 +52,16 @@ def peak_memory(config: StepConfig) -> tuple[int, str]:
     included, since the CPU allocator keeps no count.
     """
     if config.device == "cpu":
-        return machine.peak_resident_memory()
+        return description.peak_resident_memory()
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]), "peak of TensorFlow's GPU allocator"
 
 
-def environment(checkout: Path | None = None) -> dict[str, Any]:
-    """The machine ("machine", see gnet_core.machine.environment.describe) and the TensorFlow on it ("tensorflow", see
-    describe)."""
-    return {"machine": machine.describe(checkout), "tensorflow": describe()}
+def environment(checkout: Path | None = None) -> Environment:
+    """The machine and the TensorFlow on it; `checkout` adds its commit."""
+    return Environment(machine=description.describe(checkout), tensorflow=describe())
 
 
-def describe() -> dict[str, Any]:
+def describe() -> TensorFlow:
     """TensorFlow as it is here: version, build, threads in force, and each device with its name and, on a GPU, compute
     capability. Raises GnetError for a variable that would end TensorFlow.
     """
@@ -76,19 +75,19 @@ def describe() -> dict[str, Any]:
         details = tf.config.experimental.get_device_details(gpu)
         name, capability = details.get("device_name", "unknown GPU"), details.get("compute_capability")
         capability = list(capability) if capability else None
-        gpus.append({"device": f"gpu:{index}", "name": name, "compute_capability": capability})
-    return {
-        "version": tf.__version__,
-        "keras": keras.__version__,
-        "git": tf.version.GIT_VERSION,
-        "compiler": tf.version.COMPILER_VERSION,
-        "built_for_cuda": bool(build.get("is_cuda_build", False)),
-        "cuda": build.get("cuda_version"),
-        "cudnn": build.get("cudnn_version"),
-        "gpus": gpus,
-        "intra_op_threads": _threads_in_force(intra, "TF_NUM_INTRAOP_THREADS"),
-        "inter_op_threads": _threads_in_force(inter, "TF_NUM_INTEROP_THREADS"),
-    }
+        gpus.append(SeenGpu(device=f"gpu:{index}", name=name, compute_capability=capability))
+    return TensorFlow(
+        version=tf.__version__,
+        keras=keras.__version__,
+        git=tf.version.GIT_VERSION,
+        compiler=tf.version.COMPILER_VERSION,
+        built_for_cuda=bool(build.get("is_cuda_build", False)),
+        cuda=build.get("cuda_version"),
+        cudnn=build.get("cudnn_version"),
+        gpus=gpus,
+        intra_op_threads=_threads_in_force(intra, "TF_NUM_INTRAOP_THREADS"),
+        inter_op_threads=_threads_in_force(inter, "TF_NUM_INTEROP_THREADS"),
+    )
 
 
 def _threads_in_force(configured: int, variable: str) -> int:
@@ -104,4 +103,4 @@ def _threads_in_force(configured: int, variable: str) -> int:
         number = 0
     if number < 0 and variable == "TF_NUM_INTRAOP_THREADS":
         raise GnetError(f"{variable}: {text!r} would end TensorFlow; use a number of threads, or leave it unset")
-    return configured or max(number, 0) or machine.usable_threads()
+    return configured or max(number, 0) or description.USABLE_THREADS

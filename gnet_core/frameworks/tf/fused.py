@@ -65,18 +65,8 @@ class FusedKit(LayerKit):
         layer = self.layers[name]
         return lambda x: layer(x, training=self.training) if isinstance(layer, keras.layers.Dropout) else layer(x)
 
-    def conv(
-        self,
-        x: Tensor,
-        filters: int,
-        size: int,
-        name: str,
-        *,
-        strides: int = 1,
-        padding: str = "valid",
-        normalised: bool = True,
-    ) -> Tensor:
-        layer = self.layers[name]
+    def conv(self, x: Tensor, filters: int, size: int, name: str, **settings: Any) -> Tensor:
+        layer, normalised = self.layers[name], settings.get("normalised", True)
         with tf.name_scope(name):
             x = tf.cast(x, layer.compute_dtype)
             kernel = _widened(tf.cast(layer.kernel.value, x.dtype), x.shape[-1], axis=2)
@@ -86,7 +76,7 @@ class FusedKit(LayerKit):
                 shape = (-1, *x.shape[1:3], filters)
                 x = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), tf.reshape(kernel, kernel.shape[2:]))
                 return tf.reshape(self._biased(x, layer, normalised=normalised), shape)
-            x = tf.nn.conv2d(x, kernel, strides, padding.upper())
+            x = tf.nn.conv2d(x, kernel, layer.strides, layer.padding.upper())
             return self._biased(x, layer, normalised=normalised)
 
     def _biased(self, x: Tensor, layer: Any, *, normalised: bool) -> Tensor:

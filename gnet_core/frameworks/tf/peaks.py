@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from gnet_core.config import PRECISIONS, GnetError, Precision, StepConfig, require_choice
 from gnet_core.frameworks.tf.device import environment, prepare, set_tf32, synchronise
-from gnet_core.machine import environment as machine
+from gnet_core.machine.devices import require_precision
 from gnet_core.networks.builder import Tensor
 
 DType = Any
@@ -93,7 +93,7 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
         raise GnetError(f"seconds: {seconds!r} will not do; use a positive number")
     start = time.perf_counter()
     name = prepare(config)
-    machine.require_precision(precision, device, environment())
+    require_precision(precision, device, environment())
     set_tf32(precision)
     kind = device.partition(":")[0]
     with tf.device(name):

@@ -20,7 +20,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core.config import GnetError
 from gnet_core.frameworks.tf import trace
-from gnet_core.frameworks.tf.step import TrainStep
+from gnet_core.frameworks.tf.step import Step
 from gnet_core.networks.builder import Tensor
 
 
@@ -32,17 +32,17 @@ class MatrixWork(NamedTuple):
     """Multiplied in bfloat16, float16 or less."""
 
 
-def low_precision_share(train_step: TrainStep, images: Tensor, labels: Tensor) -> float:
+def low_precision_share(train_step: Step, images: Tensor, labels: Tensor) -> float:
     """The share, 0 to 1, of the step's matrix work whose operands were bfloat16 or float16. Takes one train step.
 
-    What is asked differs by execution:
+    It is read off what ran, by execution:
 
     - eager: every operation as it is run, by TensorFlow's operation callbacks;
     - graph: the kernels that the profiler saw run, with the operand types that the traced graph gives them by name;
     - xla: the module that ran, as XLA's optimiser left it, which the profiler keeps. XLA on a CPU turns bfloat16 and
       float16 products into float32 ones, so this can be 0 under a mixed policy, and rightly so.
 
-    What no type tells stays unknown: tf32 has float32 operands, so it is 0 here, and a kernel may widen its operands
+    What no type shows stays unknown: tf32 has float32 operands, so it is 0 here, and a kernel may widen its operands
     inside. (Variables that have float32 multiplied in bfloat16 do not act, see gnet_core.system.settings.) Call it
     outside every clock, on a step that has run before: it trains one step more, and nothing else may be profiling.
     Raises GnetError where the profiler does not start, and where what ran holds no matrix work or some that the traced
@@ -61,30 +61,28 @@ def low_precision_share(train_step: TrainStep, images: Tensor, labels: Tensor) -
 
 
 def share_of(work: Iterable[MatrixWork]) -> float:
-    """The low part of the work by operations. Raises GnetError where there is none."""
+    """The share of the work's FLOP in low precision. Raises GnetError where there is no work."""
     work = list(work)
-    total = math.fsum(each.flop for each in work)
+    total = math.fsum(operation.flop for operation in work)
     if not total:
         raise GnetError("precision: no matrix work was seen to run; the step must have run once before it is asked")
-    return math.fsum(each.flop for each in work if each.low) / total
+    return math.fsum(operation.flop for operation in work if operation.low) / total
 
 
-_LOW_TYPES = (tf.bfloat16, tf.float16)
-
-
-def _operation_work(kind: str, operands: list[Tensor], result: Tensor) -> MatrixWork | None:
+def _operation_work(kind: str, operands: list[Tensor], outputs: list[Tensor]) -> MatrixWork | None:
     """The matrix work of one TensorFlow operation; None for an operation of another kind."""
-    if kind == "Conv2D":
-        flop = _convolution_flop(operands[1].shape, result.shape)
-    elif kind == "Conv2DBackpropInput":
-        flop = _convolution_flop(operands[1].shape, operands[2].shape)
-    elif kind == "Conv2DBackpropFilter":
-        flop = _convolution_flop(result.shape, operands[2].shape)
-    elif kind == "MatMul":
-        flop = _product_flop(*(math.prod(tensor.shape) for tensor in (*operands, result)))
-    else:
-        return None
-    return MatrixWork(flop, operands[-1].dtype in _LOW_TYPES)
+    match kind:
+        case "Conv2D":
+            flop = _convolution_flop(operands[1].shape, outputs[0].shape)
+        case "Conv2DBackpropInput":
+            flop = _convolution_flop(operands[1].shape, operands[2].shape)
+        case "Conv2DBackpropFilter":
+            flop = _convolution_flop(outputs[0].shape, operands[2].shape)
+        case "MatMul":
+            flop = _product_flop(*(math.prod(tensor.shape) for tensor in (*operands, outputs[0])))
+        case _:
+            return None
+    return MatrixWork(flop, operands[-1].dtype in (tf.bfloat16, tf.float16))
 
 
 def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_features: int | None = None) -> float:
@@ -94,20 +92,19 @@ def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_featu
 
 
 def _product_flop(*sizes: int) -> float:
-    """Of a matrix product from its three sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)².
+    """FLOP of a matrix product from its three sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)².
 
-    Of a batch of b products it is √b times too many.
+    For a batch of b products they are √b times too many.
     """
     return 2.0 * math.sqrt(math.prod(sizes))
 
 
-def _eager_work(train_step: TrainStep, images: Tensor, labels: Tensor) -> list[MatrixWork]:
+def _eager_work(train_step: Step, images: Tensor, labels: Tensor) -> list[MatrixWork]:
     seen: list[MatrixWork] = []
 
     def record(kind: Any, inputs: Any, _attributes: Any, outputs: Any, *_: Any, **__: Any) -> None:
         name = kind.decode() if isinstance(kind, bytes) else str(kind)
-        work = _operation_work(name, list(inputs), outputs[0]) if outputs else None
-        if work:
+        if work := _operation_work(name, list(inputs), outputs):
             seen.append(work)
 
     op_callbacks.add_op_callback(record)
@@ -134,7 +131,7 @@ _OFF, _VERBOSE = _Level(0), _Level(3)
 (tensorflow/core/common_runtime/executor.cc). Level 3 adds about half as many events again; none is dropped."""
 
 
-def profile_one_step(train_step: TrainStep, images: Tensor, labels: Tensor) -> Any:
+def profile_one_step(train_step: Step, images: Tensor, labels: Tensor) -> Any:
     """The profiler's record (XSpace) of one step. Of a GPU it takes the host's side alone, which needs no privilege."""
     options = tf.profiler.experimental.ProfilerOptions(
         host_tracer_level=_VERBOSE, python_tracer_level=_OFF, device_tracer_level=_OFF
@@ -153,20 +150,14 @@ def work_by_name(graph: Any) -> dict[str, MatrixWork]:
     """The traced graph's matrix work by every name that its kernel may run under."""
     work: dict[str, MatrixWork] = {}
     for operation in graph.get_operations():
-        own = (
-            _operation_work(operation.type, list(operation.inputs), operation.outputs[0]) if operation.outputs else None
-        )
+        own = _operation_work(operation.type, list(operation.inputs), operation.outputs)
         if not own:
             continue
-        work[operation.name] = own
-        last = operation
-        while followers := [each for each in last.outputs[0].consumers() if each.type in _FUSED]:
-            last = followers[0]
-            work[last.name] = own
+        kernels = [operation]
+        while kernels:
+            work[kernels[0].name] = own
+            kernels = [consumer for consumer in kernels[0].outputs[0].consumers() if consumer.type in _FUSED]
     return work
-
-
-_MATRIX_KINDS = ("Conv2D", "MatMul")
 
 
 def _kernel_work(space: Any, function: Any) -> Iterator[MatrixWork]:
@@ -175,23 +166,20 @@ def _kernel_work(space: Any, function: Any) -> Iterator[MatrixWork]:
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             node, _, kernel = plane.event_metadata[event.metadata_id].name.rpartition(":")
-            if not node or not any(kind in kernel for kind in _MATRIX_KINDS):
-                continue
-            if node not in traced:
-                raise GnetError(f"precision: the kernel {kernel} ran as {node!r}, which the traced step has not")
-            yield traced[node]
+            if node and ("Conv2D" in kernel or "MatMul" in kernel):
+                if node not in traced:
+                    raise GnetError(f"precision: the kernel {kernel} ran as {node!r}, which the traced step has not")
+                yield traced[node]
 
 
 def _module_work(space: Any, function_name: bytes | str) -> Iterator[MatrixWork]:
     """The matrix work of the XLA modules that were compiled from a function, from their optimised form."""
     name = function_name.decode() if isinstance(function_name, bytes) else function_name
-    for plane in space.planes:
-        if plane.name != "/host:metadata":
-            continue
-        for module in plane.event_metadata.values():
-            if f"{name.lstrip('_')}_" in module.name:
-                for stat in module.stats:
-                    yield from hlo_work(hlo_pb2.HloProto.FromString(stat.bytes_value).hlo_module)
+    planes = (plane for plane in space.planes if plane.name == "/host:metadata")
+    for module in (module for plane in planes for module in plane.event_metadata.values()):
+        if f"{name.lstrip('_')}_" in module.name:
+            for stat in module.stats:
+                yield from hlo_work(hlo_pb2.HloProto.FromString(stat.bytes_value).hlo_module)
 
 
 def hlo_work(module: Any) -> Iterator[MatrixWork]:
@@ -200,8 +188,7 @@ def hlo_work(module: Any) -> Iterator[MatrixWork]:
         by_id = {instruction.id: instruction for instruction in computation.instructions}
         for instruction in computation.instructions:
             operands = [by_id[number].shape for number in instruction.operand_ids]
-            flop = _instruction_flop(instruction, operands)
-            if flop:
+            if flop := _instruction_flop(instruction, operands):
                 yield MatrixWork(flop, operands[1].element_type in _LOW_HLO_TYPES)
 
 
@@ -212,11 +199,8 @@ _LOW_HLO_TYPES = {
 
 _PRODUCT_CALLS = {"__cublas$gemm", "__cublas$lt$matmul", "__cublas$lt$matmul$f8", "__onednn$matmul"}
 _CONVOLUTION_CALLS = {
-    "__cudnn$convForward",
-    "__cudnn$convForwardGraph",
-    "__cudnn$convBiasActivationForward",
-    "__cudnn$convBackwardInput",
-    "__cudnn$convBackwardFilter",
+    *("__cudnn$convForward", "__cudnn$convForwardGraph", "__cudnn$convBiasActivationForward"),
+    *("__cudnn$convBackwardInput", "__cudnn$convBackwardFilter"),
 }
 """Targets of calls to libraries, as xla/service/gpu/cublas_cudnn.cc names a GPU's."""
 

@@ -36,13 +36,16 @@ Body = Callable[[Tensor, Tensor], StepResult | ResultAndGradients]
 class Step:
     """A callable step: images float32 (batch, size, size, 3) and labels uint16 (batch,) → StepResult.
 
-    It never waits for the device. Use make_train_step and make_test_step to build one.
+    It never waits for the device. `optimizer` updates the weights; where it is None, nothing does. Use make_train_step
+    and make_test_step to build one.
     """
 
-    def __init__(self, body: Body, config: StepConfig, metrics: list[Any]) -> None:
+    def __init__(self, body: Body, config: StepConfig, metrics: list[Any], optimizer: Any = None) -> None:
         device.set_tf32(config.precision)
         self.execution: Execution = config.execution
         self.metrics = metrics
+        self.optimizer = optimizer
+        self.calls = 0
         self.trace_count = 0
         """Number of times that the body was traced; 0 in eager execution, which traces nothing."""
         self.function: Body = body
@@ -56,6 +59,7 @@ class Step:
             self.function = tf.function(counted, jit_compile=config.execution == "xla", autograph=False)
 
     def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
+        self.calls += 1
         returned = self.function(images, labels)
         return returned.result if isinstance(returned, ResultAndGradients) else returned
 
@@ -68,21 +72,8 @@ class Step:
         for metric in self.metrics:
             metric.reset_state()
 
-
-class TrainStep(Step):
-    """A step in training mode, with the optimizer that updates the weights; `optimizer` is None where none does."""
-
-    def __init__(self, body: Body, config: StepConfig, metrics: list[Any], optimizer: Any) -> None:
-        super().__init__(body, config, metrics)
-        self.optimizer = optimizer
-        self.calls = 0
-
-    def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
-        self.calls += 1
-        return super().__call__(images, labels)
-
     def applied_steps(self) -> int:
-        """Updates of the weights by this optimizer, restored ones included; 0 without one. Waits for the device."""
+        """Updates of the weights by the optimizer, restored ones included; 0 without one. Waits for the device."""
         if self.optimizer is None:
             return 0
         return int(getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations.numpy())
@@ -95,14 +86,7 @@ class TrainStep(Step):
         return 0 if self.optimizer is None else self.calls - self.applied_steps()
 
 
-def make_optimizer(config: StepConfig) -> Any:
-    """Adam, wrapped in loss scaling for float16, whose gradients would otherwise fall below its smallest number."""
-    kind = fused.Adam if config.layers == "fused" else keras.optimizers.Adam
-    adam = kind(config.learning_rate)
-    return keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
-
-
-def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
+def make_train_step(model: GoogleNet_2, config: StepConfig) -> Step:
     """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
 
     Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
@@ -119,7 +103,9 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
     trained = model if config.trains_classifiers else model.inception_model
     variables = trained.trainable_variables
-    optimizer = make_optimizer(config)
+    adam = (fused.Adam if config.layers == "fused" else keras.optimizers.Adam)(config.learning_rate)
+    # In float16 gradients would fall below the smallest number without loss scaling.
+    optimizer = keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
 
     def forward(images: Tensor, labels: Tensor) -> StepResult:
         labels = tf.cast(labels, tf.int32)
@@ -141,8 +127,8 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> TrainStep:
 
     if config.part == "train":
         optimizer.build(variables)  # inside the step it would cost a second trace
-        return TrainStep(train, config, metrics, optimizer)
-    return TrainStep(forward if config.part == "forward" else forward_and_backward, config, metrics, optimizer=None)
+        return Step(train, config, metrics, optimizer)
+    return Step(forward if config.part == "forward" else forward_and_backward, config, metrics)
 
 
 def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:

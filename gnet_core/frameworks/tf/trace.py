@@ -17,10 +17,9 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gnet_core.config import GnetError, StepConfig, require_steps
 from gnet_core.frameworks.tf import command_buffers, device
-from gnet_core.frameworks.tf.device import synchronise
 from gnet_core.frameworks.tf.input_pipeline import endless_batches
 from gnet_core.frameworks.tf.model import build_model
-from gnet_core.frameworks.tf.step import TrainStep, make_train_step
+from gnet_core.frameworks.tf.step import Step, make_train_step
 from gnet_core.networks.builder import Tensor
 
 _WARMUP_STEPS = 3
@@ -31,10 +30,10 @@ class TraceSummary:
     """Where a trace lies and what taking it cost. The steps under the profiler are no measurement of the step."""
 
     xplane: Path
-    """log_dir/plugins/profile/<run>/<host>.xplane.pb."""
+    """The trace, log_dir/plugins/profile/<run>/<host>.xplane.pb."""
 
     traced_step_seconds: tuple[float, ...]
-    """Wall time of each step under the profiler, the device finished."""
+    """Seconds of each step under the profiler, until the device has finished."""
 
     untraced_step_seconds: tuple[float, ...]
     """Seconds of as many steps right before, without the profiler."""
@@ -48,14 +47,9 @@ class TraceSummary:
         return statistics.median(self.traced_step_seconds) - statistics.median(self.untraced_step_seconds)
 
     def to_dict(self, directory: Path) -> dict[str, Any]:
-        """Plain data for JSON, the trace's place told from `directory`."""
-        return {
-            "xplane": str(self.xplane.relative_to(directory)),
-            "traced_step_seconds": list(self.traced_step_seconds),
-            "untraced_step_seconds": list(self.untraced_step_seconds),
-            "overhead_seconds": self.overhead_seconds,
-            "warnings": list(self.warnings),
-        }
+        """Plain data for JSON, with the path of the trace relative to `directory`."""
+        trace = str(self.xplane.relative_to(directory))
+        return dataclasses.asdict(self) | {"xplane": trace, "overhead_seconds": self.overhead_seconds}
 
 
 def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
@@ -74,7 +68,7 @@ def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
     return summary
 
 
-def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> TraceSummary:
+def capture(step: Step, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> TraceSummary:
     """Run a warmed-up train step `steps` times without and `steps` times under the profiler, on one batch.
 
     The weights move on by 2 · `steps` steps. Images are float32 (batch, size, size, 3) and labels uint16 (batch,), both
@@ -96,23 +90,17 @@ def capture(step: TrainStep, images: Tensor, labels: Tensor, log_dir: Path, step
     warnings = _missing_from(xplane)
     if step.trace_count != traces_of_function:
         warnings.append("the step was not warmed up for this batch: tf.function traced it anew while it was timed")
-    return TraceSummary(
-        xplane=xplane,
-        traced_step_seconds=tuple(traced),
-        untraced_step_seconds=tuple(untraced),
-        warnings=tuple(warnings),
-    )
+    samples = {"traced_step_seconds": tuple(traced), "untraced_step_seconds": tuple(untraced)}
+    return TraceSummary(xplane=xplane, warnings=tuple(warnings), **samples)
 
 
-def _timed_step(
-    step: TrainStep, images: Tensor, labels: Tensor, mark: Callable[[], AbstractContextManager[Any]]
-) -> float:
+def _timed_step(step: Step, images: Tensor, labels: Tensor, mark: Callable[[], AbstractContextManager[Any]]) -> float:
     """Seconds of a step inside of what `mark` makes: a profiler's Trace starts when it is made, not when entered."""
-    synchronise()
+    device.synchronise()
     start = time.perf_counter()
     with mark():
         step(images, labels)
-        synchronise()
+        device.synchronise()
     return time.perf_counter() - start
 
 
@@ -122,14 +110,14 @@ def profiler(log_dir: Path, options: Any = None) -> Iterator[None]:
 
     Raises GnetError where the profiler does not start, as while another trace is taken, and where it leaves no trace.
     """
-    synchronise()
+    device.synchronise()
     try:
         tf.profiler.experimental.start(str(log_dir), options)
     except tf.errors.OpError as error:
         raise GnetError(f"profiler: did not start ({_first_line(error)}); end other traces, or do without") from error
     try:
         yield
-        synchronise()
+        device.synchronise()
     except BaseException:
         tf.profiler.experimental.stop(save=False)  # or no later trace could start
         raise

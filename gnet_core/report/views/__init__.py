@@ -1,5 +1,5 @@
-"""How the suites of a run are told: their sentences, tables and plots.
+"""The sentences, tables and plots that a report makes of a suite.
 
-Doors: suites (a run's suites as sections), section (the base of the views). A suite declares its view, which owns what
-differs between kinds of question: answers, picture, columns, and which of its sentences may stand first.
+A suite declares its view, a subclass of section.Section, which owns what differs between kinds of question: answers,
+picture, columns, and which of its sentences may stand first. gnet_core.report.summary knows all views by name.
 """

@@ -1,4 +1,4 @@
-"""The columns that the tables of all suites have in common: what was measured of a row, and what it is compared to."""
+"""The columns that the tables of all suites have in common: measurements of a row, and its comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEED = (
     Column[Row]("95 % interval", speed_interval),
 )
 COST = (_STEP, _MFU, _MEMORY)
-"""What a step takes."""
+"""Time, share of the peak, and memory of a step."""
 
 STEPS = (
     TURNS,
@@ -37,34 +37,37 @@ START = (
 )
 OUTCOME = (
     Column[Row]("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
-    Column[Row]("disturbed", lambda row: _disturbed(row), text=True),
+    Column[Row](
+        "disturbed",
+        lambda row: f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else "",
+        text=True,
+    ),
     Column[Row]("status", lambda row: row.status, text=True),
     Column[Row]("note", lambda row: row.note, text=True),
 )
 FAILED = Column[Row]("status", lambda row: row.status if row.status != "ok" else "", text=True)
-"""Only of those that are not ok."""
+"""The status of rows that are not ok, and of no others."""
 
 
 def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list[Column[Row]]:
-    """The ratio, its interval, the verdict and what could have been found; none where nothing is compared."""
+    """The ratio, its interval, the verdict and the minimum detectable effect; none where nothing is compared."""
     if not comparisons:
         return []
-    bases = {each.base for each in comparisons.values()}
+    bases = {comparison.base for comparison in comparisons.values()}
 
-    def of(cell: Callable[[Comparison], str | Cell], of_base: str = "") -> Callable[[Row], str | Cell]:
-        def told(row: Row) -> str | Cell:
-            if row.status != "ok":
-                return ""
-            found = comparisons.get(row.case)
-            return cell(found) if found else of_base if row.case in bases else ""
+    def shown(cell: Callable[[Comparison], str | Cell], of_base: str = "") -> Callable[[Row], str | Cell]:
+        def cell_of_row(row: Row) -> str | Cell:
+            if row.status == "ok" and row.case in comparisons:
+                return cell(comparisons[row.case])
+            return of_base if row.status == "ok" and row.case in bases else ""
 
-        return told
+        return cell_of_row
 
     return [
-        Column(f"× {base}", of(ratio, of_base="1")),
-        Column("95 % of ×", of(ratio_interval)),
-        Column("verdict", of(verdict), text=True),
-        Column("smallest effect", of(lambda each: percent(each.smallest_effect))),
+        Column(f"× {base}", shown(ratio, of_base="1")),
+        Column("95 % of ×", shown(ratio_interval)),
+        Column("verdict", shown(verdict), text=True),
+        Column("smallest effect", shown(lambda comparison: percent(comparison.smallest_effect))),
     ]
 
 
@@ -77,8 +80,3 @@ def work_columns(rows: Sequence[Row]) -> list[Column[Row]]:
         _MFU,
         Column("images/J", lambda row: number(row.images_per_joule, "{:.2f}")),
     ]
-
-
-def _disturbed(row: Row) -> str:
-    """Of how many turns, where there were any."""
-    return f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else ""

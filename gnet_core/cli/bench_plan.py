@@ -1,0 +1,197 @@
+"""From a request of `gnet bench` to its sources, environments, cases and runner."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from gnet_core.cli import options
+from gnet_core.config import GnetError, StepConfig
+from gnet_core.datasets.catalog import absolute, fingerprint, open_data
+from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
+from gnet_core.machine.description import available_memory_bytes
+from gnet_core.plan.request import BenchRequest
+from gnet_core.plan.suites import AGAIN, AXES, SOURCE, Source, SuiteDescription, Sweep, plan_cases, preset_for
+from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
+from gnet_core.run import resuming, runner, sources
+from gnet_core.run.worker import RunSettings
+
+MEMORY_SHARE = 0.7
+"""Share of the free memory that a run may take unless --memory says otherwise."""
+
+
+class BenchPlan:
+    """A request, turned into cases, sources and settings. Raises GnetError for what cannot be done."""
+
+    def __init__(self, request: BenchRequest, stack: contextlib.ExitStack) -> None:
+        self._request = request
+        # What can be refused at once is refused before TensorFlow is asked about its devices.
+        preset_for(request.preset, "cpu")
+        code = stack.enter_context(sources.code_folder())
+        self._here = sources.working_tree(runner.find_checkout(Path.cwd()), code / "here")
+        self._suites = runner.choose_suites(runner.discover(self._here.checkout), request.suites, request.preset)
+        self._data = _Data.of(request.data)
+        fields: dict[str, Any] = {"data": self._data.name, "seed": request.seed}
+        fields |= {"layers": request.layers, "widths": request.widths}
+        StepConfig(**fields, image_size=request.image_size or StepConfig.image_size)
+        options.require_device_form(request.device)
+        self._sources = self._find_sources(code)
+        self._compared = [source for name, source in self._sources.items() if name != AGAIN]
+        self._environments = runner.probe_all(self._compared)
+        if AGAIN in self._sources:
+            self._environments[AGAIN] = next(iter(self._environments.values()))
+        self.environment = runner.deciding(self._environments)
+        self.device = options.choose_device(request.device, self.environment)
+        self._preset = preset_for(request.preset, self.device)
+        template = StepConfig(
+            **fields,
+            device=self.device,
+            image_size=request.image_size or self._preset.image_size,
+            classes=self._data.classes,
+        )
+        chosen = {axis: values for axis in AXES if (values := getattr(request, axis))}
+        sweep = Sweep(preset=self._preset, template=template, chosen=chosen)
+        first = sweep.cases()[0]
+        self._planned = plan_cases(self._suites, sweep, self._compared)
+        if AGAIN in self._sources:
+            able = [case for case in self._planned if not runner.why_not(case, self._sources, self._environments)]
+            able = able or self._planned
+            twin = next((case for case in able if case.config == first), able[0])
+            self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
+        self.profiled = first if request.profile else None
+
+    def make_runner(self, directory: Path, previous: RunDocument | None) -> tuple[runner.Runner, RunSettings]:
+        """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
+        request = self._request
+        code = {source.name: sources.digests(source) for source in self._compared}
+        states = runner.make_states(self._planned, self._sources, self._environments, self._data.train_images)
+        replicates = request.replicates or self._preset.replicates
+        if replicates * len(states) > MAX_RAW_FILES:
+            raise GnetError(
+                f"replicates: {replicates!r:.30} processes of each of {len(states)} cases are more than the "
+                f"{MAX_RAW_FILES} that a report reads; use at most {MAX_RAW_FILES // len(states)}"
+            )
+        if previous is not None:
+            if previous.data_fingerprint != self._data.fingerprint:
+                raise GnetError(
+                    f"resume: data {self._data.name!r} is not what {directory} was started with; start anew"
+                )
+            resuming.require_same_code(directory, previous.code, code)
+            resuming.require_same_environments(directory, previous.environments, self._environments)
+        _require_room_for_names(directory, [state.case.name for state in states])
+        settings = RunSettings(
+            directory=directory.resolve(),
+            plan=self._preset.plan,
+            replicates=replicates,
+            memory_bytes=request.memory or int(MEMORY_SHARE * available_memory_bytes()),
+            seed=request.seed,
+            run=previous.run if previous else uuid.uuid4().hex,
+            worker_bytes=request.worker_memory,
+            with_peaks=self._preset.with_peaks,
+            sources=self._sources,
+            # Beside an older revision the working tree, which knows how to.
+            own_source=self._sources.get(sources.HERE) or self._compared[0],
+            environments=self._environments,
+        )
+        kept: dict[str, Any] = {
+            "created": options.now(),
+            "options": dataclasses.replace(request, data=self._data.name).to_dict(),
+        }
+        if previous is not None:
+            names = ("created", "options", "peaks", "profile_note", "gpu_memory")
+            kept = {name: getattr(previous, name) for name in names}
+        document = RunDocument(
+            format_version=RUN_FORMAT_VERSION,
+            run=settings.run,
+            preset=request.preset,
+            device=self.device,
+            seed=request.seed,
+            replicates=replicates,
+            plan=settings.plan,
+            memory_bytes=settings.memory_bytes,
+            environment=self.environment,
+            environments=self._environments,
+            code=code,
+            data_fingerprint=self._data.fingerprint,
+            suites=tuple(self._described_suites()),
+            complete=False,
+            cohorts=(),
+            cases=(),
+            **kept,
+        )
+        standing = resuming.standing_of(directory, previous, states, replicates) if previous else None
+        return runner.Runner(states, self._suites, settings, document, standing, self._data.require_unchanged), settings
+
+    def _find_sources(self, code: Path) -> dict[str, Source]:
+        request = self._request
+        for pair in request.python:
+            options.require_utf8("python", pair)
+        options.require_utf8("against", request.against or "")
+        first, *others = sources.with_interpreters(self._here, sources.interpreters(request.python))
+        by_name = {source.name: source for source in (first, *others)}
+        if request.against is not None:
+            if first.name:
+                raise GnetError(f"against: {request.against!r} cannot be named beside --python; compare one thing")
+            old = sources.revision(request.against, runner.find_checkout(Path.cwd()), code / "revision")
+            # Peers are measured from the working tree alone: a revision from before they were told of knows none.
+            old = dataclasses.replace(old, python=first.python)
+            by_name = {old.name: old, sources.HERE: dataclasses.replace(first, name=sources.HERE)}
+        if request.aa:
+            by_name[AGAIN] = dataclasses.replace(next(iter(by_name.values())), name=AGAIN)
+        return by_name
+
+    def _described_suites(self) -> list[SuiteDescription]:
+        described = [suite.describe() for suite in self._suites]
+        first, *others = [source.name for source in self._compared]
+        of_sources: dict[str, Any] = {"view": "comparison", "base": first, "base_fields": {}, "costs": ""}
+        if others:
+            question = f"How fast are the same cases from {', '.join(others)} as from {first}?"
+            described.append(SuiteDescription(name="sources", question=question, varies=SOURCE, **of_sources))
+        if AGAIN in self._sources:
+            question = "How far is identical code from itself here?"
+            described.append(SuiteDescription(name="aa", question=question, varies=None, **of_sources))
+        return described
+
+
+def _require_room_for_names(directory: Path, cases: list[str]) -> None:
+    """Raise GnetError where a case's files could not have their names, before anything is measured."""
+    for case in cases:
+        options.require_case_name(case)
+    attempt = Path(f"{max(cases, key=len)}.r{10**4}.json")
+    try:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=directory) as folder:
+            (folder / attempt).touch()
+    except OSError as error:
+        raise GnetError(
+            f"out: {directory} can hold no file named {attempt} ({error.strerror}); name a folder that can, or give "
+            "the data a shorter name"
+        ) from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Data:
+    """The data set that is fed to the steps of a run."""
+
+    name: str
+    """Name of the data set, or its absolute path: workers run in another directory."""
+    classes: int = StepConfig.classes
+    train_images: float = math.inf
+    fingerprint: str = ""
+
+    @classmethod
+    def of(cls, name: str) -> _Data:
+        if name == "synthetic":
+            return cls(name=name)
+        data, name = open_data(name), absolute(name)
+        options.require_utf8("data", name)
+        return cls(name=name, classes=data.classes, train_images=len(data.train), fingerprint=fingerprint(data))
+
+    def require_unchanged(self) -> None:
+        """Raise GnetError where it is not what it was; other images make another step."""
+        if self != _Data.of(self.name):
+            raise GnetError(f"data: {self.name!r} changed while it was measured, so the last processes do not count")

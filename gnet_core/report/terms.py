@@ -1,0 +1,37 @@
+"""Terms of the tables and their meanings, for the readers of a report."""
+
+from __future__ import annotations
+
+from gnet_core.report.document import Bullets, Sentence
+from gnet_core.stats.ratio import POWER
+from gnet_core.stats.verdicts import DEFAULT_MARGIN
+
+_SPEEDS = {
+    "images/s:": "The batch size over the mean step of all timed blocks. Its 95 % interval is where the mean of "
+    "further processes like these would lie.",
+    "± turns:": "The standard deviation of those blocks within a process, which says nothing about the next process.",
+    "p50, p95:": "Of steps synchronised one by one; p95 only from 100 of them.",
+    "compile, first step:": "Compile is the first call less a steady step, on a GPU with cuDNN's and XLA's timing of "
+    "candidate kernels (autotuning); first step is from TensorFlow imported to the end of the first step.",
+}
+_RATIOS = {
+    "×:": "A ratio of images/s, taken turn by turn between processes that were alive together, so it need not be the "
+    "quotient of the two figures.",
+    "SAME, FASTER, SLOWER, UNRESOLVED:": "SAME: the whole 95 % interval of the ratio is within "
+    f"{100 * DEFAULT_MARGIN:g} % of 1. FASTER, SLOWER: the interval leaves out 1 and the estimate is more than "
+    f"{100 * DEFAULT_MARGIN:g} % away, at a false discovery rate of 5 % over the table. UNRESOLVED: neither can be "
+    "said, which does not mean the same.",
+    "smallest effect:": "The smallest true difference that the comparison would have found "
+    f"{100 * POWER:g} % of the time.",
+    "sequential:": "Of processes timed one after the other: the machine's drift between them is part of the ratio.",
+}
+_DEVICE = {
+    "MFU:": "The arithmetic of the network's layers over time, as a share of the fastest operation that the same run "
+    "measured in the same precision."
+}
+
+HOW_TO_READ = Bullets([Sentence(*term) for term in (_SPEEDS | _RATIOS | _DEVICE).items()])
+"""The terms of a run's tables."""
+
+HOW_TO_READ_RATIOS = Bullets([Sentence(*term) for term in _RATIOS.items()])
+"""The terms of a comparison."""
