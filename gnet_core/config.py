@@ -21,6 +21,13 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 PEERS: tuple[Framework, ...] = ("torch", "jax")
+COMPUTE_DTYPES: Mapping[Precision, str] = {
+    "float32": "float32",
+    "tf32": "float32",
+    "mixed_bfloat16": "bfloat16",
+    "mixed_float16": "float16",
+}
+"""The type in which a precision multiplies matrices, by the name that all frameworks give it. Variables are float32."""
 TITLES: Mapping[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 MIN_IMAGE_SIZE = 67
@@ -160,14 +167,20 @@ class StepConfig:
         return self.aux_weight > 0 and not self.as_published
 
     @property
+    def compute_dtype(self) -> str:
+        """The type in which matrices are multiplied; tf32 is a GPU's way to multiply float32."""
+        return COMPUTE_DTYPES[self.precision]
+
+    @property
     def name(self) -> str:
         """The case's identifier in tables and file names: the five swept axes, then whatever else is not the default.
 
-        The seed stays out, so that runs of different seeds can be compared; so does `classes`, which the data decides.
+        The seed stays out, so that runs of different seeds can be compared; so does what a data set decides, `classes`.
         """
+        outside = _OUTSIDE_NAME if self.data == "synthetic" else {*_OUTSIDE_NAME, "classes"}
         parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}"]
         parts += [slug(self.data), self.device.replace(":", "")]
-        parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in _OUTSIDE_NAME]
+        parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in outside]
         return "-".join(parts)
 
     @classmethod
@@ -207,7 +220,7 @@ _WHOLE = {
 }
 """By field, its smallest and its largest whole number, and why there is none beyond."""
 
-_OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}
+_OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed"}
 """Fields that are in a case's name anyway or stay out of it."""
 
 

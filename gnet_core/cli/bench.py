@@ -59,8 +59,8 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 @options.as_json
 @options.takes(BenchRequest)
 def bench(request: BenchRequest) -> int:
-    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks;
-    none named: what the preset has) and write a run directory.
+    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks, and
+    what else benchmarks/ has; none named: those of the preset) and write a run directory.
     """
     from gnet_core.cli.bench_plan import BenchPlan
     from gnet_core.files.whole import require_empty

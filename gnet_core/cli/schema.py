@@ -15,7 +15,7 @@ _TYPES = {
     "run": ("results.run_document", "RunDocument"),
     "raw": ("results.raw_files", "RawFile"),
     "profile": ("profile.document", "Profile"),
-    "info": ("machine.description", "Info"),
+    "info": ("machine.overview", "Info"),
     "cases": ("report.run", "RunReport"),
 }
 """The module of gnet_core and the type of each document."""

@@ -34,7 +34,7 @@ def prepare(config: StepConfig) -> Any:
     device = jax.devices(kind)[0]
     jax.config.update("jax_default_device", device)
     matmul = "tensorfloat32" if config.precision == "tf32" else "float32"
-    jax.config.update("jax_default_matmul_precision", None if config.precision.startswith("mixed") else matmul)
+    jax.config.update("jax_default_matmul_precision", matmul if config.compute_dtype == "float32" else None)
     return device
 
 

@@ -47,8 +47,8 @@ class LayerKit(Kit):
 
     @classmethod
     def of(cls, config: StepConfig) -> Self:
-        """The kit of a case. tf32 is a way for the device to multiply float32, so its layers are float32 ones."""
-        dtype = config.precision if config.precision.startswith("mixed_") else "float32"
+        """The kit of a case."""
+        dtype = "float32" if config.compute_dtype == "float32" else f"mixed_{config.compute_dtype}"
         return cls(dtype=dtype, bn_momentum=config.bn_momentum)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:

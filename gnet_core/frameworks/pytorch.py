@@ -145,8 +145,8 @@ class Case:
 
     def _forward(self) -> torch.Tensor:
         config = self._config
-        low = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}.get(config.precision)
-        with torch.autocast(self._device.type, low, enabled=low is not None):
+        dtype = getattr(torch, config.compute_dtype)
+        with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
             main, *aux = self.network(self.images)
         loss = F.cross_entropy(main, self.labels)
         if config.trains_classifiers:

@@ -63,7 +63,7 @@ def estimated_bytes(config: StepConfig) -> int:
     start, an_image = {"eager": (1.1, 0.065), "graph": (1.1, 0.042), "xla": (1.6, 0.095)}[config.execution]
     if config.framework == "jax":
         an_image = 0.22
-    elif config.precision.startswith("mixed_"):
+    elif config.compute_dtype != "float32":
         an_image *= 0.8
     if config.part == "forward":  # which keeps nothing for gradients
         an_image *= 0.5

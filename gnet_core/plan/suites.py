@@ -209,7 +209,7 @@ class Suite:
     is a base, else speed.
     """
     varies: str | None = None
-    """The field of StepConfig that the view is about, whichever it is."""
+    """The field of StepConfig that the view is about: any but the seed, by which runs are repeated."""
     base: Any = None
     """The value of that field that the others are compared with; None compares with nothing."""
     base_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -218,8 +218,8 @@ class Suite:
     """Name of what the base has and the others lack, where the answer is the share of a step that it takes."""
     position: int = 100
     """Where it stands in a report, lowest first."""
-    presets: tuple[PresetName, ...] = PRESETS
-    """Which have it also where it is not named."""
+    presets: tuple[PresetName, ...] = ()
+    """Presets that have it where no suite is named; by default it is measured where it is named alone."""
     module: str = ""
     """The file in benchmarks/ that declares it, which GNET fills in."""
 
@@ -337,12 +337,16 @@ def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source])
         for config in suite.cases(sweep):
             suites_of.setdefault(config, {}).setdefault(suite.name, suite)
     if not suites_of:
-        raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
+        raise GnetError("suite: none of those named has a case in this sweep; name another")
     by_name: dict[str, StepConfig] = {}
-    for config, (first, *_) in suites_of.items():
+    for config, suites_asking in suites_of.items():
         if (other := by_name.setdefault(config.name, config)) is not config:
+            names = " and ".join(map(repr, dict.fromkeys([*suites_of[other], *suites_asking])))
             fields = " and ".join(config.differences(other))
-            raise GnetError(f"suite: {first!r} has two cases {config.name}, whose name leaves out {fields}")
+            raise GnetError(
+                f"suite: cases of {names} have one name, {config.name}, which leaves out {fields}; let no case differ "
+                "in that alone"
+            )
     own = {framework for source in sources for framework in source.peers}
     return [
         PlannedCase(config=config, suites=tuple(asking), source=source.name, module=next(iter(asking.values())).module)

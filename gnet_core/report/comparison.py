@@ -340,7 +340,7 @@ def _differences(base: Run, new: Run) -> list[Difference]:
 def other_configs(compared: Compared) -> list[str]:
     """In what cases of one name were not configured alike, a sentence for each difference.
 
-    A case's name leaves out its seed and classes, and of a data set's path all but the last part.
+    A case's name leaves out its seed, a data set's classes, and all of the data set's path but the last part.
     """
     by_difference: dict[str, list[str]] = {}
     for case in compared.between.family.comparisons:

@@ -170,7 +170,10 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     unmeasured = _unmeasured(run)
     missing = Bullets(unmeasured or ["Everything was measured."])
     command = Command(command_line(run.document.request))
-    commands = [Command(row.command, f"{row.case}:") for row in run.rows]
+    cases_of: dict[str, list[str]] = {}
+    for row in run.rows:
+        cases_of.setdefault(row.command, []).append(row.case)
+    commands = [Command(command, f"{', '.join(cases)}:") for command, cases in cases_of.items()]
     by_row = Section("One row at a time", commands, folded=True)
     written = {*DOCUMENTS, *([f"{PLOTS}/"] if any(blocks.pictures(evidence)) else [])}
     files = [item for item in _FILES.items() if item[0] in written or (run.directory / item[0]).exists()]

@@ -97,7 +97,7 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
     set_tf32(precision)
     kind = device.partition(":")[0]
     with tf.device(name):
-        dtype = {"mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}.get(precision, tf.float32)
+        dtype = tf.as_dtype(config.compute_dtype)
         timings, left_out = time_candidates(candidates_for(kind), dtype, seconds)
         copied = copy_bytes_per_second(COPY_BYTES[kind], seconds / 10)
     if not timings:

@@ -82,7 +82,7 @@ def _operation_work(kind: str, operands: list[Tensor], outputs: list[Tensor]) ->
             flop = _product_flop(*(math.prod(tensor.shape) for tensor in (*operands, outputs[0])))
         case _:
             return None
-    return MatrixWork(flop, operands[-1].dtype in (tf.bfloat16, tf.float16))
+    return MatrixWork(flop, operands[-1].dtype.size < tf.float32.size)
 
 
 def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_features: int | None = None) -> float:
