@@ -91,18 +91,15 @@ def _of_the_machine(error: BaseException) -> str:
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
-TRACEBACK_VARIABLE = "GNET_TRACEBACK"
-"""Environment variable that sends the traceback of an unexpected error to stderr."""
-
 
 def _unexpected(error: BaseException) -> int:
-    """Say in one line that there is a fault in gnet, and where its traceback is."""
+    """Say in one line that there is a fault in gnet, and where its traceback is (stderr with GNET_TRACEBACK)."""
     if isinstance(error, MemoryError):
         complain("out of memory; end other programs, or ask for smaller batches or images")
         return UNEXPECTED
     text = "".join(traceback.format_exception(error))
     line = f"unexpected {type(error).__name__}: {error!s:.300}; please report it"
-    if not os.environ.get(TRACEBACK_VARIABLE):
+    if not os.environ.get("GNET_TRACEBACK"):
         try:
             with tempfile.NamedTemporaryFile(
                 "w", prefix="gnet-traceback-", suffix=".txt", encoding="utf-8", errors="backslashreplace", delete=False

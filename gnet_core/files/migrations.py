@@ -37,9 +37,7 @@ def current_profile(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_raw_version(path: Path, document: Mapping[str, Any]) -> None:
-    """Raise GnetError for a worker's raw file of a format version that is not read. Version 3 is this one, with the
-    time of its run's start in place of the identity.
-    """
+    """Raise GnetError for a raw file of a format version that is not read. Version 3 has the start as identity."""
     with contextlib.suppress(KeyError, IndexError, TypeError):  # whoever reads it says what it lacks
         require_version(path, document["benchmarks"][0]["extra_info"]["format_version"])
 
@@ -67,9 +65,7 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_view(suite: Any) -> Any:
-    """A suite of run.json with the view that it declares; in files from before there were views, with what a report
-    made of it then.
-    """
+    """A suite of run.json with its view; in files from before there were views, the one that a report used then."""
     if not isinstance(suite, dict) or "view" in suite:
         return suite
     name, varies, base = (suite.get(field) for field in ("name", "varies", "base"))

@@ -69,9 +69,7 @@ def command_line(request: Request) -> str:
 
 
 def quoted(word: str) -> str:
-    """A word of a command as a shell reads it; one whose characters would be changed or left out in a line of text is
-    written in the shell's `$'…'`.
-    """
+    """A word of a command as a shell reads it, in the shell's `$'…'` where a line of text would not leave it whole."""
     if word.isprintable() and not _CHANGED_IN_TEXT.search(word):
         return shlex.quote(word)
     characters = (

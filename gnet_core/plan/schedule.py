@@ -45,11 +45,9 @@ class Job:
 
     case: PlannedCase
     replicate: int
-    """From 1 on."""
 
     @property
     def worker(self) -> WorkerName:
-        """Its name in the run's files."""
         return WorkerName(self.case.name, self.replicate)
 
 
@@ -126,7 +124,6 @@ def _bundles(
     bases: Mapping[PlannedCase, PlannedCase],
 ) -> Iterator[list[PlannedCase]]:
     """The part in pieces that fit, each led by a base; what does not fit beside its base is a piece of its own."""
-
     left = list(part)
     leader, followers = left[0], left[1:]
     while True:

@@ -255,11 +255,8 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
     varies: str | None
     """A field of StepConfig, or SOURCE."""
     base: Any
-    """The value that the others are compared with; None compares with nothing."""
     base_fields: dict[str, Any]
-    """Fields of StepConfig that the base has whatever the others have."""
     costs: str
-    """See Suite.costs."""
 
     @property
     def compares_identical_code(self) -> bool:

@@ -96,7 +96,6 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> list[WorkerName]:
-        """Its workers."""
         return [WorkerName.parse(worker) for worker in self.workers]
 
 

@@ -46,13 +46,10 @@ class Meter:
         self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
         # In a container one of the driver's numbers may be the worker's by chance, and some of those are seen before.
         self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
-        self.process_bytes = 0
-        """Highest reading of NVML's count for the worker's processes; 0 where it reports none."""
-        self.growth_bytes = 0
-        """Highest reading of what the device's used memory grew by."""
+        self.process_bytes = self.growth_bytes = 0
 
     def look(self, pids: Collection[int]) -> None:
-        """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
+        """Read what a living worker's processes take and what the device's used memory grew by; the highest counts."""
         for handle, before in self._used_before:
             running = nvml.process_bytes(handle)
             own = [running[pid] for pid in set(pids) & running.keys() - self._strangers]
@@ -165,13 +162,8 @@ def _used_bytes(handle: nvml.Handle) -> int | None:
 
 def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:
     """The largest smaller batch of its family that was probed."""
-    smaller = [
-        other
-        for other, size in sizes.items()
-        if size.measured
-        and other.config.batch_size < case.config.batch_size
-        and other.differs_in_batch_size_alone(case)
-    ]
+    family = [other for other, size in sizes.items() if size.measured and other.differs_in_batch_size_alone(case)]
+    smaller = [other for other in family if other.config.batch_size < case.config.batch_size]
     return max(smaller, key=lambda other: other.config.batch_size, default=None)
 
 

@@ -23,10 +23,7 @@ MAX_FILES_NAMED = 5
 
 
 def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:
-    """The request that a run was started with, from the `options` and `memory_bytes` of its run.json.
-
-    Raises GnetError naming the file for what no command line could give.
-    """
+    """The request that a run.json records. Raises GnetError naming the file for what no command line could give."""
     where = f"{path}: options"
     request = BenchRequest.from_dict(where, options)
     whole = {name: getattr(request, name) for name in ("replicates", "image_size", "worker_memory")}
@@ -57,10 +54,7 @@ def require_sources_named(recorded: BenchRequest, request: BenchRequest, directo
 def require_same_code(
     directory: Path, before: Mapping[str, Mapping[str, str]] | None, now: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Raise GnetError naming the files in which a source's code is not what it was when the run was started.
-
-    `before` is run.json's record of sources.digests by source, and `now` the same of the code as it is.
-    """
+    """Raise GnetError naming the files that have changed since the run began, by the sources.digests of each source."""
     if before is None or before.keys() != now.keys():
         raise GnetError(f"resume: {directory} does not tell with which code it was started; start anew")
     for source, files in now.items():

@@ -41,10 +41,9 @@ _NEW_SECONDS = 60.0
 
 @contextlib.contextmanager
 def code_folder() -> Iterator[Path]:
-    """A temporary folder for copies of code, which is gone when the context ends.
+    """A temporary folder for copies of code. Those of killed processes are removed; a live one's owner holds its lock.
 
-    One that a killed process has left is removed by the next that starts: a live one's owner holds its lock. Raises
-    GnetError where there is no room for one.
+    Raises GnetError where there is no room for one.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix=_COPY_PREFIX, ignore_cleanup_errors=True)
@@ -63,10 +62,7 @@ def code_folder() -> Iterator[Path]:
 
 
 def working_tree(checkout: Path, folder: Path) -> Source:
-    """The checkout as it is now, copied into a new `folder`, so that later changes do not reach a run that goes on.
-
-    Raises GnetError for what cannot be copied.
-    """
+    """A copy of the checkout in a new `folder`, apart from later changes. Raises GnetError for what is unreadable."""
     folder.mkdir()
     try:
         for name in MEASURED:

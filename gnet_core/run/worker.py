@@ -74,9 +74,7 @@ class RunSettings:
     run: str
     """The run's identity, which its files have."""
     with_peaks: bool
-    """Whether the device's peaks are measured as well, without which there is no MFU."""
     sources: Mapping[str, Source]
-    """By name."""
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
     environments: Mapping[str, Environment]
@@ -311,24 +309,22 @@ class Worker:
         # One of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
         changes = differences(self._environment, environment)
         if changed := [difference for difference in changes if difference.name != "commit"]:
-            told = "; ".join(map(str, changed))
-            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
+            text = "; ".join(map(str, changed))
+            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({text:.300})")
         self._partial.replace(self._final)
 
     def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
-        """How the measured configuration differs from the case's, as another revision's defaults may make it, or why it
-        cannot be read; empty where it is the case's.
-        """
+        """How the measured configuration differs from the case's, or why it cannot be read; empty where it does not."""
         raw, info, config = Path(self.job.worker.raw_file), benchmark["extra_info"], self.job.case.config
         try:
             json_documents.require_version(raw, info["format_version"])
-            differing = read_config(info["config"]).differences(config)
+            differing = read_config(info["config"]).differences(config).items()
         except GnetError as error:
             return str(error)
         except KeyError as error:
             return f"{raw}: field {error} is missing"
-        pairs = differing.items()
-        return "; ".join(f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in pairs)
+        texts = (f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in differing)
+        return "; ".join(texts)
 
 
 _REASONS = (
@@ -346,9 +342,7 @@ _SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 
 
 def last_line(log: str, pattern: re.Pattern[str], signs: Sequence[str] = ("",)) -> str:
-    """The rest of the last line of a worker's log that begins with the pattern and has one of the signs, at most 300
-    characters; empty where there is none.
-    """
+    """The rest of the last line that begins with the pattern and has one of the signs, up to 300 characters, or ""."""
     for line in map(str.strip, reversed(log.splitlines())):
         match = pattern.match(line)
         if line and match and any(sign in line.casefold() for sign in signs):
@@ -367,7 +361,5 @@ def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str:
 
 
 def may_lack_memory(log: str) -> bool:
-    """Whether memory may be why a worker ended, even if its last words are others: a library that cannot start for lack
-    of it says so only in its log.
-    """
+    """Whether memory may be why a worker ended: a library that cannot start for lack of it says so only in its log."""
     return memory_line(log, _DEADLY_OR_LOGGED) != ""
