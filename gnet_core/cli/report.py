@@ -67,10 +67,7 @@ def report(request: ReportRequest) -> int:
 
 
 def write_documents(write: Callable[[], None], unclaimed: Path | None = None) -> Unwritten | None:
-    """Write documents, into a directory that is claimed for it where this process has not done so yet.
-
-    Returns why it could not be done; None where it was.
-    """
+    """Write documents, into a directory that is claimed for it if it is not yet; return why not, if they were not."""
     from gnet_core.system.claims import BusyError, claimed
 
     try:

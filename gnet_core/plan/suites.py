@@ -175,8 +175,7 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that
-    answers.
+    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that answers.
 
     This is the whole of a file benchmarks/bench_image_size.py:
 
@@ -325,9 +324,8 @@ class PlannedCase:
 def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source]) -> list[PlannedCase]:
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
-    A framework that has an interpreter of its own is measured from the source that names it alone. Batches ascend, so
-    that memory runs out at the first that is too large. Raises GnetError when nothing is left, or where two cases have
-    one name.
+    A framework with an interpreter of its own is measured from the source that names it alone. Batches ascend, so that
+    memory runs out at the first too large one. Raises GnetError when none is left, or where two cases have one name.
     """
     suites_of: dict[StepConfig, dict[str, Suite]] = {}
     for suite in suites:

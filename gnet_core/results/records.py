@@ -113,7 +113,6 @@ class Row:
     """This and the next are medians over the timed blocks of all turns."""
     gpu_sm_clock_hz: float | None = None
     run: str = ""
-    """The identity of its run."""
 
     def add_note(self, text: str) -> None:
         self.note = f"{self.note}; {text}" if self.note else text
@@ -348,8 +347,7 @@ def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepCon
 def _add_drift(run: Run) -> None:
     drifts = drift_by_case(run.processes)
     for row in run.rows:
-        drift = drifts.get(row.case)
-        if drift is not None and drift.drifting:
+        if (drift := drifts.get(row.case)) and drift.drifting:
             row.drift = drift.change
             row.add_note(f"no steady state: the step's time still changed by {drift.change:+.0%} over the run")
 

@@ -44,7 +44,6 @@ class GpuMemory(msgspec.Struct, frozen=True, kw_only=True):
     """None where NVML does not report it."""
     budget_bytes: Count
     note: str
-    """How the sizes came about, or ""."""
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,7 +63,6 @@ class Outcome:
     crowded: list[Job] = dataclasses.field(default_factory=list)
     """Those for which there was no memory beside the others."""
     order: list[list[int]] = dataclasses.field(default_factory=list)
-    """The workers by number, as they took their turns in each round."""
     turns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Rows of turns.csv: how the machine was during each turn."""
     interrupted: bool = False
@@ -220,8 +219,7 @@ class Cohort:
 
     def _begin_waiting(self, worker: Worker) -> None:
         self._last = worker
-        burned = processor_seconds(worker.pid)
-        if burned is not None:
+        if (burned := processor_seconds(worker.pid)) is not None:
             self._waiting_since[worker] = (time.monotonic(), burned)
 
     def _waiting_share(self, worker: Worker) -> float | None:

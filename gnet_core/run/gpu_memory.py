@@ -35,11 +35,7 @@ def metered(device: str) -> Iterator[Meter]:
 
 
 class Meter:
-    """Reads what one worker takes of a GPU whenever it is looked at.
-
-    Other programs' processes may come and go: what they take counts as the worker's only where NVML does not count by
-    process.
-    """
+    """Reads what a worker takes of a GPU; what others take counts as well where NVML does not count by process."""
 
     def __init__(self, handles: Sequence[nvml.Handle]) -> None:
         """`handles` are those of all that the device can be; NVML has to stay open."""
@@ -60,10 +56,7 @@ class Meter:
                 self.growth_bytes = max(self.growth_bytes, used - before)
 
     def size(self, peak_bytes: int) -> Size:
-        """Size of the worker; `peak_bytes` is what its framework's allocator had in use at most.
-
-        A reading below that is another process', or others gave memory back meanwhile.
-        """
+        """Size of the worker; a reading below `peak_bytes`, its framework's own count, is of other processes."""
         if self.process_bytes > peak_bytes:
             return Size(taken_bytes=self.process_bytes, origin="process")
         if self.growth_bytes > peak_bytes:
@@ -88,9 +81,8 @@ def next_probe(
 ) -> PlannedCase | None:
     """The case to probe next, a smaller batch before a larger one; None where the sizes suffice.
 
-    `parts` are the cases that take turns with each other. The smallest batch of each family, the cases that differ in
-    nothing but that, is probed; a larger one only where its bound does not let its part be alive together, and not
-    where it will be alone anyway, since even the least that it can take does not fit beside any other of its part.
+    `parts` are the cases that take turns with each other. The smallest of each family of batches is probed; a larger
+    one only where its bound keeps its part from being alive together, and not where it will be alone anyway.
     """
     cases = [case for part in parts for case in part]
     if len(cases) < 2 or not budget_bytes:
@@ -113,9 +105,8 @@ def next_probe(
 def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | None:
     """The case's own size, or a bound that follows from the next smaller batch that was probed; None without either.
 
-    A process takes a fixed part and one that grows with the batch, so it needs at most the smaller one's bytes times
-    the ratio of the batches. What it takes grows by doubled regions (see reserve): with the ratio rounded up
-    to a power of two, it doubles no more often than the bound does.
+    What a process takes grows no faster than its batch, but by doubled regions (see reserve), so the bound is the
+    smaller one's bytes times the ratio of the batches, rounded up to a power of two.
     """
     if case in sizes and sizes[case].measured:
         return sizes[case]

@@ -41,10 +41,7 @@ def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -
 
 
 def require_sources_named(recorded: BenchRequest, request: BenchRequest, directory: Path) -> None:
-    """Raise GnetError unless the interpreters and the revision of a run are named again on the command line.
-
-    A program or a revision whose code would run is never taken from a file, which may be a stranger's.
-    """
+    """Raise GnetError unless interpreters and revision are named again: code to run is never taken from a file."""
     for name, how in (("python", "with other interpreters; name them"), ("against", "against a revision; name it")):
         if (value := getattr(recorded, name)) and not getattr(request, name):
             again = " ".join(map(quoted, words(BenchRequest(**{name: value}))))
@@ -80,10 +77,8 @@ def require_same_environments(
 
 
 def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseState], replicates: int) -> Standing:
-    """How far the run came whose run.json is `previous`. `states` are its cases as they are before any run.
-
-    What finished, and can still be read, stands. A process that was lost is to be measured again, but not where the
-    case was out of memory. Raises GnetError for a run of other cases or configurations.
+    """How far the run came whose run.json is `previous`. What finished and can be read stands; a lost process is to be
+    measured again, unless the case was out of memory. Raises GnetError for a run of other cases or configurations.
     """
     by_name = {state.case.name: state for state in states}
     recorded = {case.case: case for case in previous.cases}

@@ -36,6 +36,9 @@ from gnet_core.run.worker import RunSettings
 from gnet_core.system import children, interrupts
 from gnet_core.system.git import commit
 
+Sources = Mapping[str, Source]
+Environments = Mapping[str, Environment]
+
 PROBE_LIMIT_SECONDS = 180
 SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
@@ -52,7 +55,6 @@ class CaseState:
     status: str | None = None
     note: str = ""
     raw: tuple[str, ...] = ()
-    """The raw file of each process that finished."""
     lost: tuple[str, ...] = ()
     """A sentence on each process that did not finish."""
 
@@ -132,22 +134,17 @@ def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
     return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
 
 
-def deciding(environments: Mapping[str, Environment]) -> Environment:
+def deciding(environments: Environments) -> Environment:
     """The environment whose devices a run's are: the first in which there is a framework."""
     first = next(iter(environments.values()))
     return next((each for each in environments.values() if each.section(each.leading)), first)
 
 
 def make_states(
-    planned: Sequence[PlannedCase],
-    sources: Mapping[str, Source],
-    environments: Mapping[str, Environment],
-    most_images: float = math.inf,
+    planned: Sequence[PlannedCase], sources: Sources, environments: Environments, most_images: float = math.inf
 ) -> list[CaseState]:
     """A state for each case; one that cannot be run (see `why_not`) or that its source's code does not know is
-    `unsupported` from the start. `environments` are those of `probe_all`, and `most_images` as many as the data has.
-
-    Raises GnetError where nothing else is left.
+    `unsupported` from the start. Raises GnetError where nothing else is left.
     """
     reasons = {case: why_not(case, sources, environments, most_images) for case in planned}
     if all(reasons.values()):
@@ -166,13 +163,8 @@ def make_states(
     return [CaseState(case=case, status="unsupported" if why else None, note=why) for case, why in reasons.items()]
 
 
-def why_not(
-    case: PlannedCase,
-    sources: Mapping[str, Source],
-    environments: Mapping[str, Environment],
-    most_images: float = math.inf,
-) -> str:
-    """Why a case cannot be run, as make_states takes them; empty where it can."""
+def why_not(case: PlannedCase, sources: Sources, environments: Environments, most_images: float = math.inf) -> str:
+    """Why a case cannot be run in the environments of `probe_all`, with data of so many images; empty where it can."""
     config, source = case.config, sources[case.source]
     environment = environments[source.environment_name(config.framework)]
     support = precision_support(environment, config.device, config.framework)[config.precision]
@@ -210,7 +202,6 @@ class Standing:
     states: Mapping[PlannedCase, CaseState]
     cohorts: tuple[RecordedCohort, ...] = ()
     turns: tuple[dict[str, Any], ...] = ()
-    """Rows of turns.csv."""
     lost: tuple[PlannedCase, ...] = ()
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
     sizes: Mapping[PlannedCase, Size] = dataclasses.field(default_factory=dict)
@@ -295,10 +286,8 @@ class Runner:
         self._require_unchanged = require_unchanged
 
     def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
-        """Measure what is open, then trace the case `profiled`; True when nothing interrupted it.
-
-        run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk. Raises
-        GnetError where the run cannot go on; what was finished before stands.
+        """Measure what is open, then trace the case `profiled`; True when nothing interrupted it. Raises GnetError if
+        the run cannot go on; what was finished is on disk, as run.json and turns.csv are written after each cohort.
         """
         self._note(complete=False)
         self.write()  # first, so that a directory with anything in it says what it is

@@ -45,10 +45,7 @@ _MAX_LOG_BYTES = 2**16
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
-    """A worker that did not finish its case: the status its row gets, and why.
-
-    `short_of_memory`: a device or the host had none left for it, or may have had none, which it may have when alone.
-    """
+    """A worker that did not finish: its row's status, why, and whether it may be for lack of memory beside others."""
 
     def __init__(self, status: str, note: str, *, short_of_memory: bool = False) -> None:
         super().__init__(note)
@@ -84,9 +81,9 @@ class RunSettings:
 
 
 class Worker:
-    """A pytest process that measures one case. `watch` is called whenever it is waited for; it may raise WorkerLost.
+    """A pytest process that measures one case in its plan's limit, for which only time with the baton counts.
 
-    Its deadline is its plan's limit, and only the time in which it holds the baton counts.
+    `watch` is called whenever it is waited for, and may raise WorkerLost.
     """
 
     def __init__(self, job: Job, settings: RunSettings, watch: Callable[[Worker], None]) -> None:
@@ -133,10 +130,7 @@ class Worker:
         return message
 
     def finish(self, limit_seconds: float = math.inf) -> None:
-        """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost.
-
-        Called again after an interrupt, it goes on with what the first call has left.
-        """
+        """End its turns, wait for its end, and name its raw file; also again after an interrupt. Raises WorkerLost."""
         assert self._channel is not None
         with self._holding_the_baton(limit_seconds):
             with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
@@ -201,12 +195,9 @@ class Worker:
         try:
             self._channel, theirs = Channel.pair()
             with theirs:
+                descriptor, checkout = theirs.fileno(), self._source.checkout
                 self._process = children.start(
-                    self.command(theirs.fileno()),
-                    cwd=self._source.checkout,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(),),
+                    self.command(descriptor), cwd=checkout, stdout=log, stderr=subprocess.STDOUT, pass_fds=(descriptor,)
                 )
         except OSError as error:  # the machine has no more processes or memory now, and may have them again
             raise WorkerLost("failed", f"the worker could not be started ({error.strerror or error})") from error
