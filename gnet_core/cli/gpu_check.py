@@ -90,7 +90,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
 
 
 def _peers(python: Sequence[str]) -> list[str]:
-    """The pairs with absolute paths, for another directory. Raises GnetError for no framework's name or no program."""
+    """The pairs with absolute paths, as steps run elsewhere. Raises GnetError for one of no framework or program."""
     from gnet_core.run.sources import interpreters
 
     for peer in python:

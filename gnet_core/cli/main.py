@@ -93,7 +93,7 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def _unexpected(error: BaseException) -> int:
-    """Say in one line that there is a fault in gnet, and where its traceback is (stderr with GNET_TRACEBACK)."""
+    """Say in one line that there is a fault in gnet, and where its traceback is: stderr if GNET_TRACEBACK is set."""
     if isinstance(error, MemoryError):
         complain("out of memory; end other programs, or ask for smaller batches or images")
         return UNEXPECTED

@@ -33,7 +33,7 @@ def current_profile(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_raw_version(path: Path, document: Mapping[str, Any]) -> None:
-    """Raise GnetError for a raw file of a format version that is not read. Version 3 has the start as identity."""
+    """Raise GnetError for a raw file of a format version that is not read; version 3 differs in what `run` is."""
     with contextlib.suppress(KeyError, IndexError, TypeError):  # whoever reads it says what it lacks
         require_version(path, document["benchmarks"][0]["extra_info"]["format_version"])
 

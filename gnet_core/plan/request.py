@@ -152,8 +152,8 @@ class StepRequest(Request):
         return {name: value for name, value in vars(self).items() if name in fields and value is not None}
 
     def config(self, *, device: str, data: str, **left_open: Any) -> StepConfig:
-        """The case on the device that was chosen, with the data by its absolute path and its values for what was left
-        open. Raises GnetError naming the field of a value that cannot be.
+        """The case on the device that was chosen, with the data by its absolute path; `left_open` are the data's own
+        values. Raises GnetError naming the field of a value that cannot be.
         """
         return StepConfig(**(left_open | self.asked() | {"device": device, "data": data}))
 

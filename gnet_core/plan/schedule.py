@@ -67,12 +67,10 @@ def estimated_bytes(config: StepConfig) -> int:
     return int((start + an_image * images) * 2**30)
 
 
-def groups(
-    cases: Sequence[PlannedCase], compared: Sequence[tuple[PlannedCase, PlannedCase]]
-) -> list[list[PlannedCase]]:
+def groups(cases: Sequence[PlannedCase], pairs: Sequence[tuple[PlannedCase, PlannedCase]]) -> list[list[PlannedCase]]:
     """The cases in parts: those that are compared with each other, also by way of others, are in one."""
     group_of = {case: [case] for case in cases}
-    for base, variant in compared:
+    for base, variant in pairs:
         if group_of[base] is group_of[variant]:
             continue
         joined = group_of[base] + group_of[variant]

@@ -74,8 +74,7 @@ _SMOKE = Preset(
     name="smoke", image_size=96, batch_size=8, throughput_batch_size=8, batch_sizes=(4, 8), with_peaks=False
 )
 
-# What gnet gpu-check measures in the minutes that it has: as many processes as give verdicts, each as short as it can
-# be. On a CPU it is a rehearsal.
+# For gnet gpu-check: as many processes as give verdicts, each as short as it can be. On a CPU it is a rehearsal.
 _CHECK_ON_CPU = dataclasses.replace(
     _SMOKE, name="check", batch_size=4, throughput_batch_size=4, batch_sizes=(4,), replicates=3
 )

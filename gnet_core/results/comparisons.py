@@ -88,7 +88,8 @@ def wanted_base(run: Run, suite: SuiteDescription, row: Row) -> tuple[StepConfig
 def machine_spread(run: Run) -> dict[Mode, float]:
     """The standard deviation, in logarithms, between processes of identical code in this run, by how they were timed.
 
-    In turns it is that of the run's A/A comparison, in sequence that of a case's processes in one cohort after another.
+    In turns it is that of the run's A/A comparison. In sequence it is that of a case's processes in one cohort after
+    another: what a comparison of separate runs is up against at the least.
     """
     variances = []
     for processes in run.processes.values():

@@ -29,7 +29,7 @@ def require_sources(gates: Sequence[str], *, compared: bool) -> None:
 
 
 def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
-    """The cases that each gate of a run fails on, if any. Raises GnetError for a gate that could never fail."""
+    """By gate that fails, the cases of the run on which it does. Raises GnetError for a gate that could never fail."""
     source_suites = [suite for suite in run.document.suites if suite.varies == SOURCE]
     require_sources(gates, compared=bool(source_suites))
     names = {suite.name for suite in source_suites}

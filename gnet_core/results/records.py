@@ -380,9 +380,7 @@ def _add_turns(run: Run) -> GpuSummary | None:
     """Add the machine's conditions in each case's turns, if there is a turns.csv; return the GPU over all of them."""
     path = run.directory / TURNS_FILE
     turns = read_turns(run.directory, run.document.run)
-    case_of = {
-        Path(raw).stem: case.case for case in run.document.cases if case.case in run.processes for raw in case.raw
-    }
+    case_of = {Path(raw).stem: one.case for one in run.document.cases if one.case in run.processes for raw in one.raw}
     if missing := without_turns(case_of, turns):
         why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
         run.unread.append(f"{path}: {why}")

@@ -9,6 +9,8 @@ from gnet_core.machine import nvml
 from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import Size
 
+Sizes = Mapping[PlannedCase, Size]
+
 SHARE = 0.7
 """Share of the free memory that all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
 finds free alone (MinSystemMemory in gpu_device.cc), and a process may take more than the probe of its case did: where
@@ -45,7 +47,7 @@ class Meter:
         self.process_bytes = self.growth_bytes = 0
 
     def look(self, pids: Collection[int]) -> None:
-        """Read what a living worker's processes take and what the device's used memory grew by; the highest counts."""
+        """Read what a living worker's processes take and what the device's used memory grew by; the most counts."""
         for handle, before in self._used_before:
             running = nvml.process_bytes(handle)
             own = [running[pid] for pid in set(pids) & running.keys() - self._strangers]
@@ -56,7 +58,7 @@ class Meter:
                 self.growth_bytes = max(self.growth_bytes, used - before)
 
     def size(self, peak_bytes: int) -> Size:
-        """Size of the worker; a reading below `peak_bytes`, its framework's own count, is of other processes."""
+        """Size of the worker; a reading below `peak_bytes`, its allocator's own count, was disturbed by others."""
         if self.process_bytes > peak_bytes:
             return Size(taken_bytes=self.process_bytes, origin="process")
         if self.growth_bytes > peak_bytes:
@@ -76,9 +78,7 @@ def reserve(peak_bytes: int) -> int:
     return 2 * regions + CONTEXT_BYTES
 
 
-def next_probe(
-    parts: Sequence[Sequence[PlannedCase]], sizes: Mapping[PlannedCase, Size], budget_bytes: int
-) -> PlannedCase | None:
+def next_probe(parts: Sequence[Sequence[PlannedCase]], sizes: Sizes, budget_bytes: int) -> PlannedCase | None:
     """The case to probe next, a smaller batch before a larger one; None where the sizes suffice.
 
     `parts` are the cases that take turns with each other. The smallest of each family of batches is probed; a larger
@@ -102,7 +102,7 @@ def next_probe(
     return min(wanted, key=lambda case: case.config.batch_size, default=None)
 
 
-def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | None:
+def estimate(case: PlannedCase, sizes: Sizes) -> Size | None:
     """The case's own size, or a bound that follows from the next smaller batch that was probed; None without either.
 
     What a process takes grows no faster than its batch, but by doubled regions (see reserve), so the bound is the
@@ -117,9 +117,7 @@ def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | Non
     return Size(taken_bytes=ratio * sizes[smaller].taken_bytes, origin="bound")
 
 
-def planned_bytes(
-    cases: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
-) -> dict[PlannedCase, int]:
+def planned_bytes(cases: Sequence[PlannedCase], sizes: Sizes, budget_bytes: int) -> dict[PlannedCase, int]:
     """The bytes to plan each case with. A case without a size, or with a bound beyond the budget, takes all of it."""
     everything = max(1, budget_bytes)
     estimates = {case: estimate(case, sizes) for case in cases}
@@ -151,16 +149,14 @@ def _used_bytes(handle: nvml.Handle) -> int | None:
     return None if memory is None else memory.used_bytes
 
 
-def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:
+def _next_smaller(case: PlannedCase, sizes: Sizes) -> PlannedCase | None:
     """The largest smaller batch of its family that was probed."""
     family = [other for other, size in sizes.items() if size.measured and other.differs_in_batch_size_alone(case)]
     smaller = [other for other in family if other.config.batch_size < case.config.batch_size]
     return max(smaller, key=lambda other: other.config.batch_size, default=None)
 
 
-def _is_alone(
-    case: PlannedCase, part: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
-) -> bool:
+def _is_alone(case: PlannedCase, part: Sequence[PlannedCase], sizes: Sizes, budget_bytes: int) -> bool:
     """Whether it fits beside no other of its part, even if all take no more than a smaller batch of theirs."""
 
     def least_bytes(one: PlannedCase) -> int:

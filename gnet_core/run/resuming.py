@@ -11,13 +11,12 @@ from typing import Any
 from gnet_core.config import GnetError, StepConfig, require_choice, require_whole
 from gnet_core.files import migrations
 from gnet_core.machine.differences import differences
-from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
 from gnet_core.results.run_document import RecordedCase, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
-from gnet_core.run.runner import SETTLED, CaseState, Standing
+from gnet_core.run.runner import SETTLED, CaseState, Environments, Standing
 
 MAX_FILES_NAMED = 5
 
@@ -64,9 +63,7 @@ def require_same_code(
             )
 
 
-def require_same_environments(
-    directory: Path, before: Mapping[str, Environment], now: Mapping[str, Environment]
-) -> None:
+def require_same_environments(directory: Path, before: Environments, now: Environments) -> None:
     """Raise GnetError naming what is not as it was when the run in `directory` was started, in any source."""
     if before.keys() != now.keys():
         raise GnetError(f"resume: {directory} was measured from {', '.join(before)}, not from {', '.join(now)}")
@@ -103,9 +100,8 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
         sizes={state.case: size for state in kept if isinstance(size := recorded[state.case.name].gpu_memory, Size)},
     )
     to_come = Counter(worker.case for worker, cohort in cohort_of.items() if not cohort.complete)
-    planned = Counter(
-        worker.case for worker in {name for cohort in previous.cohorts if not cohort.again for name in cohort.names}
-    )
+    planned_workers = {worker for cohort in previous.cohorts if not cohort.again for worker in cohort.names}
+    planned = Counter(worker.case for worker in planned_workers)
     lost: list[PlannedCase] = []
     for case, state in standing.states.items():
         if previous.cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:

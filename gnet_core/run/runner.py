@@ -240,7 +240,7 @@ class Standing:
         return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
 
     def noted(self, otherwise: str = "") -> Standing:
-        """This standing with a note at each unmeasured case: a smaller batch was out of memory, its own, or this."""
+        """Note at each unmeasured case that a smaller batch was out of memory, else its own note, else `otherwise`."""
         states = dict(self.states)
         for case, state in states.items():
             if state.status is None:
@@ -330,9 +330,8 @@ class Runner:
             for case, state in standing.states.items()
         )
         self._note(cases=cases, cohorts=standing.cohorts)
-        whole.write_whole(
-            self._settings.directory / "run.json", json.dumps(msgspec.to_builtins(self._document), indent=1)
-        )
+        text = json.dumps(msgspec.to_builtins(self._document), indent=1)
+        whole.write_whole(self._settings.directory / "run.json", text)
 
     def _note(self, **changes: Any) -> None:
         self._document = msgspec.structs.replace(self._document, **changes)
@@ -467,7 +466,7 @@ class Runner:
 
 
 def profile_case(config: StepConfig, settings: RunSettings) -> str:
-    """Trace a case in a process of its own, into traces/<case>, there once it is whole; return why not, or ""."""
+    """Trace a case in a process of its own, into traces/<case>, whole or not at all; return why not, or ""."""
     traces = settings.directory / "traces"
     partial = settings.directory / f"{whole.PARTIAL_PREFIX}{secrets.token_hex(8)}"
     try:

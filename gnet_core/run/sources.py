@@ -41,7 +41,7 @@ _NEW_SECONDS = 60.0
 
 @contextlib.contextmanager
 def code_folder() -> Iterator[Path]:
-    """A temporary folder for copies of code; those of killed processes go. Raises GnetError where there is no room."""
+    """A temporary folder for code; what killed processes left is removed. Raises GnetError for lack of room."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=_COPY_PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
@@ -59,7 +59,7 @@ def code_folder() -> Iterator[Path]:
 
 
 def working_tree(checkout: Path, folder: Path) -> Source:
-    """A copy of the checkout in a new `folder`, apart from later changes. Raises GnetError for what is unreadable."""
+    """A copy of the checkout in a new `folder`, safe from later changes. Raises GnetError for what cannot be copied."""
     folder.mkdir()
     try:
         for name in MEASURED:

@@ -305,7 +305,7 @@ class Worker:
         self._partial.replace(self._final)
 
     def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
-        """How the measured configuration differs from the case's, or why it cannot be read; empty where it does not."""
+        """How the measured configuration differs from the case's, or why it cannot be read; "" where it is the same."""
         raw, info, config = Path(self.job.worker.raw_file), benchmark["extra_info"], self.job.case.config
         try:
             json_documents.require_version(raw, info["format_version"])
