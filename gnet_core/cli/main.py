@@ -131,7 +131,7 @@ _DOCUMENTS = {
     "run": ("results.run_document", "RunDocument"),
     "raw": ("results.raw_files", "RawFile"),
     "profile": ("profile.document", "Profile"),
-    "info": ("machine.description", "Info"),
+    "info": ("machine.overview", "Info"),
     "cases": ("report.run", "RunReport"),
 }
 """The module of gnet_core and the type of each document that has a schema."""
