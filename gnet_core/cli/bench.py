@@ -86,7 +86,7 @@ def bench(request: BenchRequest) -> int:
         gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)
         plan = BenchPlan(measured, stack)
         directory = resume or out or options.default_directory("", plan.device)
-        options.require_utf8("out", directory.resolve())
+        options.require_utf8("out", str(directory.resolve()))
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
         runner, settings = plan.make_runner(directory, previous)

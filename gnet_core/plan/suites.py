@@ -74,8 +74,7 @@ _SMOKE = Preset(
     name="smoke", image_size=96, batch_size=8, throughput_batch_size=8, batch_sizes=(4, 8), with_peaks=False
 )
 
-# What gnet gpu-check measures in the minutes that it has: as many processes as give verdicts, each as short as it can
-# be. On a CPU it is a rehearsal.
+# For gnet gpu-check: as many processes as give verdicts, each as short as it can be. On a CPU it is a rehearsal.
 _CHECK_ON_CPU = dataclasses.replace(
     _SMOKE, name="check", batch_size=4, throughput_batch_size=4, batch_sizes=(4,), replicates=3
 )
@@ -175,8 +174,7 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that
-    answers.
+    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that answers.
 
     This is the whole of a file benchmarks/bench_image_size.py:
 
@@ -255,11 +253,8 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
     varies: str | None
     """A field of StepConfig, or SOURCE."""
     base: Any
-    """The value that the others are compared with; None compares with nothing."""
     base_fields: dict[str, Any]
-    """Fields of StepConfig that the base has whatever the others have."""
     costs: str
-    """See Suite.costs."""
 
     @property
     def compares_identical_code(self) -> bool:
@@ -328,9 +323,8 @@ class PlannedCase:
 def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source]) -> list[PlannedCase]:
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
-    A framework that has an interpreter of its own is measured from the source that names it alone. Batches ascend, so
-    that memory runs out at the first that is too large. Raises GnetError when nothing is left, or where two cases have
-    one name.
+    A framework with an interpreter of its own is measured from the source that names it alone. Batches ascend, so that
+    memory runs out at the first too large one. Raises GnetError when none is left, or where two cases have one name.
     """
     suites_of: dict[StepConfig, dict[str, Suite]] = {}
     for suite in suites:
