@@ -118,10 +118,7 @@ def compare(
 
 
 def write(compared: Compared, failed: dict[str, list[str]], directory: Path) -> None:
-    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory that exists.
-
-    Raises OSError.
-    """
+    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory. Raises OSError."""
     documents.write(directory, document(compared, failed), {"comparison.csv": to_csv(compared)}, stem="compare")
 
 

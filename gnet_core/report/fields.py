@@ -6,8 +6,6 @@ from gnet_core.config import StepConfig, slug
 from gnet_core.plan.suites import AXES
 
 _WORDS = {"batch_size": "batch", "aux_weight": "auxiliary weight", "bn_momentum": "batch-norm momentum"}
-"""Words for the fields whose names are not words already."""
-
 _UNITS = {"batch_size": "images", "image_size": "pixels a side"}
 
 
