@@ -21,20 +21,14 @@ from gnet_core.datasets.idx_files import holds_idx, read_idx_split
 from gnet_core.datasets.image_files import ImageFile, content_keys, look_at
 from gnet_core.files.whole import read_bytes
 
-FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Folder in which Debian's package dataset-fashion-mnist puts the four files."""
-
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package dataset-fashion-mnist
 FASHION_MNIST_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 
-TINY_IMAGE_SIZE = 72
-"""Pixels a side for pictures of 8 or 28 pixels: enlarging them further costs time and adds no detail."""
-
-PHOTO_IMAGE_SIZE = 224
-"""Pixels a side, as the published run had it."""
-
+TINY_IMAGE_SIZE = 72  # for pictures of 8 or 28 pixels a side: enlarging them further adds no detail
+PHOTO_IMAGE_SIZE = 224  # as in the published run
 _TEST_SHARE = 0.2
 _MAX_COMPARED_ARRAY_BYTES = 2**28
 _SPLIT_SEED = 0  # not StepConfig.seed: runs with different seeds are compared, so they must share their test images
@@ -46,9 +40,8 @@ class Split:
 
     images: npt.NDArray[np.uint8] | tuple[str, ...]
     """An array (n, height, width) of grey or (n, height, width, 3) of RGB levels 0..255; or n paths of image files."""
-
     labels: npt.NDArray[np.uint16]
-    """Positions of classes in DataSet.class_names, (n,)."""
+    """Positions in DataSet.class_names, (n,)."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,7 +122,7 @@ def absolute(name_or_path: str) -> str:
 
 
 def fingerprint(data: DataSet) -> str:
-    """A digest of the classes, labels and images of a data set; of an image file its path, size and last change.
+    """A digest of a data set's classes, labels and images, of image files by their path, size and last change.
 
     Raises GnetError for an image file that is gone.
     """
@@ -186,10 +179,7 @@ def _array_keys(images: npt.NDArray[np.uint8]) -> list[Hashable]:
 
 
 def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequence[Hashable]) -> tuple[str, ...]:
-    """Sentences on doubtful labels and splits, which many published data sets have.
-
-    Equal images have equal keys, of which those of training come first.
-    """
+    """Sentences on doubtful labels and splits. Equal images have equal keys, of which those of training come first."""
     notes = []
     first_trained = {key: index for index, key in reversed(list(enumerate(keys[: len(train)])))}
     shared = [(index, first_trained[key]) for index, key in enumerate(keys[len(train) :]) if key in first_trained]
@@ -205,11 +195,9 @@ def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequen
     labels_of: dict[Hashable, set[int]] = defaultdict(set)
     for key, label in zip(keys, [*train.labels.tolist(), *test.labels.tolist()], strict=True):
         labels_of[key].add(label)
-    torn = sum(len(labels) > 1 for labels in labels_of.values())
-    if torn:
+    if torn := sum(len(labels) > 1 for labels in labels_of.values()):
         notes.append(f"images that stand under two classes or more: {torn}; at most one class can be right")
-    untrained = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
-    if untrained:
+    if untrained := sorted(set(test.labels.tolist()) - set(train.labels.tolist())):
         first = f"{class_names[untrained[0]]!r} the first"
         notes.append(f"classes with test images but none to train with: {len(untrained)}, {first}")
     return tuple(notes)

@@ -40,7 +40,6 @@ def _is_installed(framework: Framework) -> bool:
 
 
 def _describe_apart(framework: Framework) -> Peer:
-    """The framework's description of itself in a process of its own; under "error" why there is none."""
     command = [sys.executable, "-m", __name__, framework]
     try:
         answer = children.ask(command, cwd=Path(__file__).parents[2], limit_seconds=LIMIT_SECONDS)

@@ -30,8 +30,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def commit(checkout: Path) -> str | None:
-    """The checkout's commit, with "+changes" when files differ from it; None where git does not know one, as where a
-    folder merely lies in somebody's repository."""
+    """The checkout's commit, with "+changes" when files differ from it; None for a folder that git does not know."""
     copied_from = checkout / COMMIT_FILE
     if copied_from.is_file():
         return copied_from.read_text().strip() or None

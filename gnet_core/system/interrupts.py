@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 REPEAT_SECONDS = 2.0
-"""A second signal within this time of the last is the same wish: people press Ctrl-C twice, and a terminal that closes
-sends SIGHUP to every process of a pipeline."""
+"""A second signal within this time is the same wish: people press Ctrl-C twice, and closing terminals send several."""
 
 _SIGNALS = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
@@ -20,11 +19,8 @@ _SIGNALS = (
 )
 """Signals of a terminal or a build server, and those by which batch systems warn of a limit about to be reached."""
 
-_AGAIN_SECONDS = 0.01
-"""Seconds until a signal that arrived where nothing can be raised is sent again."""
-
-_IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")
-"""File and name of the function that Python calls as a module's lock goes, at the end of each import."""
+_AGAIN_SECONDS = 0.01  # until a signal that arrived where nothing can be raised is sent again
+_IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")  # what Python calls at the end of each import
 
 
 class _Handler:
@@ -53,10 +49,9 @@ _handler = _Handler()
 
 
 def install() -> None:
-    """Handle the signals that a terminal, a build server or a closing session sends; ignored ones stay ignored.
+    """Handle the signals that ask gnet to end; those that nohup or a shell has ignored stay ignored.
 
-    nohup and a shell that starts a job in the background ignore some of them on purpose. When all is done and Python
-    ends, the others are ignored as well: one that arrives then would change the status.
+    When all is done and Python ends, the others are ignored as well: one that arrives then would change the status.
     """
     atexit.register(_ignore)
     for number in _SIGNALS:
