@@ -86,11 +86,11 @@ class StepConfig:
     aux_weight: float = 0.3
     """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
     dropout: bool = True
-    """False sets every rate to 0, for comparing losses between executions, whose masks differ."""
+    """False sets all rates to 0: gnet bench measures with it and compares losses without, whose masks would differ."""
     bn_momentum: float = 0.9
     """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has."""
     learning_rate: float = 1e-3
-    """Learning rate of Adam."""
+    """Learning rate of Adam. Like the momentum it changes no speed, so gnet bench has no option for either."""
     as_published: bool = False
     """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
     data: str = "synthetic"
@@ -127,7 +127,7 @@ class StepConfig:
 
     @property
     def name(self) -> str:
-        """The case's identifier in tables and file names: what is always in it, then whatever is not the default."""
+        """The case's identifier in tables and file names: six fields, then whatever else is not the default."""
         parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}"]
         parts += [slug(self.data), self.device.replace(":", "")]
         parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in _OUTSIDE_NAME]

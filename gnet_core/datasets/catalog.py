@@ -122,10 +122,7 @@ def absolute(name_or_path: str) -> str:
 
 
 def fingerprint(data: DataSet) -> str:
-    """A digest of a data set's classes, labels and images, of image files by their path, size and last change.
-
-    Raises GnetError for an image file that is gone.
-    """
+    """A digest of classes, labels and images (files: path, size, time). Raises GnetError for a file that is gone."""
     digest = hashlib.sha256(ascii(data.class_names).encode())
     for split in (data.train, data.test):
         digest.update(split.labels.tobytes())

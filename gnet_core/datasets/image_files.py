@@ -35,7 +35,7 @@ class ImageFile(NamedTuple):
 
 
 def look_at(path: Path) -> ImageFile:
-    """Raise GnetError for what is no regular file or no image, for a damaged header and for one that is too large."""
+    """The file, undecoded. Raises GnetError for no regular file, no image, a damaged header or too large a picture."""
     if path.is_dir():
         raise bad_data(path, "is a folder; images stand directly in the folder of their class")
     try:
@@ -60,7 +60,7 @@ def look_at(path: Path) -> ImageFile:
 
 
 def content_keys(files: Sequence[ImageFile]) -> list[Hashable]:
-    """One key a file, equal for files of the same bytes; after 256 MiB of likely ones, of the same length and ends."""
+    """One key a file, equal for files that hold the same bytes; once 256 MiB were read, length and ends decide."""
     keys: list[Hashable] = [(file.size_bytes, file.ends) for file in files]
     times = Counter(keys)
     left_bytes = _MAX_COMPARED_BYTES

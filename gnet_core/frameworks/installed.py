@@ -23,10 +23,7 @@ LIMIT_SECONDS = 120
 
 
 def environment(checkout: Path | None = None) -> Environment:
-    """The machine with every framework; `checkout` adds its commit.
-
-    A peer that cannot be asked says why in "error". Raises GnetError for a variable that would end TensorFlow.
-    """
+    """The machine with every framework and the checkout's commit. Raises GnetError for what would end TensorFlow."""
     return Environment(
         tensorflow=base.describe("tensorflow") if _is_installed("tensorflow") else None,
         torch=_describe_apart("torch") if _is_installed("torch") else None,

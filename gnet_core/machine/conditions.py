@@ -1,7 +1,4 @@
-"""Conditions of the machine during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
-
-They are read before and after a turn, outside its clock; those of a GPU come from gnet_core.machine.gpu_conditions.
-"""
+"""Conditions of the machine in a turn, read before and after it: who else took processors, clocks, throttling, GPU."""
 
 from __future__ import annotations
 
@@ -183,11 +180,8 @@ class Watch:
         )
 
     def _family(self, pid: int) -> list[psutil.Process]:
-        """The worker and the children it had at first: to look for them reads every process there is.
-
-        Later children that end are in their parent's count; those that still run count as others.
-        """
-        family = self._families.get(pid)
+        """The worker and the children it had at first; later ones count as others until they end."""
+        family = self._families.get(pid)  # kept, since to look for children reads every process there is
         if not family or not family[0].is_running():
             family = self._families[pid] = _find_family(pid)
         return family
@@ -201,7 +195,7 @@ def processor_seconds(pid: int) -> float | None:
 def disturbance(
     conditions: Conditions, usual_frequency_hz: float | None = None, usual_gpu: UsualGpu | None = None
 ) -> str:
-    """Why the turn counts as disturbed, reasons separated by "; ", or "". The usual GPU is that of the same worker."""
+    """Why the turn counts as disturbed, separated by "; ", or "". The usual GPU is that of the same worker's turns."""
     gpu, usual_gpu = conditions.gpu, usual_gpu or UsualGpu()
     throttled = [reason for reason in gpu.reasons if reason not in usual_gpu.limits]
     strangers = gpu.other_processes

@@ -126,7 +126,7 @@ class GpuConditions:
     """Energy from the turn's first step to its last: the discarded step, the block and the single steps, not the wait.
     The driver updates its counter every 20 to 100 ms, so up to 4 % of 2.5 s of work may be missing at its end."""
     other_processes: int | None = None
-    """Processes that compute there and are none of ours; None where the driver numbers not even the worker as we do."""
+    """Processes on the GPU that are not ours; None too where the worker is not seen there, as in some containers."""
 
     @property
     def reasons(self) -> list[str]:
@@ -263,10 +263,7 @@ def _median(values: Sequence[float]) -> float | None:
 
 
 def _gained(samples: Sequence[Sample], counter: Callable[[Sample], float | None], during: Span) -> float | None:
-    """Increase of a counter meanwhile, between two readings in proportion to the time.
-
-    None where it fell, as when the driver was loaded anew, and where no reading is on one side of the span.
-    """
+    """Increase of a counter, interpolated; None where it fell, or where no reading is on one side of the span."""
     readings = [(sample.at_seconds, value) for sample in samples if (value := counter(sample)) is not None]
     if not readings or readings[0][0] > during.began or readings[-1][0] < during.ended:
         return None

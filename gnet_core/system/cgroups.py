@@ -105,17 +105,14 @@ def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
 
 
 def _groups(root: Path, path: PurePosixPath, mounts: Sequence[_Mount]) -> list[Path]:
-    """The group at `path` and those around it, as far as a mount shows them.
-
-    Where none shows the group, as in a container whose own is mounted as the top, what is mounted there has to do.
-    """
+    """The group at `path` and those around it, as far as a mount shows them, or else what is mounted."""
     for mount in mounts:
         if path.is_relative_to(mount.top) and ".." not in path.parts:
             place = root / mount.place.relative_to("/")
             own = place / path.relative_to(mount.top)
             if os.path.isdir(own):  # noqa: PTH112 - Path's raises for what may not be looked at
                 return [own, *list(own.parents)[: len(own.parts) - len(place.parts)]]
-    places = (root / mount.place.relative_to("/") for mount in mounts)
+    places = (root / mount.place.relative_to("/") for mount in mounts)  # a container's own may be mounted as the top
     return [place for place in places if os.path.isdir(place)][:1]  # noqa: PTH112
 
 

@@ -13,10 +13,8 @@ COMMIT_FILE = ".gnet-commit"
 
 
 def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """The output of `git -C checkout arguments`. Raises OSError where git cannot start, TimeoutExpired where it hangs.
-
-    GIT_DIR, GIT_INDEX_FILE and their kind, which a hook has in its environment, would point git at another repository.
-    """
+    """The output of `git -C checkout arguments`. Raises OSError where git cannot start, TimeoutExpired if it hangs."""
+    # A hook has GIT_DIR, GIT_INDEX_FILE and their kind, which would point git at another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     return subprocess.run(

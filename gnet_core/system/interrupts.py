@@ -49,11 +49,8 @@ _handler = _Handler()
 
 
 def install() -> None:
-    """Handle the signals that ask gnet to end; those that nohup or a shell has ignored stay ignored.
-
-    When all is done and Python ends, the others are ignored as well: one that arrives then would change the status.
-    """
-    atexit.register(_ignore)
+    """Handle the signals that ask gnet to end; those that nohup or a shell has ignored stay ignored."""
+    atexit.register(_ignore)  # one that arrives when all is done would change the status
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handler)
@@ -76,10 +73,7 @@ def _ignore() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Hold back a signal that arrives during the block, which has to be short, until the block has ended.
-
-    What is begun there is done whole: a process that was started is known, one that is ended has ended.
-    """
+    """Hold back a signal that arrives during the block, which has to be short: what is begun there is done whole."""
     _handler.deferring += 1
     try:
         yield

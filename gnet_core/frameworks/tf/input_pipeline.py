@@ -14,7 +14,7 @@ from gnet_core.datasets.catalog import Split, check_labels, open_data
 
 
 def endless_batches(config: StepConfig, tensorflow_device: str) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """The same synthetic batch for ever, made on that device, or epoch after epoch of `batches`. Raises as they do."""
+    """The same synthetic batch for ever, made on that device, or training epochs without end. Raises as `batches`."""
     if config.data == "synthetic":
         with tf.device(tensorflow_device):
             return itertools.repeat(synthetic_batch(config))

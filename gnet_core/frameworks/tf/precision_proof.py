@@ -86,8 +86,8 @@ def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_featu
 
 
 def _product_flop(*sizes: int) -> float:
-    """FLOP of a matrix product from its sizes m·k, k·n and m·n, whose product is (m·k·n)²; √b times too many of b."""
-    return 2.0 * math.sqrt(math.prod(sizes))
+    """FLOP of a matrix product from its sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)²."""
+    return 2.0 * math.sqrt(math.prod(sizes))  # for a batch of b products √b times too many
 
 
 def _eager_work(train_step: Step, images: Tensor, labels: Tensor) -> list[MatrixWork]:

@@ -139,10 +139,7 @@ def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
 
 
 def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The loss of the case and the main output's logits, of images, labels and `training`.
-
-    Idle classifiers are not computed, but for the published run, which moved their statistics.
-    """
+    """The case's loss and main logits of images and labels; only the published run computes idle classifiers."""
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
 
     def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:

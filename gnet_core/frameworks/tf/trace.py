@@ -30,7 +30,7 @@ class TraceSummary:
     """Where a trace lies and what taking it cost. The steps under the profiler are no measurement of the step."""
 
     xplane: Path
-    """log_dir/plugins/profile/<run>/<host>.xplane.pb"""
+    """The trace, log_dir/plugins/profile/<run>/<host>.xplane.pb."""
     traced_step_seconds: tuple[float, ...]
     untraced_step_seconds: tuple[float, ...]
     """Seconds of as many steps right before, without the profiler."""
@@ -101,10 +101,7 @@ def _timed_step(step: Step, images: Tensor, labels: Tensor, mark: Callable[[], A
 
 @contextmanager
 def profiler(log_dir: Path, options: Any = None) -> Iterator[None]:
-    """Record the block in a trace, which `newest_trace` finds, or in none where the block raises.
-
-    Raises GnetError where the profiler does not start, as while another trace is taken, and where it leaves no trace.
-    """
+    """Record the block in a trace for `newest_trace`. Raises GnetError where the profiler fails to start or to save."""
     device.synchronise()
     try:
         tf.profiler.experimental.start(str(log_dir), options)
