@@ -169,8 +169,7 @@ _WHOLE = {
 """By field, its smallest and its largest whole number, and why there is none beyond."""
 
 _OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}
-"""Fields that are in a case's name anyway or stay out of it: runs of different seeds are compared, and the data decides
-the classes."""
+"""Fields in a case's name anyway, or out of it: runs of different seeds are compared; the data decides the classes."""
 
 
 def slug(data: str) -> str:

@@ -20,7 +20,7 @@ MAX_FRAMES_PIXELS = 2**28
 """Pixels of all frames of the largest animation, which takes a byte for each."""
 
 _END_BYTES = 4096
-_MAX_COMPARED_BYTES = 2**28
+_MAX_COMPARED_BYTES = 2**28  # of files with equal lengths and ends, which are read whole to be sure
 
 
 class ImageFile(NamedTuple):
