@@ -38,12 +38,10 @@ class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerKit(Kit):
-    """Makes Keras' layers."""
+    """Makes Keras' layers. `dtype` is the policy of each; variables stay float32 under the mixed ones."""
 
     dtype: str = "float32"
-    """Keras dtype policy of each layer; variables stay float32 under the mixed ones."""
     bn_momentum: float = 0.9
-    """Momentum of batch normalisation's moving statistics: the share that they keep in a step."""
 
     @classmethod
     def of(cls, config: StepConfig) -> Self:
@@ -52,7 +50,6 @@ class LayerKit(Kit):
         return cls(dtype=dtype, bn_momentum=config.bn_momentum)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:
-        """The layer of that name."""
         return kind(*arguments, **{"name": name, "dtype": self.dtype, **settings})
 
     def conv(self, x: Tensor, filters: int, size: int, name: str, **settings: Any) -> Tensor:
