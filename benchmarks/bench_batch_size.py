@@ -16,6 +16,7 @@ SUITE = Suite(
     view="scaling",
     varies="batch_size",
     position=4,
+    presets=("smoke", "quick", "full", "check"),
 )
 
 

@@ -16,6 +16,7 @@ SUITE = Suite(
     varies="execution",
     base="graph",
     position=2,
+    presets=("smoke", "quick", "full", "check"),
 )
 
 

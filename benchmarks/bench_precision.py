@@ -16,6 +16,7 @@ SUITE = Suite(
     varies="precision",
     base="float32",
     position=3,
+    presets=("smoke", "quick", "full", "check"),
 )
 
 

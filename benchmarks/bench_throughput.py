@@ -14,6 +14,7 @@ SUITE = Suite(
     question="How many images a second does the train step process?",
     cases=cases,
     position=1,
+    presets=("smoke", "quick", "full", "check"),
 )
 
 

@@ -1,10 +1,9 @@
 """GNET: how fast GoogleNet_2's TensorFlow train step runs here, and where its time goes.
 
-With the names of `__all__` one declares a suite and reads what came of it (see Suite and load_run), builds the network
-and its step (build_model, make_train_step), and trains it on data (open_data, train); each one's docstring has an
-example. They load on first use, so that `import gnet_core` does not import TensorFlow. Before anything else the package
-sees to it that a case is what it says, whatever the environment asks for (see gnet_core.system.settings), and that
-TensorFlow will find NVIDIA's libraries (see gnet_core.machine.cuda_libraries).
+With the names of `__all__` one declares a suite and reads its run, builds the network and its step, and trains it on
+data; each one's docstring has an example. They load on first use, so that `import gnet_core` does not import
+TensorFlow. Whatever is imported, a case is what it says (gnet_core.system.settings) and TensorFlow will find NVIDIA's
+libraries (gnet_core.machine.cuda_libraries).
 """
 
 import importlib

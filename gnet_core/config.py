@@ -21,22 +21,21 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 PEERS: tuple[Framework, ...] = ("torch", "jax")
+COMPUTE_DTYPES: Mapping[Precision, str] = {
+    "float32": "float32",
+    "tf32": "float32",
+    "mixed_bfloat16": "bfloat16",
+    "mixed_float16": "float16",
+}
+"""The type in which a precision multiplies matrices, by the name that all frameworks give it. Variables are float32."""
 TITLES: Mapping[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 MIN_IMAGE_SIZE = 67
 """Pixels a side. From 67 the stem and the pools between stages leave a final map of 1×1, from 66 they leave none."""
-
 MAX_IMAGE_SIZE = 2**14
-"""Pixels a side. One such image fills 3 GB as float32."""
-
 MAX_BATCH_SIZE = 2**20
-"""Images a step. As many of the smallest ones fill 56 GB."""
-
 MAX_CLASSES = 2**16
-"""Labels travel as uint16."""
-
 MAX_TRACED_STEPS = 10
-"""xprof recognises no more steps in one trace."""
 
 _DEVICE = re.compile(r"cpu|gpu:[0-9]{1,4}")
 
@@ -72,65 +71,39 @@ class StepConfig:
 
     execution: Execution = "graph"
     """eager: no tf.function; graph: @tf.function; xla: @tf.function(jit_compile=True)."""
-
     precision: Precision = "float32"
     """float32 has TF32 off; tf32 is float32 on a GPU's tensor cores; the mixed ones keep float32 weights and logits."""
-
     part: Part = "train"
-    """The part of the step that is run.
-
-    forward: every output that has a loss, and the losses, in training mode, which moves batch normalisation's
-    statistics; gradients: forward and backward without the optimizer, for float16 with the loss scaled; train: all.
-    The suite parts of gnet bench varies it; gnet train runs whole steps.
-    """
-
+    """forward: the outputs and their losses in training mode, which moves batch normalisation's statistics; gradients:
+    forward and backward without the optimizer, for float16 with the loss scaled; train: all."""
     layers: Layers = "fused"
-    """Layers that compute the network and its updates. keras: Keras' own layers and optimizer, as anyone would write
-    it; fused: ours, which compute the same from the same weights in fewer and faster kernels."""
-
+    """keras: Keras' own layers and optimizer, as anyone would write it; fused: ours, which compute the same from the
+    same weights in fewer and faster kernels."""
     framework: Framework = "tensorflow"
-    """Framework that computes the step. torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX,
-    by jax.jit, which is xla. Both are peers to compare with; gnet_core.frameworks.base says in what they can be
-    measured. The suite frameworks of gnet bench varies it; gnet profile and gnet train take TensorFlow alone."""
-
+    """torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX, by jax.jit, which is xla. Both are
+    peers to compare with, measured as far as gnet_core.frameworks.base says."""
     batch_size: int = 32
     """Images a step."""
-
     image_size: int = 224
     """Pixels a side of the square RGB image."""
-
     classes: int = 47
-    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset. In gnet bench and gnet train the data
-    decides."""
-
+    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset; commands take those of their data."""
     widths: Widths = "published"
     """Table of filter counts: that of the published notebook, or table 1 of arXiv 1409.4842."""
-
     aux_weight: float = 0.3
-    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone. The
-    suite auxiliary of gnet bench varies it."""
-
+    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
     dropout: bool = True
-    """False sets every dropout rate to 0, for comparing numbers between executions, whose masks differ. gnet bench
-    measures with it, as one trains, and compares losses without."""
-
+    """False sets all rates to 0: gnet bench measures with it and compares losses without, whose masks would differ."""
     bn_momentum: float = 0.9
-    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has. It
-    changes no speed, so gnet bench has no option for it."""
-
+    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has."""
     learning_rate: float = 1e-3
-    """Learning rate of Adam. It changes no speed, so gnet bench has no option for it."""
-
+    """Learning rate of Adam. Like the momentum it changes no speed, so gnet bench has no option for either."""
     as_published: bool = False
-    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses. gnet
-    bench measures steps that learn."""
-
+    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
     data: str = "synthetic"
-    """synthetic, digits, fashion-mnist, or the path of a folder of images or of IDX files."""
-
+    """synthetic, a name of gnet_core.datasets.catalog.NAMED, or the path of a folder of images or of IDX files."""
     device: str = "cpu"
     """cpu or gpu:N."""
-
     seed: int = 0
     """Seed of the weights, the synthetic batch, shuffling and dropout."""
 
@@ -151,8 +124,7 @@ class StepConfig:
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
             raise GnetError(f"device: {self.device!r:.200} is unknown; use cpu or gpu:N")
         if not isinstance(self.data, str) or not self.data:
-            known = "synthetic, digits, fashion-mnist or a folder"
-            raise GnetError(f"data: {self.data!r:.200} is no data set; use {known}")
+            raise GnetError(f"data: {self.data!r:.200} is no data set; use synthetic, a data set's name or a folder")
 
     @property
     def trains_classifiers(self) -> bool:
@@ -160,22 +132,25 @@ class StepConfig:
         return self.aux_weight > 0 and not self.as_published
 
     @property
-    def name(self) -> str:
-        """The case's identifier in tables and file names: the five swept axes, then whatever else is not the default.
+    def compute_dtype(self) -> str:
+        """The type in which matrices are multiplied; tf32 is a GPU's way to multiply float32."""
+        return COMPUTE_DTYPES[self.precision]
 
-        The seed stays out, so that runs of different seeds can be compared; so does `classes`, which the data decides.
-        """
+    @property
+    def name(self) -> str:
+        """The case's identifier in tables and file names: six fields, then whatever else is not the default."""
+        outside = _OUTSIDE_NAME if self.data == "synthetic" else {*_OUTSIDE_NAME, "classes"}
         parts = [self.execution, self.precision, f"b{self.batch_size}", f"i{self.image_size}"]
         parts += [slug(self.data), self.device.replace(":", "")]
-        parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in _OUTSIDE_NAME]
+        parts += [f"{field}={value}" for field, value in self.overrides().items() if field not in outside]
         return "-".join(parts)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StepConfig:
         """The configuration with these values, in which a field that is left out has its default.
 
-        Files are read by gnet_core.files.migrations instead: what they leave out may mean another value. Raises
-        GnetError for a field or value this version does not know.
+        Files are read by gnet_core.files.migrations, since what they leave out may mean another value. Raises GnetError
+        for a field or value this version does not know.
         """
         if not isinstance(values, Mapping):
             raise GnetError(f"config: {values!r:.200} is no configuration; use an object of fields and values")
@@ -197,8 +172,6 @@ class StepConfig:
 
 
 _KINDS = get_type_hints(StepConfig)
-"""Types of a case's fields by name; those that are a choice are a Literal."""
-
 _WHOLE = {
     "batch_size": (1, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB"),
     "image_size": (MIN_IMAGE_SIZE, MAX_IMAGE_SIZE, "one image of that size fills 3 GB"),
@@ -207,8 +180,8 @@ _WHOLE = {
 }
 """By field, its smallest and its largest whole number, and why there is none beyond."""
 
-_OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed", "classes"}
-"""Fields that are in a case's name anyway or stay out of it."""
+_OUTSIDE_NAME = {"execution", "precision", "batch_size", "image_size", "data", "device", "seed"}
+"""Fields in a case's name anyway, or out of it: runs of different seeds are compared. The data decides its classes."""
 
 
 def slug(data: str) -> str:

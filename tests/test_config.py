@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import COMPUTE_DTYPES, PRECISIONS, GnetError, StepConfig
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,11 @@ def test_the_name_holds_the_axes_and_whatever_else_is_not_the_default():
     assert StepConfig(as_published=True).name == "graph-float32-b32-i224-synthetic-cpu-as_published=True"
 
 
-def test_the_name_leaves_out_seed_and_classes():
-    assert StepConfig(seed=5, classes=10).name == StepConfig().name
+def test_the_name_leaves_out_the_seed_and_what_a_data_set_decides():
+    assert StepConfig(seed=5).name == StepConfig().name
+    assert StepConfig(data="digits", classes=10).name == StepConfig(data="digits").name
+    assert StepConfig(classes=10).name == f"{StepConfig().name}-classes=10"
+
+
+def test_every_precision_has_a_type_to_multiply_in():
+    assert tuple(COMPUTE_DTYPES) == PRECISIONS

@@ -59,8 +59,8 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 @options.as_json
 @options.takes(BenchRequest)
 def bench(request: BenchRequest) -> int:
-    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks;
-    none named: what the preset has) and write a run directory.
+    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks, and
+    what else benchmarks/ has; none named: those of the preset) and write a run directory.
     """
     from gnet_core.cli.bench_plan import BenchPlan
     from gnet_core.files.whole import require_empty
@@ -86,7 +86,7 @@ def bench(request: BenchRequest) -> int:
         gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)
         plan = BenchPlan(measured, stack)
         directory = resume or out or options.default_directory("", plan.device)
-        options.require_utf8("out", directory.resolve())
+        options.require_utf8("out", str(directory.resolve()))
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
         runner, settings = plan.make_runner(directory, previous)

@@ -48,12 +48,8 @@ class BenchPlan:
         self.environment = runner.deciding(self._environments)
         self.device = options.choose_device(request.device, self.environment)
         self._preset = preset_for(request.preset, self.device)
-        template = StepConfig(
-            **fields,
-            device=self.device,
-            image_size=request.image_size or self._preset.image_size,
-            classes=self._data.classes,
-        )
+        image_size = request.image_size or self._preset.image_size
+        template = StepConfig(**fields, device=self.device, image_size=image_size, classes=self._data.classes)
         chosen = {axis: values for axis in AXES if (values := getattr(request, axis))}
         sweep = Sweep(preset=self._preset, template=template, chosen=chosen)
         first = sweep.cases()[0]
@@ -98,10 +94,8 @@ class BenchPlan:
             own_source=self._sources.get(sources.HERE) or self._compared[0],
             environments=self._environments,
         )
-        kept: dict[str, Any] = {
-            "created": options.now(),
-            "options": dataclasses.replace(request, data=self._data.name).to_dict(),
-        }
+        recorded = dataclasses.replace(request, data=self._data.name).to_dict()
+        kept: dict[str, Any] = {"created": options.now(), "options": recorded}
         if previous is not None:
             names = ("created", "options", "peaks", "profile_note", "gpu_memory")
             kept = {name: getattr(previous, name) for name in names}

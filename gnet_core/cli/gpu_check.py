@@ -90,10 +90,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
 
 
 def _peers(python: Sequence[str]) -> list[str]:
-    """The NAME=INTERPRETER pairs with absolute paths, since the steps are taken in another directory.
-
-    Raises GnetError for one that names no framework or no program.
-    """
+    """The pairs with absolute paths, as steps run elsewhere. Raises GnetError for one of no framework or program."""
     from gnet_core.run.sources import interpreters
 
     for peer in python:

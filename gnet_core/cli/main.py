@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import importlib
 import json
 import os
 import shutil
@@ -24,8 +25,7 @@ from gnet_core.cli.compare import compare
 from gnet_core.cli.gpu_check import gpu_check
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
 from gnet_core.cli.report import print_profile, report
-from gnet_core.cli.schema import schema
-from gnet_core.config import GnetError, StepConfig
+from gnet_core.config import GnetError, StepConfig, require_choice
 from gnet_core.plan.request import InfoRequest, ProfileRequest, TrainRequest
 from gnet_core.system import interrupts, streams
 
@@ -91,27 +91,22 @@ def _of_the_machine(error: BaseException) -> str:
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
-TRACEBACK_VARIABLE = "GNET_TRACEBACK"
-"""Environment variable that sends the traceback of an unexpected error to stderr."""
-
 
 def _unexpected(error: BaseException) -> int:
-    """Say in one line that there is a fault in gnet, and where its traceback is."""
+    """Say in one line that there is a fault in gnet, and where its traceback is: stderr if GNET_TRACEBACK is set."""
     if isinstance(error, MemoryError):
         complain("out of memory; end other programs, or ask for smaller batches or images")
         return UNEXPECTED
     text = "".join(traceback.format_exception(error))
     line = f"unexpected {type(error).__name__}: {error!s:.300}; please report it"
-    if not os.environ.get(TRACEBACK_VARIABLE):
-        try:
+    if not os.environ.get("GNET_TRACEBACK"):
+        with contextlib.suppress(OSError):  # there is no room for it but on the terminal
             with tempfile.NamedTemporaryFile(
                 "w", prefix="gnet-traceback-", suffix=".txt", encoding="utf-8", errors="backslashreplace", delete=False
             ) as file:
                 file.write(text)
             complain(f"{line} with {file.name}")
             return UNEXPECTED
-        except OSError:  # there is no room for it but on the terminal
-            pass
     complain(line)
     print(text, end="", file=sys.stderr)
     return UNEXPECTED
@@ -128,8 +123,33 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, gpu_check, report, schema):
+for _command in (bench, compare, gpu_check, report):
     commands.add_command(_command)
+
+
+_DOCUMENTS = {
+    "run": ("results.run_document", "RunDocument"),
+    "raw": ("results.raw_files", "RawFile"),
+    "profile": ("profile.document", "Profile"),
+    "info": ("machine.overview", "Info"),
+    "cases": ("report.run", "RunReport"),
+}
+"""The module of gnet_core and the type of each document that has a schema."""
+
+
+@commands.command()
+@click.argument("document", default="run", metavar="[run|raw|profile|info|cases]")
+def schema(document: str) -> int:
+    """Print the JSON Schema of run.json, of a raw file, of profile.json, or of what `gnet info --json` (info) or
+    `gnet report --json` (cases) prints.
+    """
+    import msgspec
+
+    require_choice("document", document, tuple(_DOCUMENTS))
+    module, name = _DOCUMENTS[document]
+    kind = getattr(importlib.import_module(f"gnet_core.{module}"), name)
+    print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)})
+    return FINE
 
 
 @commands.command()
@@ -276,13 +296,13 @@ def train(request: TrainRequest) -> int:
     require_precision(config.precision, config.device, environment)
     directory = resume or out or options.default_directory("train", slug(config.data))
     history = training.train(config, dataset, directory, request.epochs, resume=resume is not None)
-    best = session.best(history)
+    epochs = [dataclasses.asdict(record) for record in history]
     if request.as_json:
-        print_json({"directory": str(directory), "epochs": [dataclasses.asdict(record) for record in history]})
+        print_json({"directory": str(directory), "epochs": epochs})
     else:
         from tabulate import tabulate
 
-        rows = [dataclasses.asdict(record) for record in history]
-        click.echo(tabulate(rows, headers="keys", floatfmt=".4g"))
+        best = session.best(history)
+        click.echo(tabulate(epochs, headers="keys", floatfmt=".4g"))
         click.echo(f"\nBest test accuracy {best.test_accuracy:.2%} in epoch {best.epoch}. Written to {directory}")
     return FINE

@@ -42,8 +42,7 @@ def takes(kind: type[Kind]) -> Callable[[Callable[[Kind], int]], Callable[..., i
 
 def is_given(name: str) -> bool:
     """Whether the running command was given this option on its command line."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 class Parsed(click.ParamType[Any]):
@@ -90,28 +89,23 @@ EXECUTION_LIST = Parsed("choices", partial(_one_of, EXECUTIONS), many=True)
 PRECISION_LIST = Parsed("choices", partial(_one_of, PRECISIONS), many=True)
 PATH: click.Path = click.Path(path_type=Path)
 
+_with_default = partial(click.option, show_default=True)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-device = click.option("--device", default="auto", metavar="auto|cpu|gpu[:N]", show_default=True, help="Where to run.")
-layers = click.option(
-    "--layers", default="fused", metavar="fused|keras", show_default=True, help="Our layers, or plain Keras ones."
-)
-widths = click.option(
-    "--widths", default="published", metavar="published|paper", show_default=True, help="Table of filters."
-)
-seed = click.option(
-    "--seed", type=Parsed("whole", partial(_whole, least=0)), default=0, show_default=True, help="Of weights and data."
-)
+device = _with_default("--device", default="auto", metavar="auto|cpu|gpu[:N]", help="Where to run.")
+layers = _with_default("--layers", default="fused", metavar="fused|keras", help="Our layers, or plain Keras ones.")
+widths = _with_default("--widths", default="published", metavar="published|paper", help="Table of filters.")
+seed = _with_default("--seed", type=Parsed("whole", partial(_whole, least=0)), default=0, help="Of weights and data.")
 
 
 def number(name: str, text: str) -> Option:
     """The option of a field of StepConfig that is a number, with its default."""
     field = name.removeprefix("--").replace("-", "_")
-    default = getattr(StepConfig, field)
-    return click.option(name, type=Parsed("number", _number), default=default, show_default=True, help=text)
+    return _with_default(name, type=Parsed("number", _number), default=getattr(StepConfig, field), help=text)
 
 
 def data(default: str, text: str = "What is fed to the step.") -> Option:
-    return click.option("--data", default=default, show_default=True, metavar="NAME_OR_PATH", help=text)
+    return _with_default("--data", default=default, metavar="NAME_OR_PATH", help=text)
 
 
 def out(default: str) -> Option:
@@ -126,12 +120,12 @@ def fail_on(text: str) -> Option:
 def step(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of gnet_core.plan.request.StepRequest."""
     options = (
-        click.option("--execution", default="graph", show_default=True, metavar="eager|graph|xla"),
-        click.option("--precision", default="float32", show_default=True, metavar="NAME"),
+        _with_default("--execution", default="graph", metavar="eager|graph|xla"),
+        _with_default("--precision", default="float32", metavar="NAME"),
         layers,
         widths,
         number("--aux-weight", "Of each auxiliary classifier's loss; 0 leaves them out."),
-        click.option("--dropout/--no-dropout", default=True, show_default=True, help="Without it every rate is 0."),
+        _with_default("--dropout/--no-dropout", default=True, help="Without it every rate is 0."),
         number("--bn-momentum", "Of batch normalisation's moving statistics."),
         number("--learning-rate", "Adam's."),
         click.option(
@@ -146,14 +140,12 @@ def step(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def require_utf8(field: str, value: object) -> None:
+def require_utf8(field: str, text: str) -> None:
     """Raise GnetError for text that the files of a run or a profile, which are UTF-8, cannot hold."""
     try:
-        str(value).encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise GnetError(
-            f"{field}: {str(value)!r} is not UTF-8, in which a run's files are written; rename it"
-        ) from None
+        raise GnetError(f"{field}: {text!r} is not UTF-8, in which a run's files are written; rename it") from None
 
 
 def require_case_name(case: str) -> None:

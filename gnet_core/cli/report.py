@@ -67,10 +67,7 @@ def report(request: ReportRequest) -> int:
 
 
 def write_documents(write: Callable[[], None], unclaimed: Path | None = None) -> Unwritten | None:
-    """Write documents, into a directory that is claimed for it where this process has not done so yet.
-
-    Returns why it could not be done; None where it was.
-    """
+    """Write documents, in a directory `unclaimed` once it is claimed; return why they were not written, if so."""
     from gnet_core.system.claims import BusyError, claimed
 
     try:
@@ -86,9 +83,7 @@ def write_documents(write: Callable[[], None], unclaimed: Path | None = None) ->
     return None
 
 
-def print_run(
-    summary: Summary, failed_gates: dict[str, list[str]], unwritten: Unwritten | None, *, as_json: bool
-) -> int:
+def print_run(summary: Summary, failed: dict[str, list[str]], unwritten: Unwritten | None, *, as_json: bool) -> int:
     """Print the report of a run, the gates that failed and why it was not written; return the exit status."""
     from gnet_core.report import run as reporting
     from gnet_core.report.profile import tensorboard_line
@@ -96,16 +91,16 @@ def print_run(
 
     run = summary.run
     if as_json:
-        print_json({**reporting.to_json(summary), "failed_gates": failed_gates})
+        print_json({**reporting.to_json(summary), "failed_gates": failed})
     else:
         print_document(reporting.document(summary, with_pictures=False))
-        print_gates(failed_gates)
+        print_gates(failed)
         if run.profiles:
             print(f"\nTrace: {tensorboard_line(run.directory)}")
         if unwritten is None:
             print(f"\nReport: {run.directory / reporting.HTML_FILE}")
     status = _complain_of(unwritten, run.directory)
-    if failed_gates:
+    if failed:
         return GATE_FAILED
     return CASES_FAILED if run.unread or gates.failures(run) else status
 

@@ -9,7 +9,7 @@ import re
 import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +21,14 @@ from gnet_core.datasets.idx_files import holds_idx, read_idx_split
 from gnet_core.datasets.image_files import ImageFile, content_keys, look_at
 from gnet_core.files.whole import read_bytes
 
-FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Folder in which Debian's package dataset-fashion-mnist puts the four files."""
-
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package dataset-fashion-mnist
 FASHION_MNIST_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 
-TINY_IMAGE_SIZE = 72
-"""Pixels a side for pictures of 8 or 28 pixels: enlarging them further costs time and adds no detail."""
-
-PHOTO_IMAGE_SIZE = 224
-"""Pixels a side, as the published run had it."""
-
+TINY_IMAGE_SIZE = 72  # for pictures of 8 or 28 pixels a side: enlarging them further adds no detail
+PHOTO_IMAGE_SIZE = 224  # as in the published run
 _TEST_SHARE = 0.2
 _MAX_COMPARED_ARRAY_BYTES = 2**28
 _SPLIT_SEED = 0  # not StepConfig.seed: runs with different seeds are compared, so they must share their test images
@@ -46,9 +40,8 @@ class Split:
 
     images: npt.NDArray[np.uint8] | tuple[str, ...]
     """An array (n, height, width) of grey or (n, height, width, 3) of RGB levels 0..255; or n paths of image files."""
-
     labels: npt.NDArray[np.uint16]
-    """Positions of classes in DataSet.class_names, (n,)."""
+    """Positions in DataSet.class_names, (n,)."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,20 +87,15 @@ def open_data(name_or_path: str) -> DataSet:
     >>> digits.classes, len(digits.train), len(digits.test)
     (10, 1438, 359)
     """
-    if name_or_path == "digits":
-        return _open_digits()
-    if name_or_path == "fashion-mnist":
-        if not holds_idx(FASHION_MNIST_FOLDER):
-            remedy = "install Debian's package dataset-fashion-mnist, or give the folder that holds the four IDX files"
-            raise GnetError(f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; {remedy}")
-        return _open_idx(name_or_path, FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
+    if name_or_path in NAMED:
+        return NAMED[name_or_path]()
     if name_or_path == "synthetic":
-        raise GnetError("data: 'synthetic' has nothing to learn; use digits, fashion-mnist, or the path of a folder")
+        raise GnetError(f"data: 'synthetic' has nothing to learn; use {', '.join(NAMED)}, or the path of a folder")
     numbered = re.fullmatch(r"(.+):([1-9]|10)", name_or_path)
     if numbered and _is_dtd(Path(numbered[1])):
         return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
     if not _exists(name_or_path):
-        known = "digits, fashion-mnist, or the path of an existing folder"
+        known = f"{', '.join(NAMED)}, or the path of an existing folder"
         raise GnetError(f"data: {name_or_path!r} is unknown; use {known}")
     folder = Path(name_or_path)
     if not folder.is_dir():
@@ -124,15 +112,12 @@ def absolute(name_or_path: str) -> str:
     path, colon, split = name_or_path.rpartition(":")
     if colon and _is_dtd(Path(path)):
         return f"{Path(path).resolve()}:{split}"
-    is_name = name_or_path in ("synthetic", "digits", "fashion-mnist")
+    is_name = name_or_path in ("synthetic", *NAMED)
     return name_or_path if is_name or not _exists(name_or_path) else str(Path(name_or_path).resolve())
 
 
 def fingerprint(data: DataSet) -> str:
-    """A digest of the classes, labels and images of a data set; of an image file its path, size and last change.
-
-    Raises GnetError for an image file that is gone.
-    """
+    """A digest of classes, labels and images (files: path, size, time). Raises GnetError for a file that is gone."""
     digest = hashlib.sha256(ascii(data.class_names).encode())
     for split in (data.train, data.test):
         digest.update(split.labels.tobytes())
@@ -166,6 +151,17 @@ def _open_digits() -> DataSet:
     return DataSet("digits", tuple(map(str, digits.target_names)), train, test, TINY_IMAGE_SIZE)
 
 
+def _open_fashion_mnist() -> DataSet:
+    if not holds_idx(FASHION_MNIST_FOLDER):
+        remedy = "install Debian's package dataset-fashion-mnist, or give the folder that holds the four IDX files"
+        raise GnetError(f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; {remedy}")
+    return _open_idx("fashion-mnist", FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
+
+
+NAMED: Mapping[str, Callable[[], DataSet]] = {"digits": _open_digits, "fashion-mnist": _open_fashion_mnist}
+"""The data sets that are opened by a name."""
+
+
 def _open_idx(name: str, folder: Path, class_names: tuple[str, ...] = ()) -> DataSet:
     """The four IDX files of a folder; without names its classes are called 0 to the highest label."""
     parts = [read_idx_split(folder, part) for part in ("train", "t10k")]
@@ -186,10 +182,7 @@ def _array_keys(images: npt.NDArray[np.uint8]) -> list[Hashable]:
 
 
 def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequence[Hashable]) -> tuple[str, ...]:
-    """Sentences on doubtful labels and splits, which many published data sets have.
-
-    Equal images have equal keys, of which those of training come first.
-    """
+    """Sentences on doubtful labels and splits. Equal images have equal keys, of which those of training come first."""
     notes = []
     first_trained = {key: index for index, key in reversed(list(enumerate(keys[: len(train)])))}
     shared = [(index, first_trained[key]) for index, key in enumerate(keys[len(train) :]) if key in first_trained]
@@ -205,11 +198,9 @@ def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequen
     labels_of: dict[Hashable, set[int]] = defaultdict(set)
     for key, label in zip(keys, [*train.labels.tolist(), *test.labels.tolist()], strict=True):
         labels_of[key].add(label)
-    torn = sum(len(labels) > 1 for labels in labels_of.values())
-    if torn:
+    if torn := sum(len(labels) > 1 for labels in labels_of.values()):
         notes.append(f"images that stand under two classes or more: {torn}; at most one class can be right")
-    untrained = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
-    if untrained:
+    if untrained := sorted(set(test.labels.tolist()) - set(train.labels.tolist())):
         first = f"{class_names[untrained[0]]!r} the first"
         notes.append(f"classes with test images but none to train with: {len(untrained)}, {first}")
     return tuple(notes)

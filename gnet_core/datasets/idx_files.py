@@ -18,8 +18,7 @@ from gnet_core.files.whole import open_regular
 MAX_IDX_BYTES = 2**30
 """Largest IDX file that is read, unpacked. EMNIST's largest has half as many bytes."""
 
-_MAX_GZIP_RATIO = 1032
-"""Bytes that one byte of a deflate stream can unpack to, at most."""
+_MAX_GZIP_RATIO = 1032  # bytes that one byte of a deflate stream can unpack to
 
 
 def holds_idx(folder: Path) -> bool:

@@ -14,16 +14,13 @@ from gnet_core.datasets.image_headers import HeaderError, picture_size
 from gnet_core.files.whole import open_regular, read_bytes
 
 MAX_IMAGE_BYTES = 2**28
-"""Largest image file that is read."""
-
 MAX_PICTURE_PIXELS = 2**26
 """Largest picture, such as 8,192 × 8,192. It takes 0.8 GB as float32, and several are decoded at a time."""
-
 MAX_FRAMES_PIXELS = 2**28
 """Pixels of all frames of the largest animation, which takes a byte for each."""
 
 _END_BYTES = 4096
-_MAX_COMPARED_BYTES = 2**28
+_MAX_COMPARED_BYTES = 2**28  # of files with equal lengths and ends, which are read whole to be sure
 
 
 class ImageFile(NamedTuple):
@@ -38,10 +35,7 @@ class ImageFile(NamedTuple):
 
 
 def look_at(path: Path) -> ImageFile:
-    """Check the kind, size and header of an image file. Decoding every file of a data set would take too long.
-
-    Raises GnetError for what is no regular file or no image, for a damaged header and for one that is too large.
-    """
+    """The file, undecoded. Raises GnetError for no regular file, no image, a damaged header or too large a picture."""
     if path.is_dir():
         raise bad_data(path, "is a folder; images stand directly in the folder of their class")
     try:
@@ -66,10 +60,7 @@ def look_at(path: Path) -> ImageFile:
 
 
 def content_keys(files: Sequence[ImageFile]) -> list[Hashable]:
-    """One key a file, equal for files that hold the same bytes.
-
-    Files of equal length, beginning and end are read whole to be sure, until 256 MiB were read; then these decide.
-    """
+    """One key a file, equal for files that hold the same bytes; once 256 MiB were read, length and ends decide."""
     keys: list[Hashable] = [(file.size_bytes, file.ends) for file in files]
     times = Counter(keys)
     left_bytes = _MAX_COMPARED_BYTES

@@ -1,5 +1,4 @@
-"""CSV that a spreadsheet shows and does not run: cells of text that it would take for a formula begin with an
-apostrophe."""
+"""CSV that a spreadsheet shows and does not run: text that it would take for a formula begins with an apostrophe."""
 
 from __future__ import annotations
 
@@ -18,9 +17,7 @@ _GUARDED = re.compile(rf"(?:^|(?<=;))'(?='*\s*{_FORMULA})")
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """The table as CSV with a line of headings; what is missing is empty. Numbers are as they were, also negative ones,
-    and text has neither control characters nor formulas.
-    """
+    """The table as CSV with headings: missing cells are empty, and text has neither control characters nor formulas."""
     headings = [_inert(heading) for heading in table.columns]
     rows = [[_inert(cell) for cell in row] for row in table.astype(object).itertuples(index=False, name=None)]
     return str(pd.DataFrame(rows, columns=headings, dtype=object).to_csv(index=False, lineterminator="\n"))

@@ -24,24 +24,13 @@ CASE_NAME = re.compile(r"[A-Za-z0-9_.=@+-]{1,250}")
 MAX_WHOLE = 2**63
 """Numbers from here on were never measured, and are too large to calculate with."""
 
-CaseName = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=f"^{CASE_NAME.pattern}(?!\\n)$",
-        description="the name of a case, which has at most 250 letters, digits and _.=@+-",
-    ),
-]
+_RIGHT_NAME = "the name of a case, which has at most 250 letters, digits and _.=@+-"
+CaseName = Annotated[str, msgspec.Meta(pattern=f"^{CASE_NAME.pattern}(?!\\n)$", description=_RIGHT_NAME)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE - 1, description="a whole number, 0 or more")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=MAX_WHOLE - 1, description="a whole number, 1 or more")]
 
-_JSON_TYPES = {
-    "str": "text",
-    "object": "an object",
-    "array": "a list",
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-}
+_JSON_TYPES = {"str": "text", "object": "an object", "array": "a list", "bool": "true or false"}
+_JSON_TYPES |= {"int": "a whole number", "float": "a number"}
 _EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got .*)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
@@ -50,9 +39,8 @@ _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 def read_json(
     path: Path, directory: Path, *, strict: bool = False, limit: int = MAX_TEXT_BYTES
 ) -> tuple[dict[str, Any], str]:
-    """The JSON object in a file of `directory` that has at most `limit` bytes, and a digest of the file.
-
-    Raises GnetError naming the file; `strict` also refuses NaN and endless numbers.
+    """The JSON object in a file of `directory`, and a digest of the file. Raises GnetError naming it where it cannot be
+    read or has more than `limit` bytes, and if `strict` also for NaN and endless numbers.
     """
     hooks: dict[str, Any] = {"parse_constant": _refuse_number, "parse_float": _finite_float, "parse_int": _whole_number}
     data = bounded.read_bytes(path, directory, limit)

@@ -1,8 +1,7 @@
 """The meaning of files of older versions. Everything that is read and holds a configuration passes through here.
 
-A field that is added to StepConfig needs nothing here where its default is what was measured before it was there, and a
-line in BEFORE where that is another value. What a format version changes in run.json, `current_run` changes in those of
-the versions before.
+A field that is added to StepConfig needs a line in BEFORE where its default is not what was measured before. What a
+format version changes in run.json, `current_run` changes in those of the versions before.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ BEFORE: Mapping[str, Any] = {"layers": "keras"}
 
 
 def read_config(values: Any) -> StepConfig:
-    """A recorded configuration: a field that it lacks has the value that was measured before the field was there.
-
-    Raises GnetError for a field or value that this version does not know.
-    """
+    """A recorded configuration, with BEFORE where it lacks a field. Raises GnetError for an unknown field or value."""
     return StepConfig.from_dict({**BEFORE, **values} if isinstance(values, Mapping) else values)
 
 
@@ -37,9 +33,7 @@ def current_profile(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_raw_version(path: Path, document: Mapping[str, Any]) -> None:
-    """Raise GnetError for a worker's raw file of a format version that is not read. Version 3 is this one, with the
-    time of its run's start in place of the identity.
-    """
+    """Raise GnetError for a raw file of a format version that is not read; version 3 differs in what `run` is."""
     with contextlib.suppress(KeyError, IndexError, TypeError):  # whoever reads it says what it lacks
         require_version(path, document["benchmarks"][0]["extra_info"]["format_version"])
 
@@ -47,8 +41,7 @@ def require_raw_version(path: Path, document: Mapping[str, Any]) -> None:
 def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
     """A run.json of a format version that is read, as this version would have written it.
 
-    Format version 3 knew a run by the time of its start alone, which its raw files have in that place. No more is
-    looked at than what changes, so the rest may be anything.
+    In format version 3 the time of its start is a run's identity. What does not change may be anything.
     """
     # Before data had fingerprints nothing was recorded of it, as nothing is of synthetic data.
     current = {**document, "format_version": RUN_FORMAT_VERSION}
@@ -67,9 +60,7 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_view(suite: Any) -> Any:
-    """A suite of run.json with the view that it declares; in files from before there were views, with what a report
-    made of it then.
-    """
+    """A suite of run.json with its view; in files from before there were views, the one that a report used then."""
     if not isinstance(suite, dict) or "view" in suite:
         return suite
     name, varies, base = (suite.get(field) for field in ("name", "varies", "base"))

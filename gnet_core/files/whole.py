@@ -15,8 +15,6 @@ from typing import BinaryIO
 from gnet_core.config import GnetError
 
 RUN_FORMAT_VERSION = 4
-"""Format version of run.json."""
-
 RAW_FORMAT_VERSION = 4
 """Format version of the extra_info that a worker adds to pytest-benchmark's file."""
 
@@ -95,9 +93,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def make_own_folder(folder: Path) -> None:
-    """Create a folder inside a run's directory, or take the one that is there.
-
-    Raises GnetError for a link, through which files would be written to wherever it leads, and for what is no folder.
+    """Create a folder in a run's directory where there is none. Raises GnetError for what is none, and for a link,
+    through which files would be written to wherever it leads.
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
@@ -116,10 +113,8 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def require_empty(out: Path) -> None:
-    """Raise GnetError for a directory with files in it, or one that cannot be looked into; create nothing.
-
-    What a process that was killed before it had written anything whole has left does not count, nor what a check of a
-    GPU has written before its run.
+    """Raise GnetError for a directory that has files in it or cannot be read. What a killed process has left of a file
+    does not count, nor what a check of a GPU has written before its run.
     """
 
     def counts(path: Path) -> bool:

@@ -53,7 +53,7 @@ _MODULES: dict[Framework, tuple[str, str]] = {
     "torch": ("gnet_core.frameworks.pytorch", "gnet_core.frameworks.pytorch_device"),
     "jax": ("gnet_core.frameworks.keras_jax", "gnet_core.frameworks.jax_device"),
 }
-"""Modules of each framework: that of its cases, and that of its devices."""
+"""Modules of each framework: its cases and its devices."""
 
 _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
     "tensorflow": ("pytest-benchmark",),
@@ -62,8 +62,7 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
 }
 """Packages that a worker needs and `gnet info` does not, so that an interpreter may answer and still lack them."""
 
-_TORCH_MIN_SIDE = 147
-"""Pixels a side from which on the auxiliary classifiers' pools leave more than one position of a single image."""
+_TORCH_MIN_SIDE = 147  # pixels from which on the auxiliary classifiers' pools leave more than one position
 
 
 def load(framework: Framework) -> Any:
@@ -156,8 +155,5 @@ def _limits_of_peers(config: StepConfig, environment: Environment) -> list[tuple
         (alone, f"PyTorch normalises no single value a channel, all that an image under {_TORCH_MIN_SIDE} pixels has"),
         (on_cpu and not torch.cpp_compiler, "torch.compile needs a C++ compiler, and g++ is not on the PATH"),
         (on_gpu and not torch.triton, "torch.compile needs Triton on a GPU, which is not installed"),
-        (
-            on_gpu and not torch.c_compiler,
-            "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang",
-        ),
+        (on_gpu and not torch.c_compiler, "torch.compile needs a C compiler on a GPU; there is neither gcc nor clang"),
     ]

@@ -13,9 +13,8 @@ from gnet_core.config import GnetError, StepConfig
 def multiply_adds(model: Any) -> dict[str, int]:
     """Multiply-adds of one image's forward pass, of every Conv2D and Dense layer by its name, in the model's order.
 
-    Each weight of a kernel is used once at every position of the output, so it is kernel size × output positions:
-    k·k·channels_in·channels_out·height·width for a convolution, inputs·outputs for a dense layer. Biases, batch
-    normalisation, activations and pools are left out, as is customary. Layers are NHWC. Raises GnetError for a layer
+    Each weight of a kernel is used once at every position of the output, so it is kernel size × output positions, in
+    NHWC. Biases, batch normalisation, activations and pools are left out, as is customary. Raises GnetError for a layer
     whose output has no fixed size.
     """
     counts = {}
@@ -36,9 +35,8 @@ def train_step_flop_per_image(model: Any, config: StepConfig) -> int:
 
     A layer's gradient with respect to its weights costs as much as its forward pass, and so does the one with respect
     to its input (backward is twice forward: arXiv 2001.08361, section 2.1), which a layer that reads the images does
-    without. It is what the step's result depends on, whatever an execution may do besides: without auxiliary losses the
-    classifiers count for nothing, though eager execution computes the idle ones of `as_published`. `part="forward"` has
-    no gradients, and the optimizer counts for nothing. Raises GnetError as multiply_adds does.
+    without. Only what the step's result depends on counts: without auxiliary losses no classifier, and no optimizer.
+    Raises GnetError as multiply_adds does.
     """
     # A network of the main output alone is all of it needed.
     needed = model if config.trains_classifiers else getattr(model, "inception_model", model)

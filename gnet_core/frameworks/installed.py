@@ -23,10 +23,7 @@ LIMIT_SECONDS = 120
 
 
 def environment(checkout: Path | None = None) -> Environment:
-    """The machine with every framework; `checkout` adds its commit.
-
-    A peer that cannot be asked says why in "error". Raises GnetError for a variable that would end TensorFlow.
-    """
+    """The machine with every framework and the checkout's commit. Raises GnetError for what would end TensorFlow."""
     return Environment(
         tensorflow=base.describe("tensorflow") if _is_installed("tensorflow") else None,
         torch=_describe_apart("torch") if _is_installed("torch") else None,
@@ -40,7 +37,6 @@ def _is_installed(framework: Framework) -> bool:
 
 
 def _describe_apart(framework: Framework) -> Peer:
-    """The framework's description of itself in a process of its own; under "error" why there is none."""
     command = [sys.executable, "-m", __name__, framework]
     try:
         answer = children.ask(command, cwd=Path(__file__).parents[2], limit_seconds=LIMIT_SECONDS)

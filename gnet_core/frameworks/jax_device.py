@@ -14,15 +14,14 @@ from gnet_core.frameworks import allocator
 from gnet_core.machine import description
 from gnet_core.machine.environment import Peer, SeenGpu
 
-_prepared: list[StepConfig] = []
-"""The case that this process keeps to, once there is one."""
+_prepared: list[StepConfig] = []  # the case that this process keeps to, once there is one
 
 
 def prepare(config: StepConfig) -> Any:
     """Make the case's device the only one JAX uses, and multiply float32 as the case's precision says.
 
-    Must run before JAX has touched a device. XLA multiplies float32 as TF32 on a GPU unless "float32" is asked for.
-    What a mixed precision leaves in float32, the last layers of a few million operations, is as JAX does it by itself.
+    Must run before JAX has touched a device. XLA multiplies float32 as TF32 on a GPU unless "float32" is asked for; for
+    what a mixed precision leaves in float32, the small last layers, it is not.
     """
     kind, _, number = config.device.partition(":")
     if kind == "cpu":
@@ -34,7 +33,7 @@ def prepare(config: StepConfig) -> Any:
     device = jax.devices(kind)[0]
     jax.config.update("jax_default_device", device)
     matmul = "tensorfloat32" if config.precision == "tf32" else "float32"
-    jax.config.update("jax_default_matmul_precision", None if config.precision.startswith("mixed") else matmul)
+    jax.config.update("jax_default_matmul_precision", matmul if config.compute_dtype == "float32" else None)
     return device
 
 
@@ -62,9 +61,16 @@ def describe() -> Peer:
 def _gpus() -> tuple[list[SeenGpu], str]:
     """Those that JAX can use, and why there are none: no plugin, or one that finds no GPU or no driver."""
     try:
-        return [_describe_gpu(index, device) for index, device in enumerate(jax.devices("gpu"))], ""
+        devices = jax.devices("gpu")
     except RuntimeError as error:
         return [], str(error).partition("\n")[0][:300]
+    gpus = []
+    for index, device in enumerate(devices):
+        # Such as 9.0, or 9.0a where XLA names an architecture's own features with it.
+        match = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+        capability = [int(match[1]), int(match[2])] if match else None
+        gpus.append(SeenGpu(device=f"gpu:{index}", name=device.device_kind, compute_capability=capability))
+    return gpus, ""
 
 
 def _cuda_versions() -> Any:
@@ -79,10 +85,3 @@ def _cuda_versions() -> Any:
 def _dotted(number: int, major: int, minor: int) -> str:
     """13.0 for 13000, or 9.8 for 90800, as cuda.h and cudnn.h put them together."""
     return f"{number // major}.{number % major // minor}"
-
-
-def _describe_gpu(index: int, device: Any) -> SeenGpu:
-    # Such as 9.0, or 9.0a where XLA names an architecture's own features with it.
-    match = re.match(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
-    capability = [int(match[1]), int(match[2])] if match else None
-    return SeenGpu(device=f"gpu:{index}", name=device.device_kind, compute_capability=capability)

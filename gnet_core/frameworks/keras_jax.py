@@ -36,8 +36,6 @@ class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JaxKit(LayerKit):
-    """Makes Keras layers, as the one that it extends."""
-
     def dropout(self, x: Any, rate: float, name: str) -> Any:
         return self.layer(SwitchedDropout, name, rate)(x)
 

@@ -38,21 +38,18 @@ class SwitchedDropout(keras.layers.Dropout):  # type: ignore[misc]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerKit(Kit):
-    """Makes Keras' layers."""
+    """Makes Keras' layers. `dtype` is the policy of each; variables stay float32 under the mixed ones."""
 
     dtype: str = "float32"
-    """Keras dtype policy of each layer; variables stay float32 under the mixed ones."""
     bn_momentum: float = 0.9
-    """Momentum of batch normalisation's moving statistics: the share that they keep in a step."""
 
     @classmethod
     def of(cls, config: StepConfig) -> Self:
-        """The kit of a case. tf32 is a way for the device to multiply float32, so its layers are float32 ones."""
-        dtype = config.precision if config.precision.startswith("mixed_") else "float32"
+        """The kit of a case."""
+        dtype = "float32" if config.compute_dtype == "float32" else f"mixed_{config.compute_dtype}"
         return cls(dtype=dtype, bn_momentum=config.bn_momentum)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:
-        """The layer of that name."""
         return kind(*arguments, **{"name": name, "dtype": self.dtype, **settings})
 
     def conv(self, x: Tensor, filters: int, size: int, name: str, **settings: Any) -> Tensor:

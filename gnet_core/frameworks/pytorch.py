@@ -89,10 +89,7 @@ class TorchKit(Kit):
 
 
 class Network(nn.Module):  # type: ignore[misc]
-    """GoogleNet_2 of native modules: images (batch, 3, h, w) → float32 logits (main, class_1, class_2).
-
-    Classifiers without a loss are left out of the pass.
-    """
+    """GoogleNet_2 of native modules: images (batch, 3, h, w) → float32 logits (main, class_1, class_2) or (main,)."""
 
     def __init__(self, config: StepConfig) -> None:
         super().__init__()
@@ -134,8 +131,8 @@ class Case:
         self.labels = torch.from_numpy(labels.astype("int64")).to(self._device)
         self._losses: Callable[[], torch.Tensor] = self._forward
         if config.execution != "eager":
-            # Compiled by each process from the start: what an earlier one left would pass for a short compilation. The
-            # caches of compiled C++ and of Triton's kernels are none that the last setting disables.
+            # Compiled by each process anew: what an earlier one left would pass for a short compilation. The last
+            # setting does not disable the caches of compiled C++ and of Triton's kernels.
             self._caches = tempfile.TemporaryDirectory(prefix="gnet-torch-", ignore_cleanup_errors=True)
             os.environ |= dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), self._caches.name)
             torch.compiler.config.force_disable_caches = True
@@ -145,8 +142,8 @@ class Case:
 
     def _forward(self) -> torch.Tensor:
         config = self._config
-        low = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}.get(config.precision)
-        with torch.autocast(self._device.type, low, enabled=low is not None):
+        dtype = getattr(torch, config.compute_dtype)
+        with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
             main, *aux = self.network(self.images)
         loss = F.cross_entropy(main, self.labels)
         if config.trains_classifiers:

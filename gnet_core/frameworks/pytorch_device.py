@@ -29,8 +29,8 @@ def prepare(config: StepConfig) -> torch.device:
 def set_tf32(precision: Precision) -> None:
     """Let a GPU multiply float32 as TF32 for tf32 and for nothing else; PyTorch does so in convolutions by default.
 
-    By these flags and not by `fp32_precision`, which is to replace them: a flag of the one kind cannot be read any more
-    once it was set by the other, and torch.compile of PyTorch 2.13 still reads both.
+    Not by `fp32_precision`, which is to replace these flags: once a flag of one kind is set, the other kind cannot be
+    read any more, and torch.compile of PyTorch 2.13 still reads both.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
@@ -49,9 +49,7 @@ def peak_memory(device: torch.device) -> tuple[int, str]:
 
 
 def describe() -> Peer:
-    """PyTorch as it is here: version, build, threads, each GPU that it sees or why it sees none, and what torch.compile
-    finds to compile with: Triton and a C compiler for a GPU, a C++ compiler for a CPU.
-    """
+    """PyTorch as it is here, and what torch.compile needs: Triton and a C compiler for a GPU, C++ for a CPU."""
     gpus, why_none = [], ""
     try:
         for index in range(torch.cuda.device_count()):

@@ -1,7 +1,6 @@
 """The first minutes on a GPU: each step a child process with its share of the time, its results on disk when it ends.
 
-The directory of a check is that of its run of gnet bench, with the list of claims beside it and whatever else the
-steps leave in its folder gpu-check/.
+The directory is that of the run of gnet bench, with the list of claims and the folder gpu-check/ of all other results.
 """
 
 from __future__ import annotations
@@ -43,12 +42,9 @@ IDLE_SECONDS = 2.0
 """Time for which a worker is sampled after its turn: by then power that NVML averages over a second has fallen."""
 
 BLOCK_SECONDS = 2.0
-"""Length of the block through which a worker is sampled: enough for a clock to settle, and for a power that NVML
-averages over a second."""
+"""Length of the sampled block: enough for a clock to settle, and for power that NVML averages over a second."""
 
-TRACED_STEPS = 3
-"""Few enough for a trace of some megabytes."""
-
+TRACED_STEPS = 3  # few enough for a trace of some megabytes
 _PRESET = "check"
 _SHARES = {"worker xla": 0.35, "profile xla": 0.35, "bench": 1.0, "bench execution": 1.0, "frameworks": 1.0}
 _SHARE = 0.2
@@ -75,19 +71,19 @@ class StepError(Exception):
 
 @dataclasses.dataclass(kw_only=True)
 class Check:
-    """Takes the steps one after the other until the time is over, and keeps what they leave."""
+    """Takes the steps one after the other until the time is over, and keeps what they leave.
+
+    The directory's path is absolute, the deadline of the monotonic clock, and peers are interpreters as for --python.
+    """
 
     checkout: Path
     environment: Environment
     device: str
     directory: Path
-    """An absolute path."""
     minutes: int
     deadline: float
-    """A time of the monotonic clock."""
     created: str
     peers: Sequence[str] = ()
-    """The interpreters of PyTorch and JAX, as --python takes them."""
     progress: Callable[[str], None] = lambda _line: None
 
     def __post_init__(self) -> None:
@@ -103,9 +99,8 @@ class Check:
         self._complete = False
 
     def run(self) -> bool:
-        """Take all steps that there is time for; True when nothing interrupted it.
-
-        The list of claims is written anew before and after each. Raises OSError where it cannot be.
+        """Take all steps that there is time for; True when nothing interrupted it. Raises OSError where the list of
+        claims, which is written anew before and after each, cannot be.
         """
         write_whole(self._own / "info.json", json.dumps(msgspec.to_builtins(overview.info(self.environment)), indent=1))
         try:
@@ -120,10 +115,8 @@ class Check:
         return self._complete
 
     def _planned(self) -> Iterator[tuple[str, Callable[[float], Result | None]]]:
-        """The steps in their order, the least important last. A step takes the seconds that it has.
-
-        Of ten minutes the three precisions take six, of three processes each that are ready after 36 s on an H200. XLA
-        then has what is left.
+        """The steps, the least important last; each takes the seconds that it has. Of ten minutes the three precisions
+        take six, of three processes each that are ready after 36 s on an H200. XLA then has what is left.
         """
         graph, *workers = [(f"worker {name}", partial(self._sample_worker, name)) for name in SAMPLED]
         graph_trace, *traces = [(f"profile {name}", partial(self._trace, name)) for name in PROFILED]
@@ -277,10 +270,8 @@ class Check:
         self._measure("frameworks", out, ("frameworks",), limit, worker_memory=None, **how)
 
     def _measure(self, name: str, out: Path, suites: tuple[str, ...], limit: float, **how: Any) -> None:
-        """A run of gnet bench, which is kept however it ended.
-
-        On a GPU each worker takes what is reserved for twice the peak of one in half the precision, which is about
-        that of float32, so that none has to be probed.
+        """A run of gnet bench, which is kept however it ended. On a GPU each worker takes what is reserved for twice
+        the peak of one in half the precision, which is about that of float32, so that none has to be probed.
         """
         workers = [result for result in self._results.values() if isinstance(result, WorkerReading)]
         peaks = [worker.process.info.peak_memory_bytes for worker in workers]
@@ -311,10 +302,8 @@ class Check:
 
 
 def _run_child(command: Sequence[str], cwd: Path, log: int, limit: float) -> tuple[int, bool]:
-    """Run a program until it ends or is made to: its status, and whether it ended by itself.
-
-    Before its time is over it is asked to end by SIGTERM, upon which gnet keeps what it has; a while later it is
-    killed. So it is when this process is interrupted.
+    """Run a program until it ends or is made to: its status, and whether it ended by itself. Before its time is over,
+    or when this process is interrupted, SIGTERM makes gnet keep what it has; a while later the program is killed.
     """
     ending = min(_ENDING_SHARE * limit, _MAX_ENDING_SECONDS)
     with children.start(command, cwd=cwd, stdout=log, stderr=subprocess.STDOUT) as process:

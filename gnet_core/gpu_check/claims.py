@@ -1,7 +1,4 @@
-"""What GNET promises of a GPU, each promise judged by what was seen on one: confirmed, wrong or still open.
-
-Pure: what was seen comes in, claims go out.
-"""
+"""What GNET promises of a GPU, each promise judged by what was seen on one: confirmed, wrong or still open."""
 
 from __future__ import annotations
 
@@ -14,10 +11,7 @@ CLAIMS = Claims()
 
 
 def judge(seen: Seen) -> list[Claim]:
-    """Every claim with its verdict, the worst first.
-
-    On a CPU all are open: it is a rehearsal, which confirms nothing of a GPU.
-    """
+    """Every claim with its verdict, the worst first; all are open on a CPU, where a rehearsal confirms nothing."""
     claims = []
     for promise, question in (*CLAIMS, *worker_claims.CLAIMS, *trace_claims.CLAIMS, *run_claims.CLAIMS):
         findings = attempt(question, seen)

@@ -18,15 +18,11 @@ from gnet_core.results.raw_files import RawProcess
 from gnet_core.results.records import Run
 
 Verdict = Literal["wrong", "open", "confirmed"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-"""The worst comes first."""
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)  # the worst comes first
 
-MAX_NAMED = 5
-"""Kernels or cases that evidence names."""
+MAX_NAMED = 5  # kernels or cases that evidence names
 
-SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")
-"""The workers, each in mixed_bfloat16."""
-
+SAMPLED: tuple[Execution, ...] = ("graph", "eager", "xla")  # the workers, each in mixed_bfloat16
 PROFILED = (*SAMPLED, "float32", "batch 1")
 """The traces: one of each execution in mixed_bfloat16, of a graph in float32, and of a graph with a single image."""
 
@@ -88,9 +84,8 @@ class WorkerReading:
     samples: Sequence[Sample]
     """Readings of the turn and of the idle seconds after it; none where NVML cannot tell which GPU the device is."""
     block: Span | None
-    """The timed block, by the worker's clock."""
     work: Span | None
-    """All its steps; after them the GPU idles."""
+    """All steps, by the worker's clock as the timed block; after them the GPU idles."""
     process_bytes: int | None
     """GPU memory of its processes by NVML after the turn; 0 where NVML does not report it, as in a container."""
     growth_bytes: int | None
@@ -142,11 +137,8 @@ class Seen:
         return self.turns
 
 
-Question = Callable[[Seen], Finding | Iterable[Finding]]
-"""Judges a claim. Raises OpenError where it cannot be judged."""
-
-Judges = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
-"""Decorates the judge of a claim."""
+Question = Callable[[Seen], Finding | Iterable[Finding]]  # raises OpenError where a claim cannot be judged
+Judges = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]  # decorates the judge of a claim
 
 
 def judged(holds: bool, *figures: Figure, because: str = "", subject: str = "") -> Finding:

@@ -39,14 +39,12 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     device: str
     machine: str
-    """One line that names it."""
     minutes: int
     """The time that it may take."""
     complete: bool
     """Whether it came to its end, with whatever steps it had no time for."""
     steps: Sequence[Step]
     claims: Sequence[Claim]
-    """The worst come first."""
 
     @property
     def answer(self) -> str:

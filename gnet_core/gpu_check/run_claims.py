@@ -34,10 +34,8 @@ def _all_fit(seen: Seen) -> Finding:
         Figure("alive together", max(map(len, cohorts), default=0)),
     ]
     sizes = _planned_sizes(seen)
-    planned = max(
-        (sum(sizes[worker.case].taken_bytes for worker in cohort if worker.case in sizes) for cohort in cohorts),
-        default=0,
-    )
+    taken = [sum(sizes[worker.case].taken_bytes for worker in cohort if worker.case in sizes) for cohort in cohorts]
+    planned = max(taken, default=0)
     if planned and (memory := run.document.gpu_memory) and memory.free_bytes:
         figures.append(Figure("planned of what is free", planned / memory.free_bytes))
     if not lost and (run.unmeasured or not run.document.complete):
@@ -53,9 +51,7 @@ def _planned_sizes(seen: Seen) -> dict[str, Size]:
 
 @CLAIMS.of_all("No process has more memory in use than its case was planned with")
 def _sizes_hold(seen: Seen) -> Iterator[Finding]:
-    """Compares each case's size with the most that any of its processes had in use."""
-    sizes = _planned_sizes(seen)
-    if not sizes:
+    if not (sizes := _planned_sizes(seen)):
         raise OpenError("no case of the run has a size")
     run: Run = seen.result("bench")
     for row in run.rows:

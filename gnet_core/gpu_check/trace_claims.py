@@ -15,14 +15,15 @@ from gnet_core.profile.step_breakdown import launch_bound
 
 CLAIMS = Claims()
 
+_NO_KERNELS = "there are no kernels"
+
 KERNEL_TIME_TOLERANCE = 0.10
 """Relative difference of the operations' and the kernels' time, two readings of the same trace."""
 
 MAX_UNKNOWN_KERNEL_SHARE = 0.05
 """Share of the kernels' time in kernels whose names do not tell whether they use tensor cores."""
 
-MAX_NAMED_KERNELS = 20
-"""Kernels that evidence names, the longest; profile.json has all."""
+MAX_NAMED_KERNELS = 20  # the longest; profile.json has all
 
 MAX_UNPLACED_KERNEL_SHARE = 0.05
 """Share of the kernels' time in kernels that belong to no operation, as those within a CUDA graph do."""
@@ -76,14 +77,10 @@ def _uses_no_tensor_cores(profile: Profile) -> Finding:
 
 
 def _tensor_core_shares(profile: Profile) -> dict[str, float]:
-    """The shares of the kernels' time by use of tensor cores, judged by their names."""
     shares = tensor_cores.shares((kernel.tensor_cores, kernel.seconds) for kernel in profile.kernels)
     if not shares:
         raise OpenError(_NO_KERNELS)
     return shares
-
-
-_NO_KERNELS = "there are no kernels"
 
 
 def _named(kernels: Iterable[Kernel]) -> str:

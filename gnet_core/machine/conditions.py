@@ -1,8 +1,4 @@
-"""Conditions of the machine during one turn of a worker: who else took the processors, clocks, throttling, the GPU.
-
-They are read before and after a turn, outside its clock; those of a GPU come from gnet_core.machine.gpu_conditions.
-Nothing here imports TensorFlow, and nothing here drops a turn.
-"""
+"""Conditions of the machine in a turn, read before and after it: who else took processors, clocks, throttling, GPU."""
 
 from __future__ import annotations
 
@@ -57,17 +53,15 @@ class Conditions:
     steal_share: float | None
     """Time that a hypervisor kept from this machine ÷ (seconds × processors)."""
     worker_cpu_seconds: float | None
-    """Processor time of the worker and its children."""
     frequency_hz: float | None
     """Mean of the processors' clocks as the turn ended. A virtual machine reports a nominal one that never changes."""
     throttled: bool | None
     """Whether a processor slowed itself down for heat. None where nothing counts it: on AMD, in virtual machines."""
     quota_throttled_periods: int | None = None
-    """Periods in which a CPU quota stopped this process' control groups. None where nothing counts them."""
+    """Periods in which a CPU quota stopped this process' control groups."""
     quota_throttled_seconds: float | None = None
-    """Time for which it did, summed over processors."""
+    """Time for which it did, summed over the `usable_processors` of a worker."""
     usable_processors: int | None = None
-    """Processors that a worker may use, which share that time."""
     gpu: GpuConditions = dataclasses.field(default_factory=GpuConditions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,9 +88,8 @@ class Snapshot:
 class Watch:
     """Reads the machine around turns on a device, cpu or gpu:N; a context manager, as NVML stays open.
 
-    On a 2-core virtual machine with 80 processes a pair of begin and end took 0.7 ms, and the first one for a worker
-    2 ms more, in which its children are looked for. A processor whose clock and throttling are counted in files adds
-    about 0.05 ms for each thread (9 µs a file). A GPU that NVML cannot tell apart from others has no figures.
+    A pair of begin and end took 0.7 ms on a 2-core virtual machine with 80 processes, and 2 ms more at first, for the
+    worker's children. Files of clocks and throttling add 0.05 ms a thread. A GPU that NVML cannot name has no figures.
     """
 
     def __init__(self, device: str) -> None:
@@ -106,8 +99,7 @@ class Watch:
         self._groups = ControlGroups()  # which the workers are in as well
         self._families: dict[int, list[psutil.Process]] = {}
         self._nvml = contextlib.ExitStack()
-        self._samples: list[Sample] = []
-        """Readings of the GPU during the last turn."""
+        self._samples: list[Sample] = []  # of the last turn
         opened = device != "cpu" and self._nvml.enter_context(nvml.opened())
         self._gpu = nvml.find(int(device.removeprefix("gpu:"))) if opened else None
 
@@ -154,9 +146,8 @@ class Watch:
     ) -> Conditions:
         """Call it right after the turn.
 
-        `ours` are the other workers, which are no strangers on the GPU. `block` and `work` are the spans in which the
-        worker timed its block, and in which it ran steps at all; without them only the GPU's limit and its other
-        processes are known.
+        `ours` are the other workers on the GPU. `block` and `work` are the spans in which the worker timed its block
+        and in which it ran steps at all; without them only the GPU's limit and its other processes are known.
         """
         ended = self.begin(begun.pid)
         seconds = ended.clock_seconds - begun.clock_seconds
@@ -189,31 +180,22 @@ class Watch:
         )
 
     def _family(self, pid: int) -> list[psutil.Process]:
-        """The worker and the children it had at first: to look for them reads every process there is.
-
-        Later children that end are in their parent's count; those that still run count as others.
-        """
-        family = self._families.get(pid)
+        """The worker and the children it had at first; later ones count as others until they end."""
+        family = self._families.get(pid)  # kept, since to look for children reads every process there is
         if not family or not family[0].is_running():
             family = self._families[pid] = _find_family(pid)
         return family
 
 
 def processor_seconds(pid: int) -> float | None:
-    """User and system time so far of a process and its children, ended ones included; None when it is gone.
-
-    The difference over a span in which a worker waits is the cost of its waiting.
-    """
+    """User and system time so far of a process and its children, ended ones included; None when it is gone."""
     return _spent_seconds(_find_family(pid))
 
 
 def disturbance(
     conditions: Conditions, usual_frequency_hz: float | None = None, usual_gpu: UsualGpu | None = None
 ) -> str:
-    """Why the turn counts as disturbed, reasons separated by "; ", or "".
-
-    The usual frequency is the median of all turns, and the usual GPU that of the turns of the same worker.
-    """
+    """Why the turn counts as disturbed, separated by "; ", or "". The usual GPU is that of the same worker's turns."""
     gpu, usual_gpu = conditions.gpu, usual_gpu or UsualGpu()
     throttled = [reason for reason in gpu.reasons if reason not in usual_gpu.limits]
     strangers = gpu.other_processes

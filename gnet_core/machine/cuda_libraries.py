@@ -1,11 +1,10 @@
 """NVIDIA's CUDA libraries, loaded for TensorFlow before it looks for them itself.
 
-TensorFlow's CUDA build for Linux opens its libraries when it first lists its devices. Where one of them is missing it
-lists no GPU, and goes on with the CPU. It looks for them in LD_LIBRARY_PATH, then in the nvidia-*-cu12 wheels beside it
-that its own RUNPATH names, then where the system has them. TensorFlow 2.19 and 2.20 name every wheel that they need;
-2.21 leaves out that of cuSOLVER, so it finds no GPU with all of them installed. A library that a process has loaded is
-found by its name, wherever it is. So all of them are loaded here: from the same places in the same order, and for who
-opens them alone (RTLD_LOCAL), as TensorFlow does, so that none of their symbols takes the place of one of its own.
+TensorFlow's CUDA build for Linux opens its libraries when it first lists its devices, and lists no GPU where one is
+missing. It looks for them in LD_LIBRARY_PATH, then in the nvidia-*-cu12 wheels beside it that its own RUNPATH names,
+then where the system has them. TensorFlow 2.21 does not name cuSOLVER's wheel, so it finds no GPU with all of them
+installed. A library that a process has loaded is found by its name, so all of them are loaded here: from the same
+places in the same order, and with RTLD_LOCAL, as TensorFlow does, so that no symbol of theirs replaces one of its own.
 """
 
 from __future__ import annotations
@@ -26,14 +25,12 @@ class Library(NamedTuple):
     """A library that TensorFlow opens, and once it was looked for (see `find`), where it is or why it was not found."""
 
     name: str
-    """The name that TensorFlow opens it by."""
     folder: str = ""
     """The folder of nvidia/ in which a wheel has it; empty for the driver's own, which no wheel has."""
     at_start: bool = True
     """Whether TensorFlow lists no GPU without it."""
     path: str | None = None
     error: str | None = None
-    """The dynamic linker's words."""
 
     @property
     def package(self) -> str:
@@ -59,11 +56,7 @@ xla/tsl/platform/default: TryDlopenCUDALibraries in dlopen_checker.cc has the li
 
 
 def load_before_tensorflow() -> None:
-    """Have the libraries loaded for whatever imports TensorFlow from now on, Keras too.
-
-    The one call is in the package itself, so that whatever imports a part of it is covered. A program that has
-    TensorFlow already gets them at once, since TensorFlow opens its own only when it lists its devices.
-    """
+    """Have the libraries loaded for whatever imports TensorFlow from now on, and at once where something has."""
     if "tensorflow" in sys.modules:
         load()
     else:
@@ -113,11 +106,9 @@ def is_built_for_cuda() -> bool:
 
 
 def is_every_gpu_hidden(visible: str | None) -> bool:
-    """Whether that value of CUDA_VISIBLE_DEVICES hides all GPUs on purpose: it is empty, -1 comes first, or it is what
-    Slurm sets for a job that asked for none.
+    """Whether that value of CUDA_VISIBLE_DEVICES hides all GPUs: it is empty, -1, or Slurm's for a job without one.
 
-    CUDA takes no more than what stands before the first entry that names no GPU (CUDA C++ Programming Guide, "CUDA
-    Environment Variables").
+    CUDA stops at the first entry that names no GPU (CUDA C++ Programming Guide, "CUDA Environment Variables").
     """
     return visible is not None and visible.partition(",")[0].strip() in ("", "-1", "NoDevFiles")
 

@@ -30,10 +30,7 @@ USABLE_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity"
 
 
 def describe(checkout: Path | None = None) -> Machine:
-    """The machine and its software; `checkout` adds its commit.
-
-    Inside a container the machine has the container's limits: its memory, and its CPU quota where there is one.
-    """
+    """The machine and its software, in a container with the container's limits; `checkout` adds its commit."""
     groups = ControlGroups()
     processor, frequency = cpuinfo.get_cpu_info(), psutil.cpu_freq()
     flags = set(processor.get("flags", ()))

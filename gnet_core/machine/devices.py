@@ -59,8 +59,7 @@ def require_precision(precision: Precision, device: str, environment: Environmen
 def choose_device(wanted: str, environment: Environment) -> str:
     """cpu or gpu:N for auto, cpu, gpu or gpu:N.
 
-    Raises GnetError for a GPU that the leading framework does not see, and for auto where it should see one and figures
-    of the CPU are not what was meant.
+    Raises GnetError for a GPU that the leading framework does not see, and for auto where it should see one.
     """
     title = TITLES[environment.leading]
     gpus = [gpu.device for gpu in environment.gpus()]

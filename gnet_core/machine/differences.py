@@ -53,13 +53,12 @@ class Difference(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Texts that are compared name by name."""
+    """Texts that are compared name by name; None where an environment does not record them."""
 
     kind: Kind
     absent: str | None
     """Text for a name that one side lacks. With None such names are left out: another version may not record them."""
     texts: dict[str, str] | None
-    """None where an environment does not record them."""
 
 
 def differences(base: Environment | None, new: Environment | None, alone: Framework | None = None) -> list[Difference]:

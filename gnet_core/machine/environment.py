@@ -38,7 +38,6 @@ class SeenGpu(msgspec.Struct, frozen=True, kw_only=True):
     """A GPU as a framework sees it."""
 
     device: str
-    """gpu:N, as the framework counts."""
     name: str
     compute_capability: Version | None = None
 
@@ -53,7 +52,6 @@ class Library(msgspec.Struct, frozen=True, kw_only=True):
     package: str
     """The wheel that has it; empty for a library of the driver."""
     at_start: bool
-    """Whether TensorFlow lists no GPU without it."""
     path: str | None
     error: str | None
 
@@ -65,7 +63,6 @@ class Nvidia(msgspec.Struct, frozen=True, kw_only=True):
     cuda_version: Version | None = None
     """The newest CUDA that the driver supports."""
     nvml_error: str | None = None
-    """NVML's own words where it does not answer."""
     libraries: list[Library] = []
 
 
@@ -82,18 +79,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     usable_threads: Count
     """Those of this process' cpuset."""
     cpu_quota_cores: Finite | None = None
-    """None where there is no quota, and in files of versions that did not look for one."""
     frequency_hz: Finite | None = None
     memory_bytes: Count
     available_memory_bytes: Count
     load_1_minute: Finite
     gpus: list[DriverGpu]
     nvidia: Nvidia | None = None
-    """None in files of versions that did not look for the driver's libraries."""
     system: str
     python: str
     packages: dict[str, str]
-    """Versions by package."""
     environment_variables: dict[str, str]
     settings_left_out: dict[str, str] = {}
     """Variables that a case defines itself, with the value that was asked for."""
@@ -130,7 +124,6 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     threads: Count | UnsetType = UNSET
     """Threads of PyTorch. JAX records neither these nor what follows."""
     triton: bool | UnsetType = UNSET
-    """Whether it is installed; torch.compile needs it for a GPU."""
     c_compiler: str | UnsetType | None = UNSET
     cpp_compiler: str | UnsetType | None = UNSET
 

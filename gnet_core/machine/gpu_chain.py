@@ -12,8 +12,7 @@ from gnet_core.machine import cuda_libraries, nvml
 from gnet_core.machine.environment import Environment, Library, Nvidia, dotted
 
 _MIN_CUDA = 12
-"""The major version that TensorFlow 2.19 to 2.21 are built for. A driver for any CUDA 12 serves (NVIDIA, "CUDA
-Compatibility", minor version compatibility)."""
+"""TensorFlow 2.19 to 2.21 are built for CUDA 12, and a driver for any 12.x serves (NVIDIA, "CUDA Compatibility")."""
 
 _WITHOUT_CUDA: Mapping[Framework, str] = {
     "tensorflow": "this TensorFlow is built without CUDA (the extra gpu in place of cpu brings one with it)",
@@ -31,12 +30,9 @@ class Reason(NamedTuple):
 
 
 def describe() -> Nvidia:
-    """NVIDIA's driver and the libraries that TensorFlow opens, without importing TensorFlow.
-
-    Looking for the libraries loads them, so they are looked for only where TensorFlow would open them: elsewhere they
-    would count as memory of a case on the CPU.
-    """
+    """NVIDIA's driver and the libraries that TensorFlow opens, without importing TensorFlow."""
     driver = nvml.driver()
+    # Looking for the libraries loads them: where TensorFlow does not, they would count as memory of a case on the CPU.
     if not cuda_libraries.may_see_gpus() or (driver.nvml_error is not None and not cuda_libraries.has_driver()):
         return driver
     libraries = [

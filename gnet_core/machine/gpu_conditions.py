@@ -1,9 +1,8 @@
 """Conditions of a GPU while a worker had its turn, from readings of NVML every 0.1 s.
 
-A thread of the runner reads them, from right before the worker gets its turn until it has handed it back, and at no
-other time. A reading is at most five calls, which took 5 ms on an H200 (4 in the median, 26 at the longest), at work
-and idle; gnet gpu-check reports it for other GPUs. The calls take locks of the driver that the worker may want as well,
-so none of them lists processes: others have seen programs wait where that was asked 40 times a second.
+A thread of the runner reads them, during the worker's turn alone. A reading is at most five calls, which took 5 ms on
+an H200 (4 in the median, 26 at the longest); gnet gpu-check reports it for other GPUs. The calls take locks of the
+driver that the worker may want as well, so none lists processes: others saw programs wait where one did at 40 Hz.
 """
 
 from __future__ import annotations
@@ -24,16 +23,12 @@ from gnet_core.machine import nvml
 
 SAMPLE_SECONDS = 0.1
 """Period in which an H200's driver updates power and energy: at 0.05 s most readings came twice."""
-
 PATIENCE_SECONDS = 5.0
 """Seconds for a call that NVML does not answer, as when a GPU fell off the bus. The run goes on without it."""
-
 MIN_REASON_SHARE = 0.05
 """Share of a block from which a reason counts. NVML may report a hardware slowdown while a clock merely changes."""
-
 FIRST_PART = 0.25
 """Share of a block whose clock is compared with the rest's: a clock that still rises or falls does so there."""
-
 MIN_CLOCKS = 5
 """Fewer readings of a block do not show whether its clock had settled."""
 
@@ -57,8 +52,7 @@ _CHOSEN = (
 """An idle GPU, and clocks that somebody set, are no throttling."""
 
 _LIMITS = frozenset({POWER_CAP, SYNC_BOOST})
-"""Limits under which a GPU may run all the time, by its design or its administrator's choice. The other reasons are
-always disturbances."""
+"""Limits under which a GPU may run all the time, by design or by choice. Other reasons are always disturbances."""
 
 _COUNTERS = {
     pynvml.NVML_FI_DEV_PERF_POLICY_POWER: pynvml.nvmlClocksEventReasonSwPowerCap,
@@ -66,12 +60,10 @@ _COUNTERS = {
     pynvml.NVML_FI_DEV_PERF_POLICY_SYNC_BOOST: pynvml.nvmlClocksEventReasonSyncBoost,
 }
 """The driver's counters of nanoseconds for which a reason lowered the clocks, and the reason of each, as nvml.h maps
-them at nvmlDeviceGetViolationStatus. These have the same number in every driver. The newer fields of the remaining
-reasons do not: 251 to 253 in nvml.h of CUDA 12.9 and 13.0 and 269 to 271 from 13.1 on, where the former are of power
-smoothing."""
+them at nvmlDeviceGetViolationStatus. The newer fields of the remaining reasons are left out, since their numbers differ
+between drivers: 251 to 253 in nvml.h of CUDA 12.9 and 13.0, 269 to 271 from 13.1 on."""
 
-_COUNTER_PERIOD_SECONDS = 0.1
-"""Longest period in which others have seen a driver update its counters."""
+_COUNTER_PERIOD_SECONDS = 0.1  # the longest in which others have seen a driver update its counters
 
 _FIELDS = (pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, *_COUNTERS)
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
@@ -80,8 +72,7 @@ _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 _CLOCK_HZ = (1e6, 1e10)
 _WATTS = (0.1, 1e5)
 _CELSIUS = (-50.0, 200.0)
-"""Smallest and largest figure of a GPU that works. Drivers also report 0, and the largest number there is, for what
-they do not know."""
+"""Smallest and largest figure of a GPU that works. For what drivers do not know they report 0 or the largest number."""
 
 
 class Span(NamedTuple):
@@ -96,7 +87,7 @@ class Sample:
     """One reading. None is a figure that this GPU, its driver or its permissions do not give."""
 
     at_seconds: float
-    """Time on the monotonic clock at which it began."""
+    """Time on the monotonic clock."""
     clock_hz: float | None = None
     power_watts: float | None = None
     temperature_celsius: float | None = None
@@ -107,21 +98,18 @@ class Sample:
     lowered_seconds: dict[int, float] = dataclasses.field(default_factory=dict)
     """Time for which a reason has lowered the clocks, by its bit, as far as the driver counts it."""
     took_seconds: float = 0.0
-    """Time in which NVML answered all of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GpuConditions:
     """A GPU during one turn. None is a figure that could not be read.
 
-    Clock, power, temperature and reasons are of the timed block alone; the steps around it, and the wait at the turn's
-    end in which the GPU idles, have no part in them.
+    Clock and temperature, both medians of `samples` readings, power and reasons are of the timed block alone; the steps
+    around it, and the wait at the turn's end in which the GPU idles, have no part in them.
     """
 
     samples: int | None = None
-    """Number of readings within the block, which the next figures rest on."""
     sm_clock_hz: float | None = None
-    """Median of the readings."""
     sm_clock_change: float | None = None
     """Median of the block's first quarter ÷ that of its rest - 1: how far the clock was from settled."""
     power_watts: float | None = None
@@ -130,20 +118,15 @@ class GpuConditions:
     power_limit_watts: float | None = None
     """Limit that the driver enforces, as the turn ended."""
     temperature_celsius: float | None = None
-    """Median of the readings."""
     throttle_reasons: str | None = None
     """Reasons that lowered the clocks for more than a twentieth of the block, separated by ", " and "" for nothing."""
     power_cap_share: float | None = None
     """Share of the block's time in which the power limit lowered the clocks."""
     energy_joules: float | None = None
     """Energy from the turn's first step to its last: the discarded step, the block and the single steps, not the wait.
-
-    The driver updates its counter every 20 to 100 ms, so each end may be late by as much: up to 4 % of 2.5 s of work,
-    and more often too little than too much, since it is the work's end that is missing.
-    """
+    The driver updates its counter every 20 to 100 ms, so up to 4 % of 2.5 s of work may be missing at its end."""
     other_processes: int | None = None
-    """Number of processes that compute on the GPU and are none of ours. None too where the worker itself is not seen
-    there, as in a container whose process numbers are not the driver's."""
+    """Processes on the GPU that are not ours; None too where the worker is not seen there, as in some containers."""
 
     @property
     def reasons(self) -> list[str]:
@@ -280,10 +263,7 @@ def _median(values: Sequence[float]) -> float | None:
 
 
 def _gained(samples: Sequence[Sample], counter: Callable[[Sample], float | None], during: Span) -> float | None:
-    """Increase of a counter meanwhile, between two readings in proportion to the time.
-
-    None where it fell, as when the driver was loaded anew, and where no reading is on one side of the span.
-    """
+    """Increase of a counter, interpolated; None where it fell, or where no reading is on one side of the span."""
     readings = [(sample.at_seconds, value) for sample in samples if (value := counter(sample)) is not None]
     if not readings or readings[0][0] > during.began or readings[-1][0] < during.ended:
         return None
@@ -297,9 +277,8 @@ def _gained(samples: Sequence[Sample], counter: Callable[[Sample], float | None]
 def _reason_shares(samples: Sequence[Sample], within: Sequence[Sample], block: Span) -> dict[int, float] | None:
     """Share of the block in which a reason lowered the clocks, by its bit; None where nothing reports any.
 
-    It is the larger of two: the share of the readings that have the bit, and the increase of the driver's counter. Some
-    counters stand still although a limit holds, and no reading sees what happens between two of them. A counter that
-    gained more than the time that went by counts something else.
+    It is the larger of the share of readings that have the bit, which miss what happens between two, and the increase
+    of the driver's counter, which may stand still although a limit holds, or gain more than the time that went by.
     """
     seconds = block.ended - block.began
     readings = [sample.reasons & ~_CHOSEN for sample in within if sample.reasons is not None]

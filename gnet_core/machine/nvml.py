@@ -15,8 +15,7 @@ from gnet_core.machine.environment import Nvidia
 
 Answer = TypeVar("Answer")
 
-Handle = Any
-"""NVML's handle of a GPU, or of an instance of a partitioned one; pynvml ships no types."""
+Handle = Any  # of a GPU, or of an instance of a partitioned one; pynvml ships no types
 
 
 def driver() -> Nvidia:
@@ -66,12 +65,9 @@ def ask(question: Callable[[], Answer]) -> Answer | None:
 
 
 def find(number: int) -> Handle | None:
-    """The handle of what TensorFlow calls gpu:`number`; None where it is not sure which that is.
-
-    On a partitioned GPU (MIG) clocks and power are of more than the worker's part, so there it is None as well.
-    """
+    """The handle of what TensorFlow calls gpu:`number`; None where it is not sure which that is, or under MIG."""
     if any(map(_is_partitioned, _handles())):
-        return None
+        return None  # clocks and power are of more than the worker's part
     handles = candidates(number)
     return handles[0] if len(handles) == 1 else None
 

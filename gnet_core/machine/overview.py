@@ -17,8 +17,7 @@ _THREAD_POOLS = {
     "TF_NUM_INTEROP_THREADS": ("inter_op_threads", "operations of TensorFlow run side by side on"),
 }
 """By variable, the field of TensorFlow's section that it sets, and what the number does."""
-_MAX_SHOWN = 120
-"""Characters of a variable's value in a sentence."""
+_MAX_SHOWN = 120  # characters of a variable's value
 
 
 class Info(Environment, frozen=True, kw_only=True):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-Tensor = Any
-"""A tensor of the builder's framework. No framework ships types for it."""
+Tensor = Any  # of the builder's framework; none ships types for it
 
 
 class Kit(ABC):

@@ -1,7 +1,4 @@
-"""GoogleNet_2's architecture, after a published notebook: a batch-normalised GoogLeNet with two auxiliary classifiers.
-
-It is written once, in the terms of a kit: see gnet_core.networks.builder. Shapes are (batch, height, width, channels).
-"""
+"""GoogleNet_2's architecture, after a published notebook: a batch-normalised GoogLeNet with auxiliary classifiers."""
 
 from __future__ import annotations
 
@@ -91,7 +88,7 @@ def classifier_layer(x: Tensor, classes: int, kit: Kit, name: str, dropout: floa
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The whole network, in whatever kit it is to be made or computed."""
+    """The whole network, in whatever kit it is to be made or computed; shapes are (batch, height, width, channels)."""
 
     classes: int
     widths: Widths = "published"

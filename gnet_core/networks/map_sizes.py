@@ -14,8 +14,7 @@ class SizeKit(Kit):
     """Follows the side of a square map through the network, in pixels, and computes nothing else."""
 
     def __init__(self) -> None:
-        self.normalised_sides: dict[str, int] = {}
-        """Side in pixels of the map that each batch normalisation normalises, by the name of the normalisation."""
+        self.normalised_sides: dict[str, int] = {}  # by the name of the batch normalisation
 
     def conv(self, x: int, filters: int, size: int, name: str, **settings: Any) -> int:  # noqa: ARG002
         return _side(x, size, settings.get("strides", 1), settings.get("padding", "valid"))
@@ -45,8 +44,7 @@ class SizeKit(Kit):
 def single_value_norms(config: StepConfig) -> list[str]:
     """The batch normalisations of a case that see one value a channel in a step, in the network's order.
 
-    Such a value is its own mean, so its output does not depend on its input and no gradient goes back. A step takes no
-    less time for it.
+    Such a value is its own mean, so the output does not depend on it and no gradient goes back.
     """
     if config.batch_size > 1:
         return []

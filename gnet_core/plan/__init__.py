@@ -1,6 +1,5 @@
 """The plan of a run, made before anything is started.
 
 Doors: suites (a suite's declaration, presets, the cases that follow), request (a command's options, as words and back),
-schedule (which processes are alive together, and whose turn it is).
-All of it is pure: nothing here starts a process or looks at a device.
+schedule (who is alive together, and whose turn it is). Nothing here starts a process or looks at a device.
 """

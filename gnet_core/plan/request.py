@@ -1,7 +1,6 @@
 """Requests of commands: frozen options, their words on a command line, and the plain data that run.json keeps.
 
-A command's click options are the way back: `gnet_core.cli.options.takes` makes a request of what click has parsed. No
-other place puts a command line of gnet's together.
+No other place puts a command line together; the way back is click and `gnet_core.cli.options.takes`.
 """
 
 from __future__ import annotations
@@ -69,9 +68,7 @@ def command_line(request: Request) -> str:
 
 
 def quoted(word: str) -> str:
-    """A word of a command as a shell reads it; one whose characters would be changed or left out in a line of text is
-    written in the shell's `$'…'`.
-    """
+    """A word of a command as a shell reads it, in the shell's `$'…'` where a line of text would not leave it whole."""
     if word.isprintable() and not _CHANGED_IN_TEXT.search(word):
         return shlex.quote(word)
     characters = (
@@ -122,10 +119,8 @@ class BenchRequest(Request):
 
     @classmethod
     def from_dict(cls, where: str, options: Mapping[str, Any]) -> BenchRequest:
-        """Read `options` back; one that is missing, as in older files, was not asked for.
-
-        Raises GnetError that begins with `where` for a value of another type or choice. Whether there is such a preset,
-        device or data set is not looked at.
+        """Read `options` back; one that an older file lacks is at its default. Raises GnetError beginning with
+        `where` for a value of another type or choice, but not for a preset, device or data set that does not exist.
         """
         from gnet_core.files.json_documents import typed  # too much to import for `gnet --help`
 
@@ -157,10 +152,8 @@ class StepRequest(Request):
         return {name: value for name, value in vars(self).items() if name in fields and value is not None}
 
     def config(self, *, device: str, data: str, **left_open: Any) -> StepConfig:
-        """The case on the device that was chosen, with the data by its absolute path; `left_open` is what the data
-        decides where nothing was asked.
-
-        Raises GnetError naming the field of a value that cannot be.
+        """The case on the device that was chosen, with the data by its absolute path; `left_open` are the data's own
+        values. Raises GnetError naming the field of a value that cannot be.
         """
         return StepConfig(**(left_open | self.asked() | {"device": device, "data": data}))
 

@@ -28,7 +28,6 @@ class WorkerName(NamedTuple):
 
     @property
     def raw_file(self) -> str:
-        """Where its figures are, from the run's directory."""
         return f"raw/{self}.json"
 
     @classmethod
@@ -45,25 +44,22 @@ class Job:
 
     case: PlannedCase
     replicate: int
-    """From 1 on."""
 
     @property
     def worker(self) -> WorkerName:
-        """Its name in the run's files."""
         return WorkerName(self.case.name, self.replicate)
 
 
 def estimated_bytes(config: StepConfig) -> int:
     """About the memory a worker takes at its highest on a CPU. What it really takes is watched.
 
-    From resident memory seen with TensorFlow 2.21 at 224×224: graph float32 1.1 GiB at batch 1 and 3.7 at 64, XLA 3.1
-    and eager 2.1 at 16, bfloat16 2.1 at 32; with JAX 0.10 5.1 at 16 in both precisions, PyTorch less
-    than TensorFlow.
+    From resident memory at 224×224: TensorFlow 2.21's graph float32 1.1 GiB at batch 1 and 3.7 at 64, XLA 3.1 and eager
+    2.1 at 16, bfloat16 2.1 at 32; JAX 0.10 5.1 at 16 in both precisions; PyTorch less than TensorFlow.
     """
     start, an_image = {"eager": (1.1, 0.065), "graph": (1.1, 0.042), "xla": (1.6, 0.095)}[config.execution]
     if config.framework == "jax":
         an_image = 0.22
-    elif config.precision.startswith("mixed_"):
+    elif config.compute_dtype != "float32":
         an_image *= 0.8
     if config.part == "forward":  # which keeps nothing for gradients
         an_image *= 0.5
@@ -71,12 +67,10 @@ def estimated_bytes(config: StepConfig) -> int:
     return int((start + an_image * images) * 2**30)
 
 
-def groups(
-    cases: Sequence[PlannedCase], compared: Sequence[tuple[PlannedCase, PlannedCase]]
-) -> list[list[PlannedCase]]:
+def groups(cases: Sequence[PlannedCase], pairs: Sequence[tuple[PlannedCase, PlannedCase]]) -> list[list[PlannedCase]]:
     """The cases in parts: those that are compared with each other, also by way of others, are in one."""
     group_of = {case: [case] for case in cases}
-    for base, variant in compared:
+    for base, variant in pairs:
         if group_of[base] is group_of[variant]:
             continue
         joined = group_of[base] + group_of[variant]
@@ -94,12 +88,11 @@ def cohorts(
 ) -> list[list[Job]]:
     """Workers that are alive together, as few such cohorts as simple packing finds; `sizes` are bytes.
 
-    A part stays whole wherever it fits. Of one that does not, the first case, which is its base, and as many others as
-    fit stay together. The others follow beside another process of what they are compared with, as `bases` has it; what
-    does not even fit so runs alone, and its comparisons are sequential. No two processes of a case are alive
-    together: replicates spread over the run see as much of the machine's drift as the run has, without which the
-    interval of a figure by itself would be too narrow, and a later run could not be compared with this one. `started`
-    is how many processes a case has had already, after which its further ones are numbered.
+    A part stays whole wherever it fits. Where it does not, its first case, the base, stays with as many others as fit;
+    the rest follow beside another process of their base, as `bases` has it, or run alone where not even that fits, and
+    are compared sequentially. No two processes of a case are alive together: replicates spread over the run see all of
+    the machine's drift, without which a figure's interval would be too narrow, and a later run could not be compared
+    with this one. `started` is how many processes a case has had already; its further ones are numbered on.
     """
     packed: list[tuple[list[Job], int]] = []
     processes: Counter[PlannedCase] = Counter(started)
@@ -126,7 +119,6 @@ def _bundles(
     bases: Mapping[PlannedCase, PlannedCase],
 ) -> Iterator[list[PlannedCase]]:
     """The part in pieces that fit, each led by a base; what does not fit beside its base is a piece of its own."""
-
     left = list(part)
     leader, followers = left[0], left[1:]
     while True:

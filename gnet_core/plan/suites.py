@@ -74,8 +74,7 @@ _SMOKE = Preset(
     name="smoke", image_size=96, batch_size=8, throughput_batch_size=8, batch_sizes=(4, 8), with_peaks=False
 )
 
-# What gnet gpu-check measures in the minutes that it has: as many processes as give verdicts, each as short as it can
-# be. On a CPU it is a rehearsal.
+# For gnet gpu-check: as many processes as give verdicts, each as short as it can be. On a CPU it is a rehearsal.
 _CHECK_ON_CPU = dataclasses.replace(
     _SMOKE, name="check", batch_size=4, throughput_batch_size=4, batch_sizes=(4,), replicates=3
 )
@@ -175,8 +174,7 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that
-    answers.
+    """A benchmark module's declaration, made without TensorFlow: its question, its cases, and the view that answers.
 
     This is the whole of a file benchmarks/bench_image_size.py:
 
@@ -209,7 +207,7 @@ class Suite:
     is a base, else speed.
     """
     varies: str | None = None
-    """The field of StepConfig that the view is about, whichever it is."""
+    """The field of StepConfig that the view is about: any but the seed, by which runs are repeated."""
     base: Any = None
     """The value of that field that the others are compared with; None compares with nothing."""
     base_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -218,8 +216,8 @@ class Suite:
     """Name of what the base has and the others lack, where the answer is the share of a step that it takes."""
     position: int = 100
     """Where it stands in a report, lowest first."""
-    presets: tuple[PresetName, ...] = PRESETS
-    """Which have it also where it is not named."""
+    presets: tuple[PresetName, ...] = ()
+    """Presets that have it where no suite is named; by default it is measured where it is named alone."""
     module: str = ""
     """The file in benchmarks/ that declares it, which GNET fills in."""
 
@@ -255,11 +253,8 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
     varies: str | None
     """A field of StepConfig, or SOURCE."""
     base: Any
-    """The value that the others are compared with; None compares with nothing."""
     base_fields: dict[str, Any]
-    """Fields of StepConfig that the base has whatever the others have."""
     costs: str
-    """See Suite.costs."""
 
     @property
     def compares_identical_code(self) -> bool:
@@ -328,21 +323,24 @@ class PlannedCase:
 def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source]) -> list[PlannedCase]:
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 
-    A framework that has an interpreter of its own is measured from the source that names it alone. Batches ascend, so
-    that memory runs out at the first that is too large. Raises GnetError when nothing is left, or where two cases have
-    one name.
+    A framework with an interpreter of its own is measured from the source that names it alone. Batches ascend, so that
+    memory runs out at the first too large one. Raises GnetError when none is left, or where two cases have one name.
     """
     suites_of: dict[StepConfig, dict[str, Suite]] = {}
     for suite in suites:
         for config in suite.cases(sweep):
             suites_of.setdefault(config, {}).setdefault(suite.name, suite)
     if not suites_of:
-        raise GnetError("suite: none named has a case; name one of the suites that `gnet bench --help` lists")
+        raise GnetError("suite: none of those named has a case in this sweep; name another")
     by_name: dict[str, StepConfig] = {}
-    for config, (first, *_) in suites_of.items():
+    for config, suites_asking in suites_of.items():
         if (other := by_name.setdefault(config.name, config)) is not config:
+            names = " and ".join(map(repr, dict.fromkeys([*suites_of[other], *suites_asking])))
             fields = " and ".join(config.differences(other))
-            raise GnetError(f"suite: {first!r} has two cases {config.name}, whose name leaves out {fields}")
+            raise GnetError(
+                f"suite: cases of {names} have one name, {config.name}, which leaves out {fields}; let no case differ "
+                "in that alone"
+            )
     own = {framework for source in sources for framework in source.peers}
     return [
         PlannedCase(config=config, suites=tuple(asking), source=source.name, module=next(iter(asking.values())).module)

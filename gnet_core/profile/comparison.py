@@ -64,7 +64,7 @@ class ProfileComparison:
     shared_out: bool
     """Whether the profiles count time in different ways: seconds are then shares of the step without the profiler."""
     differences: list[Difference]
-    """Differences of the environments."""
+    """Those of the environments."""
     other_configs: list[str]
     """Fields in which the cases differ, besides execution, precision and batch size."""
 
@@ -82,10 +82,8 @@ def load(directory: Path) -> tuple[Profile, Path]:
 
     Raises GnetError for a directory that holds none, several, or one without operations or without their parts.
     """
-    if document.is_profile(directory):
-        paths = [directory / PROFILE_FILE]
-    else:
-        paths = bounded.trace_files(directory, PROFILE_FILE)
+    is_one = document.is_profile(directory)
+    paths = [directory / PROFILE_FILE] if is_one else bounded.trace_files(directory, PROFILE_FILE)
     if len(paths) != 1:
         holds = f"holds {len(paths)} profiles" if paths else "holds no profile"
         raise GnetError(f"{directory}: it {holds}; name a directory of gnet profile, or of gnet bench with one trace")

@@ -17,8 +17,7 @@ from gnet_core.profile.hlo_names import Module, Operation
 from gnet_core.profile.xprof import ROUNDING, lasts_until, nested
 
 _REGION, _STARTED, _RECORDED = (f"ThreadpoolListener::{name}" for name in ("Region", "StartRegion", "Record"))
-_NO_FLOW = 2**64
-"""Larger than any flow's number."""
+_NO_FLOW = 2**64  # larger than any flow's number
 
 
 def is_instruction(event: Mapping[str, Any]) -> bool:
@@ -43,15 +42,11 @@ def operations(events: Sequence[Mapping[str, Any]], module_texts: Iterable[str])
 
 
 def instruction_seconds(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
-    """Module, name and seconds of every run of an instruction, with the regions of the thread pool that it recorded.
-
-    `ts` and `dur` are microseconds.
-    """
+    """Module, name and seconds of every run of an instruction, with the regions of the thread pool that it recorded."""
     timeline = _Timeline(events)
     microseconds = [0.0] * len(timeline.spans)
     for index, own in enumerate(timeline.own_microseconds):
-        owner = timeline.owner(index)
-        if owner is not None:
+        if (owner := timeline.owner(index)) is not None:
             microseconds[owner] += own
     for index, span in enumerate(timeline.spans):
         if is_instruction(span):
@@ -89,8 +84,7 @@ class _Timeline:
         position = bisect.bisect_right(self._flows, (span["tid"], span["ts"] + ROUNDING, _NO_FLOW)) - 1
         if position < 0 or self._flows[position][0] != span["tid"]:
             return None
-        recorded = self._recorded.get(self._flows[position][2])
-        if recorded is None:
+        if (recorded := self._recorded.get(self._flows[position][2])) is None:
             return None
         thread, moment = recorded
         position = bisect.bisect_right(self._starts, recorded) - 1

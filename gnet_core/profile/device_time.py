@@ -34,15 +34,12 @@ def reconciled(time: DeviceTime, steps: int, device_seconds: float | None) -> li
 
 
 def _reasons(name: str, time: DeviceTime, steps: int, *, more: bool) -> list[str]:
-    """Why that time can be more, or less, than the kernels'."""
     if name == _COMPUTE:
         side_by_side = "kernels ran side by side, or outside of the steps that xprof divides"
         return ["copies and fills of memory count there too" if more else side_by_side]
     if more:
-        reasons = ["copies and fills of memory are operations without a kernel"]
-        if time.kernels_cut:
-            reasons.append("xprof lists the longest 1,000 kernels and leaves out the rest")
-        return reasons
+        cut = ["xprof lists the longest 1,000 kernels and leaves out the rest"] if time.kernels_cut else []
+        return ["copies and fills of memory are operations without a kernel", *cut]
     reasons = []
     if time.unnamed_kernels_seconds:
         reasons.append(f"{milliseconds(time.unnamed_kernels_seconds / steps)} ms of kernels belong to no operation")

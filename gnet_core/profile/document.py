@@ -42,8 +42,7 @@ COUNTINGS: dict[Counting, str] = {
         "XLA's own layouts as a layout copy."
     ),
 }
-"""How the time of a trace's operations was counted, in words. Times of different countings cannot be compared as they
-are."""
+"""How the time of a trace's operations was counted. Times of different countings cannot be compared as they are."""
 
 _COUNTING_OF_NOTE: dict[str, Counting] = {
     **{note: counting for counting, note in COUNTINGS.items()},
@@ -89,7 +88,6 @@ class PartTime(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def directed(self) -> str:
-        """The part with its direction, where it has one."""
         return self.part if self.direction == "neither" else f"{self.part} {self.direction}"
 
     def __post_init__(self) -> None:
@@ -125,9 +123,9 @@ class DeviceTime(msgspec.Struct, frozen=True, kw_only=True):
     operations_seconds: Figure
     kernels_seconds: Figure
     unnamed_kernels_seconds: Figure
-    """Seconds of kernels that belong to no operation."""
+    """Those of kernels that belong to no operation."""
     operations_cut: bool
-    """Whether xprof left out the shorter operations."""
+    """Whether xprof left out the shorter ones; likewise below."""
     kernels_cut: bool
 
 
@@ -190,11 +188,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment | None = None
 
     @property
-    def name(self) -> str:
-        """The case's name."""
-        return self.config.name
-
-    @property
     def steps(self) -> int:
         """The number of traced steps, over which times are summed."""
         return len(self.trace.traced_step_seconds)
@@ -252,8 +245,8 @@ def read(document: Any) -> Profile:
         ]
     profile = json_documents.typed("profile.json", current, Profile)
     profile = msgspec.structs.replace(profile, config=config)  # its numbers as they were written: 0 and not 0.0
-    if not CASE_NAME.fullmatch(profile.name):
-        raise GnetError(f"profile.json: field 'config' is of a case that cannot be: {profile.name!r:.80}")
+    if not CASE_NAME.fullmatch(config.name):
+        raise GnetError(f"profile.json: field 'config' is of a case that cannot be: {config.name!r:.80}")
     return profile
 
 

@@ -26,16 +26,13 @@ class Kernels(NamedTuple):
     """A row a kernel, longest first: kernel, tensor_cores (by its name), occurrences, seconds, occupancy (theoretical,
     0 to 1, weighted by time), share (of the time of all, 0 to 1)."""
     unnamed_seconds: float
-    """Seconds of the kernels that belong to no operation."""
+    """Those of kernels that belong to no operation."""
     cut: bool
     """Whether xprof left out the shorter ones."""
 
 
 def kernels(kernel_stats: Mapping[str, Any]) -> Kernels:
-    """The kernels of xprof's kernel_stats, those that ran for several operations as one.
-
-    Raises NoAnswerError where there are none.
-    """
+    """The kernels of xprof's kernel_stats, each once for all its operations. Raises NoAnswerError for none."""
     listed = rows(kernel_stats)
     if not listed:
         raise NoAnswerError(NOTHING_OF_THE_GPU)

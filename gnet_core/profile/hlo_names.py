@@ -22,24 +22,21 @@ _MOVES = {
     *("reshape", "reverse", "slice", "transpose", "tuple"),
 }
 _PRODUCTS = ("convolution", "dot")
-_MAX_STEPS = 12
-"""Distance of an instruction without a name to the one whose name it gets."""
+_MAX_STEPS = 12  # from an instruction without a name to the one whose name it gets
 
 
 class Operation(NamedTuple):
-    """The operation that an instruction was compiled from."""
+    """The operation that an instruction was compiled from: its name, and its type such as Conv2D."""
 
     name: str
     kind: str
-    """Type of the operation, such as Conv2D."""
 
 
 class _Instruction(NamedTuple):
     name: str
     opcode: str
     operands: tuple[str, ...]
-    computation: str
-    """The computation that a fusion calls; empty for other instructions."""
+    computation: str  # which a fusion calls; empty for other instructions
     origin: Operation | None
 
 
@@ -70,10 +67,7 @@ class Module:
                 self._users[operand].append(name)
 
     def source(self, name: str) -> Operation:
-        """The operation that an instruction was compiled from.
-
-        One that is not in the module has its own name, without the number, as its type.
-        """
+        """The operation of an instruction; of one that is not in the module its name without the number is the type."""
         stem = re.sub(r"\.\d+$", "", name)
         instruction = self._instructions.get(name)
         if instruction is None:
@@ -88,8 +82,7 @@ class Module:
         return Operation(neighbour.name, LAYOUT_COPY if only_moves else neighbour.kind)
 
     def _own(self, instruction: _Instruction) -> Operation | None:
-        """Its own origin, else that of the last instruction that it fuses; first those that name a part of the
-        network."""
+        """Its origin or that of the last instruction it fuses; those that name a part of the network come first."""
         fused = self._bodies.get(instruction.computation, [])
         origins = [part.origin for part in (instruction, *reversed(fused)) if part.origin]
         placed = (origin for origin in origins if place(origin.name).part not in (SUMS, OTHER))
@@ -125,8 +118,7 @@ class Module:
 
 
 def _parsed(line: str) -> _Instruction | None:
-    match = _LINE.match(line)
-    if not match:
+    if not (match := _LINE.match(line)):
         return None
     text = _TUPLE.sub("", match["text"], count=1) if match["text"].startswith("(") else match["text"]
     opcode, calls, origin = _OPCODE.search(text), _CALLS.search(text), _ORIGIN.search(text)

@@ -27,12 +27,10 @@ _EAGER_EVENT = "EagerLocalExecute: "
 
 
 class OperationTimes(NamedTuple):
-    """The operations of a trace with their time."""
+    """The operations of a trace with their time; shares are 0 to 1 and add up to 1."""
 
     table: pd.DataFrame
-    """A row for every named operation, longest first: name, operation (its type), occurrences, self_seconds, share
-    (0..1, summing to 1).
-    """
+    """A row for every named operation, longest first: name, operation (its type), occurrences, self_seconds, share."""
     counting: Counting
     named: bool = True
     """Whether operations have names; those of eager execution have types alone."""
@@ -59,24 +57,18 @@ def operation_times(trace: Trace, *, on_gpu: bool) -> OperationTimes:
     """
     times = _device_operations(trace) if on_gpu else _host_operations(trace)
     if times.table.empty:
-        raise NoAnswerError(
-            "the trace holds no operation that ran on the GPU"
-            if on_gpu
-            else "the trace holds no operations; trace at least one whole train step"
-        )
+        missing = "operation that ran on the GPU" if on_gpu else "operations; trace at least one whole train step"
+        raise NoAnswerError(f"the trace holds no {missing}")
     return times._replace(table=_with_share(times.table))
 
 
 def by_type(times: OperationTimes) -> pd.DataFrame:
-    """The time by type of operation, longest first. Columns: operation, occurrences, self_seconds, share."""
+    """The time by type, longest first: operation, occurrences, self_seconds, share."""
     return _with_share(times.table.groupby("operation", as_index=False)[["occurrences", "self_seconds"]].sum())
 
 
 def by_part(times: OperationTimes) -> pd.DataFrame:
-    """The time by part of the network and direction, in the order of a step.
-
-    Columns: part, direction, occurrences, self_seconds, share. Empty where names of operations tell no part.
-    """
+    """The time in the order of a step: part, direction, occurrences, self_seconds, share. Empty where unplaced."""
     places = pd.DataFrame([place(name) for name in times.table["name"]], columns=["part", "direction"])
     if times.unplaced:
         places = places.iloc[:0]
@@ -92,7 +84,6 @@ def _with_share(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _totals(runs: list[tuple[str, str, float]]) -> pd.DataFrame:
-    """The sum by operation of runs with name, type and seconds."""
     table = pd.DataFrame(runs, columns=["name", "operation", "self_seconds"])
     grouped = table.groupby(["name", "operation"], as_index=False)
     return grouped.agg(occurrences=("self_seconds", "size"), self_seconds=("self_seconds", "sum"))
@@ -157,7 +148,6 @@ def _launched_by(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _host_operations(trace: Trace) -> OperationTimes:
-    """The operations that ran on a CPU."""
     events = trace.events()
     if len(events) >= MAX_EVENTS:
         raise GnetError(f"xplane: '{trace.xplane}' has {len(events)} events, as many as xprof keeps; trace fewer steps")

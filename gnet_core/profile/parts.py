@@ -42,11 +42,9 @@ _SCOPES: dict[str, re.Pattern[str]] = {
     "optimizer": re.compile(r"(adam|loss_scale_optimizer)(_\d+)?$"),
     SUMS: re.compile(r"AddN(_\d+)?$"),
 }
-"""gnet_core.frameworks.tf.step opens the scopes of the loss and of the metrics, Keras those of the losses and of its
-optimizers."""
+"""frameworks.tf.step opens the scopes of loss and metrics, Keras those of its losses and optimizers."""
 
 _DIRECTIONS_OF_SCOPES: dict[str, Direction] = {"metrics": "neither", "optimizer": "neither", SUMS: "backward"}
-"""Directions of the scopes that have only one."""
 
 
 def place(name: str) -> Place:

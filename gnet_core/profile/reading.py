@@ -16,9 +16,8 @@ from gnet_core.profile.step_breakdown import AT_WORK, breakdown, step_table
 from gnet_core.profile.xprof import NoAnswerError, open_trace
 from gnet_core.text import plain
 
+# What reading a document raises that does not have the form of xprof's.
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""Errors of reading a document that does not have the form of xprof's."""
-
 _OPERATIONS, _KERNELS = "time by operation and by part of the network", "the GPU's kernels and their tensor cores"
 _HOST = NotAvailable(
     what="what the host did in a step: input, launches, compilation",

@@ -28,9 +28,7 @@ MODERATE, HIGH = 0.05, 0.20
 AT_WORK = ("device compute", "device to device", "device collectives")
 """The kinds of time in which a device is at work. Copies and fills count as device compute in current traces."""
 
-REST = KINDS["otherTimeMs"]
-
-_LAUNCH = KINDS["kernelLaunchTimeMs"]
+REST, _LAUNCH = KINDS["otherTimeMs"], KINDS["kernelLaunchTimeMs"]
 
 MAX_IDLE_SHARE = 0.5
 """Share of a step for which the device may idle before the step counts as launch-bound."""
@@ -75,11 +73,8 @@ def input_bound(share: float) -> str:
 
 def at_work(device_seconds: float, step_seconds: float) -> str:
     """Part of a sentence: for how long the device is at work in a step, both in seconds as in `launch_bound`."""
-    share = device_seconds / step_seconds
-    return (
-        f"the GPU is at work for {milliseconds(device_seconds)} ms of a step of {milliseconds(step_seconds)} ms "
-        f"({share:.0%})"
-    )
+    times = f"{milliseconds(device_seconds)} ms of a step of {milliseconds(step_seconds)} ms"
+    return f"the GPU is at work for {times} ({device_seconds / step_seconds:.0%})"
 
 
 def launch_bound(device_seconds: float, step_seconds: float) -> str:

@@ -31,16 +31,12 @@ _SIGNS: tuple[tuple[Use, str], ...] = (
     # Plain float units: classical BLAS names (ampere_sgemm_…, implicit_convolve_sgemm, volta_gcgemm), scudnn, FFT.
     ("not used", r"(?<![a-z0-9])(s|d|c|z|h|gc)gemm(?!a)"),
     ("not used", r"(?<![a-z0-9])[sd]cudnn_|wgrad_alg[01]_engine|dgrad_engine|grouped_direct_kernel<float"),
-    (
-        "not used",
-        r"gemv|splitkreduce|reducesplitk|transpose_readwrite|fft|pointwise_mult_and_sum_complex|winograd::|winograd_nonfused|computeb?offsets",
-    ),
+    ("not used", r"gemv|splitkreduce|reducesplitk|transpose_readwrite|fft|pointwise_mult_and_sum_complex"),
+    ("not used", r"winograd::|winograd_nonfused|computeb?offsets"),
     # What multiplies no matrices: cuDNN's normalisation, pooling, layouts and element-wise operations.
     ("not used", r"(?<![a-z0-9])cudnn::(ops::|(detail::)?bn_|engines_precompiled::nch|engines_precompiled::nhwc)"),
-    (
-        "not used",
-        r"(?<![a-z0-9])(bn_(fw|bw)_|batchnorm_(fw|bw)|pooling_(fw|bw)_|nchwtonhwc|nhwctonchw|im2col|softmax_(fw|bw)_)",
-    ),
+    ("not used", r"(?<![a-z0-9])(bn_(fw|bw)_|batchnorm_(fw|bw)|pooling_(fw|bw)_|softmax_(fw|bw)_)"),
+    ("not used", r"(?<![a-z0-9])(nchwtonhwc|nhwctonchw|im2col)"),
     # What cuDNN does around a convolution in float32 or 16 bits: fill up channels, turn filters round, scale, begin.
     ("not used", r"nhwcaddpadding|flip_filter|scalepackedtensor|init_device_workspace|dgrad2d_alg1_1<float"),
     # TensorFlow's own kernels contain no matrix instruction: functors, Eigen, those MLIR generates, CUB's primitives.

@@ -41,8 +41,7 @@ class Trace:
     def events(self) -> list[dict[str, Any]]:
         """The events of xprof's trace_viewer: name, device, tid, ts and dur in microseconds, and args, which are text.
 
-        They are taken before xprof's own JSON writer, which takes longer than everything else here together.
-        Raises NoAnswerError where xprof gives none.
+        They are taken before xprof's JSON writer, slower than all else here. Raises NoAnswerError where there are none.
         """
         answers: list[bytes | None] = []
 
@@ -83,8 +82,7 @@ class Trace:
         self.tool_names()  # leaves a file a module
         suffix = ".hlo_proto.pb"
         for file in sorted(self._copy.parent.glob(f"*{suffix}")):
-            name = file.name.removesuffix(suffix)
-            if name == "NO_MODULE":
+            if (name := file.name.removesuffix(suffix)) == "NO_MODULE":
                 continue
             options = {"module_name": name, "type": "long_txt", "show_metadata": 1}
             with contextlib.suppress(ValueError):  # a module that cannot be read tells no names; its times stand
@@ -106,8 +104,7 @@ class Trace:
         with _silent_stderr():
             from xprof.convert import raw_to_tool_data
 
-            data, _content_type = raw_to_tool_data.xspace_to_tool_data([str(self._copy)], tool, options, instead)
-        return data
+            return raw_to_tool_data.xspace_to_tool_data([str(self._copy)], tool, options, instead)[0]
 
 
 @contextlib.contextmanager
@@ -116,25 +113,23 @@ def open_trace(xplane: Path) -> Iterator[Trace]:
 
     The copy is made in pieces; xprof itself then holds the whole trace in memory.
     """
+    use = "use the *.xplane.pb that a trace wrote"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "host.xplane.pb"
         try:
-            limit = bounded.MAX_TRACE_BYTES
-            with bounded.opened(xplane, xplane.parent, limit) as source, copy.open("wb") as target:
+            with bounded.opened(xplane, xplane.parent, bounded.MAX_TRACE_BYTES) as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except GnetError as error:
-            raise GnetError(f"xplane: {error}; use the *.xplane.pb that a trace wrote") from error
+            raise GnetError(f"xplane: {error}; {use}") from error
         if not copy.stat().st_size:  # which xprof reads as a trace of nothing
-            raise GnetError(f"xplane: '{xplane}' is empty; use the *.xplane.pb that a trace wrote")
+            raise GnetError(f"xplane: '{xplane}' is empty; {use}")
         trace = Trace(xplane, copy)
         try:
             tools = trace.tool_names()
         except Exception as error:
             raise GnetError(f"xplane: xprof fails on '{xplane}' ({_in_words(error)})") from error
         if not tools:
-            raise GnetError(
-                f"xplane: '{xplane}' is no trace that xprof can read; use the *.xplane.pb that a trace wrote"
-            )
+            raise GnetError(f"xplane: '{xplane}' is no trace that xprof can read; {use}")
         yield trace
 
 
@@ -149,10 +144,8 @@ def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def nested(spans: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[int | None]]:
-    """For each span, in the order received: the microseconds of its own, which are its duration less that of the spans
-    directly inside it on the same thread, and the index of the innermost span around it.
-
-    A span has `tid`, and `ts` and `dur` in microseconds.
+    """For each span, in the order received: its duration less that of the spans directly inside it on the same thread,
+    and the index of the innermost span around it. A span has `tid`, and `ts` and `dur` in microseconds.
     """
     own: list[float] = [span["dur"] for span in spans]
     parents: list[int | None] = [None] * len(spans)
@@ -174,7 +167,6 @@ def lasts_until(span: Mapping[str, Any], thread: int, moment: float) -> bool:
 
 
 def _in_words(error: Exception) -> str:
-    """The type of an exception and the first line of its message."""
     return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
 
 

@@ -118,10 +118,7 @@ def compare(
 
 
 def write(compared: Compared, failed: dict[str, list[str]], directory: Path) -> None:
-    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory that exists.
-
-    Raises OSError.
-    """
+    """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory. Raises OSError."""
     documents.write(directory, document(compared, failed), {"comparison.csv": to_csv(compared)}, stem="compare")
 
 
@@ -340,7 +337,7 @@ def _differences(base: Run, new: Run) -> list[Difference]:
 def other_configs(compared: Compared) -> list[str]:
     """In what cases of one name were not configured alike, a sentence for each difference.
 
-    A case's name leaves out its seed and classes, and of a data set's path all but the last part.
+    A case's name leaves out its seed, a data set's classes, and all of the data set's path but the last part.
     """
     by_difference: dict[str, list[str]] = {}
     for case in compared.between.family.comparisons:

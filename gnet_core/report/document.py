@@ -65,7 +65,7 @@ class Files:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading and the blocks below it; `name` is its short name, where it has one beside the heading."""
+    """A heading, with a short name where it has one, and the blocks below it."""
 
     heading: str
     blocks: Sequence[Block]
@@ -93,10 +93,9 @@ class Document:
     """Title of the browser's window, where it says more than the heading."""
     banners: Sequence[Banner] = ()
     intro: Sequence[Block] = ()
-    """The subject of the report."""
     summary: Sequence[Block] = ()
     sections: Sequence[Section] = ()
-    """The evidence. Sections without any block are left out."""
+    """Those without any block are left out."""
 
     @property
     def pictures(self) -> list[Picture]:

@@ -24,8 +24,8 @@ def write(directory: Path, document: Document, others: Mapping[str, str], stem: 
     """Write a document as `stem`.html and `stem`.md, texts by the names of their files, and the document's pictures as
     SVG into plots/, where no earlier picture remains.
 
-    Everything is on the disk under other names before the first file takes its place, so a disk that fills up leaves
-    the earlier documents as they were. Raises OSError, and GnetError for a plots/ that is a link.
+    All are on the disk under other names before the first takes its place, so a disk that fills up leaves the earlier
+    ones as they were. Raises OSError, and GnetError for a plots/ that is a link.
     """
     plots, pictures = directory / PLOTS, document.pictures
     texts = {**others, f"{stem}.md": to_markdown(document), f"{stem}.html": to_html(document)}

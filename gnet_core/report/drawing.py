@@ -31,21 +31,13 @@ MAX_DESCRIBED = 600
 """Characters of a description: a screen reader reads out all of them."""
 
 _WIDTH_INCHES = 6.4
-_MAX_NAME = 120
-"""Characters of a picture's file name."""
-_MAX_TITLE, _TITLE_LINE = 200, 60
-"""Characters of a title, and of a line of it."""
+_MAX_NAME = 120  # characters of a picture's file name
+_MAX_TITLE, _TITLE_LINE = 200, 60  # characters of a title, and of a line of it
 _TITLE_LINE_INCHES = 0.2
-_POINTS = 10
-"""Size of all text but the title, which is larger by one: on a telephone the width shrinks to three quarters."""
-_AROUND_INCHES = 1.15
-"""Height of title, axis and its label."""
-_LINE_INCHES, _ROW_INCHES = 0.29, 0.155
-"""Height of a line of data, and of each further row of its label."""
-
-_FONT = "DejaVu Sans"
-"""The font that matplotlib brings, so that a picture is the same everywhere."""
-
+_POINTS = 10  # of all text but the title, which is larger by one: on a telephone the width shrinks to three quarters
+_AROUND_INCHES = 1.15  # height of title, axis and its label
+_LINE_INCHES, _ROW_INCHES = 0.29, 0.155  # height of a line of data, and of each further row of its label
+_FONT = "DejaVu Sans"  # which matplotlib brings, so that a picture is the same everywhere
 _BACKGROUND = '<rect width="100%" height="100%" fill="#ffffff"/>'
 
 _STYLE: dict[str, Any] = {
@@ -65,16 +57,13 @@ _STYLE: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A plot, drawn."""
+    """A plot, drawn on white, with its finding in a sentence and its content in words for those who do not see it."""
 
     name: str
-    """Its name among the pictures of a document: letters, digits and hyphens."""
+    """Letters, digits and hyphens."""
     title: str
-    """Its finding, in a sentence."""
     description: str
-    """Its content in words, for those who do not see it."""
     svg: str
-    """A whole document, on white."""
 
     @property
     def path(self) -> str:

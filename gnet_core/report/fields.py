@@ -6,8 +6,6 @@ from gnet_core.config import StepConfig, slug
 from gnet_core.plan.suites import AXES
 
 _WORDS = {"batch_size": "batch", "aux_weight": "auxiliary weight", "bn_momentum": "batch-norm momentum"}
-"""Words for the fields whose names are not words already."""
-
 _UNITS = {"batch_size": "images", "image_size": "pixels a side"}
 
 
@@ -35,7 +33,8 @@ def setting_words(field: str, value: object) -> str:
 
 def case_words(config: StepConfig, source: str = "") -> list[str]:
     """A case in words: its axes, and whatever else is not at its default and part of its name."""
-    others = [field for field in config.overrides() if field not in (*AXES, "data", "seed", "classes")]
+    outside = (*AXES, "data", "seed", *([] if config.data == "synthetic" else ["classes"]))
+    others = [field for field in config.overrides() if field not in outside]
     words = [setting_words(field, getattr(config, field)) for field in (*AXES, *others)]
     words += [] if config.data == "synthetic" else [f"data {slug(config.data)}"]
     return [*words, f"from {source}"] if source else words

@@ -28,8 +28,7 @@ def findings(sections: Sequence[Section], traces: Sequence[Profile] = ()) -> lis
         for trace in traces
         if (bound := launch_bound(trace))
     ]
-    for section in sections:
-        candidates += section.findings()
+    candidates += [finding for section in sections for finding in section.findings()]
     if not candidates:
         return [Sentence("Nothing was measured:", "no case has figures, and the reasons stand below.")]
     ordered = sorted(candidates, key=lambda finding: (finding.rank, -finding.effect))

@@ -13,10 +13,7 @@ from gnet_core.text import number
 
 
 def lines(run: Run, sequential: Sequence[Comparison]) -> list[str]:
-    """The GPU's conditions during the run, a sentence each; empty where nothing ran on one.
-
-    `sequential` are the comparisons of processes that were not alive together.
-    """
+    """The GPU's conditions and which comparisons they made `sequential`, a sentence each; none where none was used."""
     if run.document.device == "cpu" or not run.processes:
         return []
     return [*_conditions(run.gpu), *_memory(run, sequential)]

@@ -29,16 +29,13 @@ from gnet_core.text import milliseconds, percent, plain
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
-_MAX_LINES = 100
-"""Lines of the environment; more of them describe no machine."""
-
+_MAX_LINES = 100  # of the environment; more of them describe no machine
 MAX_OPERATIONS = 12
 MAX_KERNELS_SHOWN = 15
 """Rows of a table; one more sums up the rest."""
 
 PROFILE_LEGEND_INCHES = 0.25
-_BAR = 0.7
-"""Height of a bar, as a share of its line's."""
+_BAR = 0.7  # height of a bar, as a share of its line's
 
 TableRow = TypeVar("TableRow", bound=msgspec.Struct)
 
@@ -80,9 +77,7 @@ def read(directory: Path) -> dict[str, Any]:
 
 
 def write_documents(stored: dict[str, Any], directory: Path) -> None:
-    """Write profile.json, its tables, reports and plots into the directory. Raises OSError, and GnetError for a
-    document that is no profile and for a plots/ that leads elsewhere.
-    """
+    """Write profile.json, its tables and reports. Raises as documents.write does, and GnetError for no profile."""
     texts = {PROFILE_FILE: json.dumps(stored, indent=1)}
     for name in ("operations", "parts"):
         if stored.get(name):
@@ -106,7 +101,6 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: st
     environment = profile.environment
     if environment is None:
         raise GnetError(f"{PROFILE_FILE}: field 'environment' is missing")
-    case = ", ".join(case_words(profile.config))
     where = ", ".join(filter(None, [overview.label(environment, stored["device"]), environment.version("tensorflow")]))
     charts = "In this directory, with charts that are loaded from the internet:"
     show = Paragraph(no_trace) if no_trace else Command(tensorboard_line(Path()), charts)
@@ -114,7 +108,7 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: st
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
-        intro=[Paragraph(Sentence(f"{case}:", f"{where}, {stored['created']}."))],
+        intro=[Paragraph(Sentence(f"{', '.join(case_words(profile.config))}:", f"{where}, {stored['created']}."))],
         summary=[Paragraph(answer(profile)), *(pictures(profile) if with_pictures else [])],
         sections=[
             *tables(profile),
@@ -340,7 +334,7 @@ def _parts_picture(profile: Profile) -> Picture:
         "Bars of self time by part of the network, in the order of a step, forward and backward stacked:",
         [f"{part} {milliseconds(sum(by_direction.values()))} ms" for part, by_direction in times.items()],
     )
-    name = picture_name(f"profile-parts-{profile.name}")
+    name = picture_name(f"profile-parts-{profile.config.name}")
     return draw_lines(name, title, description, paint, parts, legend=PROFILE_LEGEND_INCHES)
 
 
@@ -356,4 +350,4 @@ def _operations_picture(profile: Profile) -> Picture:
     lines = [f"{legible(row.operation)} {row.share:.1%}" for row in first]
     description = described("Bars of self time by type of operation, longest first:", lines)
     labels = [legible(row.operation, 40) for row in first]
-    return draw_lines(picture_name(f"profile-operations-{profile.name}"), title, description, paint, labels)
+    return draw_lines(picture_name(f"profile-operations-{profile.config.name}"), title, description, paint, labels)

@@ -80,7 +80,6 @@ def _signed(change: Change) -> str:
 
 
 def _largest(changes: list[Change], what: str) -> str:
-    """The largest change in a few words; `what` is a part or a type of operation."""
     largest = changes[0]
     return f"No {what} changed" if largest.is_none else f"{largest.name} changed most, {_signed(largest)} ms"
 
@@ -158,10 +157,7 @@ def _operations_picture(compared: ProfileComparison) -> Picture:
     changes = compared.operations[:MAX_BARS]
 
     def paint(axes: Any) -> None:
-        base, new = (
-            [1e3 * change.base_seconds for change in changes],
-            [1e3 * change.new_seconds for change in changes],
-        )
+        base, new = zip(*((1e3 * change.base_seconds, 1e3 * change.new_seconds) for change in changes), strict=True)
         for side, widths, offset, colour in (("BASE", base, -0.19, COLOURS[0]), ("NEW", new, 0.19, COLOURS[1])):
             places = [line + offset for line in range(len(changes))]
             axes.barh(places, widths, 0.38, color=colour, label=side)
@@ -170,11 +166,9 @@ def _operations_picture(compared: ProfileComparison) -> Picture:
 
     name, title = "profile-operations-compared", _largest(changes, "type of operation")
     lines = [f"{legible(change.name)} {_signed(change)} ms" for change in changes]
-    description = described(
-        "Bars of time by type of operation in BASE and in NEW, the largest difference first:", lines
-    )
+    subject = "Bars of time by type of operation in BASE and in NEW, the largest difference first:"
     labels = [legible(change.name, 40) for change in changes]
-    return draw_lines(name, title, description, paint, labels, legend=PROFILE_LEGEND_INCHES)
+    return draw_lines(name, title, described(subject, lines), paint, labels, legend=PROFILE_LEGEND_INCHES)
 
 
 def _time(compared: ProfileComparison) -> str:
@@ -190,8 +184,8 @@ def to_json(compared: ProfileComparison) -> dict[str, Any]:
     return {
         "base": str(compared.base_directory),
         "new": str(compared.new_directory),
-        "base_case": compared.base.name,
-        "new_case": compared.new.name,
+        "base_case": compared.base.config.name,
+        "new_case": compared.new.config.name,
         "seconds_of_one": compared.unit,
         "shares_of_the_untraced_step": compared.shared_out,
         "across_machines": compared.across_machines,

@@ -24,9 +24,7 @@ MAX_LINES = 40
 WIDEST = 2.0
 """An interval may stretch an axis to so many times what the estimates need; the rest of it is cut off."""
 
-_LABEL_CHARACTERS = 26
-"""Characters in a row of a line's label."""
-
+_LABEL_CHARACTERS = 26  # in a row of a line's label
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 

@@ -51,7 +51,6 @@ _FILES = {
     HTML_FILE: "this report as a page",
     "report.md": "this report as text",
 }
-"""Files of a run directory, with their contents in words."""
 
 
 class SuiteVerdicts(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,10 +92,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(summary: Summary) -> None:
-    """Write report.html, report.md, cases.csv, verdicts.csv and plots/ into the run directory, together or not at all.
-
-    Raises OSError, and GnetError for a plots/ that leads out of the directory.
-    """
+    """Write the files of the report into the run directory, together or not at all; raises as documents.write does."""
     run = summary.run
     tables = {"cases.csv": to_csv(run), "verdicts.csv": verdicts_to_csv(summary.families, run.document.run)}
     documents.write(run.directory, document(summary), tables)
@@ -169,20 +165,21 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     checks = Bullets(summary.failed_checks or ["Of the report's own checks none failed."])
     unmeasured = _unmeasured(run)
     missing = Bullets(unmeasured or ["Everything was measured."])
-    command = Command(command_line(run.document.request))
-    commands = [Command(row.command, f"{row.case}:") for row in run.rows]
+    cases_of: dict[str, list[str]] = {}
+    for row in run.rows:
+        cases_of.setdefault(row.command, []).append(row.case)
+    commands = [Command(command, f"{', '.join(cases)}:") for command, cases in cases_of.items()]
     by_row = Section("One row at a time", commands, folded=True)
     written = {*DOCUMENTS, *([f"{PLOTS}/"] if any(blocks.pictures(evidence)) else [])}
     files = [item for item in _FILES.items() if item[0] in written or (run.directory / item[0]).exists()]
-    caveats_heading = "Caveats, and what this report finds wrong with itself"
     sections = [
         *evidence,
         section("The GPU while it worked", Bullets(gpu_lines), gpu_cases),
         _environment(run),
-        section(caveats_heading, checks, Bullets(caveats(run)), reference=True),
+        section("Caveats, and what this report finds wrong with itself", checks, Bullets(caveats(run)), reference=True),
         section("What was not measured, and why", missing, reference=not unmeasured),
         section("Raw files", blocks.Files(files) if with_pictures else None, reference=True),
-        section("What measures it again", command, by_row, reference=True),
+        section("What measures it again", Command(command_line(run.document.request)), by_row, reference=True),
         section("How to read the tables", HOW_TO_READ, reference=True),
     ]
     return Document(
@@ -229,8 +226,9 @@ def _detectable_effects(sections: Sequence[views.Section]) -> Sentence | None:
             low, high = percent(min(effects)), percent(max(effects))
             ranges.append(f"{low if low == high else f'{low}–{high}'} {words}")
     if not ranges:
-        why = "none can be told, since no comparison has processes enough for an interval."
-        return Sentence("Smallest effect:", why)
+        return Sentence(
+            "Smallest effect:", "none can be told, since no comparison has processes enough for an interval."
+        )
     text = f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
     return Sentence("Smallest effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
 
@@ -281,8 +279,8 @@ def _environment(run: Run) -> Section:
     peers: dict[str, str] = {}
     for framework in document.own_interpreters:
         peers[framework] = f"{TITLES[framework]}'s own interpreter"
-        of_peer = document.environment_of(framework)
-        lines += overview.lines_of_peers(of_peer, [framework], where=" of its own interpreter")
+        peer = document.environment_of(framework)
+        lines += overview.lines_of_peers(peer, [framework], where=" of its own interpreter")
     differing: list[blocks.Block] = []
     environments = list(document.environments.items())
     for name, environment in environments[1:]:

@@ -41,7 +41,6 @@ class Summary:
 
     @functools.cached_property
     def families(self) -> list[Family]:
-        """The comparisons, a family for each suite that compares."""
         return within(self.run)
 
     @functools.cached_property
@@ -59,7 +58,6 @@ class Summary:
 
     @functools.cached_property
     def findings(self) -> list[Sentence]:
-        """The sentences that a reader should take away, the most decided and most useful first."""
         return findings(self.sections, self.profiles[0])
 
     @functools.cached_property
@@ -75,7 +73,6 @@ class Summary:
 
     @functools.cached_property
     def failed_checks(self) -> list[str]:
-        """The checks of the report on its own figures that failed, a sentence each."""
         return checks.failed_checks(self.run, self.families)
 
     @functools.cached_property

@@ -11,15 +11,11 @@ from gnet_core.report.document import Banner, Block, Bullets, Command, Document,
 from gnet_core.report.grid import Grid
 from gnet_core.text import plain
 
-_HEADING = 8
-"""Characters in a row of a heading, where the table is too wide."""
+_HEADING = 8  # characters in a row of a heading, where the table is too wide
 
 
 def to_terminal(document: Document, width: int | None = None) -> str:
-    """The document without its pictures, its folds and the sections that are for reference.
-
-    Lines are at most `width` characters long where that can be done; whole where it is None.
-    """
+    """The document without pictures, folds and reference, in lines of `width` characters where that can be done."""
     last = Section("What it comes to", document.summary)
     return "\n\n".join(_parts([*document.intro, *document.sections, last, *document.banners], width))
 

@@ -31,7 +31,4 @@ _DEVICE = {
 }
 
 HOW_TO_READ = Bullets([Sentence(*term) for term in (_SPEEDS | _RATIOS | _DEVICE).items()])
-"""The terms of a run's tables."""
-
 HOW_TO_READ_RATIOS = Bullets([Sentence(*term) for term in _RATIOS.items()])
-"""The terms of a comparison."""

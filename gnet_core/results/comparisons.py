@@ -46,17 +46,14 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     families = []
     for suite in run.document.suites:
         if pairs := _pairs(run, suite):
-            comparisons = _by_variant(judge(pairs, margin, spread))
-            identical = suite.compares_identical_code
-            families.append(Family(suite=suite.name, comparisons=comparisons, identical_code=identical))
+            judged, identical = _by_variant(judge(pairs, margin, spread)), suite.compares_identical_code
+            families.append(Family(suite=suite.name, comparisons=judged, identical_code=identical))
     return families
 
 
 def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequence[Run] = ()) -> Between:
-    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction.
-
-    `like_base` are further runs of what `base` ran. With them each run counts once, whatever processes it has: how far
-    they are from each other is how far a run may be from another for no reason at all.
+    """Each case of `new` with the same case of `base`, timed one after the other; `margin` is a fraction. With further
+    runs of what `base` ran each run counts once: how far they are apart is how far runs may be for no reason at all.
     """
     base_rows, new_rows = ({row.case: row for row in run.rows if row.status == "ok"} for run in (base, new))
     pairs = [_pair(base, row, new, new_rows[case]) for case, row in base_rows.items() if case in new_rows]
@@ -92,7 +89,7 @@ def machine_spread(run: Run) -> dict[Mode, float]:
     """The standard deviation, in logarithms, between processes of identical code in this run, by how they were timed.
 
     In turns it is that of the run's A/A comparison. In sequence it is that of a case's processes in one cohort after
-    another, which every run with several has: what a comparison of separate runs is up against at the least.
+    another: what a comparison of separate runs is up against at the least.
     """
     variances = []
     for processes in run.processes.values():
@@ -152,16 +149,13 @@ def _pair_by_run(pair: Pair, bases: Sequence[Run]) -> Pair:
     """The pair with the processes of all runs of the base in which the case was configured alike."""
     config = bases[0].configs[pair.base]
     alike = [run for run in bases if run.configs.get(pair.base) == config]
-    return dataclasses.replace(
-        pair,
-        base_processes=tuple(
-            dataclasses.replace(process, cohort=f"base {number}")
-            for number, run in enumerate(alike)
-            for process in run.processes.get(pair.base, ())
-        ),
-        variant_processes=tuple(dataclasses.replace(process, cohort="new") for process in pair.variant_processes),
-        by_run=True,
+    of_base = tuple(
+        dataclasses.replace(process, cohort=f"base {number}")
+        for number, run in enumerate(alike)
+        for process in run.processes.get(pair.base, ())
     )
+    of_new = tuple(dataclasses.replace(process, cohort="new") for process in pair.variant_processes)
+    return dataclasses.replace(pair, base_processes=of_base, variant_processes=of_new, by_run=True)
 
 
 def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:

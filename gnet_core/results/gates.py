@@ -29,10 +29,7 @@ def require_sources(gates: Sequence[str], *, compared: bool) -> None:
 
 
 def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
-    """The cases that each gate fails on in a run; a gate that holds is left out.
-
-    Raises GnetError for a gate that could never fail.
-    """
+    """By gate that fails, the cases of the run on which it does. Raises GnetError for a gate that could never fail."""
     source_suites = [suite for suite in run.document.suites if suite.varies == SOURCE]
     require_sources(gates, compared=bool(source_suites))
     names = {suite.name for suite in source_suites}
@@ -69,14 +66,11 @@ def failures(run: Run) -> list[Row]:
     """Rows that should have had figures. A batch too large for the memory is a finding where a smaller one fitted."""
     fitted = [((row.execution, row.precision), row.batch_size) for row in run.rows if row.status == "ok"]
 
-    def no_smaller_fitted(row: Row) -> bool:
-        return not any(axes == (row.execution, row.precision) and size < row.batch_size for axes, size in fitted)
+    def failed(row: Row) -> bool:
+        smaller = (axes == (row.execution, row.precision) and size < row.batch_size for axes, size in fitted)
+        return row.status in ("failed", "timeout") or (row.status == "oom" and not any(smaller))
 
-    return [
-        row
-        for row in run.rows
-        if row.status in ("failed", "timeout") or (row.status == "oom" and no_smaller_fitted(row))
-    ]
+    return list(filter(failed, run.rows))
 
 
 def _failed(

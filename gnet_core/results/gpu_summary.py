@@ -48,9 +48,7 @@ class GpuSummary:
 
 
 def summary(turns: pd.DataFrame) -> GpuSummary | None:
-    """The GPU over turns as `turns.read_turns` reads them; None where it was read during none, as in a run of an older
-    gnet, which looked at it only once it was idle again.
-    """
+    """The GPU over turns (see `turns.read_turns`); None where it was read during none, as in a run of an older gnet."""
     if "gpu_samples" not in turns:
         return None
     turns = turns[turns["gpu_samples"] > 0].reindex(columns=[*(f"gpu_{name}" for name in _SPREADS), *_OTHERS])

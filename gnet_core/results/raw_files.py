@@ -24,8 +24,6 @@ MIN_SECONDS, MAX_SECONDS = 1e-6, 1e6
 """Range of what a clock can have shown for a block or a step."""
 
 MAX_STEPS = 10**6
-"""Steps of a block at most."""
-
 Seconds = Annotated[
     float, Meta(ge=MIN_SECONDS, le=MAX_SECONDS, description=f"seconds between {MIN_SECONDS:g} and {MAX_SECONDS:g}")
 ]
@@ -109,7 +107,6 @@ class RawProcess:
     block_seconds: list[float]
     """NaN where the sample is void."""
     config: StepConfig
-    """The case that it measured."""
     info: WorkerInfo
     digest: str
     """SHA-256 of the file."""
@@ -141,9 +138,8 @@ class VoidError(GnetError):
 
 
 def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -> RawProcess:
-    """Read the file of a worker that measured `case` in the run in `directory` whose identity is `run`.
-
-    Raises GnetError naming file and field for what cannot be read or is of another format, case or run, and VoidError.
+    """Read the file of a worker of this case in the run in `directory` with the identity `run`. Raises VoidError, and
+    GnetError naming file and field for what cannot be read or is of another format, case or run.
     """
     document, digest = json_documents.read_json(path, directory, limit=MAX_RAW_BYTES)
     migrations.require_raw_version(path, document)

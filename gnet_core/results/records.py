@@ -113,7 +113,6 @@ class Row:
     """This and the next are medians over the timed blocks of all turns."""
     gpu_sm_clock_hz: float | None = None
     run: str = ""
-    """The identity of its run."""
 
     def add_note(self, text: str) -> None:
         self.note = f"{self.note}; {text}" if self.note else text
@@ -121,17 +120,16 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A run directory, read. Two are equal when they are one, so that what follows from a run can be kept for it."""
+    """A run directory, read, with dictionaries by case. Two are equal when they are one, so results can be cached."""
 
     directory: Path
     document: RunDocument
     rows: list[Row] = dataclasses.field(default_factory=list)
     configs: dict[str, StepConfig] = dataclasses.field(default_factory=dict)
-    """The configuration of each row, by case."""
     processes: dict[str, tuple[ratio.Process, ...]] = dataclasses.field(default_factory=dict)
-    """The samples of each row that has any, by case."""
+    """The samples of each row that has any."""
     trajectories: dict[str, list[Trajectory]] = dataclasses.field(default_factory=dict)
-    """The losses of each of their processes after 0, 1, 2, … updates, by case."""
+    """The losses of each of their processes after 0, 1, 2, … updates."""
     unmeasured: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """Cases that were configured and have no row, with the reason."""
     profiles: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -145,7 +143,6 @@ class Run:
 
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
-        """The rows by case."""
         return {row.case: row for row in self.rows}
 
     @functools.cached_property
@@ -338,9 +335,7 @@ def _add_equal_work(run: Run) -> None:
 
 
 def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepConfig, str], str]) -> str | None:
-    """The case, among those measured by configuration and source, whose losses those of `config` have to be: float32's
-    of the same step, of plain layers as a graph before any other.
-    """
+    """The measured case whose losses `config` has to have: float32's of that step, plain layers' as a graph first."""
     references = (
         dataclasses.replace(config, precision="float32", execution=execution, layers=layers)
         for layers in dict.fromkeys(("keras", config.layers))
@@ -352,8 +347,7 @@ def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepCon
 def _add_drift(run: Run) -> None:
     drifts = drift_by_case(run.processes)
     for row in run.rows:
-        drift = drifts.get(row.case)
-        if drift is not None and drift.drifting:
+        if (drift := drifts.get(row.case)) and drift.drifting:
             row.drift = drift.change
             row.add_note(f"no steady state: the step's time still changed by {drift.change:+.0%} over the run")
 
@@ -383,14 +377,10 @@ def _add_peaks(run: Run) -> None:
 
 
 def _add_turns(run: Run) -> GpuSummary | None:
-    """Add the machine's conditions during the turns of each case, and return the GPU over all of them. A run without
-    turns.csv has none.
-    """
+    """Add the machine's conditions in each case's turns, if there is a turns.csv; return the GPU over all of them."""
     path = run.directory / TURNS_FILE
     turns = read_turns(run.directory, run.document.run)
-    case_of = {
-        Path(raw).stem: case.case for case in run.document.cases if case.case in run.processes for raw in case.raw
-    }
+    case_of = {Path(raw).stem: one.case for one in run.document.cases if one.case in run.processes for raw in one.raw}
     if missing := without_turns(case_of, turns):
         why = f"it has no turns of {missing[0]}" if path.exists() else "there is no such file"
         run.unread.append(f"{path}: {why}")

@@ -44,7 +44,6 @@ class GpuMemory(msgspec.Struct, frozen=True, kw_only=True):
     """None where NVML does not report it."""
     budget_bytes: Count
     note: str
-    """How the sizes came about, or ""."""
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +95,6 @@ class RecordedCohort(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> list[WorkerName]:
-        """Its workers."""
         return [WorkerName.parse(worker) for worker in self.workers]
 
 

@@ -43,11 +43,10 @@ def write_turns(directory: Path, turns: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_turns(directory: Path, run: str) -> pd.DataFrame:
-    """The turns of the run of that identity; empty where there are none. Raises GnetError for a table that cannot be
-    read or lacks a column.
+    """The turns of the run of that identity, empty where there are none; a table without identities is of version 3.
 
-    A table without identities, as format version 3 has it, is the run's. What is no number, or none that can have been
-    measured, is missing in the columns that figures rest on; the others are text.
+    Columns that figures rest on are numbers within their limits or missing, and the others text. Raises GnetError for a
+    table that cannot be read or lacks a column.
     """
     path = directory / TURNS_FILE
     if not path.exists() and not path.is_symlink():

@@ -22,6 +22,8 @@ LAST_CHANCE_SECONDS = 60.0
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the seconds' worth of expected work (see `expected_seconds`) just finished."""
+Look = Callable[[Worker], None]
+"""Called with who holds the baton again and again while it works, and as its turn ends."""
 
 MIN_WAIT_SECONDS = 0.5
 """Shorter waits cannot resolve a CPU share: processor time is counted in ticks of 10 ms."""
@@ -47,9 +49,8 @@ def expected_seconds(config: StepConfig, plan: Plan) -> float:
 def _step_seconds(config: StepConfig) -> float:
     if config.device != "cpu":
         return 0.0
-    an_image = {"torch": 0.026, "jax": 0.09}.get(config.framework) or {"eager": 0.06, "graph": 0.025, "xla": 0.06}[
-        config.execution
-    ]
+    by_execution = {"eager": 0.06, "graph": 0.025, "xla": 0.06}
+    an_image = {"torch": 0.026, "jax": 0.09}.get(config.framework, by_execution[config.execution])
     return an_image * config.batch_size * (config.image_size / 224) ** 2
 
 
@@ -62,7 +63,6 @@ class Outcome:
     crowded: list[Job] = dataclasses.field(default_factory=list)
     """Those for which there was no memory beside the others."""
     order: list[list[int]] = dataclasses.field(default_factory=list)
-    """The workers by number, as they took their turns in each round."""
     turns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Rows of turns.csv: how the machine was during each turn."""
     interrupted: bool = False
@@ -72,14 +72,8 @@ class Cohort:
     """Runs its jobs: starts their workers one at a time, hands the baton round, ends them one at a time."""
 
     def __init__(
-        self,
-        jobs: list[Job],
-        number: int,
-        settings: RunSettings,
-        progress: Progress,
-        look: Callable[[Worker], None] = lambda _worker: None,
+        self, jobs: list[Job], number: int, settings: RunSettings, progress: Progress, look: Look = lambda _: None
     ) -> None:
-        """`look` is called with who holds the baton again and again while it works, and as its turn ends."""
         self._number = number
         self._settings = settings
         self._progress = progress
@@ -169,10 +163,7 @@ class Cohort:
         self._progress(f"{job.case.name}: turn {number + 1} of {plan.turns}", turn_seconds(job.case.config, plan))
 
     def _flagged_turns(self) -> list[dict[str, Any]]:
-        """The turns, once all were taken: what is unusual is so only beside the others.
-
-        Those of a worker that was crowded out are left out, as its samples are: it will be started again.
-        """
+        """The turns, judged beside each other; without those of a worker that was crowded out and starts again."""
         frequencies = [seen.frequency_hz for _, seen in self._taken if seen.frequency_hz is not None]
         usual_hz = statistics.median(frequencies) if frequencies else None
         by_worker: dict[str, list[GpuConditions]] = {}
@@ -228,15 +219,11 @@ class Cohort:
 
     def _begin_waiting(self, worker: Worker) -> None:
         self._last = worker
-        burned = processor_seconds(worker.pid)
-        if burned is not None:
+        if (burned := processor_seconds(worker.pid)) is not None:
             self._waiting_since[worker] = (time.monotonic(), burned)
 
     def _waiting_share(self, worker: Worker) -> float | None:
-        """Share of one processor that the worker took while it waited for this turn; a pool that spins would take much.
-
-        None for a wait of less than MIN_WAIT_SECONDS.
-        """
+        """Share of a processor that it took while it waited (a pool that spins takes much); None if that was short."""
         since = self._waiting_since.get(worker)
         burned = processor_seconds(worker.pid)
         if since is None or burned is None or (waited := time.monotonic() - since[0]) < MIN_WAIT_SECONDS:

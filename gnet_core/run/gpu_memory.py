@@ -9,6 +9,8 @@ from gnet_core.machine import nvml
 from gnet_core.plan.suites import PlannedCase
 from gnet_core.results.run_document import Size
 
+Sizes = Mapping[PlannedCase, Size]
+
 SHARE = 0.7
 """Share of the free memory that all workers alive together may take. TensorFlow leaves 1.5 to 1.8 GiB of what it
 finds free alone (MinSystemMemory in gpu_device.cc), and a process may take more than the probe of its case did: where
@@ -35,24 +37,17 @@ def metered(device: str) -> Iterator[Meter]:
 
 
 class Meter:
-    """Reads what one worker takes of a GPU whenever it is looked at.
-
-    Other programs' processes may come and go: what they take counts as the worker's only where NVML does not count by
-    process.
-    """
+    """Reads what a worker takes of a GPU; what others take counts as well where NVML does not count by process."""
 
     def __init__(self, handles: Sequence[nvml.Handle]) -> None:
         """`handles` are those of all that the device can be; NVML has to stay open."""
         self._used_before = [(handle, _used_bytes(handle)) for handle in handles]
         # In a container one of the driver's numbers may be the worker's by chance, and some of those are seen before.
         self._strangers = {pid for handle in handles for pid in nvml.process_bytes(handle)}
-        self.process_bytes = 0
-        """Highest reading of NVML's count for the worker's processes; 0 where it reports none."""
-        self.growth_bytes = 0
-        """Highest reading of what the device's used memory grew by."""
+        self.process_bytes = self.growth_bytes = 0
 
     def look(self, pids: Collection[int]) -> None:
-        """Read it while the worker, whose processes these are, is alive. The highest reading counts."""
+        """Read what a living worker's processes take and what the device's used memory grew by; the most counts."""
         for handle, before in self._used_before:
             running = nvml.process_bytes(handle)
             own = [running[pid] for pid in set(pids) & running.keys() - self._strangers]
@@ -63,10 +58,7 @@ class Meter:
                 self.growth_bytes = max(self.growth_bytes, used - before)
 
     def size(self, peak_bytes: int) -> Size:
-        """Size of the worker; `peak_bytes` is what its framework's allocator had in use at most.
-
-        A reading below that is another process', or others gave memory back meanwhile.
-        """
+        """Size of the worker; a reading below `peak_bytes`, its allocator's own count, was disturbed by others."""
         if self.process_bytes > peak_bytes:
             return Size(taken_bytes=self.process_bytes, origin="process")
         if self.growth_bytes > peak_bytes:
@@ -86,14 +78,11 @@ def reserve(peak_bytes: int) -> int:
     return 2 * regions + CONTEXT_BYTES
 
 
-def next_probe(
-    parts: Sequence[Sequence[PlannedCase]], sizes: Mapping[PlannedCase, Size], budget_bytes: int
-) -> PlannedCase | None:
+def next_probe(parts: Sequence[Sequence[PlannedCase]], sizes: Sizes, budget_bytes: int) -> PlannedCase | None:
     """The case to probe next, a smaller batch before a larger one; None where the sizes suffice.
 
-    `parts` are the cases that take turns with each other. The smallest batch of each family, the cases that differ in
-    nothing but that, is probed; a larger one only where its bound does not let its part be alive together, and not
-    where it will be alone anyway, since even the least that it can take does not fit beside any other of its part.
+    `parts` are the cases that take turns with each other. The smallest of each family of batches is probed; a larger
+    one only where its bound keeps its part from being alive together, and not where it will be alone anyway.
     """
     cases = [case for part in parts for case in part]
     if len(cases) < 2 or not budget_bytes:
@@ -113,12 +102,11 @@ def next_probe(
     return min(wanted, key=lambda case: case.config.batch_size, default=None)
 
 
-def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | None:
+def estimate(case: PlannedCase, sizes: Sizes) -> Size | None:
     """The case's own size, or a bound that follows from the next smaller batch that was probed; None without either.
 
-    A process takes a fixed part and one that grows with the batch, so it needs at most the smaller one's bytes times
-    the ratio of the batches. What it takes grows by doubled regions (see reserve): with the ratio rounded up
-    to a power of two, it doubles no more often than the bound does.
+    What a process takes grows no faster than its batch, but by doubled regions (see reserve), so the bound is the
+    smaller one's bytes times the ratio of the batches, rounded up to a power of two.
     """
     if case in sizes and sizes[case].measured:
         return sizes[case]
@@ -129,9 +117,7 @@ def estimate(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> Size | Non
     return Size(taken_bytes=ratio * sizes[smaller].taken_bytes, origin="bound")
 
 
-def planned_bytes(
-    cases: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
-) -> dict[PlannedCase, int]:
+def planned_bytes(cases: Sequence[PlannedCase], sizes: Sizes, budget_bytes: int) -> dict[PlannedCase, int]:
     """The bytes to plan each case with. A case without a size, or with a bound beyond the budget, takes all of it."""
     everything = max(1, budget_bytes)
     estimates = {case: estimate(case, sizes) for case in cases}
@@ -163,21 +149,14 @@ def _used_bytes(handle: nvml.Handle) -> int | None:
     return None if memory is None else memory.used_bytes
 
 
-def _next_smaller(case: PlannedCase, sizes: Mapping[PlannedCase, Size]) -> PlannedCase | None:
+def _next_smaller(case: PlannedCase, sizes: Sizes) -> PlannedCase | None:
     """The largest smaller batch of its family that was probed."""
-    smaller = [
-        other
-        for other, size in sizes.items()
-        if size.measured
-        and other.config.batch_size < case.config.batch_size
-        and other.differs_in_batch_size_alone(case)
-    ]
+    family = [other for other, size in sizes.items() if size.measured and other.differs_in_batch_size_alone(case)]
+    smaller = [other for other in family if other.config.batch_size < case.config.batch_size]
     return max(smaller, key=lambda other: other.config.batch_size, default=None)
 
 
-def _is_alone(
-    case: PlannedCase, part: Sequence[PlannedCase], sizes: Mapping[PlannedCase, Size], budget_bytes: int
-) -> bool:
+def _is_alone(case: PlannedCase, part: Sequence[PlannedCase], sizes: Sizes, budget_bytes: int) -> bool:
     """Whether it fits beside no other of its part, even if all take no more than a smaller batch of theirs."""
 
     def least_bytes(one: PlannedCase) -> int:

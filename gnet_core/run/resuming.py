@@ -11,22 +11,18 @@ from typing import Any
 from gnet_core.config import GnetError, StepConfig, require_choice, require_whole
 from gnet_core.files import migrations
 from gnet_core.machine.differences import differences
-from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
 from gnet_core.results.run_document import RecordedCase, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
-from gnet_core.run.runner import SETTLED, CaseState, Standing
+from gnet_core.run.runner import SETTLED, CaseState, Environments, Standing
 
 MAX_FILES_NAMED = 5
 
 
 def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:
-    """The request that a run was started with, from the `options` and `memory_bytes` of its run.json.
-
-    Raises GnetError naming the file for what no command line could give.
-    """
+    """The request that a run.json records. Raises GnetError naming the file for what no command line could give."""
     where = f"{path}: options"
     request = BenchRequest.from_dict(where, options)
     whole = {name: getattr(request, name) for name in ("replicates", "image_size", "worker_memory")}
@@ -44,10 +40,7 @@ def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -
 
 
 def require_sources_named(recorded: BenchRequest, request: BenchRequest, directory: Path) -> None:
-    """Raise GnetError unless the interpreters and the revision of a run are named again on the command line.
-
-    A program or a revision whose code would run is never taken from a file, which may be a stranger's.
-    """
+    """Raise GnetError unless interpreters and revision are named again: code to run is never taken from a file."""
     for name, how in (("python", "with other interpreters; name them"), ("against", "against a revision; name it")):
         if (value := getattr(recorded, name)) and not getattr(request, name):
             again = " ".join(map(quoted, words(BenchRequest(**{name: value}))))
@@ -57,10 +50,7 @@ def require_sources_named(recorded: BenchRequest, request: BenchRequest, directo
 def require_same_code(
     directory: Path, before: Mapping[str, Mapping[str, str]] | None, now: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Raise GnetError naming the files in which a source's code is not what it was when the run was started.
-
-    `before` is run.json's record of sources.digests by source, and `now` the same of the code as it is.
-    """
+    """Raise GnetError naming the files that have changed since the run began, by the sources.digests of each source."""
     if before is None or before.keys() != now.keys():
         raise GnetError(f"resume: {directory} does not tell with which code it was started; start anew")
     for source, files in now.items():
@@ -73,9 +63,7 @@ def require_same_code(
             )
 
 
-def require_same_environments(
-    directory: Path, before: Mapping[str, Environment], now: Mapping[str, Environment]
-) -> None:
+def require_same_environments(directory: Path, before: Environments, now: Environments) -> None:
     """Raise GnetError naming what is not as it was when the run in `directory` was started, in any source."""
     if before.keys() != now.keys():
         raise GnetError(f"resume: {directory} was measured from {', '.join(before)}, not from {', '.join(now)}")
@@ -86,10 +74,8 @@ def require_same_environments(
 
 
 def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseState], replicates: int) -> Standing:
-    """How far the run came whose run.json is `previous`. `states` are its cases as they are before any run.
-
-    What finished, and can still be read, stands. A process that was lost is to be measured again, but not where the
-    case was out of memory. Raises GnetError for a run of other cases or configurations.
+    """How far the run came whose run.json is `previous`. What finished and can be read stands; a lost process is to be
+    measured again, unless the case was out of memory. Raises GnetError for a run of other cases or configurations.
     """
     by_name = {state.case.name: state for state in states}
     recorded = {case.case: case for case in previous.cases}
@@ -114,9 +100,8 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
         sizes={state.case: size for state in kept if isinstance(size := recorded[state.case.name].gpu_memory, Size)},
     )
     to_come = Counter(worker.case for worker, cohort in cohort_of.items() if not cohort.complete)
-    planned = Counter(
-        worker.case for worker in {name for cohort in previous.cohorts if not cohort.again for name in cohort.names}
-    )
+    planned_workers = {worker for cohort in previous.cohorts if not cohort.again for worker in cohort.names}
+    planned = Counter(worker.case for worker in planned_workers)
     lost: list[PlannedCase] = []
     for case, state in standing.states.items():
         if previous.cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:

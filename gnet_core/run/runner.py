@@ -19,16 +19,8 @@ from typing import Any
 import msgspec
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import migrations
+from gnet_core.files import migrations, whole
 from gnet_core.files.json_documents import typed
-from gnet_core.files.whole import (
-    PARTIAL_PREFIX,
-    PROFILE_FILE,
-    make_own_folder,
-    read_text,
-    remove_partial_files,
-    write_whole,
-)
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
 from gnet_core.machine.devices import precision_support, require_precision
 from gnet_core.machine.environment import Environment
@@ -43,6 +35,9 @@ from gnet_core.run.cohort import Cohort, Outcome, Progress
 from gnet_core.run.worker import RunSettings
 from gnet_core.system import children, interrupts
 from gnet_core.system.git import commit
+
+Sources = Mapping[str, Source]
+Environments = Mapping[str, Environment]
 
 PROBE_LIMIT_SECONDS = 180
 SETTLED = ("oom", "unsupported")
@@ -60,7 +55,6 @@ class CaseState:
     status: str | None = None
     note: str = ""
     raw: tuple[str, ...] = ()
-    """The raw file of each process that finished."""
     lost: tuple[str, ...] = ()
     """A sentence on each process that did not finish."""
 
@@ -103,18 +97,10 @@ def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) ->
 
 
 def probe(source: Source) -> Environment:
-    """The machine and the frameworks as the source's interpreter sees them, with its commit. Raises GnetError naming
-    the interpreter.
-    """
-    python = source.python
-    command = [python, "-m", *program_words(InfoRequest(as_json=True))]
-    document = _document_of(
-        command,
-        source.checkout,
-        f"python: {python} could not be asked about its frameworks",
-        f"python: {python} could not describe its frameworks",
-    )
-    environment = typed(f"python: {python} described its frameworks otherwise than gnet does", document, Environment)
+    """What the source's interpreter sees of machine and frameworks, with its commit. Raises GnetError naming it."""
+    where, command = f"python: {source.python}", [source.python, "-m", *program_words(InfoRequest(as_json=True))]
+    document = _document_of(command, source.checkout, where, "about its frameworks", "describe its frameworks")
+    environment = typed(f"{where} described its frameworks otherwise than gnet does", document, Environment)
     machine = msgspec.structs.replace(environment.machine, commit=commit(source.checkout))
     return msgspec.structs.replace(environment, machine=machine)
 
@@ -123,28 +109,21 @@ _PRINT_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(j
 
 
 def default_fields(checkout: Path) -> dict[str, Any]:
-    """The fields of StepConfig in the code of a checkout, which may be older or newer than this, with their defaults.
-
-    Raises GnetError for code that has none.
-    """
-    return _document_of(
-        [sys.executable, "-c", _PRINT_DEFAULTS],
-        checkout,
-        f"checkout: {checkout} could not be asked what a case is there",
-        f"checkout: {checkout} could not tell what a case is there",
-    )
+    """StepConfig's fields, with their defaults, in a checkout's code of any age. Raises GnetError where it has none."""
+    command, where = [sys.executable, "-c", _PRINT_DEFAULTS], f"checkout: {checkout}"
+    return _document_of(command, checkout, where, "what a case is there", "tell what a case is there")
 
 
-def _document_of(command: Sequence[str], checkout: Path, no_answer: str, no_document: str) -> dict[str, Any]:
-    """The JSON object that a command prints in a checkout. Raises GnetError that begins with what went wrong."""
+def _document_of(command: Sequence[str], checkout: Path, where: str, question: str, task: str) -> dict[str, Any]:
+    """The JSON object that a command prints in a checkout. Raises GnetError that begins with `where`."""
     try:
         answer = children.ask(command, cwd=checkout, limit_seconds=PROBE_LIMIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise GnetError(f"{no_answer} ({error})") from error
+        raise GnetError(f"{where} could not be asked {question} ({error})") from error
     try:
         return dict(children.document(answer.stdout))
     except ValueError:
-        raise GnetError(f"{no_document}; it said: {children.last_words(answer.stderr)}") from None
+        raise GnetError(f"{where} could not {task}; it said: {children.last_words(answer.stderr)}") from None
 
 
 def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
@@ -155,23 +134,17 @@ def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
     return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
 
 
-def deciding(environments: Mapping[str, Environment]) -> Environment:
+def deciding(environments: Environments) -> Environment:
     """The environment whose devices a run's are: the first in which there is a framework."""
     first = next(iter(environments.values()))
     return next((each for each in environments.values() if each.section(each.leading)), first)
 
 
 def make_states(
-    planned: Sequence[PlannedCase],
-    sources: Mapping[str, Source],
-    environments: Mapping[str, Environment],
-    most_images: float = math.inf,
+    planned: Sequence[PlannedCase], sources: Sources, environments: Environments, most_images: float = math.inf
 ) -> list[CaseState]:
-    """A state for each case. One that cannot be run is `unsupported` from the start: a framework that its interpreter
-    has not, a precision that its device cannot do, a batch of more than `most_images`, the images that there are, or
-    what the code of its source does not know.
-    `environments` are those of the sources' interpreters (see `probe_all`). Raises GnetError where nothing else is
-    left.
+    """A state for each case; one that cannot be run (see `why_not`) or that its source's code does not know is
+    `unsupported` from the start. Raises GnetError where nothing else is left.
     """
     reasons = {case: why_not(case, sources, environments, most_images) for case in planned}
     if all(reasons.values()):
@@ -190,13 +163,8 @@ def make_states(
     return [CaseState(case=case, status="unsupported" if why else None, note=why) for case, why in reasons.items()]
 
 
-def why_not(
-    case: PlannedCase,
-    sources: Mapping[str, Source],
-    environments: Mapping[str, Environment],
-    most_images: float = math.inf,
-) -> str:
-    """Why a case cannot be run, as make_states takes them; empty where it can."""
+def why_not(case: PlannedCase, sources: Sources, environments: Environments, most_images: float = math.inf) -> str:
+    """Why a case cannot be run in the environments of `probe_all`, with data of so many images; empty where it can."""
     config, source = case.config, sources[case.source]
     environment = environments[source.environment_name(config.framework)]
     support = precision_support(environment, config.device, config.framework)[config.precision]
@@ -209,9 +177,7 @@ def why_not(
 
 
 def why_not_in_code(config: StepConfig, defaults: Mapping[str, Any]) -> str:
-    """Why code with these fields and defaults (see `default_fields`) would not measure the case from the fields that a
-    worker is sent; empty where it would.
-    """
+    """Why code with these `default_fields` would not measure the case from what a worker is sent, or ""."""
     sent = config.overrides()
     if unknown := [field for field in sent if field not in defaults]:
         return f"this revision has no {unknown[0]}, of which {sent[unknown[0]]!r} was asked"
@@ -236,7 +202,6 @@ class Standing:
     states: Mapping[PlannedCase, CaseState]
     cohorts: tuple[RecordedCohort, ...] = ()
     turns: tuple[dict[str, Any], ...] = ()
-    """Rows of turns.csv."""
     lost: tuple[PlannedCase, ...] = ()
     """The case of each process that an earlier part of the run has lost and that is to be measured again."""
     sizes: Mapping[PlannedCase, Size] = dataclasses.field(default_factory=dict)
@@ -248,9 +213,7 @@ class Standing:
         return [Job(case=cases[worker.case], replicate=worker.replicate) for worker in cohort.names]
 
     def still_wanted(self, case: PlannedCase) -> bool:
-        """Whether to start a process of the case. Not where MAX_LOST were lost and none finished, where it would come
-        out the same, or where a smaller batch of it was out of memory.
-        """
+        """Whether to start a process of it: not if it is settled, MAX_LOST were lost or a smaller batch did not fit."""
         state = self.states[case]
         tried_enough = state.status in SETTLED or len(state.lost) >= MAX_LOST
         too_large = self.smaller_batch_out_of_memory(case) is not None
@@ -277,9 +240,7 @@ class Standing:
         return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
 
     def noted(self, otherwise: str = "") -> Standing:
-        """This standing, with a reason at every case that is not measured: that a smaller batch was out of memory, the
-        reason that it has already, or else this one.
-        """
+        """Note at each unmeasured case that a smaller batch was out of memory, else its own note, else `otherwise`."""
         states = dict(self.states)
         for case, state in states.items():
             if state.status is None:
@@ -325,15 +286,13 @@ class Runner:
         self._require_unchanged = require_unchanged
 
     def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
-        """Measure what is open, then trace the case `profiled`; True when nothing interrupted it.
-
-        run.json and turns.csv are written anew after each cohort, so that whatever was finished is on disk. Raises
-        GnetError where the run cannot go on; what was finished before stands.
+        """Measure what is open, then trace the case `profiled`; True when nothing interrupted it. Raises GnetError if
+        the run cannot go on; what was finished is on disk, as run.json and turns.csv are written after each cohort.
         """
         self._note(complete=False)
         self.write()  # first, so that a directory with anything in it says what it is
-        make_own_folder(self._settings.directory / "raw")
-        remove_partial_files(self._settings.directory / "raw")
+        whole.make_own_folder(self._settings.directory / "raw")
+        whole.remove_partial_files(self._settings.directory / "raw")
         try:
             self._plan_cohorts(progress)
             self._run_cohorts(progress)
@@ -371,7 +330,8 @@ class Runner:
             for case, state in standing.states.items()
         )
         self._note(cases=cases, cohorts=standing.cohorts)
-        write_whole(self._settings.directory / "run.json", json.dumps(msgspec.to_builtins(self._document), indent=1))
+        text = json.dumps(msgspec.to_builtins(self._document), indent=1)
+        whole.write_whole(self._settings.directory / "run.json", text)
 
     def _note(self, **changes: Any) -> None:
         self._document = msgspec.structs.replace(self._document, **changes)
@@ -401,10 +361,8 @@ class Runner:
         self.write()
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
-        """The bytes to plan each case with, and the budget. No formula gives them, so some cases run alone for a turn,
-        in ascending batches.
-
-        One that is out of memory is a row from then on, and larger batches of it are not tried.
+        """The bytes to plan each case with, and the budget. No formula gives them, so some cases run alone for a
+        turn, in ascending batches. One that is out of memory is a row from then on, and no larger batch of it is tried.
         """
         (device,) = {case.config.device for case in cases}
         free = gpu_memory.free_bytes(device)
@@ -434,8 +392,7 @@ class Runner:
     def _probe(self, case: PlannedCase, progress: Progress) -> bool:
         """Whether a worker of the case could run alone for a turn; its size is in run.json from then on."""
         job = Job(case=case, replicate=0)
-        plan = dataclasses.replace(self._settings.plan, turns=1)
-        settings = dataclasses.replace(self._settings, plan=plan)
+        settings = dataclasses.replace(self._settings, plan=dataclasses.replace(self._settings.plan, turns=1))
         progress(f"{case.name}: what memory does it take?", 0.0)
         with gpu_memory.metered(case.config.device) as meter:
             outcome = Cohort([job], 0, settings, lambda *_: None, lambda worker: meter.look(worker.pids())).run()
@@ -449,7 +406,7 @@ class Runner:
             self._standing = dataclasses.replace(standing, states={**standing.states, case: state}).noted()
         else:
             raw = self._settings.directory / job.worker.raw_file
-            (measured,) = typed(str(raw), json.loads(read_text(raw)), RawFile).benchmarks
+            (measured,) = typed(str(raw), json.loads(whole.read_text(raw)), RawFile).benchmarks
             size = meter.size(measured.extra_info.peak_memory_bytes)
             raw.unlink()
             self._standing = dataclasses.replace(standing, sizes={**standing.sizes, case: size})
@@ -484,7 +441,7 @@ class Runner:
     def _trace(self, config: StepConfig, progress: Progress) -> None:
         if why := self._why_no_tensorflow():
             self._note(profile_note=f"{why}, and steps of no other framework are traced")
-        elif not (self._settings.directory / "traces" / config.name / PROFILE_FILE).is_file():
+        elif not (self._settings.directory / "traces" / config.name / whole.PROFILE_FILE).is_file():
             progress(f"{config.name}: tracing where its time goes", 0.0)
             self._note(profile_note=profile_case(config, self._settings))
 
@@ -509,15 +466,12 @@ class Runner:
 
 
 def profile_case(config: StepConfig, settings: RunSettings) -> str:
-    """Trace a few steps of a case in a process of its own, into traces/<case>; say why when that failed, else "".
-
-    The folder has that name only once all of it is there.
-    """
+    """Trace a case in a process of its own, into traces/<case>, whole or not at all; return why not, or ""."""
     traces = settings.directory / "traces"
-    partial = settings.directory / f"{PARTIAL_PREFIX}{secrets.token_hex(8)}"
+    partial = settings.directory / f"{whole.PARTIAL_PREFIX}{secrets.token_hex(8)}"
     try:
         request = ProfileRequest.of(config, out=partial, as_json=True)
-        make_own_folder(traces)
+        whole.make_own_folder(traces)
         _ask(request, settings)
         shutil.rmtree(traces / config.name, ignore_errors=True)  # what is left of one that was whole
         partial.replace(traces / config.name)
@@ -529,8 +483,7 @@ def profile_case(config: StepConfig, settings: RunSettings) -> str:
 
 
 def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> Peaks:
-    """By precision, what the device does at best (see gnet_core.frameworks.tf.peaks), or {"error": why that is
-    unknown}."""
+    """The device's best by precision (see gnet_core.frameworks.tf.peaks), or {"error": why that is unknown}."""
     try:
         printed = _ask(PeaksRequest(device=device, precision=tuple(precisions)), settings)
     except GnetError as error:

@@ -41,11 +41,7 @@ _NEW_SECONDS = 60.0
 
 @contextlib.contextmanager
 def code_folder() -> Iterator[Path]:
-    """A temporary folder for copies of code, which is gone when the context ends.
-
-    One that a killed process has left is removed by the next that starts: a live one's owner holds its lock. Raises
-    GnetError where there is no room for one.
-    """
+    """A temporary folder for code; what killed processes left is removed. Raises GnetError for lack of room."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=_COPY_PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
@@ -63,10 +59,7 @@ def code_folder() -> Iterator[Path]:
 
 
 def working_tree(checkout: Path, folder: Path) -> Source:
-    """The checkout as it is now, copied into a new `folder`, so that later changes do not reach a run that goes on.
-
-    Raises GnetError for what cannot be copied.
-    """
+    """A copy of the checkout in a new `folder`, safe from later changes. Raises GnetError for what cannot be copied."""
     folder.mkdir()
     try:
         for name in MEASURED:
@@ -137,8 +130,7 @@ def interpreters(pairs: Sequence[str]) -> dict[str, str]:
             )
         if name.casefold() in (other.casefold() for other in programs):
             raise GnetError(f"python: {name!r} is named twice; give each interpreter a name of its own")
-        program = shutil.which(python)
-        if program is None:
+        if (program := shutil.which(python)) is None:
             raise GnetError(f"python: {python!r} of {name} is no program that can be started; name an interpreter")
         programs[name] = str(Path(program).absolute())
     return programs
@@ -147,9 +139,7 @@ def interpreters(pairs: Sequence[str]) -> dict[str, str]:
 def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]:
     """The sources that the programs make of the working tree: a name that is no framework's is a source to compare, and
     a framework's is the interpreter of its rows, which are measured once, from the first source. Where TensorFlow's is
-    named, the peers that are not keep to gnet's own.
-
-    Raises GnetError for an interpreter of TensorFlow's beside sources, which bring their own.
+    named, the peers that are not keep to gnet's own. Raises GnetError where it stands beside sources to compare.
     """
     compared = {name: python for name, python in programs.items() if name not in FRAMEWORKS}
     if "tensorflow" in programs and compared:
@@ -190,6 +180,7 @@ def _git(checkout: Path, revision: str, *arguments: str) -> bytes:
 
 
 def _remove_abandoned(own: Path) -> None:
+    """Remove the folders whose owners are gone: a live one holds the lock of its own."""
     for folder in own.parent.glob(f"{_COPY_PREFIX}*"):
         with contextlib.suppress(OSError):  # another process has just removed it, or its owner is alive
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,7 +1,4 @@
-"""In the worker: a train step from nothing to steady state, each phase timed, then timed in blocks by pytest-benchmark.
-
-Importable without TensorFlow, so that cases can be discovered fast; TensorFlow comes with the first measurement.
-"""
+"""In the worker: a train step from nothing to steady state, each phase timed, then blocks by pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -57,11 +54,6 @@ class Turns:
             return "over"
         return "first" if turn["after_others"] else "again"
 
-    def wait_for_the_end(self) -> None:
-        """Return when no other worker is timing, so that what is still to be looked at disturbs nobody."""
-        if self._channel:
-            self._channel.receive()
-
 
 class Timer:
     """Times cases as one plan says, taking its turns from a runner where there is one."""
@@ -74,10 +66,8 @@ class Timer:
         self._phase_seconds: dict[str, float] = {}
 
     def time_train_step(self, benchmark: Any, config: StepConfig) -> None:
-        """Build, trace, compile and warm up the case's step, then time it with pytest-benchmark's fixture.
-
-        pytest-benchmark's samples are seconds a block; `extra_info` has the steps of a block, and everything
-        else that a row needs. An error is reported to the runner and raised again.
+        """Build, trace, compile and warm up the case's step, then time it with pytest-benchmark's fixture in seconds a
+        block; what else a row needs is in `extra_info`. An error is reported to the runner and raised again.
         """
         try:
             self._time_train_step(benchmark, config)
@@ -162,13 +152,11 @@ class Blocks:
         self._step_seconds = step_seconds
         self._block_steps = max(1, round(plan.block_seconds / step_seconds))
         self._single_steps = max(1, round(plan.single_seconds / step_seconds))
-        self._traces = 0
-        self._steps = 0
+        self._traces = self._steps = self._timed = 0
         self._over = False
         self._resumed_seconds: list[float] = []
         self._single_seconds: list[float] = []
         self._voided: list[int] = []
-        self._timed = 0
         self._work_began = self._block_began = 0.0
 
     def time(self, benchmark: Any) -> Any:
@@ -179,7 +167,7 @@ class Blocks:
             self._block, setup=self._take_turn, teardown=self._hand_back, rounds=self._rounds, iterations=1
         )
         if not self._over:
-            self._turns.wait_for_the_end()
+            self._turns.wait()  # until no other worker is timing, which what is still to be looked at would disturb
         return last if last is not None else self._run(1)
 
     def to_dict(self) -> dict[str, Any]:

@@ -45,10 +45,7 @@ _MAX_LOG_BYTES = 2**16
 
 
 class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
-    """A worker that did not finish its case: the status its row gets, and why.
-
-    `short_of_memory`: a device or the host had none left for it, or may have had none, which it may have when alone.
-    """
+    """A worker that did not finish: its row's status, why, and whether it may be for lack of memory beside others."""
 
     def __init__(self, status: str, note: str, *, short_of_memory: bool = False) -> None:
         super().__init__(note)
@@ -74,9 +71,7 @@ class RunSettings:
     run: str
     """The run's identity, which its files have."""
     with_peaks: bool
-    """Whether the device's peaks are measured as well, without which there is no MFU."""
     sources: Mapping[str, Source]
-    """By name."""
     own_source: Source
     """The one that measures what is not a case: peaks and traces."""
     environments: Mapping[str, Environment]
@@ -86,9 +81,9 @@ class RunSettings:
 
 
 class Worker:
-    """A pytest process that measures one case. `watch` is called whenever it is waited for; it may raise WorkerLost.
+    """A pytest process that measures one case in its plan's limit, for which only time with the baton counts.
 
-    Its deadline is its plan's limit, and only the time in which it holds the baton counts.
+    `watch` is called whenever it is waited for, and may raise WorkerLost.
     """
 
     def __init__(self, job: Job, settings: RunSettings, watch: Callable[[Worker], None]) -> None:
@@ -135,10 +130,7 @@ class Worker:
         return message
 
     def finish(self, limit_seconds: float = math.inf) -> None:
-        """Tell it that there are no more turns, wait for its end, and give its raw file its name. Raises WorkerLost.
-
-        Called again after an interrupt, it goes on with what the first call has left.
-        """
+        """End its turns, wait for its end, and name its raw file; also again after an interrupt. Raises WorkerLost."""
         assert self._channel is not None
         with self._holding_the_baton(limit_seconds):
             with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
@@ -203,12 +195,9 @@ class Worker:
         try:
             self._channel, theirs = Channel.pair()
             with theirs:
+                descriptor, checkout = theirs.fileno(), self._source.checkout
                 self._process = children.start(
-                    self.command(theirs.fileno()),
-                    cwd=self._source.checkout,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(),),
+                    self.command(descriptor), cwd=checkout, stdout=log, stderr=subprocess.STDOUT, pass_fds=(descriptor,)
                 )
         except OSError as error:  # the machine has no more processes or memory now, and may have them again
             raise WorkerLost("failed", f"the worker could not be started ({error.strerror or error})") from error
@@ -311,24 +300,22 @@ class Worker:
         # One of an older revision runs from a copy as well, but looks for its commit in git, which knows none.
         changes = differences(self._environment, environment)
         if changed := [difference for difference in changes if difference.name != "commit"]:
-            told = "; ".join(map(str, changed))
-            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({told:.300})")
+            text = "; ".join(map(str, changed))
+            raise WorkerLost("failed", f"void: what it was measured with changed since the run began ({text:.300})")
         self._partial.replace(self._final)
 
     def _measured_otherwise(self, benchmark: Mapping[str, Any]) -> str:
-        """How the measured configuration differs from the case's, as another revision's defaults may make it, or why it
-        cannot be read; empty where it is the case's.
-        """
+        """How the measured configuration differs from the case's, or why it cannot be read; "" where it is the same."""
         raw, info, config = Path(self.job.worker.raw_file), benchmark["extra_info"], self.job.case.config
         try:
             json_documents.require_version(raw, info["format_version"])
-            differing = read_config(info["config"]).differences(config)
+            differing = read_config(info["config"]).differences(config).items()
         except GnetError as error:
             return str(error)
         except KeyError as error:
             return f"{raw}: field {error} is missing"
-        pairs = differing.items()
-        return "; ".join(f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in pairs)
+        texts = (f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in differing)
+        return "; ".join(texts)
 
 
 _REASONS = (
@@ -346,9 +333,7 @@ _SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 
 
 def last_line(log: str, pattern: re.Pattern[str], signs: Sequence[str] = ("",)) -> str:
-    """The rest of the last line of a worker's log that begins with the pattern and has one of the signs, at most 300
-    characters; empty where there is none.
-    """
+    """The rest of the last line that begins with the pattern and has one of the signs, up to 300 characters, or ""."""
     for line in map(str.strip, reversed(log.splitlines())):
         match = pattern.match(line)
         if line and match and any(sign in line.casefold() for sign in signs):
@@ -367,7 +352,5 @@ def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str:
 
 
 def may_lack_memory(log: str) -> bool:
-    """Whether memory may be why a worker ended, even if its last words are others: a library that cannot start for lack
-    of it says so only in its log.
-    """
+    """Whether memory may be why a worker ended: a library that cannot start for lack of it says so only in its log."""
     return memory_line(log, _DEADLY_OR_LOGGED) != ""

@@ -20,7 +20,7 @@ Measured on a CPU at batch 8, images of 96 and 224 pixels, against float32 as a 
 were up to 0.0001 %, 1.0 % and 21 % off, bfloat16 3.4 %, 4.0 % and 27 %, float16 0.2 %, 5.5 % and 13 %. tf32, not
 measured, rounds its operands as finely as float16 and is given its tolerances. There is no fourth entry: Adam's first
 steps are nearly the sign of the gradient, so that rounding noise moves weights by whole steps, and after 3 updates
-XLA's float32 was 33 % off. None of it has been measured on a GPU yet: what is judged there says so.
+XLA's float32 was 33 % off. None of these tolerances has been measured on a GPU yet: what is judged there says so.
 """
 
 

@@ -1,8 +1,7 @@
 """The limits of this process' control groups, as of a container or a service, in version 1 and 2.
 
-A group lies within others, and the limits of all of them hold, so the smallest counts. What an administrator keeps from
-this process' sight (the groups around a container's own) cannot be read, and neither can its limits. The processors of
-a cpuset are in the process' affinity already.
+A group lies within others, and the limits of all of them hold, so the smallest counts. Those of groups around a
+container's own cannot be read from within. The processors of a cpuset are in the process' affinity already.
 """
 
 from __future__ import annotations
@@ -17,23 +16,18 @@ from typing import NamedTuple
 from gnet_core.files.whole import read_text
 
 _MAX_FILE_BYTES = 2**20
-_UNLIMITED_BYTES = 2**62
-"""Limits from here on are none: version 1 writes the largest number of whole pages instead of "max"."""
+_UNLIMITED_BYTES = 2**62  # limits from here on are none: version 1 writes the most whole pages there are for "max"
 
 
 class Throttling(NamedTuple):
-    """How often and for how long a CPU quota has stopped the groups so far."""
+    """How often a CPU quota has stopped the groups so far, and for how long, summed over processors."""
 
     periods: int
     seconds: float
-    """Summed over processors: two that stood still for a second make two."""
 
 
 class ControlGroups:
-    """The groups of this process by controller, each from its own up to the highest that can be seen.
-
-    `root` is the file system's; /proc and the places where groups are mounted are looked for below it.
-    """
+    """The groups of this process by controller, each from its own up to the highest that can be seen below `root`."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         mounts = list(_mounts(_text(root / "proc/self/mountinfo")))
@@ -80,12 +74,11 @@ class ControlGroups:
 
 
 class _Mount(NamedTuple):
-    """A tree of groups in the file system."""
+    """A tree of groups in the file system: `top` is the group that is mounted at `place`."""
 
     controllers: frozenset[str]
     """Controllers of version 1; version 2 has none."""
     top: PurePosixPath
-    """The group that is mounted."""
     place: PurePosixPath
 
 
@@ -112,17 +105,14 @@ def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
 
 
 def _groups(root: Path, path: PurePosixPath, mounts: Sequence[_Mount]) -> list[Path]:
-    """The group at `path` and those around it, as far as a mount shows them.
-
-    Where none shows the group, as in a container whose own is mounted as the top, what is mounted there has to do.
-    """
+    """The group at `path` and those around it, as far as a mount shows them, or else what is mounted."""
     for mount in mounts:
         if path.is_relative_to(mount.top) and ".." not in path.parts:
             place = root / mount.place.relative_to("/")
             own = place / path.relative_to(mount.top)
             if os.path.isdir(own):  # noqa: PTH112 - Path's raises for what may not be looked at
                 return [own, *list(own.parents)[: len(own.parts) - len(place.parts)]]
-    places = (root / mount.place.relative_to("/") for mount in mounts)
+    places = (root / mount.place.relative_to("/") for mount in mounts)  # a container's own may be mounted as the top
     return [place for place in places if os.path.isdir(place)][:1]  # noqa: PTH112
 
 

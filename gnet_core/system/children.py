@@ -34,8 +34,7 @@ os.execv(command[0], command)
 def environment() -> dict[str, str]:
     """The environment of every child: what a process needs, and what gnet records because it can change a figure.
 
-    All else stays out: a shell, a hook or a test runner around gnet sets variables (PYTEST_*, GIT_*, PYTHON*) that are
-    meant for others.
+    What a shell, a hook or a test runner around gnet sets for others (PYTEST_*, GIT_*, PYTHON*) stays out.
     """
     prefixes, names = (*variables.PREFIXES, *_NEEDED_PREFIXES), (*variables.NAMES, *_NEEDED)
     passed = {name: value for name, value in os.environ.items() if name.startswith(prefixes) or name in names}
@@ -73,10 +72,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def ask(command: Sequence[str], *, cwd: Path, limit_seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return its status and what it printed. Leaves nothing behind, whatever happens.
-
-    Raises OSError where it cannot be started and subprocess.TimeoutExpired.
-    """
+    """Run a program to its end and leave nothing behind. Raises OSError where it cannot be started, TimeoutExpired."""
     with start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             out, err = process.communicate(timeout=limit_seconds)
@@ -87,10 +83,7 @@ def ask(command: Sequence[str], *, cwd: Path, limit_seconds: float) -> subproces
 
 
 def document(printed: str) -> Any:
-    """The JSON object that a program printed, whatever a sitecustomize or a library printed before and after it.
-
-    Raises ValueError where there is none.
-    """
+    """The JSON object that a program printed, whatever libraries print around it. Raises ValueError for none."""
     rest = itertools.dropwhile(lambda line: not line.startswith("{"), printed.splitlines(keepends=True))
     return json.JSONDecoder().raw_decode("".join(rest))[0]
 

@@ -13,10 +13,8 @@ COMMIT_FILE = ".gnet-commit"
 
 
 def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """The output of `git -C checkout arguments`. Raises OSError where git cannot start, TimeoutExpired where it hangs.
-
-    GIT_DIR, GIT_INDEX_FILE and their kind, which a hook has in its environment, would point git at another repository.
-    """
+    """The output of `git -C checkout arguments`. Raises OSError where git cannot start, TimeoutExpired if it hangs."""
+    # A hook has GIT_DIR, GIT_INDEX_FILE and their kind, which would point git at another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     return subprocess.run(
@@ -30,8 +28,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def commit(checkout: Path) -> str | None:
-    """The checkout's commit, with "+changes" when files differ from it; None where git does not know one, as where a
-    folder merely lies in somebody's repository."""
+    """The checkout's commit, with "+changes" when files differ from it; None for a folder that git does not know."""
     copied_from = checkout / COMMIT_FILE
     if copied_from.is_file():
         return copied_from.read_text().strip() or None

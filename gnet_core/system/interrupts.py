@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 REPEAT_SECONDS = 2.0
-"""A second signal within this time of the last is the same wish: people press Ctrl-C twice, and a terminal that closes
-sends SIGHUP to every process of a pipeline."""
+"""A second signal within this time is the same wish: people press Ctrl-C twice, and closing terminals send several."""
 
 _SIGNALS = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
@@ -20,11 +19,8 @@ _SIGNALS = (
 )
 """Signals of a terminal or a build server, and those by which batch systems warn of a limit about to be reached."""
 
-_AGAIN_SECONDS = 0.01
-"""Seconds until a signal that arrived where nothing can be raised is sent again."""
-
-_IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")
-"""File and name of the function that Python calls as a module's lock goes, at the end of each import."""
+_AGAIN_SECONDS = 0.01  # until a signal that arrived where nothing can be raised is sent again
+_IMPORT_CALLBACK = ("<frozen importlib._bootstrap>", "cb")  # what Python calls at the end of each import
 
 
 class _Handler:
@@ -53,12 +49,8 @@ _handler = _Handler()
 
 
 def install() -> None:
-    """Handle the signals that a terminal, a build server or a closing session sends; ignored ones stay ignored.
-
-    nohup and a shell that starts a job in the background ignore some of them on purpose. When all is done and Python
-    ends, the others are ignored as well: one that arrives then would change the status.
-    """
-    atexit.register(_ignore)
+    """Handle the signals that ask gnet to end; those that nohup or a shell has ignored stay ignored."""
+    atexit.register(_ignore)  # one that arrives when all is done would change the status
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handler)
@@ -81,10 +73,7 @@ def _ignore() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Hold back a signal that arrives during the block, which has to be short, until the block has ended.
-
-    What is begun there is done whole: a process that was started is known, one that is ended has ended.
-    """
+    """Hold back a signal that arrives during the block, which has to be short: what is begun there is done whole."""
     _handler.deferring += 1
     try:
         yield

@@ -1,8 +1,7 @@
 """Settings of the environment that would contradict a case. They are removed before any framework is imported.
 
-A case's execution, precision, framework and device are what its row says. Environment variables and Keras' own file of
-settings could make them something else, so they do not act, and the reader is told what was asked for. Whatever only
-changes how fast a case is stays in force and is recorded (see gnet_core.system.variables).
+A case's execution, precision, framework and device are what its row says, so what could make them something else does
+not act and is noted. What only changes how fast a case is stays in force (see gnet_core.system.variables).
 """
 
 from __future__ import annotations
@@ -77,10 +76,7 @@ _started_with: dict[str, str] = {}
 
 
 def hold_process() -> None:
-    """Hold what cases define in this process; nothing has imported a framework yet, or only Keras on its own.
-
-    The one call is in the package itself, so that whatever imports a part of it is covered.
-    """
+    """Hold what cases define in this process; nothing has imported a framework yet, or only Keras on its own."""
     hold(os.environ)
     _started_with.update(os.environ)
     if "keras" in sys.modules:  # by whoever imports this package after it: keras.json has been read already

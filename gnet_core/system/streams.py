@@ -21,8 +21,7 @@ _SPELLED = {
 class _Output(io.FileIO):
     """A descriptor to write to. What its reader does not want any more is dropped, and so is what finds no room."""
 
-    failure: OSError | None = None
-    """First error of those that found no room."""
+    failure: OSError | None = None  # the first for want of room
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -44,10 +43,7 @@ class _Output(io.FileIO):
 
 
 def install() -> None:
-    """Make stdout and stderr such streams; those that were closed before the program started lead nowhere.
-
-    A stream that somebody put in the place of Python's own, as a test does, stays as it is.
-    """
+    """Make stdout and stderr such streams, where nobody has replaced Python's own; closed ones lead nowhere."""
     _fill_gaps()
     codecs.register_error("gnet", _spell)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):

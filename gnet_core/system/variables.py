@@ -29,13 +29,12 @@ _WHERE_CODE_IS_FOUND = ("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONUSERBASE", "PYTH
 NAMES = (*_WHERE_CODE_IS_FOUND, "LD_PRELOAD", "NPROC", "PYTHONOPTIMIZE", "PYTHONMALLOC")
 
 MEANINGLESS = (
-    *("TF_CPP_MIN_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL", "JAX_LOGGING_LEVEL", "NCCL_DEBUG"),
+    *("TF_CPP_MIN_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL", "JAX_LOGGING_LEVEL", "NCCL_DEBUG"),  # what is printed
     *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),  # scikit-learn sets them, where a data set is its
-    *("NVIDIA_REQUIRE_CUDA", "NVIDIA_PRODUCT_NAME", "TORCH_CUDA_ARCH_LIST"),
+    *("NVIDIA_REQUIRE_CUDA", "NVIDIA_PRODUCT_NAME", "TORCH_CUDA_ARCH_LIST"),  # what images and extensions are made for
     "PYTHONHASHSEED",  # the same in every worker
 )
-"""Variables that make no difference between runs: what is printed, how a process may fork, which drivers a container's
-image asks for, which GPUs PyTorch's extensions are built for, the order of sets. Earlier versions recorded some."""
+"""Variables that make no difference between runs, of which earlier versions recorded some."""
 
 _DESCRIBING = ("CUDA_VERSION", "CUDA_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NCCL_VERSION")
 _DESCRIBING_PREFIXES = ("GNET_", "NVIDIA_", "CUDNN_VERSION", "OPENBLAS_")  # NumPy's library, outside every clock

@@ -31,19 +31,11 @@ STATE_FILE = "state.npz"
 
 MAX_HISTORY_BYTES = 2**26
 """Largest size of the epochs' records in state.npz, at four bytes a character. Ten thousand epochs fit."""
-
-_MAX_HEADER_BYTES = 1024
-"""Largest size of the headers of zip and NumPy before the values of an array."""
-
+_MAX_HEADER_BYTES = 1024  # of zip and NumPy before the values of an array
 _END_BYTES = 42
 """Last bytes of a zip file, with its directory's size: the locator that only very large files have, then the end."""
-
 _DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile)
-"""Errors that reading a damaged file raises."""
-
-_MAX_NUMBER = 2.0**53
-"""Seconds, images a second and steps beyond are none that were measured."""
-
+_MAX_NUMBER = 2.0**53  # seconds, images a second and steps beyond are none that were measured
 _MAX_LOSS = float(np.finfo(np.float32).max)
 
 Array = npt.NDArray[Any]
@@ -160,10 +152,7 @@ class Session:
 
 
 def recorded_config(directory: Path) -> StepConfig:
-    """The configuration of the session in a directory.
-
-    Raises BusyError where it is under way, and GnetError naming train.json where there is none.
-    """
+    """The configuration of a directory's session. Raises BusyError where it is under way, GnetError where none is."""
     if not directory.is_dir():
         raise GnetError(f"resume: {str(directory)!r} is no directory; name the directory of a session")
     with claimed(directory):

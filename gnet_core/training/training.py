@@ -130,8 +130,7 @@ def _new_session(out: Path) -> Iterator[None]:
 
 
 def _require_own_files(out: Path) -> None:
-    """Raise GnetError where something that is no file stands in the place of one that will be written, and where an
-    epoch was finished and its state is gone."""
+    """Raise GnetError where what will be written over is no file, and where an epoch was finished but has no state."""
     for name in (SESSION_FILE, STATE_FILE, HISTORY_FILE, CURVES_FILE, BEST_FILE):
         path = out / name
         if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
@@ -255,9 +254,7 @@ def _write_results(out: Path, model: Any, records: list[EpochRecord]) -> None:
 
 
 class _WeightsInMemory(io.BytesIO):
-    """A .weights.h5 file of Keras in memory. On a disk, after a write that failed, as where it is full, HDF5 would hold
-    on to the file and end the process with a segmentation fault at its exit.
-    """
+    """A .weights.h5 file in memory: on a full disk HDF5 would end the process with a segmentation fault at its exit."""
 
     def __str__(self) -> str:
         return BEST_FILE  # Keras chooses the format by the ending of a name

@@ -116,8 +116,8 @@ class Without:
 
 sys.meta_path[:] = map(Without, sys.meta_path)
 '''
-GPU_DEVICE = DEVICE.replace('"built_for_cuda": False', '"built_for_cuda": True').replace(
-    '"gpus": []', '"gpus": [{"device": "gpu:0", "name": "NVIDIA H100 80GB HBM3", "compute_capability": [9, 0]}]'
+GPU_DEVICE = DEVICE.replace("built_for_cuda=False", "built_for_cuda=True").replace(
+    "gpus=[]", 'gpus=[SeenGpu(device="gpu:0", name="NVIDIA H100 80GB HBM3", compute_capability=[9, 0])]'
 )
 
 GPU_CASE = (

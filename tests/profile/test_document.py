@@ -16,7 +16,7 @@ def test_a_whole_document_is_read(environment):
     profile = profile_document.read(
         document(environment, peak_memory={"allocator": "GPU_0_bfc", "peak_bytes": 5, "capacity_bytes": None})
     )
-    assert profile.name == "graph-float32-b8-i224-synthetic-cpu"
+    assert profile.config.name == "graph-float32-b8-i224-synthetic-cpu"
     assert profile.steps == 2
     assert [each.operation for each in profile.operations] == ["_MklNativeFusedConv2D", "Mul"]
     assert profile.overhead == pytest.approx(0.2)
@@ -114,7 +114,7 @@ ROW = {"operation": "Mul", "occurrences": 1, "self_seconds": 1.0, "share": 1.0}
 def test_what_does_not_fit_is_refused_by_its_field(environment, changes, field):
     whole = document(environment)
     if not field:  # these are fine: a default case, and a name that slug makes harmless
-        assert profile_document.read(whole | changes).name
+        assert profile_document.read(whole | changes).config.name
         return
     with pytest.raises(GnetError, match=re.escape(field)):
         profile_document.read(whole | changes)

@@ -24,7 +24,8 @@ def failed_checks(run):
 
 def with_row(run, **changed):
     (row,) = run.rows
-    return dataclasses.replace(run, rows=[dataclasses.replace(row, **changed)])
+    config = dataclasses.replace(run.configs[row.case], precision=changed.get("precision", row.precision))
+    return dataclasses.replace(run, rows=[dataclasses.replace(row, **changed)], configs={row.case: config})
 
 
 def test_a_run_whose_figures_agree_has_nothing_to_tell(run):

@@ -19,8 +19,8 @@ from tests.stored import processes
 from tests.svg import words
 
 OTHER: dict[str, Any] = {**CHANGED, "layers": "keras", "framework": "jax"}
-FIELDS = [field for field in OTHER if field not in ("device", "seed", "classes")]
-"""All but those that a case's name leaves out, and the device, of which a run has one."""
+FIELDS = [field for field in OTHER if field not in ("device", "seed")]
+"""All but the seed, which a case's name leaves out, and the device, of which a run has one."""
 
 
 def answered(directory: RunDirectory, view: str, field: str, **more: Any) -> Any:

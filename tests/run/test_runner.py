@@ -183,7 +183,7 @@ def bench(benchmark, case, turns, rounds, run):
             turns.announce("turn_done", steps=1)
     benchmark.pedantic(lambda: sum(range(10000)), setup=take_turn, teardown=hand_back, rounds=rounds)
     if not over:
-        turns.wait_for_the_end()
+        turns.wait()
     other = {{"measures otherwise": {{"dropout": False}}, "measures what nobody knows": {{"zeta": 1}}}}
     benchmark.extra_info.update(
         format_version={RAW_FORMAT_VERSION}, run=run, case=case.name, block_steps=1,

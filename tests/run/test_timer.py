@@ -17,7 +17,6 @@ def test_without_a_runner_there_is_nobody_to_wait_for():
     turns = Turns()
     turns.announce("ready")
     assert turns.wait() == "again"
-    turns.wait_for_the_end()
 
 
 def test_a_turn_tells_whether_others_ran_since_the_last_and_when_there_are_no_more():

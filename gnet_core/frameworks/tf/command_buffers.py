@@ -1,10 +1,9 @@
 """XLA's command buffers (CUDA graphs), off in the process that takes a trace.
 
-XLA launches runs of kernels as one CUDA graph, and in a trace those then belong to no operation. TensorFlow 2.19, 2.20
-and 2.21 have them by default for what tf.function(jit_compile=True) compiles on a GPU: fusions, cuBLAS, cuDNN and
-custom calls, from five in a row on (xla/debug_options_flags.cc; each release's library says the same). XLA leaves them
-out by itself while a profiler is active (xla_enable_command_buffers_during_profiling is false), so that the steps right
-before the trace would be other ones than those in it. An empty list switches them off altogether.
+XLA launches runs of kernels as one CUDA graph, and in a trace those then belong to no operation. TensorFlow 2.19 to
+2.21 do so by default from five in a row on: fusions, cuBLAS, cuDNN and custom calls (xla/debug_options_flags.cc). XLA
+itself leaves them out while a profiler is active (xla_enable_command_buffers_during_profiling is false), so that the
+steps right before the trace would be other ones than those in it. An empty list switches them off altogether.
 """
 
 from __future__ import annotations

@@ -14,10 +14,9 @@ from gnet_core.machine.environment import Environment, SeenGpu, TensorFlow
 
 
 def prepare(config: StepConfig) -> str:
-    """Make the case's device the only one TensorFlow uses; return its TensorFlow name, such as "/GPU:0".
+    """Make the case's device the only one TensorFlow uses, so number 0; return its name there, such as "/GPU:0".
 
-    Must run before TensorFlow has touched a device. The device that is left visible is number 0 to TensorFlow. Raises
-    GnetError where there is no such GPU.
+    Must run before TensorFlow has touched a device. Raises GnetError where there is no such GPU.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if config.device == "cpu":
@@ -46,13 +45,9 @@ def synchronise() -> None:
 
 
 def peak_memory(config: StepConfig) -> tuple[int, str]:
-    """Bytes at their highest so far in this process, and where the figure comes from.
-
-    On a GPU it is what TensorFlow's allocator held; on a CPU the process' resident memory, interpreter and libraries
-    included, since the CPU allocator keeps no count.
-    """
+    """Bytes at their highest so far in this process, and where the figure comes from."""
     if config.device == "cpu":
-        return description.peak_resident_memory()
+        return description.peak_resident_memory()  # the CPU allocator keeps no count
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]), "peak of TensorFlow's GPU allocator"
 
 
@@ -62,9 +57,7 @@ def environment(checkout: Path | None = None) -> Environment:
 
 
 def describe() -> TensorFlow:
-    """TensorFlow as it is here: version, build, threads in force, and each device with its name and, on a GPU, compute
-    capability. Raises GnetError for a variable that would end TensorFlow.
-    """
+    """TensorFlow as it is here. Raises GnetError for a variable that would end it."""
     import keras
 
     build = tf.sysconfig.get_build_info()
@@ -73,9 +66,8 @@ def describe() -> TensorFlow:
     gpus = []
     for index, gpu in enumerate(tf.config.list_physical_devices("GPU")):
         details = tf.config.experimental.get_device_details(gpu)
-        name, capability = details.get("device_name", "unknown GPU"), details.get("compute_capability")
-        capability = list(capability) if capability else None
-        gpus.append(SeenGpu(device=f"gpu:{index}", name=name, compute_capability=capability))
+        name, capability = details.get("device_name", "unknown GPU"), list(details.get("compute_capability") or ())
+        gpus.append(SeenGpu(device=f"gpu:{index}", name=name, compute_capability=capability or None))
     return TensorFlow(
         version=tf.__version__,
         keras=keras.__version__,
@@ -93,9 +85,9 @@ def describe() -> TensorFlow:
 def _threads_in_force(configured: int, variable: str) -> int:
     """The threads of a pool of TensorFlow's: as configured, else as the variable says, else as many as may be used.
 
-    TensorFlow 2.21 was seen to count them so. It reads decimal digits with a sign and spaces around them; what is no
-    such number of 32 bits counts as 0, which is "all". A negative number is "all" as well for operations side by side
-    (inter-op), and within one (intra-op) it ends the process.
+    TensorFlow 2.21 was seen to read decimal digits with a sign and spaces around them; what is no such number of 32
+    bits counts as 0, which is "all". A negative number is "all" as well for inter-op threads; for intra-op ones it ends
+    the process.
     """
     text = os.environ.get(variable, "")
     number = int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,99}\s*", text, re.ASCII) else 0

@@ -26,10 +26,7 @@ class BatchStatistics(NamedTuple):
     """Tensors that TensorFlow's kernel keeps for its gradient."""
 
     def normalise(self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float, name: str) -> Tensor:
-        """x normalised by them, with the gradient of a normalisation that computed them itself.
-
-        `name` is the layer's, under which the gradient is found in a profile.
-        """
+        """x normalised by them, with the gradient of a normalisation by its batch, in a profile under `name`."""
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def normalised(x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
@@ -55,7 +52,6 @@ class FusedKit(LayerKit):
     """
 
     layers: Mapping[str, Any]
-    """Keras' layers by name."""
     training: bool
     on_gpu: bool
     """Whether to take the kernels that are fast on a GPU; the results are the same but for rounding."""
@@ -176,9 +172,8 @@ def _with_no_effect(x: Tensor, bias: Tensor) -> tuple[Tensor, Callable[[Tensor],
 def _with_summed_gradient(x: Tensor, bias: Tensor, name: str) -> Tensor:
     """x (batch, height, width, channels) of 16 bits and a bias (channels,) of float32, whose gradient is summed there.
 
-    TensorFlow's own kernel for it adds up with atomic operations, in 16 bits at last (BiasGradNHWC_SharedAtomics): on
-    an H200 that took a seventh of all that the step computes, and what it does in float32 next to nothing. `name` is
-    the layer's, under which the gradient is found in a profile.
+    TensorFlow's own kernel adds up with atomic operations, in 16 bits at last (BiasGradNHWC_SharedAtomics), a seventh
+    of a step's work on an H200; in float32 it takes next to nothing. In a profile the gradient stands under `name`.
     """
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]

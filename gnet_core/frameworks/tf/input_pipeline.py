@@ -14,10 +14,7 @@ from gnet_core.datasets.catalog import Split, check_labels, open_data
 
 
 def endless_batches(config: StepConfig, tensorflow_device: str) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """The batches that a measured step takes: the same synthetic one for ever, or training epoch after epoch.
-
-    Shapes and errors as in synthetic_batch and batches; `tensorflow_device` is where the synthetic one is made.
-    """
+    """The same synthetic batch for ever, made on that device, or training epochs without end. Raises as `batches`."""
     if config.data == "synthetic":
         with tf.device(tensorflow_device):
             return itertools.repeat(synthetic_batch(config))
@@ -27,23 +24,17 @@ def endless_batches(config: StepConfig, tensorflow_device: str) -> Iterator[tupl
 
 
 def named_errors(split: Split, examples: tf.data.Dataset) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """The data set's batches; a file that cannot be decoded or read raises a GnetError that names it.
-
-    Raises tf.errors.ResourceExhaustedError where there is too little memory.
-    """
+    """The data set's batches; a file that cannot be decoded or read raises a GnetError that names it."""
     try:
         yield from examples
-    except tf.errors.ResourceExhaustedError:
+    except tf.errors.ResourceExhaustedError:  # too little memory is no fault of a file's
         raise
     except tf.errors.OpError as error:
         raise explain_decode_error(split) from error
 
 
 def synthetic_batch(config: StepConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """One batch of noise on the device current at the call, the same for the same seed.
-
-    Images float32 (batch_size, image_size, image_size, 3) in [0, 1); labels uint16 (batch_size,) in [0, classes).
-    """
+    """The case's batch of noise, as gnet_core.datasets.synthetic has it, on the device current at the call."""
     images, labels = synthetic.batch(config)
     return tf.identity(images), tf.identity(labels)
 
@@ -64,7 +55,11 @@ def batches(split: Split, config: StepConfig, *, training: bool) -> tf.data.Data
     from_files = isinstance(split.images, tuple)
 
     def prepare(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _fit(_decode(image) if from_files else _rgb(image), config.image_size), label
+        if from_files:
+            image = _decode(image)
+        elif image.shape.rank == 2:  # grey
+            image = tf.repeat(image[..., tf.newaxis], 3, axis=-1)
+        return _fit(image, config.image_size), label
 
     with tf.device("/CPU:0"):  # also when called under a GPU's scope, which has no decoder
         images = list(map(os.fsencode, split.images)) if isinstance(split.images, tuple) else split.images
@@ -91,16 +86,11 @@ def _decode(path: tf.Tensor | bytes) -> tf.Tensor:
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def _rgb(image: tf.Tensor) -> tf.Tensor:
-    """(height, width, 3) from a grey or an RGB picture."""
-    return image if image.shape.rank == 3 else tf.repeat(image[..., tf.newaxis], 3, axis=-1)
-
-
 def _fit(image: tf.Tensor, size: int) -> tf.Tensor:
     """float32 (size, size, 3) in [0, 1] from levels 0..255.
 
     Area averages every pixel of a photo that shrinks, as the published run did. To enlarge, it would repeat pixels into
-    blocks with edges that the picture has not, so a picture that is too small in either direction goes bilinear.
+    blocks, so a picture that is too small in either direction goes bilinear.
     """
     image = tf.cast(image, tf.float32)
     image = tf.cond(

@@ -47,10 +47,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         as_published: bool = False,
         name: str = "googlenet_2",
     ) -> None:
-        """`dtype` is each layer's policy; `dropout=False` sets every rate to 0; `as_published` ends in a ReLU.
-
-        `device`, cpu or gpu:N, decides by which kernels fused layers compute, and not where.
-        """
+        """`dtype` is each layer's policy; `device`, cpu or gpu:N, decides by which kernels fused layers compute."""
         for side in input_shape[:2]:
             require_whole("image_size", side, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
         require_choice("widths", widths, tuple(TABLES))
@@ -84,10 +81,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         return self._architecture.outputs(images, kit, classifiers=classifiers)
 
     def set_dropout(self, active: bool) -> None:
-        """Switch dropout on, as it is at first, or off, also in steps already traced or compiled from this network.
-
-        Off, a training step computes what a network made with `dropout=False` computes, by the same kernels as on.
-        """
+        """Switch dropout on, as it is at first, or off, also in steps already traced; off, it drops nothing."""
         for layer in self.layers:
             if isinstance(layer, SwitchedDropout):
                 layer.switch.assign(float(active))

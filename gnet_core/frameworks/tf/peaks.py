@@ -22,8 +22,7 @@ from gnet_core.frameworks.tf.device import environment, prepare, set_tf32, synch
 from gnet_core.machine.devices import require_precision
 from gnet_core.networks.builder import Tensor
 
-DType = Any
-"""A tf.DType."""
+DType = Any  # a tf.DType
 
 SECONDS = 6.0
 """Seconds of all candidates' calls together. With MIN_CALLS of the largest that is 10 s of two processor cores."""
@@ -31,14 +30,13 @@ MIN_CALLS = 3
 COPY_BYTES = {"cpu": 2**28, "gpu": 2**29}
 """Bytes of the tensor that is copied: many times a last-level cache."""
 SEED = 20140917
-"""Seed of every random input."""
 
 
 class Candidate(NamedTuple):
     """One operation that may be the fastest, and how often a call repeats it."""
 
     kind: str
-    """Kind of operation. Among candidates of one kind, more FLOP take longer."""
+    """Among candidates of one kind, more FLOP take longer."""
     operation: str
     flop: int
     """FLOP of one repetition. Those of a convolution are of the direct algorithm, as in gnet_core.frameworks.flops."""
@@ -55,7 +53,6 @@ class Timing:
     operation: str
     flop_per_call: int
     seconds: tuple[float, ...]
-    """Seconds of each call, until the device has finished."""
     best_seconds: float
     median_seconds: float
     flop_per_second: float
@@ -69,9 +66,8 @@ class Peak:
     precision: Precision
     device: str
     flop_per_second: float
-    """FLOP/s of the fastest call of the fastest candidate."""
+    """FLOP/s of the fastest call of the fastest candidate, whose operation follows."""
     operation: str
-    """Operation of that candidate."""
     copy_bytes_per_second: float
     """Bytes read plus bytes written a second, in the best call of the better way to copy a float32 tensor."""
     candidates: tuple[Timing, ...]
@@ -97,7 +93,7 @@ def measure(precision: Precision, device: str, seconds: float = SECONDS) -> Peak
     set_tf32(precision)
     kind = device.partition(":")[0]
     with tf.device(name):
-        dtype = {"mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}.get(precision, tf.float32)
+        dtype = tf.as_dtype(config.compute_dtype)
         timings, left_out = time_candidates(candidates_for(kind), dtype, seconds)
         copied = copy_bytes_per_second(COPY_BYTES[kind], seconds / 10)
     if not timings:
@@ -146,8 +142,7 @@ def candidates_for(kind: str) -> list[Candidate]:
 
 def matrix_product(size: int, repetitions: int = 1) -> Candidate:
     """x ← x·w of two square matrices, 2·size³ FLOP."""
-    name = f"matmul {size}"
-    return _chain("matmul", name, 2 * size**3, (size, size), (size, size), tf.matmul, repetitions)
+    return _chain("matmul", f"matmul {size}", 2 * size**3, (size, size), (size, size), tf.matmul, repetitions)
 
 
 class Images(NamedTuple):
@@ -228,10 +223,7 @@ def _chain(
     step: Callable[[Tensor, Tensor], Tensor],
     repetitions: int,
 ) -> Candidate:
-    """x ← step(x, w), of shapes `shape` and `weights`.
-
-    Each repetition reads the one before it, so that TensorFlow can neither merge them nor leave one out.
-    """
+    """x ← step(x, w). Each repetition reads the one before it, so that TensorFlow can neither merge nor omit any."""
 
     def make_inputs(dtype: DType) -> list[Tensor]:
         return [_random(shape, dtype, 0), _random(weights, dtype, 1, fan_in=math.prod(weights[:-1]))]
@@ -281,14 +273,11 @@ def _time(candidate: Candidate, dtype: DType, seconds: float) -> Timing:
 
 
 def _call_seconds(call: Callable[[], Any], seconds: float) -> tuple[float, ...]:
-    """Seconds of each call, until all together took `seconds`: MIN_CALLS at least, after one to warm up.
-
-    Where the first call alone takes longer than all should, it has to do.
-    """
+    """Seconds of each call, until all together took `seconds`: MIN_CALLS at least, after one to warm up."""
     synchronise()
     first = _synchronised_seconds(call)
     if first > seconds:
-        return (first,)
+        return (first,)  # it has to do
     samples: list[float] = []
     while len(samples) < MIN_CALLS or first + sum(samples) < seconds:
         samples.append(_synchronised_seconds(call))

@@ -25,11 +25,10 @@ from gnet_core.networks.builder import Tensor
 
 
 class MatrixWork(NamedTuple):
-    """One convolution, gradient of one or matrix product."""
+    """One convolution, gradient of one or matrix product; `low` where it multiplies in bfloat16, float16 or less."""
 
     flop: float
     low: bool
-    """Multiplied in bfloat16, float16 or less."""
 
 
 def low_precision_share(train_step: Step, images: Tensor, labels: Tensor) -> float:
@@ -42,22 +41,17 @@ def low_precision_share(train_step: Step, images: Tensor, labels: Tensor) -> flo
     - xla: the module that ran, as XLA's optimiser left it, which the profiler keeps. XLA on a CPU turns bfloat16 and
       float16 products into float32 ones, so this can be 0 under a mixed policy, and rightly so.
 
-    What no type shows stays unknown: tf32 has float32 operands, so it is 0 here, and a kernel may widen its operands
-    inside. (Variables that have float32 multiplied in bfloat16 do not act, see gnet_core.system.settings.) Call it
-    outside every clock, on a step that has run before: it trains one step more, and nothing else may be profiling.
-    Raises GnetError where the profiler does not start, and where what ran holds no matrix work or some that the traced
-    step does not know.
+    What no type shows stays unknown: tf32 has float32 operands, so it is 0 here, and a kernel may widen its operands.
+    Call it outside every clock, on a step that has run before, while nothing else is profiling. Raises GnetError where
+    the profiler does not start, and where what ran holds no matrix work or some that the traced step does not know.
     """
     if train_step.execution == "eager":
-        work = _eager_work(train_step, images, labels)
-    else:
-        space = profile_one_step(train_step, images, labels)
-        assert isinstance(train_step.function, tf.types.experimental.PolymorphicFunction)
-        function = train_step.function.get_concrete_function(images, labels)
-        work = list(
-            _module_work(space, function.name) if train_step.execution == "xla" else _kernel_work(space, function)
-        )
-    return share_of(work)
+        return share_of(_eager_work(train_step, images, labels))
+    space = profile_one_step(train_step, images, labels)
+    assert isinstance(train_step.function, tf.types.experimental.PolymorphicFunction)
+    function = train_step.function.get_concrete_function(images, labels)
+    xla = train_step.execution == "xla"
+    return share_of(_module_work(space, function.name) if xla else _kernel_work(space, function))
 
 
 def share_of(work: Iterable[MatrixWork]) -> float:
@@ -82,7 +76,7 @@ def _operation_work(kind: str, operands: list[Tensor], outputs: list[Tensor]) ->
             flop = _product_flop(*(math.prod(tensor.shape) for tensor in (*operands, outputs[0])))
         case _:
             return None
-    return MatrixWork(flop, operands[-1].dtype in (tf.bfloat16, tf.float16))
+    return MatrixWork(flop, operands[-1].dtype.size < tf.float32.size)
 
 
 def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_features: int | None = None) -> float:
@@ -92,11 +86,8 @@ def _convolution_flop(kernel: Iterable[int], output: Iterable[int], output_featu
 
 
 def _product_flop(*sizes: int) -> float:
-    """FLOP of a matrix product from its three sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)².
-
-    For a batch of b products they are √b times too many.
-    """
-    return 2.0 * math.sqrt(math.prod(sizes))
+    """FLOP of a matrix product from its sizes m·k, k·n and m·n, in whatever layout: their product is (m·k·n)²."""
+    return 2.0 * math.sqrt(math.prod(sizes))  # for a batch of b products √b times too many
 
 
 def _eager_work(train_step: Step, images: Tensor, labels: Tensor) -> list[MatrixWork]:
@@ -118,8 +109,8 @@ def _eager_work(train_step: Step, images: Tensor, labels: Tensor) -> list[Matrix
 class _Level(int):
     """A level of one of the profiler's tracers.
 
-    TensorFlow 2.20 and 2.21 make each option a bool where they can and then pass over it, as over any that is no whole
-    number, so that levels of the plain kind are silently the default ones. 2.19 takes both kinds.
+    TensorFlow 2.20 and 2.21 make each option a bool where they can and then pass over it, so that of plain integers
+    they silently take the defaults. 2.19 takes both kinds.
     """
 
     def __bool__(self) -> bool:
@@ -142,8 +133,7 @@ def profile_one_step(train_step: Step, images: Tensor, labels: Tensor) -> Any:
         return xplane_pb2.XSpace.FromString(trace.newest_trace(Path(folder)).read_bytes())
 
 
-_FUSED = {"BiasAdd", "Relu"}
-"""Operations with which a convolution or product is fused. The kernel then has the name of the last one."""
+_FUSED = {"BiasAdd", "Relu"}  # with a convolution or product, whose kernel then has the name of the last one
 
 
 def work_by_name(graph: Any) -> dict[str, MatrixWork]:
@@ -195,7 +185,6 @@ def hlo_work(module: Any) -> Iterator[MatrixWork]:
 _LOW_HLO_TYPES = {
     number for name, number in xla_data_pb2.PrimitiveType.items() if name.startswith(("BF16", "F16", "F8", "F4"))
 }
-"""Floating point of 16 bits or fewer."""
 
 _PRODUCT_CALLS = {"__cublas$gemm", "__cublas$lt$matmul", "__cublas$lt$matmul$f8", "__onednn$matmul"}
 _CONVOLUTION_CALLS = {

@@ -36,8 +36,7 @@ Body = Callable[[Tensor, Tensor], StepResult | ResultAndGradients]
 class Step:
     """A callable step: images float32 (batch, size, size, 3) and labels uint16 (batch,) → StepResult.
 
-    It never waits for the device. `optimizer` updates the weights; where it is None, nothing does. Use make_train_step
-    and make_test_step to build one.
+    It never waits for the device. Without an `optimizer` nothing updates the weights.
     """
 
     def __init__(self, body: Body, config: StepConfig, metrics: list[Any], optimizer: Any = None) -> None:
@@ -47,7 +46,6 @@ class Step:
         self.optimizer = optimizer
         self.calls = 0
         self.trace_count = 0
-        """Number of times that the body was traced; 0 in eager execution, which traces nothing."""
         self.function: Body = body
         if config.execution != "eager":
 
@@ -79,10 +77,7 @@ class Step:
         return int(getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations.numpy())
 
     def skipped_steps(self) -> int:
-        """Steps whose gradients were not finite, so that loss scaling left the weights alone. Waits for the device.
-
-        Counted from the optimizer's own steps, so of a restored one only differences mean anything; 0 without one.
-        """
+        """Steps that loss scaling left out; of a restored optimizer only differences count. Waits for the device."""
         return 0 if self.optimizer is None else self.calls - self.applied_steps()
 
 
@@ -144,11 +139,7 @@ def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
 
 
 def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The loss of the case and the main output's logits, of images, labels and `training`.
-
-    Where nothing comes of the classifiers they are not computed; the published run computed its idle ones, whose moving
-    statistics moved.
-    """
+    """The case's loss and main logits of images and labels; only the published run computes idle classifiers."""
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
 
     def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:

@@ -31,13 +31,9 @@ class TraceSummary:
 
     xplane: Path
     """The trace, log_dir/plugins/profile/<run>/<host>.xplane.pb."""
-
     traced_step_seconds: tuple[float, ...]
-    """Seconds of each step under the profiler, until the device has finished."""
-
     untraced_step_seconds: tuple[float, ...]
     """Seconds of as many steps right before, without the profiler."""
-
     warnings: tuple[str, ...] = ()
     """Sentences on what the trace lacks, and how its steps differ from those that are measured."""
 
@@ -71,9 +67,8 @@ def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
 def capture(step: Step, images: Tensor, labels: Tensor, log_dir: Path, steps: int) -> TraceSummary:
     """Run a warmed-up train step `steps` times without and `steps` times under the profiler, on one batch.
 
-    The weights move on by 2 · `steps` steps. Images are float32 (batch, size, size, 3) and labels uint16 (batch,), both
-    already on the device. Raises GnetError for steps outside 1 to 10, for a log_dir that cannot be a folder, and where
-    the profiler does not start or leaves no trace. A trace without the GPU's side is kept, with a warning.
+    The weights move on by 2 · `steps` steps. The batch is already on the device. Raises GnetError for steps outside 1
+    to 10, for a log_dir that cannot be a folder, and where the profiler does not start or leaves no trace.
     """
     require_steps(steps)
     try:
@@ -106,10 +101,7 @@ def _timed_step(step: Step, images: Tensor, labels: Tensor, mark: Callable[[], A
 
 @contextmanager
 def profiler(log_dir: Path, options: Any = None) -> Iterator[None]:
-    """Record the block in a trace, which `newest_trace` finds, or in none where the block raises.
-
-    Raises GnetError where the profiler does not start, as while another trace is taken, and where it leaves no trace.
-    """
+    """Record the block in a trace for `newest_trace`. Raises GnetError where the profiler fails to start or to save."""
     device.synchronise()
     try:
         tf.profiler.experimental.start(str(log_dir), options)

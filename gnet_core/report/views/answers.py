@@ -12,7 +12,6 @@ from gnet_core.text import milliseconds, percent
 DIFFERENT = ("FASTER", "SLOWER")
 
 MODES = {"turns": "in turns", "sequential": "one after the other"}
-"""Modes of a comparison in words."""
 
 
 class NoAnswer(Sentence):

@@ -12,17 +12,12 @@ from gnet_core.report.views.answers import counts, speed, speed_interval
 from gnet_core.report.views.section import Section
 from gnet_core.results.records import Row
 
-_BAR = 0.62
-"""Height of a bar, as a share of its line's."""
-
+_BAR = 0.62  # height of a bar, as a share of its line's
 _PHASES = {"import": COLOURS[6], "build": COLOURS[5], "trace": COLOURS[1], "compile and first step": COLOURS[3]}
 
 
 def speeds(section: Section, *, with_starts: bool = False) -> Picture:
-    """Images/s of each case with their intervals, and beside them what each took to start, where that was measured.
-
-    Of too many rows the fastest are shown, in their order.
-    """
+    """Images/s of each case, on request beside what it took to start. Where rows are too many the fastest are shown."""
     fastest_first = sorted(range(len(section.rows)), key=lambda index: -speed(section.rows[index]))
     rows = [section.rows[index] for index in sorted(fastest_first[:MAX_LINES])]
     names, shared = distinct([row_words(section, row) for row in rows])
@@ -56,10 +51,7 @@ def speeds(section: Section, *, with_starts: bool = False) -> Picture:
 
 
 def stacks(axes: Any, lines: Sequence[Sequence[float]], looks: Mapping[str, str], *, with_shares: bool = False) -> None:
-    """A horizontal stack a line, on request with its parts' shares above, and a legend of their colours.
-
-    A part that noise made shorter than nothing has a negative share and no bar.
-    """
+    """A horizontal stack a line, and a legend. A part that noise made shorter than nothing has a share and no bar."""
     from matplotlib.patches import Patch
 
     for line, stack in enumerate(lines):
@@ -106,12 +98,10 @@ def _start(row: Row) -> tuple[float, ...]:
     if row.import_seconds is None or row.build_seconds is None or row.first_step_seconds is None:
         return ()
     traced = row.trace_seconds or 0.0
-    called = max(0.0, row.first_step_seconds - row.build_seconds - traced)
-    return row.import_seconds, row.build_seconds, traced, called
+    return row.import_seconds, row.build_seconds, traced, max(0.0, row.first_step_seconds - row.build_seconds - traced)
 
 
 def _paint_speeds(axes: Any, section: Section, rows: Sequence[Row], *, with_mfu: bool) -> None:
-    """A bar a case with its images/s and their interval; in words where there is no figure."""
     fastest = max(map(speed, rows))
     reach = max(fastest, max(min(row.images_per_second_ci_high or 0.0, WIDEST * fastest) for row in rows))
     for line, row in enumerate(rows):

@@ -20,8 +20,6 @@ SPEED = (
     Column[Row]("95 % interval", speed_interval),
 )
 COST = (_STEP, _MFU, _MEMORY)
-"""Time, share of the peak, and memory of a step."""
-
 STEPS = (
     TURNS,
     _STEP,
@@ -46,7 +44,6 @@ OUTCOME = (
     Column[Row]("note", lambda row: row.note, text=True),
 )
 FAILED = Column[Row]("status", lambda row: row.status if row.status != "ok" else "", text=True)
-"""The status of rows that are not ok, and of no others."""
 
 
 def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list[Column[Row]]:

@@ -20,14 +20,11 @@ from gnet_core.text import percent
 MAX_OF_A_SUITE = 2
 """Comparisons of a suite that rank before those of other suites."""
 
-_MAX_IN_TITLE = 3
-"""Values that a title compares with their base; more are counted."""
+_MAX_IN_TITLE = 3  # values that are compared with their base; more are counted
 
 
 class ComparisonView(Section):
-    """A sentence a comparison. Where base and variant are of one configuration, or the answer is what something costs,
-    the ratios are drawn, else the speeds.
-    """
+    """A sentence a comparison. Ratios of one configuration, or that are costs, are drawn, else the speeds."""
 
     def answer(self) -> list[Sentence]:
         if not self.comparisons:
@@ -48,7 +45,7 @@ class ComparisonView(Section):
         return super().title() if alone or not comparisons else self._verdicts_in_words(comparisons)
 
     def findings(self) -> list[Finding]:
-        judged = [self._finding(comparison) for comparison in self._shown() if _has_enough(comparison)]
+        judged = map(self._finding, filter(_has_enough, self._shown()))
         ranked = sorted(judged, key=lambda finding: -finding.effect)
         decided = [finding for finding in ranked if finding.rank == Rank.DECIDED]
         further = [finding._replace(rank=Rank.FURTHER) for finding in decided[MAX_OF_A_SUITE:]]
@@ -136,9 +133,7 @@ class ComparisonView(Section):
         return Sentence(f"{share} goes to {costs}:", without)
 
     def _verdicts_in_words(self, comparisons: Sequence[Comparison]) -> str:
-        """Each verdict where there is one a value; where there are more, how often each was given and for which
-        ratios.
-        """
+        """Each verdict where there is one a value, else how often each was given and for which ratios."""
         by_value: dict[str, list[Comparison]] = {}
         for comparison in sorted(comparisons, key=lambda comparison: list(LOOKS).index(comparison.verdict)):
             by_value.setdefault(self.value(self.row(comparison.variant)), []).append(comparison)

@@ -20,9 +20,7 @@ GOOD_ENOUGH = 0.95
 WORTH_SAVING = 0.95
 """Largest share of the memory at which a smaller value is said to save some."""
 
-MAX_SERIES = 10
-"""Lines of a plot."""
-
+MAX_SERIES = 10  # lines of a plot
 _MAX_TICKS = 12
 _MARKERS = "os^DvPX<>p"
 
@@ -31,8 +29,7 @@ class SpeedView(Section):
     """The fastest row answers. It is no finding of its own: the fastest of the whole run is one."""
 
     def answer(self) -> list[Sentence]:
-        best = self.best()
-        if best is None:
+        if (best := self.best()) is None:
             return [NoAnswer("the losses of its cases are not those of the work that was asked for.")]
         return [self.sentence(best)]
 
@@ -78,21 +75,19 @@ class ScalingView(SpeedView):
                 speeds.figure.legend(*speeds.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
         legend = LEGEND_INCHES * math.ceil((len(shown) + 1) / 2) if len(shown) > 1 else 0
-        description = described(
-            f"Images a second and peak memory by {field_words(str(self.suite.varies))}.",
-            [
-                f"{label}, {self.value(row)}: {bars.speed_words(row)}"
-                + (f", {row.peak_memory_bytes / 2**30:.2f} GiB" if row.peak_memory_bytes else "")
-                for label, line in shown.items()
-                for row in line
-            ],
-        )
+        lines = [
+            f"{label}, {self.value(row)}: {bars.speed_words(row)}"
+            + (f", {row.peak_memory_bytes / 2**30:.2f} GiB" if row.peak_memory_bytes else "")
+            for label, line in shown.items()
+            for row in line
+        ]
+        description = described(f"Images a second and peak memory by {field_words(str(self.suite.varies))}.", lines)
         return draw(self.picture_name, self.title(), description, paint, 3.1 + legend, columns=2)
 
     def sentence(self, best: Row) -> Sentence:
-        alike = [row for row in self.rows if counts(row) and self.named(row) == self.named(best)]
-        alike.sort(key=self._order)
-        smallest, largest, name = alike[0], alike[-1], self.named(best)
+        name = self.named(best)
+        alike = sorted((row for row in self.rows if counts(row) and self.named(row) == name), key=self._order)
+        smallest, largest = alike[0], alike[-1]
         if not _are_numbers([self.varied(best)]) and len(alike) > 1:  # of which none is the smallest
             least = min(alike, key=speed)
             rest = f"with {name}, {self.value(best)}, is the most; {self._beside(least)}, the least."
@@ -125,9 +120,7 @@ class ScalingView(SpeedView):
     def _paint_line(
         self, speeds: Any, memory: Any, places: dict[Any, float], line: Sequence[Row], number: int, label: str
     ) -> None:
-        """The images/s of a line with their intervals and its memory; at the foot a cross for each row without figures,
-        above those of other lines.
-        """
+        """Images/s with intervals, and memory; a row without figures is a cross at the foot, above other lines'."""
         colour = COLOURS[number % len(COLOURS)]
         look: dict[str, Any] = {"color": colour, "marker": _MARKERS[number], "markersize": 5}
         placed = [(places[self.varied(row)], row) for row in line]

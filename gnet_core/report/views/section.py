@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Section(abc.ABC):
-    """A suite's rows and comparisons, and what a report says of them. A view is a subclass."""
+    """A suite's rows and comparisons. A view is a subclass."""
 
     run: Run
     suite: SuiteDescription
@@ -167,9 +167,7 @@ class Section(abc.ABC):
 
     @functools.cached_property
     def fields(self) -> list[str]:
-        """The fields of StepConfig that describe the suite's rows: the axes of every sweep, whatever differs between
-        its rows, and what is not at its default.
-        """
+        """The fields that describe the rows: every sweep's axes, and what differs or is not at its default."""
         names = [field.name for field in dataclasses.fields(StepConfig) if field.name not in AXES]
         return [*AXES, *filter(self._describes, names)]
 
