@@ -17,6 +17,9 @@ Axis = Literal["execution", "precision", "batch_size"]
 ViewName = Literal["comparison", "scaling", "parts", "speed"]
 PresetName = Literal["smoke", "quick", "full", "check"]
 
+Until = Literal["resolved", "fixed"]
+"""resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
+
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 AXES: tuple[Axis, ...] = get_args(Axis)
 VIEWS: tuple[ViewName, ...] = get_args(ViewName)
@@ -60,6 +63,9 @@ class Preset:
     precisions: tuple[Precision, ...] = ("float32", "mixed_bfloat16")
     replicates: int = 1
     plan: Plan = Plan()
+    until: Until = "fixed"
+    budget_seconds: float | None = None
+    """Wall time of a run until resolved."""
     with_peaks: bool = True
     """Whether the device's peaks are measured as well, without which there is no MFU."""
 

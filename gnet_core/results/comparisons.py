@@ -6,14 +6,14 @@ import dataclasses
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
 from gnet_core.plan.suites import AGAIN, SOURCE, SuiteDescription, base_config
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.losses import judge_trajectories
-from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge, judge_repeatedly
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,9 +46,18 @@ def within(run: Run, margin: float = DEFAULT_MARGIN) -> list[Family]:
     families = []
     for suite in run.document.suites:
         if pairs := _pairs(run, suite):
-            judged, identical = _by_variant(judge(pairs, margin, spread)), suite.compares_identical_code
+            judged, identical = _by_variant(_judge(run, pairs, margin, spread)), suite.compares_identical_code
             families.append(Family(suite=suite.name, comparisons=judged, identical_code=identical))
     return families
+
+
+def _judge(run: Run, pairs: list[Pair], margin: float, spread: Mapping[Mode, float]) -> list[Comparison]:
+    """By the procedure of the run: repeated confidence intervals where it was looked at while it was measured."""
+    document = run.document
+    if document.until == "fixed" or document.max_looks is None:
+        return judge(pairs, margin, spread)
+    looks = [{run.cohort_name(number) for number in range(1, look.cohorts + 1)} for look in document.looks]
+    return judge_repeatedly(pairs, looks, document.max_looks, margin, spread)
 
 
 def between(base: Run, new: Run, margin: float = DEFAULT_MARGIN, like_base: Sequence[Run] = ()) -> Between:

@@ -141,6 +141,10 @@ class Run:
     gpu_by_case: dict[str, GpuSummary] = dataclasses.field(default_factory=dict)
     """The GPU over the turns of each case in which it was read."""
 
+    def cohort_name(self, number: int) -> str:
+        """The name in statistics of the cohort of that number, which counts from 1: no two runs share one."""
+        return f"{self.directory.resolve()}#{number}"
+
     @functools.cached_property
     def row_of(self) -> dict[str, Row]:
         return {row.case: row for row in self.rows}
@@ -201,7 +205,7 @@ class _Reader:
         self._run = run
         self._path = run.directory / "run.json"
         self._cohort_of = {
-            worker: f"{run.directory.resolve()}#{number}"
+            worker: run.cohort_name(number)
             for number, cohort in enumerate(run.document.cohorts, start=1)
             for worker in cohort.workers
         }

@@ -13,7 +13,8 @@ from gnet_core.files.json_documents import CaseName, Count, Positive
 from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.schedule import WorkerName
-from gnet_core.plan.suites import Plan, SuiteDescription
+from gnet_core.plan.suites import Plan, SuiteDescription, Until
+from gnet_core.stats.verdicts import Verdict
 
 MAX_RAW_FILES = 10_000
 """Raw files of a run. The largest so far has some 300."""
@@ -114,6 +115,33 @@ class RecordedCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     gpu_memory: Size | UnsetType = UNSET
 
 
+class LookAtComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison as it stood at a look. Ratios are of images a second, variant ÷ base; None before an interval."""
+
+    suite: str
+    base: str
+    variant: str
+    pairs: Count
+    """Pairs of processes, one of the base and one of the variant."""
+    ratio: float | None
+    low: float | None
+    high: float | None
+    """The repeated confidence interval (see gnet_core.stats.sequential)."""
+    p_value: float | None
+    """The smallest repeated p-value so far."""
+    verdict: Verdict
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run until resolved saw when it looked at its comparisons, from which it decided what to measure next."""
+
+    cohorts: Positive
+    """Cohorts that were finished by then."""
+    spent_error: Annotated[float, Meta(ge=0, le=1)]
+    """The share of the error of 5 % that this look and those before it have spent, 0 to 1."""
+    comparisons: tuple[LookAtComparison, ...]
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """run.json of a run of `gnet bench`, of the current format version."""
 
@@ -144,6 +172,16 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     profile_note: str | None = None
     """Why the trace that was asked for could not be taken; empty where it was."""
     gpu_memory: GpuMemory | None = None
+    until: Until = "fixed"
+    budget_seconds: float | None = None
+    """Wall time that the run may take in all its parts, None for any."""
+    elapsed_seconds: float = 0.0
+    """Wall time that it has taken so far, without starting and reporting."""
+    max_looks: int | None = None
+    """Pairs of processes at the last look of a run until resolved. It follows from the cost of the first ones, and is
+    None until that is known."""
+    looks: tuple[Look, ...] = ()
+    """The looks so far, from the third pair of processes on."""
     cohorts: tuple[RecordedCohort, ...]
     cases: tuple[RecordedCase, ...]
 

@@ -72,12 +72,20 @@ class Cohort:
     """Runs its jobs: starts their workers one at a time, hands the baton round, ends them one at a time."""
 
     def __init__(
-        self, jobs: list[Job], number: int, settings: RunSettings, progress: Progress, look: Look = lambda _: None
+        self,
+        jobs: list[Job],
+        number: int,
+        settings: RunSettings,
+        progress: Progress,
+        look: Look = lambda _: None,
+        deadline: float = math.inf,
     ) -> None:
+        """No turn is begun after `deadline`, a time of the monotonic clock; the turns before it count."""
         self._number = number
         self._settings = settings
         self._progress = progress
         self._look = look
+        self._deadline = deadline
         self._workers = [Worker(job, settings, self._watch) for job in jobs]
         self._alive: list[Worker] = []
         self._beside_others: set[Worker] = set()
@@ -139,6 +147,8 @@ class Cohort:
             taken: list[int] = []
             self.outcome.order.append(taken)
             for index in order:
+                if time.monotonic() >= self._deadline:
+                    return
                 if self._workers[index] in self._alive:
                     taken.append(index)
                     self._hand_over(self._workers[index], number, len(taken), watch)
