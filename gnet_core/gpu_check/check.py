@@ -100,7 +100,7 @@ class Check:
 
     def run(self) -> bool:
         """Take all steps that there is time for; True when nothing interrupted it. Raises OSError where the list of
-        claims, which is written anew before and after each, cannot be.
+        claims cannot be written, as it is before and after each.
         """
         write_whole(self._own / "info.json", json.dumps(msgspec.to_builtins(overview.info(self.environment)), indent=1))
         try:

@@ -20,7 +20,7 @@ VERDICT_COLUMNS = (
 
 
 def write(directory: Path, document: Document, others: Mapping[str, str], stem: str = "report") -> None:
-    """Write a document as `stem`.html and `stem`.md, texts by their files' names, and its pictures into plots/, in place of others.
+    """Write a document as `stem`.html and `stem`.md, texts by their files' names, and plots/ with its pictures alone.
 
     All are on the disk under other names before the first takes its place, so a disk that fills up leaves the earlier
     ones as they were. Raises OSError, and GnetError for a plots/ that is a link.

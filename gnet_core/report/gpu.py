@@ -13,7 +13,7 @@ from gnet_core.text import number
 
 
 def lines(run: Run, sequential: Sequence[Comparison]) -> list[str]:
-    """The GPU's conditions and which comparisons they made `sequential`, a sentence each; none where none was used."""
+    """The GPU's conditions and which comparisons they made `sequential`, a sentence each; empty on a CPU."""
     if run.document.device == "cpu" or not run.processes:
         return []
     return [*_conditions(run.gpu), *_memory(run, sequential)]

@@ -150,7 +150,8 @@ def _operations_picture(compared: ProfileComparison) -> Picture:
     changes = compared.operations[:MAX_BARS]
 
     def paint(axes: Any) -> None:
-        base, new = zip(*((1e3 * change.base_seconds, 1e3 * change.new_seconds) for change in changes), strict=True)
+        base = [1e3 * change.base_seconds for change in changes]
+        new = [1e3 * change.new_seconds for change in changes]
         for side, widths, offset, colour in (("BASE", base, -0.19, COLOURS[0]), ("NEW", new, 0.19, COLOURS[1])):
             places = [line + offset for line in range(len(changes))]
             axes.barh(places, widths, 0.38, color=colour, label=side)
