@@ -209,14 +209,14 @@ def tables(profile: Profile) -> list[Section]:
         Column[Kernel]("tensor cores", lambda row: row.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda row: f"{row.occupancy:.0%}"),
     ]
+
+    def other_types(cut: list[OperationType]) -> dict[str, Any]:
+        return {"operation": f"{len(cut)} other type{'s' if len(cut) > 1 else ''}"}
+
     operation_rows = _with_rest(
-        profile.operations,
-        MAX_OPERATIONS,
-        ("occurrences", "self_seconds", "share"),
-        lambda cut: {"operation": f"{len(cut)} other type{'s' if len(cut) > 1 else ''}"},
+        profile.operations, MAX_OPERATIONS, ("occurrences", "self_seconds", "share"), other_types
     )
-    summed = ("occurrences", "seconds", "share")
-    kernel_rows = _with_rest(profile.kernels, MAX_KERNELS_SHOWN, summed, _other_kernels)
+    kernel_rows = _with_rest(profile.kernels, MAX_KERNELS_SHOWN, ("occurrences", "seconds", "share"), _other_kernels)
     why_not = [(missing.what, missing.why) for missing in profile.not_available]
     grids = {
         "What a step's time goes to": grid(breakdown, profile.breakdown, "What a step's time goes to"),
