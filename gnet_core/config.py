@@ -75,31 +75,37 @@ class StepConfig:
     """float32 has TF32 off; tf32 is float32 on a GPU's tensor cores; the mixed ones keep float32 weights and logits."""
     part: Part = "train"
     """forward: the outputs and their losses in training mode, which moves batch normalisation's statistics; gradients:
-    forward and backward without the optimizer, for float16 with the loss scaled; train: all."""
+    forward and backward without the optimizer, for float16 with the loss scaled; train: all. The suite parts of gnet
+    bench varies it; gnet train runs whole steps."""
     layers: Layers = "fused"
     """keras: Keras' own layers and optimizer, as anyone would write it; fused: ours, which compute the same from the
     same weights in fewer and faster kernels."""
     framework: Framework = "tensorflow"
     """torch: PyTorch, run eagerly, or as graph by torch.compile; jax: Keras on JAX, by jax.jit, which is xla. Both are
-    peers to compare with, measured as far as gnet_core.frameworks.base says."""
+    peers to compare with, measured as far as gnet_core.frameworks.base says. The suite frameworks of gnet bench varies
+    it; gnet profile and gnet train take TensorFlow alone."""
     batch_size: int = 32
     """Images a step."""
     image_size: int = 224
     """Pixels a side of the square RGB image."""
     classes: int = 47
-    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset; commands take those of their data."""
+    """Labels run from 0 to classes - 1. 47 is the Describable Textures Dataset. gnet bench and gnet train take those of
+    their data."""
     widths: Widths = "published"
     """Table of filter counts: that of the published notebook, or table 1 of arXiv 1409.4842."""
     aux_weight: float = 0.3
-    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone."""
+    """Weight of each auxiliary classifier's loss (arXiv 1409.4842, section 5); 0 computes the main output alone. The
+    suite auxiliary of gnet bench varies it."""
     dropout: bool = True
     """False sets all rates to 0: gnet bench measures with it and compares losses without, whose masks would differ."""
     bn_momentum: float = 0.9
-    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has."""
+    """Momentum of batch normalisation's moving statistics. Keras' 0.99 lags by more steps than a short run has. It
+    changes no speed, so gnet bench has no option for it."""
     learning_rate: float = 1e-3
-    """Learning rate of Adam. Like the momentum it changes no speed, so gnet bench has no option for either."""
+    """Learning rate of Adam. It changes no speed, so gnet bench has no option for it."""
     as_published: bool = False
-    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses."""
+    """Keeps the notebook's final ReLU, its loss on "probabilities" and its idle classifiers: training collapses. gnet
+    bench measures steps that learn."""
     data: str = "synthetic"
     """synthetic, a name of gnet_core.datasets.catalog.NAMED, or the path of a folder of images or of IDX files."""
     device: str = "cpu"

@@ -100,7 +100,7 @@ class Check:
 
     def run(self) -> bool:
         """Take all steps that there is time for; True when nothing interrupted it. Raises OSError where the list of
-        claims, which is written anew before and after each, cannot be.
+        claims cannot be written, as it is before and after each.
         """
         write_whole(self._own / "info.json", json.dumps(msgspec.to_builtins(overview.info(self.environment)), indent=1))
         try:
@@ -266,8 +266,7 @@ class Check:
         precisions: tuple[Precision, ...] = ("float32", self._config.precision)
         how: dict[str, Any] = {"precision": precisions, "python": tuple(self.peers), "replicates": 1}
         # PyTorch's and JAX's allocators take other sizes than TensorFlow's, so theirs are measured.
-        out = self._own / "frameworks"
-        self._measure("frameworks", out, ("frameworks",), limit, worker_memory=None, **how)
+        self._measure("frameworks", self._own / "frameworks", ("frameworks",), limit, worker_memory=None, **how)
 
     def _measure(self, name: str, out: Path, suites: tuple[str, ...], limit: float, **how: Any) -> None:
         """A run of gnet bench, which is kept however it ended. On a GPU each worker takes what is reserved for twice

@@ -40,7 +40,6 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     machine: str
     minutes: int
-    """The time that it may take."""
     complete: bool
     """Whether it came to its end, with whatever steps it had no time for."""
     steps: Sequence[Step]

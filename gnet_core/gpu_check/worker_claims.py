@@ -10,7 +10,7 @@ from gnet_core.run.gpu_memory import CONTEXT_BYTES, reserve
 
 CLAIMS = Claims()
 
-MIN_LOW_PRECISION_SHARE = 0.95
+MIN_BFLOAT16_SHARE = 0.95
 """Share of a step's matrix work in the lower precision of a mixed policy; the logits' product stays in float32."""
 
 ENERGY_TOLERANCE = 0.20
@@ -31,14 +31,12 @@ MAX_COMPILE_SECONDS = 120.0
 """Time of XLA's first call. A worker of the preset quick is given 300 s in all."""
 
 
-@CLAIMS.of_workers(
-    f"The proof of precision finds at least {MIN_LOW_PRECISION_SHARE:.0%} of the matrix work in bfloat16"
-)
+@CLAIMS.of_workers(f"The proof of precision finds at least {MIN_BFLOAT16_SHARE:.0%} of the matrix work in bfloat16")
 def _precision_proved(worker: WorkerReading) -> Finding:
     share, note = worker.process.info.low_precision_share, worker.process.info.low_precision_note
     if share is None:
         return judged(False, because=note or "no share was found")
-    return judged(share >= MIN_LOW_PRECISION_SHARE, Figure("share of the matrix work", share))
+    return judged(share >= MIN_BFLOAT16_SHARE, Figure("share of the matrix work", share))
 
 
 @CLAIMS.of_workers(

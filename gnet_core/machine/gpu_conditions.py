@@ -190,7 +190,7 @@ def conditions(samples: Sequence[Sample], block: Span | None, work: Span | None)
     """Conditions of a turn from its readings, those of its timed block and, for the energy, of all its work."""
     if block is None or work is None:
         return GpuConditions()
-    within = [sample for sample in samples if block.began <= sample.at_seconds <= block.ended]
+    within = [sample for sample in samples if block.began <= sample.at_seconds <= block.ended - sample.took_seconds]
     shares = _reason_shares(samples, within, block)
     watts = _values(within, "power_watts")
     joules, seconds = _gained(samples, lambda sample: sample.joules, work), work.ended - work.began

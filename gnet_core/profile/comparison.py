@@ -1,7 +1,4 @@
-"""Two profiles side by side: by part of the network and by type of operation, what got faster and what slower.
-
-Pure but for `load`. The times are under the profiler, so nothing here is a verdict.
-"""
+"""Two profiles side by side: what got faster and what slower under the profiler, of which nothing is a verdict."""
 
 from __future__ import annotations
 
@@ -78,10 +75,7 @@ class ProfileComparison:
 
 
 def load(directory: Path) -> tuple[Profile, Path]:
-    """The profile of a directory of gnet profile, or the only one of a run, and where it lies.
-
-    Raises GnetError for a directory that holds none, several, or one without operations or without their parts.
-    """
+    """The only profile in a directory, and where it lies. Raises GnetError for none, several, or no operations."""
     is_one = document.is_profile(directory)
     paths = [directory / PROFILE_FILE] if is_one else bounded.trace_files(directory, PROFILE_FILE)
     if len(paths) != 1:
@@ -109,25 +103,22 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
     shared_out = sides[0].counting != sides[1].counting
 
     def changes(times: Callable[[Profile], Iterable[tuple[str, float]]]) -> list[Change]:
-        base_times, new_times = (
-            _of_one(times(side), side, shared_out=shared_out, per_image=per_image) for side in sides
-        )
+        was, now = (_sums(times(side), side, shared_out=shared_out, per_image=per_image) for side in sides)
         pairs = [
-            Change(name=name, base_seconds=base_times.get(name, 0.0), new_seconds=new_times.get(name, 0.0))
-            for name in dict.fromkeys([*base_times, *new_times])
+            Change(name=name, base_seconds=was.get(name, 0.0), new_seconds=now.get(name, 0.0))
+            for name in dict.fromkeys([*was, *now])
         ]
         return sorted(pairs, key=lambda change: -abs(change.difference))
 
     has_parts = bool(sides[0].parts and sides[1].parts)
+    directed = changes(lambda side: ((part.directed, part.self_seconds) for part in side.parts)) if has_parts else []
     return ProfileComparison(
         base=sides[0],
         new=sides[1],
         base_directory=base[1],
         new_directory=new[1],
         parts=changes(lambda side: ((part.part, part.self_seconds) for part in side.parts)) if has_parts else [],
-        by_direction=changes(lambda side: ((part.directed, part.self_seconds) for part in side.parts))
-        if has_parts
-        else [],
+        by_direction=directed,
         operations=changes(lambda side: ((kind.plain, kind.self_seconds) for kind in side.operations)),
         per_image=per_image,
         shared_out=shared_out,
@@ -140,9 +131,7 @@ def compare(base: tuple[Profile, Path], new: tuple[Profile, Path]) -> ProfileCom
     )
 
 
-def _of_one(
-    times: Iterable[tuple[str, float]], side: Profile, *, shared_out: bool, per_image: bool
-) -> dict[str, float]:
+def _sums(times: Iterable[tuple[str, float]], side: Profile, *, shared_out: bool, per_image: bool) -> dict[str, float]:
     """Seconds of one step or image by name; shared out they add up to the step without the profiler."""
     sums: dict[str, float] = {}
     for name, seconds in times:

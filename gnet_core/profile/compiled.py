@@ -26,9 +26,8 @@ def is_instruction(event: Mapping[str, Any]) -> bool:
 
 
 def operations(events: Sequence[Mapping[str, Any]], module_texts: Iterable[str]) -> list[tuple[str, str, float]]:
-    """Name, type and self time in seconds of every run of an instruction, from a trace's events.
-
-    `module_texts` are the compiled modules as XLA prints them. An instruction of one that is not there has no name.
+    """Name, type and self time in seconds of every run of an instruction, from a trace's events and the compiled
+    modules as XLA prints them. An instruction of a module that is not there has no name.
     """
     # Every module numbers its instructions from 1, so the name of an instruction needs that of its module.
     named = ((re.match(r"HloModule ([^\s,]+)", text), text) for text in module_texts)

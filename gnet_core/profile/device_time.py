@@ -14,8 +14,7 @@ _COMPUTE = "device compute"
 def reconciled(time: DeviceTime, steps: int, device_seconds: float | None) -> list[str]:
     """Sentences on the device's time in a step by operations, kernels and xprof's steps: every gap, or agreement.
 
-    `time` is over all traced `steps`; `device_seconds` is how long the device was at work in one, None where xprof
-    recognised no step.
+    `time` is over all traced `steps`; `device_seconds` is that of work in one, None where xprof recognised no step.
     """
     kernels = time.kernels_seconds / steps
     others = {"operations": time.operations_seconds / steps, _COMPUTE: device_seconds or 0.0}

@@ -55,12 +55,10 @@ def kernels(kernel_stats: Mapping[str, Any]) -> Kernels:
 
 
 def peak_memory(memory_profile: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
-    """The allocator of the device with the highest peak in the trace: its name and bytes.
+    """The allocator of the device with the highest peak: its name and bytes. Raises NoAnswerError where there is none.
 
-    Raises NoAnswerError where no allocation was traced.
     TensorFlow names those of GPUs GPU_0_bfc and so on, that of pinned memory of the host gpu_host_bfc, and those of a
-    CPU cpu or mklcpu. xprof's memory_profile is the protocol buffer MemoryProfile as JSON, in which whole numbers are
-    text and zeros are left out.
+    CPU cpu or mklcpu. The protocol buffer MemoryProfile as JSON has whole numbers as text, and leaves out zeros.
     """
     allocators: list[dict[str, Any]] = []
     for allocator, profile in memory_profile.get("memoryProfilePerAllocator", {}).items():

@@ -21,9 +21,9 @@ MAX_DEVICE_OPERATIONS = 499
 
 NO_NAMES = "eager execution gives the profiler an operation's type and not its name; trace with execution graph"
 NO_PARTS = "none of the operations' names is one of the network's"
-"""Why there is no time by part of the network."""
 
 _EAGER_EVENT = "EagerLocalExecute: "
+_GPU = "/device:GPU"
 
 
 class OperationTimes(NamedTuple):
@@ -111,9 +111,6 @@ def _device_operations(trace: Trace) -> OperationTimes:
     named = launched_seconds < sum(seconds for name, kind, seconds in runs if name != kind)
     counting: Counting = "launched kernels" if launched_seconds else "kernels"
     return OperationTimes(_totals(runs), counting, named, launched_seconds)
-
-
-_GPU = "/device:GPU"
 
 
 def _listed_operations(trace: Trace) -> OperationTimes:

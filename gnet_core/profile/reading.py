@@ -18,7 +18,6 @@ from gnet_core.text import plain
 
 # What reading a document raises that does not have the form of xprof's.
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_OPERATIONS, _KERNELS = "time by operation and by part of the network", "the GPU's kernels and their tensor cores"
 _HOST = NotAvailable(
     what="what the host did in a step: input, launches, compilation",
     why="xprof divides a GPU's step by what the device did, from its first kernel to its last",
@@ -56,16 +55,15 @@ def tables(xplane: Path, *, on_gpu: bool) -> dict[str, Any]:
     kernels = None
     with open_trace(xplane) as trace:
         steps = attempt("what a step's time goes to", lambda: step_table(trace))
-        times = attempt(_OPERATIONS, lambda: operation_times(trace, on_gpu=on_gpu))
+        times = attempt("time by operation and by part of the network", lambda: operation_times(trace, on_gpu=on_gpu))
         note = COUNTINGS[times.counting] if times else f"There is no table of operations: {missing[-1].why}."
         if times and times.unplaced:
             missing.append(NotAvailable(what="time by part of the network", why=times.unplaced))
         if on_gpu:
-            kernels = attempt(_KERNELS, lambda: gpu_tables.kernels(trace.tool("kernel_stats")))
-        memory = attempt(
-            "the peak of the GPU's memory" if on_gpu else "the peak of memory",
-            lambda: gpu_tables.peak_memory(trace.tool("memory_profile"), on_gpu=on_gpu),
-        )
+            what = "the GPU's kernels and their tensor cores"
+            kernels = attempt(what, lambda: gpu_tables.kernels(trace.tool("kernel_stats")))
+        what = "the peak of the GPU's memory" if on_gpu else "the peak of memory"
+        memory = attempt(what, lambda: gpu_tables.peak_memory(trace.tool("memory_profile"), on_gpu=on_gpu))
     divided = breakdown(steps, on_gpu=on_gpu) if steps else []
     if not on_gpu:
         missing += _ONLY_ON_A_GPU

@@ -35,11 +35,7 @@ MAX_IDLE_SHARE = 0.5
 
 
 def step_table(trace: Trace) -> list[dict[str, Any]]:
-    """Each traced step as xprof sees it, in order, by its column ids.
-
-    Of six steps or more xprof leaves out the first and the last. Raises NoAnswerError for a trace whose steps were not
-    marked, and GnetError for a file that is no trace.
-    """
+    """Each traced step by xprof's column ids; of six or more not the first and last. Raises NoAnswerError for none."""
     steps = [row for table in trace.tool("overview_page") for row in rows(table) if "stepTimeMs" in row]
     if not steps:
         raise NoAnswerError("xprof recognised no step")
@@ -54,9 +50,7 @@ def breakdown(steps: Sequence[Mapping[str, Any]], *, on_gpu: bool) -> list[dict[
     host's kinds is no measurement there, so it is left out.
     """
     whole = statistics.fmean(step["stepTimeMs"] for step in steps)
-    seconds = {
-        kind: statistics.fmean(step.get(column) or 0.0 for step in steps) / 1e3 for column, kind in KINDS.items()
-    }
+    seconds = {kind: statistics.fmean(step.get(key) or 0.0 for step in steps) / 1e3 for key, kind in KINDS.items()}
     return [
         {"kind": kind, "seconds": value, "share": value / (whole / 1e3) if whole else 0.0}
         for kind, value in seconds.items()
@@ -78,10 +72,8 @@ def at_work(device_seconds: float, step_seconds: float) -> str:
 
 
 def launch_bound(device_seconds: float, step_seconds: float) -> str:
-    """A sentence on a step that is bound by launching kernels; empty for one that is not.
-
-    `device_seconds` is how long the device is at work in a step, and `step_seconds` a whole step without the profiler,
-    which slows the host and hardly the kernels.
+    """A sentence on a step that is bound by launching kernels, else "". The device is at work for `device_seconds` of
+    a step that takes `step_seconds` without the profiler, which slows the host and hardly the kernels.
     """
     if device_seconds >= (1 - MAX_IDLE_SHARE) * step_seconds:
         return ""

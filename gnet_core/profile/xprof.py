@@ -109,9 +109,8 @@ class Trace:
 
 @contextlib.contextmanager
 def open_trace(xplane: Path) -> Iterator[Trace]:
-    """Open a trace. Raises GnetError for a file that xprof cannot read, and OSError where there is no room for a copy.
-
-    The copy is made in pieces; xprof itself then holds the whole trace in memory.
+    """Open a trace. Raises GnetError for a file that xprof cannot read, and OSError where there is no room for a copy,
+    which is made in pieces; xprof itself then holds the whole trace in memory.
     """
     use = "use the *.xplane.pb that a trace wrote"
     with tempfile.TemporaryDirectory() as folder:
@@ -135,12 +134,8 @@ def open_trace(xplane: Path) -> Iterator[Trace]:
 
 def rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a table in Google's visualisation format, each by column id. A table without columns has none."""
-    columns = [column["id"] for column in table.get("cols", [])]
-    return [
-        dict(zip(columns, (cell.get("v") for cell in row["c"]), strict=True))
-        for row in table.get("rows", [])
-        if columns
-    ]
+    ids = [column["id"] for column in table.get("cols", [])]
+    return [dict(zip(ids, (cell.get("v") for cell in row["c"]), strict=True)) for row in table.get("rows", []) if ids]
 
 
 def nested(spans: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[int | None]]:

@@ -78,8 +78,8 @@ def compare(
 ) -> Compared:
     """Compare a run with an earlier one, or with several alike (see comparisons.between); `margin` is a fraction.
 
-    Raises GnetError for unequal hardware unless `across_machines`; where they have no measured case in common, unless
-    that is not required; and where a run of `like_base` is the base itself or was not measured with what the base was.
+    Raises GnetError for unequal hardware unless `across_machines`, for no measured case in common where one is
+    required, and for a run of `like_base` that is the base itself or was not measured with what the base was.
     """
     known = {base.document.run: base.directory}
     for run in like_base:
@@ -99,10 +99,8 @@ def compare(
     compared = between(base, new, margin, like_base)
     if require_common and not compared.family.comparisons:
         unread = [*new.unread, *base.unread]
-        because = f" ({unread[0]})" if unread else ""
-        raise GnetError(
-            f"{new.directory}: it has figures for no case that {base.directory} has figures for too{because}"
-        )
+        why = f" ({unread[0]})" if unread else ""
+        raise GnetError(f"{new.directory}: it has figures for no case that {base.directory} has figures for too{why}")
     cases = list(compared.family.comparisons)
     labels, shared = distinct([_words(new, case) for case in cases])
     return Compared(
@@ -227,20 +225,18 @@ def _result(compared: Compared) -> str:
 
 
 def _warnings(compared: Compared) -> list[str]:
-    warnings = []
+    texts = []
     if compared.across_machines:
-        warnings.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
+        texts.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")
     if backwards(compared):
         base, new = (plain(run.document.created) for run in (compared.base, compared.new))
-        warnings.append(
+        texts.append(
             f"BACKWARDS IN TIME: NEW was started {new}, before BASE, {base}; what is SLOWER here has become faster "
             "since."
         )
     if same_samples(compared):
-        warnings.append(
-            "BASE and NEW hold the same samples: this compares a run with itself and says nothing of another."
-        )
-    return warnings
+        texts.append("BASE and NEW hold the same samples: this compares a run with itself and says nothing of another.")
+    return texts
 
 
 def _runs(compared: Compared) -> Grid:
@@ -254,7 +250,6 @@ def _runs(compared: Compared) -> Grid:
 
 
 def _verdicts(compared: Compared) -> Grid:
-    """A row a case; what is the same in all of them is said once."""
     bases, variants = compared.base.row_of, compared.new.row_of
     conditions = [
         Column[Comparison]("margin", lambda item: percent(item.margin)),
@@ -269,7 +264,7 @@ def _verdicts(compared: Compared) -> Grid:
         Column[Comparison]("× BASE", ratio),
         Column[Comparison]("95 % of ×", ratio_interval),
         Column[Comparison]("verdict", lambda item: Cell(item.verdict, item.verdict), text=True),
-        Column[Comparison]("smallest effect", lambda item: percent(item.smallest_effect)),
+        Column[Comparison]("detectable effect", lambda item: percent(item.minimum_detectable_effect)),
         *varied,
     ]
     caption = "Verdicts: NEW against BASE, case by case"
@@ -290,7 +285,6 @@ def _reasons(compared: Compared) -> list[Sentence]:
 
 
 def _reading(compared: Compared) -> list[str]:
-    """How far the verdicts can be trusted, a text a paragraph."""
     texts = []
     sequential = any(comparison.mode == "sequential" for comparison in compared.comparisons)
     if sequential and compared.like_base:
@@ -335,10 +329,7 @@ def _differences(base: Run, new: Run) -> list[Difference]:
 
 
 def other_configs(compared: Compared) -> list[str]:
-    """In what cases of one name were not configured alike, a sentence for each difference.
-
-    A case's name leaves out its seed, a data set's classes, and all of the data set's path but the last part.
-    """
+    """How configurations of one name differ, which leaves out the seed, a data set's classes and most of its path."""
     by_difference: dict[str, list[str]] = {}
     for case in compared.between.family.comparisons:
         differing = compared.base.configs[case].differences(compared.new.configs[case])

@@ -1,7 +1,6 @@
 """A report in whatever form: texts, tables and pictures in their order, which a writer puts into its form.
 
-Builders (run, comparison, profile, profile_comparison) make a Document; html, markdown and terminal write it.
-All text is plain until then: only a writer escapes, each for its own form.
+All text is plain until html, markdown or terminal writes it: only a writer escapes, each for its own form.
 """
 
 from __future__ import annotations
@@ -97,10 +96,6 @@ class Document:
     sections: Sequence[Section] = ()
     """Those without any block are left out."""
 
-    @property
-    def pictures(self) -> list[Picture]:
-        return list(pictures([*self.intro, *self.summary, *self.sections]))
-
 
 def section(heading: str, *blocks: Block | None, name: str = "", reference: bool = False) -> Section:
     """A section of the blocks that have anything in them."""
@@ -114,10 +109,10 @@ def _is_empty(block: Block) -> bool:
     return False
 
 
-def pictures(blocks: Sequence[Block]) -> Iterator[Picture]:
+def pictures_in(blocks: Sequence[Block]) -> Iterator[Picture]:
     """All pictures in the blocks, in their order."""
     for block in blocks:
         if isinstance(block, Picture):
             yield block
         elif isinstance(block, Section):
-            yield from pictures(block.blocks)
+            yield from pictures_in(block.blocks)

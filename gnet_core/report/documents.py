@@ -8,26 +8,25 @@ from pathlib import Path
 
 from gnet_core.config import GnetError
 from gnet_core.files.whole import make_own_folder, written_whole
-from gnet_core.report.document import Document
+from gnet_core.report.document import Document, pictures_in
 from gnet_core.report.drawing import PLOTS
 from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
 
 VERDICT_COLUMNS = (
-    *("verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value", "smallest_effect", "mode"),
+    *("verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value", "minimum_detectable_effect", "mode"),
     *("base_processes", "variant_processes", "reason"),
 )
-"""Columns of a comparison in CSV, in their order."""
 
 
 def write(directory: Path, document: Document, others: Mapping[str, str], stem: str = "report") -> None:
-    """Write a document as `stem`.html and `stem`.md, texts by the names of their files, and the document's pictures as
-    SVG into plots/, where no earlier picture remains.
+    """Write a document as `stem`.html and `stem`.md, texts by their files' names, and plots/ with its pictures alone.
 
     All are on the disk under other names before the first takes its place, so a disk that fills up leaves the earlier
     ones as they were. Raises OSError, and GnetError for a plots/ that is a link.
     """
-    plots, pictures = directory / PLOTS, document.pictures
+    plots = directory / PLOTS
+    pictures = list(pictures_in([*document.intro, *document.summary, *document.sections]))
     texts = {**others, f"{stem}.md": to_markdown(document), f"{stem}.html": to_html(document)}
     texts |= {picture.path: picture.svg for picture in pictures}
     wanted = {directory / name: text for name, text in texts.items()}

@@ -12,11 +12,8 @@ from typing import Any
 
 from gnet_core.text import plain
 
-INK = "#1a1b1c"
-"""Colour of text, axes and whatever belongs to no series, so that a page can put its own colour in its place."""
-
-FAINT = "#d8d9da"
-"""Colour of grid lines and bands, likewise."""
+INK, FAINT = "#1a1b1c", "#d8d9da"
+"""Colours of text and axes, and of grid lines and bands, which a page replaces by its own."""
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f")
 """Okabe & Ito, "Color Universal Design" (2008), and a grey: in the order in which series take them."""
@@ -117,9 +114,8 @@ def draw_lines(
     legend: float = 0.0,
     columns: int = 1,
 ) -> Picture:
-    """As `draw`, for horizontal lines of data at 0, 1, 2, … from top to bottom, each with its label at the left.
-
-    The height follows from the labels, whose lines have at least `label_rows` rows, and from the inches of `legend`.
+    """As `draw`, for horizontal lines of data at 0, 1, 2, … from top to bottom, each with its label at the left. The
+    height follows from the labels, each of at least `label_rows` rows, and from the inches of `legend`.
     """
 
     def paint_and_label(axes: Any) -> None:
@@ -168,7 +164,6 @@ def subtitle(axes: Any, shared: str, left_out: int = 0) -> None:
 
 
 def _line(text: object, most: int) -> str:
-    """Text without control characters, in one line that is cut where it is too long."""
     line = plain(text)
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from gnet_core.report.grid import Column, Grid, grid
+from gnet_core.report.grid import Column, Grid, grid, part
 from gnet_core.results.gpu_summary import SETTLED, GpuSummary, Spread
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.verdicts import Comparison
@@ -13,7 +13,7 @@ from gnet_core.text import number
 
 
 def lines(run: Run, sequential: Sequence[Comparison]) -> list[str]:
-    """The GPU's conditions and which comparisons they made `sequential`, a sentence each; none where none was used."""
+    """The GPU's conditions and which comparisons they made `sequential`, a sentence each; empty on a CPU."""
     if run.document.device == "cpu" or not run.processes:
         return []
     return [*_conditions(run.gpu), *_memory(run, sequential)]
@@ -26,7 +26,7 @@ def by_case(run: Run) -> Grid:
         return lambda row: cell(run.gpu_by_case[row.case])
 
     def lowered(gpu: GpuSummary) -> str:
-        return ", ".join(f"{reason} {_part(times, gpu.turns)}" for reason, times in gpu.lowered_turns.items())
+        return ", ".join(f"{reason} {part(times, gpu.turns)}" for reason, times in gpu.lowered_turns.items())
 
     columns = [
         Column[Row]("case", lambda row: row.case, text=True),
@@ -35,7 +35,7 @@ def by_case(run: Run) -> Grid:
         Column[Row]("°C", of_gpu(lambda gpu: _spread(gpu.temperature_celsius, 1, "{:.0f}"))),
         Column[Row]("at its limit", of_gpu(lambda gpu: number(gpu.power_cap_share, "{:.0%}"))),
         Column[Row]("images/J", lambda row: number(row.images_per_joule, "{:.2f}")),
-        Column[Row]("not settled", of_gpu(lambda gpu: _part(gpu.unsettled_turns, gpu.settling_turns))),
+        Column[Row]("not settled", of_gpu(lambda gpu: part(gpu.unsettled_turns, gpu.settling_turns))),
         Column[Row]("also slowed by", of_gpu(lowered), text=True),
     ]
     return grid(columns, [row for row in run.rows if row.case in run.gpu_by_case], "the GPU while it worked")
@@ -97,7 +97,3 @@ def _spread(figure: Spread | None, unit: float, shape: str, name: str = "") -> s
         return ""
     median, low, high = (shape.format(value / unit) for value in (figure.median, figure.low, figure.high))
     return f"{median} {name}".rstrip() + (f" ({low}–{high})" if low != high else "")
-
-
-def _part(count: int, whole: int) -> str:
-    return f"{count} of {whole}" if count else ""

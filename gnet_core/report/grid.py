@@ -76,6 +76,11 @@ def shared_columns(columns: Sequence[Column[Item]], items: Sequence[Item]) -> tu
     return ", ".join(shared), varied
 
 
+def part(count: int, whole: int) -> str:
+    """3 of 10; empty for none."""
+    return f"{count} of {whole}" if count else ""
+
+
 def verdict(comparison: Comparison) -> Cell:
     """The verdict, marked where the comparison is sequential."""
     marked = f"{comparison.verdict}, sequential" if comparison.mode == "sequential" else comparison.verdict

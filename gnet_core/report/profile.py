@@ -48,11 +48,9 @@ def write(directory: Path) -> dict[str, Any]:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """The content of profile.json: the trace that directory/run.json names, converted. Where the trace was left out, it
-    is what the profile.json that is there has of it.
-
-    Raises GnetError for a directory without a profile, and for a trace that cannot be read or holds less than the
-    profile.json that is there.
+    """The content of profile.json: the trace that directory/run.json names, converted, or where it was left out what
+    the profile.json there has of it. Raises GnetError for a directory without a profile, and for a trace that cannot be
+    read or holds less than that profile.json.
     """
     run = load_profile(directory)
     xplane = directory / run.trace.xplane
@@ -93,10 +91,7 @@ def why_no_trace(stored: dict[str, Any], directory: Path) -> str:
 
 
 def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: str = "") -> Document:
-    """The whole report; `no_trace` says why the trace cannot be shown, where it cannot.
-
-    Raises GnetError naming the field that is missing or wrong in a profile.json.
-    """
+    """The whole report; `no_trace` is why no trace can be shown. Raises GnetError naming a field that is wrong."""
     profile = read_profile(stored)
     environment = profile.environment
     if environment is None:
@@ -154,11 +149,9 @@ def answer(profile: Profile) -> str:
     """Where the time goes, in a sentence or two; what the step is bound by comes first."""
     if not profile.operations:
         return f"{launch_bound(profile)} {profile.note or 'The trace tells no operations.'}".lstrip()
-    first = profile.operations[:3]
-    names = ", ".join(f"{row.plain} {row.share:.0%}" for row in first)
-    text = (
-        f"{launch_bound(profile)} {sum(row.share for row in first):.0%} of the time inside operations goes to {names}."
-    )
+    top = profile.operations[:3]
+    names = ", ".join(f"{row.plain} {row.share:.0%}" for row in top)
+    text = f"{launch_bound(profile)} {sum(row.share for row in top):.0%} of the time inside operations goes to {names}."
     if profile.parts:
         longest = sorted(pivot(profile).items(), key=lambda item: -sum(item[1].values()))[:3]
         whole = sum(row.self_seconds for row in profile.parts) / profile.steps or 1.0
@@ -216,14 +209,14 @@ def tables(profile: Profile) -> list[Section]:
         Column[Kernel]("tensor cores", lambda row: row.tensor_cores, text=True),
         Column[Kernel]("occupancy", lambda row: f"{row.occupancy:.0%}"),
     ]
+
+    def other_types(cut: list[OperationType]) -> dict[str, Any]:
+        return {"operation": f"{len(cut)} other type{'s' if len(cut) > 1 else ''}"}
+
     operation_rows = _with_rest(
-        profile.operations,
-        MAX_OPERATIONS,
-        ("occurrences", "self_seconds", "share"),
-        lambda cut: {"operation": f"{len(cut)} other type{'s' if len(cut) > 1 else ''}"},
+        profile.operations, MAX_OPERATIONS, ("occurrences", "self_seconds", "share"), other_types
     )
-    summed = ("occurrences", "seconds", "share")
-    kernel_rows = _with_rest(profile.kernels, MAX_KERNELS_SHOWN, summed, _other_kernels)
+    kernel_rows = _with_rest(profile.kernels, MAX_KERNELS_SHOWN, ("occurrences", "seconds", "share"), _other_kernels)
     why_not = [(missing.what, missing.why) for missing in profile.not_available]
     grids = {
         "What a step's time goes to": grid(breakdown, profile.breakdown, "What a step's time goes to"),
@@ -263,7 +256,6 @@ def _tensor_core_shares(kernels: Sequence[Kernel]) -> str:
 
 
 def _shortened(name: str, most: int = 52) -> str:
-    """A kernel's name without its arguments, cut where templates make it endless."""
     name = name.removeprefix("void ").partition("(")[0]
     return name if len(name) <= most else f"{name[: most - 1]}…"
 

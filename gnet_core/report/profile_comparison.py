@@ -32,10 +32,8 @@ SHARED_OUT = (
     "outside of operations is shared out with the rest."
 )
 
-MAX_ROWS = 25
-"""Rows of a table by type of operation."""
-
-MAX_BARS = 12
+MAX_ROWS, MAX_BARS = 25, 12
+"""Types of operation in the table and in the picture."""
 
 NEGLIGIBLE = 0.01
 """Share of the largest difference. Smaller changes are in no sentence."""
@@ -73,7 +71,6 @@ def _whole(compared: ProfileComparison) -> str:
 
 
 def _signed(change: Change) -> str:
-    """The difference in milliseconds."""
     if change.is_none:
         return "±0"
     return f"{'+' if change.difference > 0 else '−'}{milliseconds(abs(change.difference))}"
@@ -87,32 +84,28 @@ def _largest(changes: list[Change], what: str) -> str:
 def caveats(compared: ProfileComparison) -> list[str]:
     """Caveats that the tables have to be read with, a sentence or two each."""
     base, new = compared.base, compared.new
-    sentences = [NO_VERDICT]
+    texts = [NO_VERDICT]
     if compared.across_machines:
-        sentences.append(
-            "ACROSS MACHINES: the hardware differs, so the differences are of machines as much as of steps."
-        )
+        texts.append("ACROSS MACHINES: the hardware differs, so the differences are of machines as much as of steps.")
     if compared.per_image:
         sizes = f"{base.config.batch_size} and {new.config.batch_size}"
-        sentences.append(f"The batches differ ({sizes}), so all times are divided by them: they are of one image.")
+        texts.append(f"The batches differ ({sizes}), so all times are divided by them: they are of one image.")
     if not compared.parts:
-        sentences.append("By part of the network: not available, since one of the traces tells no operations' names.")
+        texts.append("By part of the network: not available, since one of the traces tells no operations' names.")
     if compared.shared_out:
-        sentences.append(f"The two count time in different ways. BASE: {base.note} NEW: {new.note}")
+        texts.append(f"The two count time in different ways. BASE: {base.note} NEW: {new.note}")
     unit = "an image" if compared.per_image else "a step"
-    base_seconds, new_seconds = base.untraced_seconds, new.untraced_seconds
-    if compared.per_image:
-        base_seconds, new_seconds = base_seconds / base.config.batch_size, new_seconds / new.config.batch_size
-    sentences += [
+    seconds = [side.untraced_seconds / (side.config.batch_size if compared.per_image else 1) for side in (base, new)]
+    texts += [
         SHARED_OUT if compared.shared_out else SUMMED,
-        f"Right before its trace, without the profiler, {unit} took {milliseconds(base_seconds)} ms in BASE and "
-        f"{milliseconds(new_seconds)} ms in NEW (medians of {base.steps} and {new.steps} steps: no measurement).",
+        f"Right before its trace, without the profiler, {unit} took {milliseconds(seconds[0])} ms in BASE and "
+        f"{milliseconds(seconds[1])} ms in NEW (medians of {base.steps} and {new.steps} steps: no measurement).",
     ]
     if base.config.device == new.config.device == "cpu":
         busy = f"{base.busy_threads:.1f} in BASE and {new.busy_threads:.1f} in NEW"
-        sentences.append(f"Threads that were inside operations at once, on average: {busy}.")
-    sentences += [f"Not configured alike: {difference}" for difference in compared.other_configs]
-    return sentences + [f"The environments differ: {difference}" for difference in compared.differences]
+        texts.append(f"Threads that were inside operations at once, on average: {busy}.")
+    texts += [f"Not configured alike: {difference}" for difference in compared.other_configs]
+    return texts + [f"The environments differ: {difference}" for difference in compared.differences]
 
 
 def _grid(what: str, changes: list[Change]) -> Grid:
@@ -157,7 +150,8 @@ def _operations_picture(compared: ProfileComparison) -> Picture:
     changes = compared.operations[:MAX_BARS]
 
     def paint(axes: Any) -> None:
-        base, new = zip(*((1e3 * change.base_seconds, 1e3 * change.new_seconds) for change in changes), strict=True)
+        base = [1e3 * change.base_seconds for change in changes]
+        new = [1e3 * change.new_seconds for change in changes]
         for side, widths, offset, colour in (("BASE", base, -0.19, COLOURS[0]), ("NEW", new, 0.19, COLOURS[1])):
             places = [line + offset for line in range(len(changes))]
             axes.barh(places, widths, 0.38, color=colour, label=side)

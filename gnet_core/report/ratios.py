@@ -58,10 +58,7 @@ def forest(
 
 
 def distinct(names: Sequence[Sequence[str]]) -> tuple[list[str], str]:
-    """For each name, a list of words, those that distinguish it; and the words that all have in common.
-
-    A single name, which nothing has to be distinguished from, is cut to its first word.
-    """
+    """The words of each name that distinguish it, of a single name the first; and those that all have in common."""
     if len(names) <= 1:
         return [words[0] for words in names], ", ".join(word for words in names for word in words[1:])
     shared = [word for word in names[0] if all(word in words for words in names)]

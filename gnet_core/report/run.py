@@ -75,7 +75,6 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     quotable: bool
     reservations: list[str]
-    """Why its figures may not be quoted."""
     findings: list[str]
     failed_checks: list[str]
     environment: Environment
@@ -100,13 +99,10 @@ def write(summary: Summary) -> None:
 
 def to_records(run: Run) -> list[dict[str, Any]]:
     """Each row with the fields of Row in their order, and then whatever else of StepConfig differs between the rows."""
-    known = {field.name for field in dataclasses.fields(Row)}
-    configs = run.configs.values()
+    known, configs = {field.name for field in dataclasses.fields(Row)}, run.configs
     others = [field.name for field in dataclasses.fields(StepConfig) if field.name not in known]
-    varied = [name for name in others if len({getattr(config, name) for config in configs}) > 1]
-    return [
-        dataclasses.asdict(row) | {name: getattr(run.configs[row.case], name) for name in varied} for row in run.rows
-    ]
+    varied = [name for name in others if len({getattr(config, name) for config in configs.values()}) > 1]
+    return [dataclasses.asdict(row) | {name: getattr(configs[row.case], name) for name in varied} for row in run.rows]
 
 
 def to_csv(run: Run) -> str:
@@ -170,7 +166,7 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
         cases_of.setdefault(row.command, []).append(row.case)
     commands = [Command(command, f"{', '.join(cases)}:") for command, cases in cases_of.items()]
     by_row = Section("One row at a time", commands, folded=True)
-    written = {*DOCUMENTS, *([f"{PLOTS}/"] if any(blocks.pictures(evidence)) else [])}
+    written = {*DOCUMENTS, *([f"{PLOTS}/"] if any(blocks.pictures_in(evidence)) else [])}
     files = [item for item in _FILES.items() if item[0] in written or (run.directory / item[0]).exists()]
     sections = [
         *evidence,
@@ -221,16 +217,19 @@ def _detectable_effects(sections: Sequence[views.Section]) -> Sentence | None:
         return None
     ranges = []
     for mode, words in MODES.items():
-        effects = [item.smallest_effect for item in compared if item.mode == mode and item.smallest_effect is not None]
+        effects = [
+            item.minimum_detectable_effect
+            for item in compared
+            if item.mode == mode and item.minimum_detectable_effect is not None
+        ]
         if effects:
             low, high = percent(min(effects)), percent(max(effects))
             ranges.append(f"{low if low == high else f'{low}–{high}'} {words}")
     if not ranges:
-        return Sentence(
-            "Smallest effect:", "none can be told, since no comparison has processes enough for an interval."
-        )
+        why = "none can be told, since no comparison has processes enough for an interval."
+        return Sentence("Minimum detectable effect:", why)
     text = f"that these comparisons would have found, {POWER:.0%} of the time: {', '.join(ranges)}."
-    return Sentence("Smallest effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
+    return Sentence("Minimum detectable effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
 
 
 def _standing(summary: Summary) -> blocks.Banner:
@@ -245,7 +244,6 @@ def _standing(summary: Summary) -> blocks.Banner:
 
 
 def _request(run: Run) -> str:
-    """The requested measurement, and its time, in a sentence."""
     document = run.document
     version = document.environment.machine.packages.get("gnet", UNKNOWN)
     processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
@@ -303,7 +301,6 @@ def _environment(run: Run) -> Section:
 
 
 def _unmeasured(run: Run) -> Sequence[Sentence]:
-    """The cases and traces that were not measured, with the reasons."""
     rows = [(row.case, f"{row.status}, {row.note}") for row in run.rows if row.status != "ok"]
     sentences = [Sentence(f"{case}:", why) for case, why in (*rows, *run.unmeasured)]
     if note := run.document.profile_note:

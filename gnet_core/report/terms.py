@@ -21,8 +21,8 @@ _RATIOS = {
     f"{100 * DEFAULT_MARGIN:g} % of 1. FASTER, SLOWER: the interval leaves out 1 and the estimate is more than "
     f"{100 * DEFAULT_MARGIN:g} % away, at a false discovery rate of 5 % over the table. UNRESOLVED: neither can be "
     "said, which does not mean the same.",
-    "smallest effect:": "The smallest true difference that the comparison would have found "
-    f"{100 * POWER:g} % of the time.",
+    "detectable effect:": "The minimum detectable effect: the smallest true difference that the comparison would have "
+    f"detected {100 * POWER:g} % of the time.",
     "sequential:": "Of processes timed one after the other: the machine's drift between them is part of the ratio.",
 }
 _DEVICE = {

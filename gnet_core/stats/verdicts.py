@@ -72,7 +72,7 @@ class Comparison:
     adjusted_p_value: float | None = None
     """The p-value by Benjamini & Hochberg over the cells of the table that could be judged; None for the others."""
 
-    smallest_effect: float | None = None
+    minimum_detectable_effect: float | None = None
     """Minimum detectable effect: the smallest true one, as a fraction, that would have been called FASTER or SLOWER
     with the probability stats.POWER, had it been the table's only comparison."""
 
@@ -237,7 +237,7 @@ def _compare(
         margin=margin,
         p_value=effect.p_value,
         adjusted_p_value=adjusted_p_value,
-        smallest_effect=effect.minimum_detectable_effect(machine.get(mode), margin),
+        minimum_detectable_effect=effect.minimum_detectable_effect(machine.get(mode), margin),
         spread=effect.spread,
         mode=mode,
         base_processes=effect.processes[0],

@@ -43,6 +43,15 @@ def test_clock_power_and_heat_are_those_of_the_block_alone():
     assert (turn.throttle_reasons, turn.power_cap_share) == ("", 0.0)
 
 
+def test_a_reading_that_ends_after_the_block_is_none_of_it():
+    block = Span(101.0, 101.52)
+
+    def last(at):
+        return {"took_seconds": 0.03, "reasons": HOT} if 101.49 < at < 101.51 else {}
+
+    assert conditions_of(last, block=block).throttle_reasons == ""
+
+
 def test_the_energy_is_what_the_counter_gained_from_the_first_step_to_the_last():
     assert conditions_of().energy_joules == pytest.approx(400.0 * 3.0)
     between_readings = Span(100.52, 103.47)

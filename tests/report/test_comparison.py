@@ -78,10 +78,10 @@ def test_the_whole_of_a_printed_comparison(gnet, base, new):
 Verdicts:
 All with float32, batch 8, margin 2.0%, mode sequential, processes 3+3:
 
-case   BASE images/s  NEW images/s  × BASE    95 % of ×  verdict     smallest effect
------  -------------  ------------  ------  -----------  ----------  ---------------
-graph            8.0           6.7   0.833  0.831–0.835  SLOWER                 2.1%
-xla              4.0           4.0    1.00    0.93–1.08  UNRESOLVED              11%
+case   BASE images/s  NEW images/s  × BASE    95 % of ×  verdict     detectable effect
+-----  -------------  ------------  ------  -----------  ----------  -----------------
+graph            8.0           6.7   0.833  0.831–0.835  SLOWER                   2.1%
+xla              4.0           4.0    1.00    0.93–1.08  UNRESOLVED                11%
 
 UNRESOLVED in xla: The interval holds 1 and reaches beyond the margin of 2 %; about 25 more processes a side, each in \
 a cohort of its own, would probably tell.
@@ -372,7 +372,7 @@ xla: 1.00× (0.93–1.08) UNRESOLVED.](plots/forest.svg)
 
 All with float32, batch 8, margin 2.0%, mode sequential, processes 3+3:
 
-|case|BASE images/s|NEW images/s|× BASE|95 % of ×|verdict|smallest effect|
+|case|BASE images/s|NEW images/s|× BASE|95 % of ×|verdict|detectable effect|
 |graph|8.0|6.7|0.833|0.831–0.835|SLOWER|2.1%|
 |xla|4.0|4.0|1.00|0.93–1.08|UNRESOLVED|11%|
 

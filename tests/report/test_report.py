@@ -382,7 +382,7 @@ def test_the_table_of_a_suite_with_a_base_has_ratios_and_verdicts(run_directory)
         [
             *("execution", "precision", "batch", "images/s", "95 % interval", "± turns", "ms a step", "p50 ms"),
             "of steps",
-            *("× graph", "95 % of ×", "verdict", "smallest effect", "TFLOP/s", "MFU", "trace s", "compile s"),
+            *("× graph", "95 % of ×", "verdict", "detectable effect", "TFLOP/s", "MFU", "trace s", "compile s"),
             *("first step s", "peak GiB", "blocks", "status"),
         ],
         [
@@ -413,7 +413,7 @@ def test_verdicts_are_written_for_programs_a_line_a_comparison(stored):
     lines = list(csv.DictReader(io.StringIO((stored.path / "verdicts.csv").read_text())))
     assert list(lines[0]) == [
         *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
-        *("smallest_effect", "mode", "base_processes", "variant_processes", "reason", "run"),
+        *("minimum_detectable_effect", "mode", "base_processes", "variant_processes", "reason", "run"),
     ]
     assert [(line["variant"], line["verdict"], line["ratio"], line["mode"]) for line in lines] == [
         ("xla-float32-b8-i224-synthetic-cpu", "UNRESOLVED", "0.5", "turns"),

@@ -98,7 +98,7 @@ def test_cases_timed_one_after_the_other_are_sequential():
 def test_one_process_a_side_has_a_ratio_and_no_interval():
     comparison = verdict(pair(0.5, scatter=(0.0,)))
     assert comparison.ratio == pytest.approx(math.exp(0.5))
-    assert comparison.low is comparison.high is comparison.p_value is comparison.smallest_effect is None
+    assert comparison.low is comparison.high is comparison.p_value is comparison.minimum_detectable_effect is None
     assert comparison.verdict == "UNRESOLVED"
 
 
@@ -139,11 +139,11 @@ def test_the_scale_makes_the_ratio_one_of_images():
     assert comparison.verdict == "SAME"
 
 
-def test_the_machines_own_spread_sets_the_smallest_effect_of_its_mode_alone():
+def test_the_machines_own_spread_sets_the_minimum_detectable_effect_of_its_mode_alone():
     given = [pair(0.0), pair(0.0, in_turns=False)]
     own = judge(given)
     machine = judge(given, spread={"turns": 0.1})
-    assert machine[0].smallest_effect != own[0].smallest_effect
+    assert machine[0].minimum_detectable_effect != own[0].minimum_detectable_effect
     assert machine[1] == own[1]
     assert [comparison.verdict for comparison in machine] == [comparison.verdict for comparison in own]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gnet_core.report.grid import Cell, Column, ratio, ratio_interval, verdict
+from gnet_core.report.grid import Cell, Column, part, ratio, ratio_interval, verdict
 from gnet_core.report.views.answers import speed_interval
 from gnet_core.results.records import Row
 from gnet_core.stats.verdicts import Comparison
@@ -35,11 +35,7 @@ START = (
 )
 OUTCOME = (
     Column[Row]("blocks", lambda row: f"{row.replicates}×{row.samples // row.replicates}" if row.samples else ""),
-    Column[Row](
-        "disturbed",
-        lambda row: f"{row.disturbed_turns} of {row.samples + row.voided_samples}" if row.disturbed_turns else "",
-        text=True,
-    ),
+    Column[Row]("disturbed", lambda row: part(row.disturbed_turns, row.samples + row.voided_samples), text=True),
     Column[Row]("status", lambda row: row.status, text=True),
     Column[Row]("note", lambda row: row.note, text=True),
 )
@@ -64,7 +60,7 @@ def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list
         Column(f"× {base}", shown(ratio, of_base="1")),
         Column("95 % of ×", shown(ratio_interval)),
         Column("verdict", shown(verdict), text=True),
-        Column("smallest effect", shown(lambda comparison: percent(comparison.smallest_effect))),
+        Column("detectable effect", shown(lambda comparison: percent(comparison.minimum_detectable_effect))),
     ]
 
 

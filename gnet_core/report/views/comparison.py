@@ -113,7 +113,7 @@ class ComparisonView(Section):
     def _same_code(self, comparison: Comparison) -> Sentence:
         text = f"{ratio_in_words(comparison)}, {self.named(self.row(comparison.base))}."
         if comparison.spread is not None:
-            smallest = percent(comparison.smallest_effect)
+            smallest = percent(comparison.minimum_detectable_effect)
             text += f" {spread_of_identical_code(self.run)} Between such, {smallest} can be seen."
         if comparison.verdict in DIFFERENT:
             text += " Something besides the code differs, so doubt every verdict here."

@@ -66,7 +66,7 @@ class ScalingView(SpeedView):
         def paint(columns: Any) -> None:
             speeds, memory = columns
             for number, (label, line) in enumerate(shown.items()):
-                self._paint_line(speeds, memory, places, line, number, label)
+                self._paint_line(columns, places, line, number, label)
             self._paint_reasons(memory, rows, places)
             _paint_axes(columns, places, axis_words(str(self.suite.varies)))
             subtitle(speeds, "" if len(shown) > 1 else next(iter(shown)), len(series) - len(shown))
@@ -117,10 +117,9 @@ class ScalingView(SpeedView):
         value = self.varied(row)
         return isinstance(value, str), value
 
-    def _paint_line(
-        self, speeds: Any, memory: Any, places: dict[Any, float], line: Sequence[Row], number: int, label: str
-    ) -> None:
+    def _paint_line(self, columns: Any, places: dict[Any, float], line: Sequence[Row], number: int, label: str) -> None:
         """Images/s with intervals, and memory; a row without figures is a cross at the foot, above other lines'."""
+        speeds, memory = columns
         colour = COLOURS[number % len(COLOURS)]
         look: dict[str, Any] = {"color": colour, "marker": _MARKERS[number], "markersize": 5}
         placed = [(places[self.varied(row)], row) for row in line]

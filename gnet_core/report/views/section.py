@@ -178,7 +178,6 @@ class Section(abc.ABC):
         return len(values) > 1 or values != {getattr(StepConfig, field)}
 
     def _setting(self, value: Any) -> str:
-        """A value of what the suite varies, in words that need no heading."""
         if value is None or isinstance(value, str):
             return value or ""
         return setting_words(str(self.suite.varies), value)
