@@ -31,7 +31,15 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--preset", default="quick", show_default=True, metavar="smoke|quick|full|check", help="How thoroughly.")
 @options.device
-@click.option("--replicates", type=options.WHOLE, help="Processes a case.")
+@click.option("--replicates", type=options.WHOLE, help="Processes a case; as many and no more.")
+@click.option(
+    "--until",
+    type=options.UNTIL,
+    metavar="resolved|fixed",
+    help="resolved: go on until every comparison is settled or the budget is spent; fixed: as many processes as the "
+    "preset has. Else the preset's.",
+)
+@click.option("--budget", type=options.DURATION, metavar="DURATION", help="Wall time until resolved, such as 20m.")
 @click.option("--execution", type=options.EXECUTION_LIST, help="Only these, separated by commas: eager, graph, xla.")
 @click.option(
     "--precision", type=options.PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16."
@@ -89,7 +97,7 @@ def bench(request: BenchRequest) -> int:
         options.require_utf8("out", str(directory.resolve()))
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
-        runner, settings = plan.make_runner(directory, previous)
+        runner, settings = plan.make_runner(directory, previous, request.budget)
         to_resume = BenchRequest(resume=directory.resolve(), python=measured.python, against=measured.against)
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 
@@ -112,6 +120,8 @@ def _refuse_what_differs(request: BenchRequest, before: BenchRequest, directory:
     from gnet_core.datasets.catalog import absolute
 
     for name in filter(options.is_given, request.to_dict()):
+        if name == "budget":  # which a run that goes on is given anew
+            continue
         value, was = getattr(request, name), getattr(before, name)
         if (absolute(value) if name == "data" else value) != was:
             # Sources have to be named where there are any (see resuming.require_sources_named).

@@ -15,11 +15,12 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine.description import available_memory_bytes
-from gnet_core.plan.request import BenchRequest
+from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.suites import AGAIN, AXES, SOURCE, Source, SuiteDescription, Sweep, plan_cases, preset_for
 from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
 from gnet_core.run import resuming, runner, sources
 from gnet_core.run.worker import RunSettings
+from gnet_core.stats.sequential import MAX_LOOKS
 
 MEMORY_SHARE = 0.7
 """Share of the free memory that a run may take unless --memory says otherwise."""
@@ -61,12 +62,29 @@ class BenchPlan:
             self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
         self.profiled = first if request.profile else None
 
-    def make_runner(self, directory: Path, previous: RunDocument | None) -> tuple[runner.Runner, RunSettings]:
-        """The run to be, in a directory that is made for it or with whatever a previous run has finished in it."""
+    def make_runner(
+        self, directory: Path, previous: RunDocument | None, more_seconds: int | None
+    ) -> tuple[runner.Runner, RunSettings]:
+        """The run to be, in a directory that is made for it or with whatever a previous run has finished in it, which
+        may then take `more_seconds` in place of what it has left.
+        """
         request = self._request
         code = {source.name: sources.digests(source) for source in self._compared}
         states = runner.make_states(self._planned, self._sources, self._environments, self._data.train_images)
-        replicates = request.replicates or self._preset.replicates
+        until: Until = request.until or ("fixed" if request.replicates else self._preset.until)
+        if until == "resolved" and request.replicates:
+            raise GnetError(
+                f"replicates: {request.replicates!r:.30} cannot be named beside --until resolved, which decides by "
+                "what it sees; leave one of them out"
+            )
+        if until == "fixed" and request.budget:
+            raise GnetError(
+                f"budget: {request.budget} s cannot be named beside a fixed number of processes; add --until resolved"
+            )
+        budget = request.budget or self._preset.budget_seconds
+        if previous and more_seconds:
+            budget = previous.elapsed_seconds + more_seconds
+        replicates = MAX_LOOKS if until == "resolved" else request.replicates or self._preset.replicates
         if replicates * len(states) > MAX_RAW_FILES:
             raise GnetError(
                 f"replicates: {replicates!r:.30} processes of each of {len(states)} cases are more than the "
@@ -97,7 +115,16 @@ class BenchPlan:
         recorded = dataclasses.replace(request, data=self._data.name).to_dict()
         kept: dict[str, Any] = {"created": options.now(), "options": recorded}
         if previous is not None:
-            names = ("created", "options", "peaks", "profile_note", "gpu_memory")
+            names = (
+                "created",
+                "options",
+                "peaks",
+                "profile_note",
+                "gpu_memory",
+                "max_looks",
+                "looks",
+                "elapsed_seconds",
+            )
             kept = {name: getattr(previous, name) for name in names}
         document = RunDocument(
             format_version=RUN_FORMAT_VERSION,
@@ -108,6 +135,8 @@ class BenchPlan:
             replicates=replicates,
             plan=settings.plan,
             memory_bytes=settings.memory_bytes,
+            until=until,
+            budget_seconds=budget,
             environment=self.environment,
             environments=self._environments,
             code=code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 
 from gnet_core.cli.output import complain
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
-from gnet_core.plan.request import Request
+from gnet_core.plan.request import UNTILS, Request
 
 if TYPE_CHECKING:
     from gnet_core.machine.environment import Environment
@@ -69,6 +70,18 @@ def _whole(field: str, word: str, least: int = 1) -> int:
     return int(number)
 
 
+_DURATION = re.compile(r"(?:(?P<hours>\d{1,4})h)?(?:(?P<minutes>\d{1,5})m)?(?:(?P<seconds>\d{1,7})s)?")
+
+
+def _duration(field: str, word: str) -> int:
+    """Seconds of a text such as 20m, 90s or 1h30m."""
+    match = _DURATION.fullmatch(word)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    if not (total := 3600 * hours + 60 * minutes + seconds):
+        raise GnetError(f"{field}: {word!r:.200} will not do; use a duration above 0, such as 20m, 90s or 1h30m")
+    return total
+
+
 def _number(field: str, word: str) -> float:
     """A whole number stays whole, since a case's name tells 0 from 0.0."""
     for kind in (int, float):
@@ -85,6 +98,8 @@ def _one_of(choices: tuple[str, ...], field: str, word: str) -> str:
 
 
 WHOLE, WHOLES = Parsed("whole", _whole), Parsed("whole", _whole, many=True)
+DURATION = Parsed("duration", _duration)
+UNTIL = Parsed("choice", partial(_one_of, UNTILS))
 EXECUTION_LIST = Parsed("choices", partial(_one_of, EXECUTIONS), many=True)
 PRECISION_LIST = Parsed("choices", partial(_one_of, PRECISIONS), many=True)
 PATH: click.Path = click.Path(path_type=Path)

@@ -11,9 +11,13 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from gnet_core.config import Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
+
+Until = Literal["resolved", "fixed"]
+"""resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
+UNTILS: tuple[Until, ...] = get_args(Until)
 
 _ARGUMENT = {"written": "argument"}
 """Marks a field whose value is written without the name of an option."""
@@ -51,7 +55,7 @@ def words(request: Request) -> list[str]:
         elif written == "repeated":
             options += [word for text in values for word in (option, text)]
         else:
-            options += [option, ",".join(values)]
+            options += [option, ",".join(values) + field.metadata.get("unit", "")]
     if any(argument.startswith("-") for argument in arguments):
         return [*options, "--", *arguments]
     return [*arguments, *options]
@@ -92,6 +96,9 @@ class BenchRequest(Request):
     preset: str = "quick"
     device: str = "auto"
     replicates: int | None = None
+    until: Until | None = None
+    budget: int | None = dataclasses.field(default=None, metadata={"unit": "s"})
+    """Seconds."""
     execution: tuple[Execution, ...] | None = None
     precision: tuple[Precision, ...] | None = None
     batch_size: tuple[int, ...] | None = None

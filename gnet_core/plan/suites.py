@@ -12,13 +12,11 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from gnet_core.config import Execution, Framework, GnetError, Precision, StepConfig, require_choice
+from gnet_core.plan.request import Until
 
 Axis = Literal["execution", "precision", "batch_size"]
 ViewName = Literal["comparison", "scaling", "parts", "speed"]
 PresetName = Literal["smoke", "quick", "full", "check"]
-
-Until = Literal["resolved", "fixed"]
-"""resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 AXES: tuple[Axis, ...] = get_args(Axis)

@@ -246,7 +246,11 @@ def _standing(summary: Summary) -> blocks.Banner:
 def _request(run: Run) -> str:
     document = run.document
     version = document.environment.machine.packages.get("gnet", UNKNOWN)
-    processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
+    if document.until == "resolved":
+        budget = f" within {document.budget_seconds / 60:g} minutes" if document.budget_seconds else ""
+        processes = f"until resolved{budget}, at most {document.max_looks or document.replicates} processes"
+    else:
+        processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
     sizes = " and ".join(f"{size}×{size}" for size in sorted({config.image_size for config in run.configs.values()}))
     images = f"images of {sizes}, " if sizes else ""
     return (

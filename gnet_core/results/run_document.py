@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 from gnet_core.config import PEERS, Framework
 from gnet_core.files.json_documents import CaseName, Count, Positive
 from gnet_core.machine.environment import Environment
-from gnet_core.plan.request import BenchRequest
+from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.schedule import WorkerName
-from gnet_core.plan.suites import Plan, SuiteDescription, Until
+from gnet_core.plan.suites import Plan, SuiteDescription
 from gnet_core.stats.verdicts import Verdict
 
 MAX_RAW_FILES = 10_000

@@ -103,6 +103,8 @@ def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseSta
     planned_workers = {worker for cohort in previous.cohorts if not cohort.again for worker in cohort.names}
     planned = Counter(worker.case for worker in planned_workers)
     lost: list[PlannedCase] = []
+    if previous.until == "resolved":  # which measures whatever is open anew, and has no number to make up
+        return standing
     for case, state in standing.states.items():
         if previous.cohorts and state.status not in SETTLED and standing.smaller_batch_out_of_memory(case) is None:
             wanted = max(replicates, planned[case.name])

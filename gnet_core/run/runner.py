@@ -27,12 +27,16 @@ from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
+from gnet_core.results import looks
 from gnet_core.results.raw_files import RawFile
+from gnet_core.results.records import load_run
 from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
+from gnet_core.run.budget import Budget
 from gnet_core.run.cohort import Cohort, Outcome, Progress
 from gnet_core.run.worker import RunSettings
+from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS
 from gnet_core.system import children, interrupts
 from gnet_core.system.git import commit
 
@@ -294,8 +298,11 @@ class Runner:
         whole.make_own_folder(self._settings.directory / "raw")
         whole.remove_partial_files(self._settings.directory / "raw")
         try:
-            self._plan_cohorts(progress)
-            self._run_cohorts(progress)
+            if self._document.until == "resolved":
+                self._run_until_resolved(progress, profiled is not None)
+            else:
+                self._plan_cohorts(progress)
+                self._run_cohorts(progress)
             if profiled is not None:
                 self._trace(profiled, progress)
             self._note(complete=True)
@@ -341,22 +348,27 @@ class Runner:
 
     def _plan_cohorts(self, progress: Progress) -> None:
         """Plan the cohorts of a new run, or those that measure again what an earlier part of the run has lost."""
-        lost, planned = self._standing.lost, self._standing.cohorts
-        if planned and not lost:
+        lost = self._standing.lost
+        if self._standing.cohorts and not lost:
             return
-        jobs = [job for cohort in planned for job in self._standing.jobs(cohort)]
-        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
         rounds = max(Counter(lost).values(), default=self._settings.replicates)
         # Beside its base, or the comparison would be of processes that never took turns.
         bases = {variant: base for base, variant in reversed(self._compared)}
         beside = [bases[case] for case in lost if case in bases]
-        cases = list(dict.fromkeys([*beside, *(lost or self._open_cases())]))
+        self._plan(list(dict.fromkeys([*beside, *(lost or self._open_cases())])), rounds, progress)
+
+    def _plan(self, cases: list[PlannedCase], rounds: int, progress: Progress) -> None:
+        """Append cohorts in which each of the cases has so many processes more."""
+        planned, again = self._standing.cohorts, bool(self._standing.lost)
+        jobs = [job for cohort in planned for job in self._standing.jobs(cohort)]
+        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
+        bases = {variant: base for base, variant in reversed(self._compared)}
         sizes, memory = {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
         if any(case.config.device != "cpu" for case in cases):
             sizes, memory = self._gpu_sizes(cases, progress)
         packed = cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
         workers = (tuple(str(job.worker) for job in jobs) for jobs in packed)
-        new = (RecordedCohort(workers=names, order=(), complete=False, again=bool(lost)) for names in workers)
+        new = (RecordedCohort(workers=names, order=(), complete=False, again=again) for names in workers)
         self._standing = dataclasses.replace(self._standing, cohorts=(*planned, *new), lost=())
         self.write()
 
@@ -418,18 +430,63 @@ class Runner:
         if all(cohort.complete for cohort in self._standing.cohorts):
             return
         self._measure_peaks(progress)
-        index = 0
-        while index < len(self._standing.cohorts):  # which grows where a worker was crowded out
-            if not self._standing.cohorts[index].complete:
-                self._run_cohort(index, progress)
-            index += 1
+        self._run_open_cohorts(progress)
         if len(self._standing.cohorts) > 1:
             self._measure_peaks(progress)
 
-    def _run_cohort(self, index: int, progress: Progress) -> None:
+    def _run_open_cohorts(self, progress: Progress, deadline: float = math.inf) -> None:
+        index = 0
+        while index < len(self._standing.cohorts):  # which grows where a worker was crowded out
+            if not self._standing.cohorts[index].complete:
+                self._run_cohort(index, progress, deadline)
+            index += 1
+
+    def _run_until_resolved(self, progress: Progress, traces: bool) -> None:
+        """Measure each open case by one process more, look, and go on until every comparison is settled, the looks are
+        used up, or what is left of the budget would not do for another process of each.
+
+        How many looks there are follows from the cost of the first processes, before any result is seen, and from
+        nothing else: the error of a look depends on it.
+        """
+        budget = Budget(self._document, traces=traces)
+        if not self._document.peaks:
+            with budget.reserved_again():
+                self._measure_peaks(progress)
+        while wanted := self._wanted():
+            if all(cohort.complete for cohort in self._standing.cohorts):
+                if not budget.has_room_for([case.config for case in wanted]):
+                    break
+                self._plan(wanted, 1, progress)
+            with budget.measured([case.config for case in wanted]):
+                self._run_open_cohorts(progress, budget.deadline)
+            self._note(elapsed_seconds=budget.elapsed_seconds)
+            if self._document.max_looks is None:
+                self._note(max_looks=budget.max_looks())
+            self._look()
+        self._note(elapsed_seconds=budget.elapsed_seconds)
+
+    def _wanted(self) -> list[PlannedCase]:
+        """The cases that are to have another process: all until the first look, then those that it left open."""
+        states, most = self._standing.states, self._document.max_looks or MAX_LOOKS
+        wanted = self._still_wanted([case for case, state in states.items() if len(state.raw) < most])
+        if max((len(state.raw) for state in states.values()), default=0) < FIRST_LOOK:
+            return wanted
+        still_open = looks.open_cases(load_run(self._settings.directory))
+        return [case for case in wanted if case.name in still_open]
+
+    def _look(self) -> None:
+        """Take a look, which is in run.json from then on, where any comparison has pairs enough for one."""
+        assert self._document.max_looks is not None
+        self.write()
+        look = looks.look_at(load_run(self._settings.directory), self._document.max_looks)
+        if any(cell.pairs >= FIRST_LOOK for cell in look.comparisons):
+            self._note(looks=(*self._document.looks, look))
+            self.write()
+
+    def _run_cohort(self, index: int, progress: Progress, deadline: float = math.inf) -> None:
         standing = self._standing
         jobs = [job for job in standing.jobs(standing.cohorts[index]) if standing.still_wanted(job.case)]
-        outcome = Cohort(jobs, index + 1, self._settings, progress).run() if jobs else Outcome()
+        outcome = Cohort(jobs, index + 1, self._settings, progress, deadline=deadline).run() if jobs else Outcome()
         with interrupts.deferred():
             if jobs:
                 self._require_unchanged()
