@@ -1,4 +1,4 @@
-"""The wall time that a run until resolved may take: what has gone, what is kept for the end, what fits into the rest."""
+"""The wall time that a run until resolved may take: what has gone, what is kept for the end, and what still fits."""
 
 from __future__ import annotations
 
