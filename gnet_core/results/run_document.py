@@ -142,6 +142,22 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[LookAtComparison, ...]
 
 
+class TimeSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Wall time of a run in all its parts by what it went to, in seconds."""
+
+    starting: float = 0.0
+    """Workers that import, build, trace and compile."""
+    warming_up: float = 0.0
+    timing: float = 0.0
+    """Turns."""
+    waiting: float = 0.0
+    """All the rest, in which no worker had a turn: they end, and what they measured is read, judged and written."""
+    peaks: float = 0.0
+    trace: float = 0.0
+    report: float = 0.0
+    """Known once it is written, so the first page of a run lacks it."""
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """run.json of a run of `gnet bench`, of the current format version."""
 
@@ -177,6 +193,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Wall time that the run may take in all its parts, None for any."""
     elapsed_seconds: float = 0.0
     """Wall time that it has taken so far, without starting and reporting."""
+    time_spent: TimeSpent = TimeSpent()
     max_looks: int | None = None
     """Pairs of processes at the last look of a run until resolved. It follows from the cost of the first ones, and is
     None until that is known."""
