@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ def bench(request: BenchRequest) -> int:
     from gnet_core.run import resuming
     from gnet_core.system import claims
 
+    began = time.monotonic()
     out, resume = request.out, request.resume
     if resume is not None and out is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
@@ -97,7 +99,7 @@ def bench(request: BenchRequest) -> int:
         options.require_utf8("out", str(directory.resolve()))
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
-        runner, settings = plan.make_runner(directory, previous, request.budget)
+        runner, settings = plan.make_runner(directory, previous, request.budget, began)
         to_resume = BenchRequest(resume=directory.resolve(), python=measured.python, against=measured.against)
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 
@@ -150,6 +152,7 @@ def _run_and_report(
     failed = gates.failed_in(result, request.fail_on if complete else ())
     summary = Summary(result)
     unwritten = write_documents(lambda: reporting.write(summary))
+    runner.write()  # with the time that the report took
     status = print_run(summary, failed, unwritten, as_json=request.as_json)
     if stopped:
         complain(stopped)

@@ -63,10 +63,11 @@ class BenchPlan:
         self.profiled = first if request.profile else None
 
     def make_runner(
-        self, directory: Path, previous: RunDocument | None, more_seconds: int | None
+        self, directory: Path, previous: RunDocument | None, more_seconds: int | None, began: float
     ) -> tuple[runner.Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it, which
-        may then take `more_seconds` in place of what it has left.
+        may then take `more_seconds` in place of what it has left. The command `began` at that time of the monotonic
+        clock.
         """
         request = self._request
         code = {source.name: sources.digests(source) for source in self._compared}
@@ -83,7 +84,7 @@ class BenchPlan:
             )
         budget = request.budget or self._preset.budget_seconds
         if previous and more_seconds:
-            budget = previous.elapsed_seconds + more_seconds
+            budget = previous.time_spent.total + more_seconds
         replicates = MAX_LOOKS if until == "resolved" else request.replicates or self._preset.replicates
         if replicates * len(states) > MAX_RAW_FILES:
             raise GnetError(
@@ -123,7 +124,8 @@ class BenchPlan:
                 "gpu_memory",
                 "max_looks",
                 "looks",
-                "elapsed_seconds",
+                "turns",
+                "time_spent",
             )
             kept = {name: getattr(previous, name) for name in names}
         document = RunDocument(
@@ -148,7 +150,8 @@ class BenchPlan:
             **kept,
         )
         standing = resuming.standing_of(directory, previous, states, replicates) if previous else None
-        return runner.Runner(states, self._suites, settings, document, standing, self._data.require_unchanged), settings
+        require_unchanged = self._data.require_unchanged
+        return runner.Runner(states, self._suites, settings, document, standing, require_unchanged, began), settings
 
     def _find_sources(self, code: Path) -> dict[str, Source]:
         request = self._request

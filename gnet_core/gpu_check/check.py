@@ -202,7 +202,8 @@ class Check:
             worker = Worker(job, settings, lambda _worker: None)
             phases = ["start"]
             try:
-                worker.start(phases.append)
+                worker.launch()
+                worker.await_ready(phases.append)
                 gpu = nvml.find(int(config.device.partition(":")[2])) if on_gpu else None
                 sampler = gpu_conditions.Sampler(gpu) if gpu else None
                 try:

@@ -40,6 +40,9 @@ class Plan:
     """A block is as many steps as fill this, at least one."""
     limit_seconds: float = 300.0
     """A worker that has not finished after this is stopped and its case is a timeout."""
+    step_seconds: float | None = None
+    """Time of a step that an earlier process of the case has measured, told to one that starts beside others; None
+    where a worker measures it as it warms up, alone."""
 
     @property
     def single_seconds(self) -> float:
@@ -94,7 +97,14 @@ _CHECK_ON_GPU = dataclasses.replace(
 
 _QUICK_PLAN = Plan(turns=5)
 _QUICK_ON_CPU = Preset(
-    name="quick", image_size=224, batch_size=8, throughput_batch_size=32, batch_sizes=(1, 8, 32), plan=_QUICK_PLAN
+    name="quick",
+    image_size=224,
+    batch_size=8,
+    throughput_batch_size=32,
+    batch_sizes=(1, 8, 32),
+    plan=_QUICK_PLAN,
+    until="resolved",
+    budget_seconds=360,
 )
 _QUICK_ON_GPU = dataclasses.replace(
     _QUICK_ON_CPU,
@@ -114,10 +124,13 @@ _FULL_ON_CPU = Preset(
     batch_sizes=(1, 2, 4, 8, 16, 32, 64),
     # float16, which few processors have instructions for, would take a fifth of the run to come out last.
     precisions=("float32", "tf32", "mixed_bfloat16"),
-    # As many processes and turns as find 5 % in 94 of 100 cases under the noise of a shared machine, with 1.5 % between
-    # processes and 7 % between blocks, and say SAME of equal cases at a margin of 5 % in 81 (tests/noise.py).
+    # With --until fixed as many processes and turns as find 5 % in 94 of 100 cases under the noise of a shared machine,
+    # with 1.5 % between processes and 7 % between blocks, and say SAME of equal cases at a margin of 5 % in 81
+    # (tests/noise.py).
     replicates=8,
     plan=_FULL_PLAN,
+    until="resolved",
+    budget_seconds=3600,
 )
 # On a GPU the batch grows until it no longer fits: the runner stops the sweep at the first case out of memory.
 _FULL_ON_GPU = dataclasses.replace(

@@ -56,7 +56,9 @@ def _judge(run: Run, pairs: list[Pair], margin: float, spread: Mapping[Mode, flo
     document = run.document
     if document.until == "fixed" or document.max_looks is None:
         return judge(pairs, margin, spread)
-    looks = [{run.cohort_name(number) for number in range(1, look.cohorts + 1)} for look in document.looks]
+    # Before the first look the processes that there are give ratios, and neither intervals nor verdicts.
+    cohorts = [look.cohorts for look in document.looks] or [len(document.cohorts)]
+    looks = [{run.cohort_name(number) for number in range(1, last + 1)} for last in cohorts]
     return judge_repeatedly(pairs, looks, document.max_looks, margin, spread)
 
 

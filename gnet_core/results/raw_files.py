@@ -57,6 +57,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     resumed_step_seconds: tuple[Seconds, ...]
     """Seconds of the steps right after other workers ran, which are not timed."""
     phase_seconds: PhaseSeconds
+    started_alone: bool = True
+    """Whether nothing else started meanwhile; else the phases took longer and are no figures of the case."""
     skipped_steps: Count
     steps: Count
     losses_without_dropout: Annotated[tuple[tuple[Count, Loss | None], ...], Meta(min_length=1)]

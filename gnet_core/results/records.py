@@ -274,7 +274,8 @@ def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
     row.turn_spread = statistics.fmean(spreads) if spreads else None
     if resumed := [step for process in processes for step in process.info.resumed_step_seconds]:
         row.resumed_step_ratio = statistics.median(resumed) / statistics.median(itertools.chain(*seconds))
-    phases = [process.info.phase_seconds for process in processes]
+    alone = [process for process in processes if process.info.started_alone]
+    phases = [process.info.phase_seconds for process in alone or processes]
     row.import_seconds = statistics.fmean(phase.imports for phase in phases)
     row.build_seconds = statistics.fmean(phase.build for phase in phases)
     row.warmup_seconds = statistics.fmean(phase.warmup for phase in phases)

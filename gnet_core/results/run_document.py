@@ -145,17 +145,25 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 class TimeSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Wall time of a run in all its parts by what it went to, in seconds."""
 
+    preparing: float = 0.0
+    """Before the first worker: cases are planned, and interpreters describe their machine and frameworks."""
     starting: float = 0.0
     """Workers that import, build, trace and compile."""
     warming_up: float = 0.0
     timing: float = 0.0
     """Turns."""
+    ending: float = 0.0
+    """Workers that look up what else a row needs, write their samples and end."""
     waiting: float = 0.0
-    """All the rest, in which no worker had a turn: they end, and what they measured is read, judged and written."""
+    """All the rest, in which no worker had a turn: what they measured is read, judged and written."""
     peaks: float = 0.0
     trace: float = 0.0
     report: float = 0.0
     """Known once it is written, so the first page of a run lacks it."""
+
+    @property
+    def total(self) -> float:
+        return float(sum(msgspec.structs.astuple(self)))
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -191,8 +199,9 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     until: Until = "fixed"
     budget_seconds: float | None = None
     """Wall time that the run may take in all its parts, None for any."""
-    elapsed_seconds: float = 0.0
-    """Wall time that it has taken so far, without starting and reporting."""
+    turns: int | None = None
+    """Turns of each process after the pilot of a run until resolved (see gnet_core.stats.ratio.optimal_turns), which
+    has as many as the plan says; None before that is known."""
     time_spent: TimeSpent = TimeSpent()
     max_looks: int | None = None
     """Pairs of processes at the last look of a run until resolved. It follows from the cost of the first ones, and is

@@ -2,69 +2,87 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.suites import Plan
 from gnet_core.results.run_document import RunDocument
+from gnet_core.run.account import Account
 from gnet_core.run.cohort import expected_seconds
-from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS
+from gnet_core.stats.sequential import MAX_LOOKS
 
 TRACE_SECONDS = 40.0
 """Kept for a trace, which took 25 to 35 s of a graph on two cores."""
+
 REPORT_SECONDS = 10.0
 """Kept for the report, which takes 2 to 5 s with its imports."""
 
+MIN_LAST_LOOK = 6
+"""The last look of a run whose budget holds fewer processes of every case: those that are settled leave their time to
+the others."""
+
+MACHINES_DIFFER = 2.0
+"""How many times faster than the guess a machine may be, before anything of it was measured."""
+
 
 class Budget:
-    """The budget of a run, whose earlier parts count. Costs are measured; a guess only weighs cases by each other."""
+    """The budget of a run, whose earlier parts count. What a process costs is measured; a guess only weighs cases by
+    each other, and stands in until there is a measurement.
+    """
 
-    def __init__(self, document: RunDocument, *, traces: bool) -> None:
+    def __init__(self, document: RunDocument, account: Account, *, traces: bool) -> None:
         self._plan = document.plan or Plan()
         self._seconds = math.inf if document.budget_seconds is None else document.budget_seconds
-        self._began = time.monotonic() - document.elapsed_seconds
+        self._account = account
         self._kept = REPORT_SECONDS + (TRACE_SECONDS if traces else 0.0)
-        self._cost, self._weight = 0.0, 0.0
-        """Seconds that the last processes took together, and what was expected of them."""
-
-    @property
-    def elapsed_seconds(self) -> float:
-        """Wall time so far, that of earlier parts of the run included."""
-        return time.monotonic() - self._began
+        self._measured: list[tuple[StepConfig, int]] = []
+        """Each process so far, with its turns."""
 
     @property
     def deadline(self) -> float:
         """The time of the monotonic clock after which no turn is begun."""
-        return self._began + self._seconds - self._kept
+        spent = self._account.spent
+        left = self._seconds - spent.total - self._kept - spent.peaks  # which may have to be measured again
+        return time.monotonic() + left
 
-    @contextlib.contextmanager
-    def reserved_again(self) -> Iterator[None]:
-        """Keep as much time for the end as this takes now."""
-        began = time.monotonic()
-        yield
-        self._kept += time.monotonic() - began
+    def note_measured(self, processes: Iterable[tuple[StepConfig, int]]) -> None:
+        """Tell it all processes that have ended so far, with their turns."""
+        self._measured = list(processes)
 
-    @contextlib.contextmanager
-    def measured(self, configs: Sequence[StepConfig]) -> Iterator[None]:
-        """Measure what a process of each of these cases costs."""
-        began = time.monotonic()
-        yield
-        self._cost, self._weight = time.monotonic() - began, self._expected(configs)
+    def require_room_for(self, configs: Sequence[StepConfig]) -> None:
+        """Raise GnetError where the budget would not do for a process of each, were the machine MACHINES_DIFFER times
+        faster than the guess.
+        """
+        needed = sum(expected_seconds(config, self._plan) for config in configs) / MACHINES_DIFFER + self._kept
+        if not self._measured and self._seconds < needed:
+            raise GnetError(
+                f"budget: {self._seconds:g} s is shorter than a first process of each of the {len(configs)} cases, "
+                f"which takes {needed:.0f} s at the least with what follows it; three of each take a verdict"
+            )
 
-    def has_room_for(self, configs: Sequence[StepConfig]) -> bool:
+    def predicted_seconds(self, configs: Sequence[StepConfig], turns: int | None = None) -> float:
+        """The time that a process of each of these cases probably takes."""
+        so_far = sum(self._expected(config, turns) for config, turns in self._measured)
+        spent = self._account.spent
+        cost = spent.starting + spent.warming_up + spent.timing + spent.ending + spent.waiting
+        rate = cost / so_far if so_far else 1.0
+        return rate * sum(self._expected(config, turns or self._plan.turns) for config in configs)
+
+    def has_room_for(self, configs: Sequence[StepConfig], turns: int | None = None) -> bool:
         """Whether a process of each of these cases probably ends before the deadline. The first may always begin."""
-        if not self._weight:
-            return True
-        return time.monotonic() + self._cost * self._expected(configs) / self._weight <= self.deadline
+        fits = time.monotonic() + self.predicted_seconds(configs, turns) <= self.deadline
+        return not self._measured or fits
 
-    def max_looks(self) -> int:
-        """How many processes of each case the budget holds, of which those that were measured are the first."""
-        left = max(0.0, self.deadline - time.monotonic())
-        more = MAX_LOOKS if math.isinf(left) else int(left // max(self._cost, 1e-3))
-        return min(MAX_LOOKS, max(FIRST_LOOK, 1 + more))
+    def last_look(self, compared: Sequence[StepConfig]) -> int:
+        """How many processes of each compared case the budget holds, of which those that were measured are the first,
+        if none is settled before.
+        """
+        left, cost = max(0.0, self.deadline - time.monotonic()), self.predicted_seconds(compared)
+        more = left // cost if cost else MAX_LOOKS
+        return int(min(MAX_LOOKS, max(MIN_LAST_LOOK, 1 + more)))
 
-    def _expected(self, configs: Sequence[StepConfig]) -> float:
-        return sum(expected_seconds(config, self._plan) for config in configs)
+    def _expected(self, config: StepConfig, turns: int) -> float:
+        return expected_seconds(config, dataclasses.replace(self._plan, turns=turns))

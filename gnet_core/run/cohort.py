@@ -7,14 +7,18 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gnet_core.config import StepConfig
+from gnet_core.machine import description
 from gnet_core.machine.conditions import Conditions, Watch, disturbance, processor_seconds
 from gnet_core.machine.gpu_conditions import GpuConditions, span, usual
 from gnet_core.plan.schedule import Job, orders
-from gnet_core.plan.suites import Plan
+from gnet_core.plan.suites import Plan, PlannedCase
+from gnet_core.run.account import Account
 from gnet_core.run.worker import RunSettings, Worker, WorkerCrowded, WorkerLost
 
 LAST_CHANCE_SECONDS = 60.0
@@ -78,16 +82,29 @@ class Cohort:
         settings: RunSettings,
         progress: Progress,
         look: Look = lambda _: None,
+        *,
+        account: Account | None = None,
         deadline: float = math.inf,
+        step_seconds: Mapping[PlannedCase, float] = MappingProxyType({}),
     ) -> None:
-        """No turn is begun after `deadline`, a time of the monotonic clock; the turns before it count."""
+        """No worker is started and no turn begun after `deadline`, a time of the monotonic clock; the turns before it
+        count. `step_seconds` are of cases of which an earlier process has measured how long they take to start: where
+        all are, they start beside each other, as nothing is timed meanwhile.
+        """
         self._number = number
         self._settings = settings
         self._progress = progress
         self._look = look
+        self._account = account or Account()
         self._deadline = deadline
-        self._workers = [Worker(job, settings, self._watch) for job in jobs]
+        together = all(job.case in step_seconds for job in jobs)
+        self._starts_at_once = description.USABLE_THREADS if together else 1
+        self._workers = [
+            Worker(job, settings, self._watch, step_seconds[job.case] if together else None) for job in jobs
+        ]
         self._alive: list[Worker] = []
+        self._starting: list[Worker] = []
+        """Those that are launched and not ready, in that order."""
         self._beside_others: set[Worker] = set()
         """Those that were ever alive together with another: what there was for them then may bind them for good."""
         self._resident_bytes: dict[Worker, int] = {}
@@ -113,6 +130,7 @@ class Cohort:
                         self._finish()
         finally:
             self._stop_all()
+        self._account.begin("waiting")
         self.outcome.turns = self._flagged_turns()
         return self.outcome
 
@@ -126,20 +144,45 @@ class Cohort:
             raise
 
     def _start(self) -> None:
-        """One at a time: starting is a turn as well, or the times of tracing and compiling would be wrong."""
-        plan = self._settings.plan
-        for worker in self._workers:
-            config, name = worker.job.case.config, worker.job.case.name
-            self._alive.append(worker)
-            if len(self._alive) > 1:
-                self._beside_others.update(self._alive)
-            try:
-                worker.start(lambda phase, name=name: self._progress(f"{name}: {phase}", 0.0))  # type: ignore[misc]
-            except (WorkerLost, WorkerCrowded) as lost:
-                self._lose(worker, lost, start_seconds(config, plan))
-            else:
-                self._begin_waiting(worker)
-                self._progress(f"{name}: ready", start_seconds(config, plan))
+        """One at a time, unless earlier processes have measured how long the cases take to trace and to compile."""
+        planned = deque(self._workers)
+        while planned or self._starting:
+            while planned and len(self._starting) < self._starts_at_once:
+                worker = planned.popleft()
+                if time.monotonic() < self._deadline:
+                    self._launch(worker)
+            if self._starting:
+                self._await_ready(self._starting[0])
+                self._starting.pop(0)
+
+    def _launch(self, worker: Worker) -> None:
+        self._account.begin("starting")
+        self._alive.append(worker)
+        if len(self._alive) > 1:
+            self._beside_others.update(self._alive)
+        self._starting.append(worker)
+        try:
+            worker.launch()
+        except WorkerLost as lost:
+            self._starting.remove(worker)
+            self._lose(worker, lost, start_seconds(worker.job.case.config, self._settings.plan))
+
+    def _await_ready(self, worker: Worker) -> None:
+        config, name = worker.job.case.config, worker.job.case.name
+        weight = start_seconds(config, self._settings.plan)
+
+        def begin(phase: str) -> None:
+            self._account.begin("warming_up" if phase == "warmup" else "starting")
+            self._progress(f"{name}: {phase}", 0.0)
+
+        try:
+            worker.await_ready(begin)
+        except (WorkerLost, WorkerCrowded) as lost:
+            self._lose(worker, lost, weight)
+        else:
+            self._begin_waiting(worker)
+            self._progress(f"{name}: ready", weight)
+        self._account.begin("waiting")
 
     def _hand_out_turns(self, watch: Watch) -> None:
         rounds = orders(len(self._workers), self._settings.plan.turns, f"{self._settings.seed}/{self._number}")
@@ -157,12 +200,15 @@ class Cohort:
         job, plan = worker.job, self._settings.plan
         waiting_share = self._waiting_share(worker)
         begun = watch.begin(worker.pid)
+        self._account.begin("timing")
         try:
             with watch.sampling():
                 message = worker.take_turn(number, after_others=self._last is not worker)
         except (WorkerLost, WorkerCrowded) as lost:
             self._lose(worker, lost, 0.0)
             return
+        finally:
+            self._account.begin("waiting")
         ours = [other.pid for other in self._alive]
         conditions = watch.end(begun, ours, block=span(message.get("block")), work=span(message.get("work")))
         self._turns_left[job] -= 1
@@ -189,6 +235,7 @@ class Cohort:
 
     def _finish(self) -> None:
         """One at a time as well: what a worker looks at after its last turn takes the processor."""
+        self._account.begin("ending")
         for worker in list(self._alive):
             given_up = worker.job in self.outcome.lost or worker.job in self.outcome.crowded
             if given_up or self._turns_left[worker.job] == self._settings.plan.turns:
@@ -218,7 +265,8 @@ class Cohort:
     def _watch(self, worker: Worker) -> None:
         """Raise WorkerLost or WorkerCrowded where this worker has grown beyond what there is for it."""
         self._look(worker)
-        # Only who holds the baton grows; reading all of them would take longer with every worker.
+        # Only who starts or holds the baton grows; reading all of them would take longer with every worker.
+        self._resident_bytes |= {starting: starting.resident_bytes() for starting in self._starting}
         self._resident_bytes[worker] = used = worker.resident_bytes()
         allowed = self._settings.memory_bytes
         if used > allowed:

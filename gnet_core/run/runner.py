@@ -29,14 +29,15 @@ from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
 from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
 from gnet_core.results import looks
 from gnet_core.results.raw_files import RawFile
-from gnet_core.results.records import load_run
+from gnet_core.results.records import Run, load_run
 from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
+from gnet_core.run.account import Account
 from gnet_core.run.budget import Budget
 from gnet_core.run.cohort import Cohort, Outcome, Progress
 from gnet_core.run.worker import RunSettings
-from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS
+from gnet_core.stats.sequential import FIRST_LOOK
 from gnet_core.system import children, interrupts
 from gnet_core.system.git import commit
 
@@ -46,6 +47,9 @@ Environments = Mapping[str, Environment]
 PROBE_LIMIT_SECONDS = 180
 SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
+
+MIN_TURNS, MAX_TURNS = 3, 24
+"""Turns of a process after the pilot. Three pairs of processes do not tell their variance well enough for more."""
 
 MAX_LOST = 2
 """Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
@@ -279,27 +283,34 @@ class Runner:
         document: RunDocument,
         standing: Standing | None = None,
         require_unchanged: Callable[[], None] = lambda: None,
+        began: float | None = None,
     ) -> None:
         """`standing` is how far an earlier part of the run came (see gnet_core.run.resuming). `require_unchanged` is
         called after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
+        The run `began` to be prepared at that time of the monotonic clock, if it is given.
         """
         self._compared = comparisons([state.case for state in states], suites)
         self._settings = settings
         self._document = document
         self._standing = standing or Standing(states={state.case: state for state in states})
         self._require_unchanged = require_unchanged
+        self._account = Account(document.time_spent, began)
 
     def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
         """Measure what is open, then trace the case `profiled`; True when nothing interrupted it. Raises GnetError if
         the run cannot go on; what was finished is on disk, as run.json and turns.csv are written after each cohort.
         """
+        budget = Budget(self._document, self._account, traces=profiled is not None)
+        if self._document.until == "resolved":
+            budget.require_room_for([case.config for case in self._open_cases()])
+        self._account.begin("waiting")
         self._note(complete=False)
         self.write()  # first, so that a directory with anything in it says what it is
         whole.make_own_folder(self._settings.directory / "raw")
         whole.remove_partial_files(self._settings.directory / "raw")
         try:
             if self._document.until == "resolved":
-                self._run_until_resolved(progress, profiled is not None)
+                self._run_until_resolved(progress, budget)
             else:
                 self._plan_cohorts(progress)
                 self._run_cohorts(progress)
@@ -310,6 +321,7 @@ class Runner:
             self._standing = self._standing.noted("interrupted before it was measured")
         finally:
             self.write()
+            self._account.begin("report")  # which the next write knows the time of
         return self._document.complete
 
     def to_measure(self) -> list[PlannedCase]:
@@ -336,7 +348,7 @@ class Runner:
             )
             for case, state in standing.states.items()
         )
-        self._note(cases=cases, cohorts=standing.cohorts)
+        self._note(cases=cases, cohorts=standing.cohorts, time_spent=self._account.spent)
         text = json.dumps(msgspec.to_builtins(self._document), indent=1)
         whole.write_whole(self._settings.directory / "run.json", text)
 
@@ -407,7 +419,14 @@ class Runner:
         settings = dataclasses.replace(self._settings, plan=dataclasses.replace(self._settings.plan, turns=1))
         progress(f"{case.name}: what memory does it take?", 0.0)
         with gpu_memory.metered(case.config.device) as meter:
-            outcome = Cohort([job], 0, settings, lambda *_: None, lambda worker: meter.look(worker.pids())).run()
+            outcome = Cohort(
+                [job],
+                0,
+                settings,
+                lambda *_: None,
+                lambda worker: meter.look(worker.pids()),
+                account=self._account,
+            ).run()
         if outcome.interrupted:
             raise KeyboardInterrupt
         standing = self._standing
@@ -431,62 +450,110 @@ class Runner:
             return
         self._measure_peaks(progress)
         self._run_open_cohorts(progress)
-        if len(self._standing.cohorts) > 1:
+        if looks.has_become_faster(load_run(self._settings.directory)):
             self._measure_peaks(progress)
 
-    def _run_open_cohorts(self, progress: Progress, deadline: float = math.inf) -> None:
+    def _run_open_cohorts(self, progress: Progress, budget: Budget | None = None) -> None:
         index = 0
         while index < len(self._standing.cohorts):  # which grows where a worker was crowded out
             if not self._standing.cohorts[index].complete:
-                self._run_cohort(index, progress, deadline)
+                self._run_cohort(index, progress, budget)
             index += 1
 
-    def _run_until_resolved(self, progress: Progress, traces: bool) -> None:
+    def _run_until_resolved(self, progress: Progress, budget: Budget) -> None:
         """Measure each open case by one process more, look, and go on until every comparison is settled, the looks are
         used up, or what is left of the budget would not do for another process of each.
 
         How many looks there are follows from the cost of the first processes, before any result is seen, and from
         nothing else: the error of a look depends on it.
         """
-        budget = Budget(self._document, traces=traces)
         if not self._document.peaks:
-            with budget.reserved_again():
-                self._measure_peaks(progress)
-        while wanted := self._wanted():
-            if all(cohort.complete for cohort in self._standing.cohorts):
-                if not budget.has_room_for([case.config for case in wanted]):
-                    break
-                self._plan(wanted, 1, progress)
-            with budget.measured([case.config for case in wanted]):
-                self._run_open_cohorts(progress, budget.deadline)
-            self._note(elapsed_seconds=budget.elapsed_seconds)
-            if self._document.max_looks is None:
-                self._note(max_looks=budget.max_looks())
-            self._look()
-        self._note(elapsed_seconds=budget.elapsed_seconds)
+            self._measure_peaks(progress)
+        while True:
+            self._run_open_cohorts(progress, budget)
+            budget.note_measured(self._measured_processes())
+            wanted = self._wanted(budget)
+            if not wanted or not budget.has_room_for([case.config for case in wanted], self._document.turns):
+                break
+            self._plan(wanted, 1, progress)
+        if unmeasured := self._still_wanted(self._open_cases()):
+            needed = budget.predicted_seconds([case.config for case in unmeasured])
+            raise GnetError(
+                f"budget: it ended before a first process of {len(unmeasured)} of {len(self._standing.states)} cases, "
+                f"which take about {needed:.0f} s more, and as much again for each of two further processes"
+            )
+        if looks.has_become_faster(load_run(self._settings.directory)):
+            self._measure_peaks(progress)
 
-    def _wanted(self) -> list[PlannedCase]:
-        """The cases that are to have another process: all until the first look, then those that it left open."""
-        states, most = self._standing.states, self._document.max_looks or MAX_LOOKS
-        wanted = self._still_wanted([case for case, state in states.items() if len(state.raw) < most])
-        if max((len(state.raw) for state in states.values()), default=0) < FIRST_LOOK:
-            return wanted
-        still_open = looks.open_cases(load_run(self._settings.directory))
-        return [case for case in wanted if case.name in still_open]
-
-    def _look(self) -> None:
-        """Take a look, which is in run.json from then on, where any comparison has pairs enough for one."""
-        assert self._document.max_looks is not None
-        self.write()
-        look = looks.look_at(load_run(self._settings.directory), self._document.max_looks)
-        if any(cell.pairs >= FIRST_LOOK for cell in look.comparisons):
-            self._note(looks=(*self._document.looks, look))
-            self.write()
-
-    def _run_cohort(self, index: int, progress: Progress, deadline: float = math.inf) -> None:
+    def _measured_processes(self) -> list[tuple[StepConfig, int]]:
+        """The processes of the cohorts that are finished, with their turns."""
         standing = self._standing
+        finished = [cohort for cohort in standing.cohorts if cohort.complete]
+        return [(job.case.config, len(cohort.order)) for cohort in finished for job in standing.jobs(cohort)]
+
+    def _wanted(self, budget: Budget) -> list[PlannedCase]:
+        """The cases that are to have another process, after a look at those that there are: all that have none; then
+        those of the comparisons that are open; then those that are in none and have too few for an interval.
+        """
+        states = self._standing.states
+        if not any(cohort.complete for cohort in self._standing.cohorts):
+            return self._still_wanted(list(states))
+        run = load_run(self._settings.directory)
+        if self._document.max_looks is None:
+            compared = [case.config for case in states if case.name in looks.compared_cases(run)]
+            self._note(max_looks=budget.last_look(compared))
+            self.write()
+        run = self._look(run)
+        unmeasured = {case.name for case, state in states.items() if not state.raw}
+        still_open = looks.open_cases(run) | unmeasured or looks.lone_cases(run)
+        return self._still_wanted([case for case in states if case.name in still_open])
+
+    def _look(self, run: Run) -> Run:
+        """Take a look at the run, which is in run.json from then on, if there are more pairs than at the last one."""
+        assert self._document.max_looks is not None
+        look = looks.look_at(run, self._document.max_looks)
+        last = self._document.looks[-1].comparisons if self._document.looks else ()
+        if look.comparisons == last or all(cell.pairs < FIRST_LOOK for cell in look.comparisons):
+            return run
+        self._note(looks=(*self._document.looks, look))
+        if self._document.turns is None:
+            self._note(turns=self._optimal_turns(run))
+        self.write()
+        return dataclasses.replace(run, document=self._document)
+
+    def _optimal_turns(self, run: Run) -> int:
+        """The turns of each process after the pilot, by what a start and a turn have cost and how blocks and processes
+        have scattered in it.
+        """
+        spent, processes = self._account.spent, self._measured_processes()
+        start_seconds = (spent.starting + spent.warming_up) / len(processes)
+        turn_seconds = spent.timing / sum(turns for _config, turns in processes)
+        turns = looks.optimal_turns(run, start_seconds / turn_seconds) or self._settings.plan.turns
+        return round(min(MAX_TURNS, max(MIN_TURNS, turns)))
+
+    def _run_cohort(self, index: int, progress: Progress, budget: Budget | None = None) -> None:
+        """Run a cohort, until the deadline of the budget where there is one."""
+        standing, settings = self._standing, self._settings
         jobs = [job for job in standing.jobs(standing.cohorts[index]) if standing.still_wanted(job.case)]
-        outcome = Cohort(jobs, index + 1, self._settings, progress, deadline=deadline).run() if jobs else Outcome()
+        deadline, step_seconds = math.inf, {}
+        if budget is not None:
+            deadline, step_seconds = budget.deadline, self._known_step_seconds()
+            if self._document.turns and index >= self._document.looks[0].cohorts:
+                settings = dataclasses.replace(
+                    settings, plan=dataclasses.replace(settings.plan, turns=self._document.turns)
+                )
+        outcome = Outcome()
+        if jobs:
+            cohort = Cohort(
+                jobs,
+                index + 1,
+                settings,
+                progress,
+                account=self._account,
+                deadline=deadline,
+                step_seconds=step_seconds,
+            )
+            outcome = cohort.run()
         with interrupts.deferred():
             if jobs:
                 self._require_unchanged()
@@ -495,12 +562,28 @@ class Runner:
         if outcome.interrupted:
             raise KeyboardInterrupt
 
+    def _known_step_seconds(self) -> dict[PlannedCase, float]:
+        """The time of a step of each case that may start beside others. On a GPU none may, whose libraries choose their
+        algorithms by timing them; nor in another checkout, whose code may not know of it.
+        """
+        sources = {source.checkout for source in self._settings.sources.values()}
+        if self._document.device != "cpu" or len(sources) > 1:
+            return {}
+        rows = load_run(self._settings.directory).row_of
+        return {
+            case: row.step_seconds
+            for case in self._standing.states
+            if (row := rows.get(case.name)) and row.step_seconds is not None
+        }
+
     def _trace(self, config: StepConfig, progress: Progress) -> None:
         if why := self._why_no_tensorflow():
             self._note(profile_note=f"{why}, and steps of no other framework are traced")
         elif not (self._settings.directory / "traces" / config.name / whole.PROFILE_FILE).is_file():
             progress(f"{config.name}: tracing where its time goes", 0.0)
+            self._account.begin("trace")
             self._note(profile_note=profile_case(config, self._settings))
+            self._account.begin("waiting")
 
     def _why_no_tensorflow(self) -> str:
         """Why there are neither peaks nor a trace, which are TensorFlow's; empty where it is installed."""
@@ -509,7 +592,7 @@ class Runner:
         return "" if installed else f"TensorFlow is not installed in {source.python}"
 
     def _measure_peaks(self, progress: Progress) -> None:
-        """Measure them before the cases and after: the better is the peak, as the machine may have a slow minute."""
+        """Measure them once more. The best is the peak, as the machine may have had a slow minute."""
         configs = [case.config for case, state in self._standing.states.items() if state.status in (None, "ok")]
         precisions = sorted({config.precision for config in configs})
         if not precisions or not self._settings.with_peaks:
@@ -518,7 +601,9 @@ class Runner:
             self._note(peaks=({"error": f"{why}, which measures them, so there is no MFU"},))
             return
         progress("the device's peaks", 0.0)
+        self._account.begin("peaks")
         measured = peaks(configs[0].device, precisions, self._settings)
+        self._account.begin("waiting")
         self._note(peaks=(*self._document.peaks, measured))
 
 

@@ -101,7 +101,8 @@ class Timer:
             # Both: a few steps of a fast device are over before its clocks have risen.
             while not warmup_seconds or sum(warmup_seconds) < self.plan.block_seconds:
                 warmup_seconds.append(_seconds(lambda: case.run(1)))
-        blocks = Blocks(self.turns, case.run, lambda: case.trace_count, self.plan, statistics.median(warmup_seconds))
+        step_seconds = self.plan.step_seconds or statistics.median(warmup_seconds)
+        blocks = Blocks(self.turns, case.run, lambda: case.trace_count, self.plan, step_seconds)
         last = blocks.time(benchmark)
         peak_bytes, memory_source = case.peak_memory()
         steps, skipped = case.steps, case.skipped_steps()
@@ -116,6 +117,7 @@ class Timer:
             config=config.to_dict(),
             **blocks.to_dict(),
             phase_seconds=self._phase_seconds,
+            started_alone=self.plan.step_seconds is None,
             warmup_step_seconds=warmup_seconds,
             traces=case.trace_count,
             skipped_steps=skipped,

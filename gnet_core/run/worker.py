@@ -86,8 +86,12 @@ class Worker:
     `watch` is called whenever it is waited for, and may raise WorkerLost.
     """
 
-    def __init__(self, job: Job, settings: RunSettings, watch: Callable[[Worker], None]) -> None:
+    def __init__(
+        self, job: Job, settings: RunSettings, watch: Callable[[Worker], None], step_seconds: float | None = None
+    ) -> None:
+        """`step_seconds` is a step's time, where the worker is not to measure it since it starts beside others."""
         self.job = job
+        self._plan = dataclasses.replace(settings.plan, step_seconds=step_seconds)
         self._settings = settings
         self._source = settings.sources[job.case.source]
         self._watch = watch
@@ -107,10 +111,13 @@ class Worker:
     def pid(self) -> int:
         return self._running.pid
 
-    def start(self, progress: Callable[[str], None]) -> None:
-        """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
+    def launch(self) -> None:
+        """Start its process. Raises WorkerLost."""
         with interrupts.deferred():
             self._launch()
+
+    def await_ready(self, progress: Callable[[str], None]) -> None:
+        """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
         with self._holding_the_baton():
             while (message := self._next()).get("event") != "ready":
                 progress(str(message.get("name", message.get("event"))))
@@ -159,6 +166,7 @@ class Worker:
 
     def command(self, descriptor: int) -> list[str]:
         """How this worker is started, in the folder of its code."""
+        plan = {name: value for name, value in dataclasses.asdict(self._plan).items() if value is not None}
         return [
             self._source.interpreter(self.job.case.config.framework),
             # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
@@ -168,7 +176,7 @@ class Worker:
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
             # No more than that: a revision from before a field was there refuses it.
             f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
-            f"--gnet-plan={json.dumps(dataclasses.asdict(self._settings.plan))}",
+            f"--gnet-plan={json.dumps(plan)}",
             f"--gnet-run={self._settings.run}",
             f"--gnet-channel={descriptor}",
         ]

@@ -166,6 +166,24 @@ def resolvable_effect(
     return math.expm1(quantiles * standard_error)
 
 
+def optimal_turns(pairs: Sequence[tuple[Process, Process]], start_cost: float) -> float | None:
+    """The turns a process with which a given time resolves most: √(start_cost × block variance ÷ process variance).
+
+    Kalibera & Jones, "Rigorous benchmarking in reasonable time" (ISMM 2013), section 5. `pairs` are processes that took
+    turns, `start_cost` is the time that a process takes to start ÷ that of a turn. The variances are of the difference
+    between both of a pair, which is what is compared; inf where the pairs differ by no more than their blocks explain,
+    None below two pairs of two rounds.
+    """
+    rounds = [_shared_rounds(pair) for pair in pairs]
+    rounds = [logs[0] - logs[1] for logs in rounds if logs.shape[1] > 1]
+    if len(rounds) < 2:
+        return None
+    between_blocks = float(np.mean([differences.var(ddof=1) for differences in rounds]))
+    of_means = float(np.mean([1 / differences.size for differences in rounds])) * between_blocks
+    between_processes = float(np.var([differences.mean() for differences in rounds], ddof=1)) - of_means
+    return math.sqrt(start_cost * between_blocks / between_processes) if between_processes > 0 else math.inf
+
+
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """The p-values of one family, adjusted so that those below 0.05 hold at most 5 % false discoveries on average.
 
@@ -239,10 +257,15 @@ def _interleaved(
 
 def _means_of_shared_rounds(processes: Sequence[Process]) -> Array | None:
     """Each process' mean over the rounds in which all of them have a sample; None where there is no such round."""
+    logs = _shared_rounds(processes)
+    return logs.mean(axis=1) if logs.size else None
+
+
+def _shared_rounds(processes: Sequence[Process]) -> Array:
+    """The samples of the rounds in which all of the processes have one, an array of (processes, rounds)."""
     rounds = min(len(process.log_seconds) for process in processes)
     logs = np.array([process.log_seconds[:rounds] for process in processes])
-    complete = logs[:, ~np.isnan(logs).any(axis=0)]
-    return complete.mean(axis=1) if complete.size else None
+    return logs[:, ~np.isnan(logs).any(axis=0)]
 
 
 def _sequential(
