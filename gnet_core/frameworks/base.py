@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Protocol
 
 from msgspec import UNSET
@@ -65,9 +66,21 @@ _NEEDED_PACKAGES: dict[Framework, tuple[str, ...]] = {
 _TORCH_MIN_SIDE = 147  # pixels from which on the auxiliary classifiers' pools leave more than one position
 
 
+_UNUSED = ("matplotlib", "sklearn")
+"""What Keras imports where it is installed, for pictures and wrappers that no train step needs: a third of the time
+that its import takes.
+"""
+
+
 def load(framework: Framework) -> Any:
     """The framework's module, whose Case makes a Case (above) of a StepConfig."""
-    return importlib.import_module(_MODULES[framework][0])
+    hidden = [name for name in _UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type] # None stands for what cannot be imported
+    try:
+        return importlib.import_module(_MODULES[framework][0])
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def describe(framework: Framework) -> Any:

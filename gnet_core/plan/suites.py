@@ -41,8 +41,8 @@ class Plan:
     limit_seconds: float = 300.0
     """A worker that has not finished after this is stopped and its case is a timeout."""
     step_seconds: float | None = None
-    """Time of a step that an earlier process of the case has measured, told to one that starts beside others; None
-    where a worker measures it as it warms up, alone."""
+    """Time of a step that an earlier process of the case has measured, for one that starts beside others; None where a
+    worker measures it as it warms up, alone."""
 
     @property
     def single_seconds(self) -> float:

@@ -440,5 +440,5 @@ def _request_of_case(case: RecordedCase, config: StepConfig, document: RunDocume
     fields |= {name: getattr(config, name) for name in ("device", "layers", "widths", "image_size", "data", "seed")}
     fields |= {"suites": suites[:1], "profile": False, "aa": is_again}
     if document.until == "fixed":
-        fields["replicates"] = document.replicates
+        fields |= {"replicates": document.replicates, "until": None}  # which is fixed beside a number
     return dataclasses.replace(document.request, **fields)

@@ -234,12 +234,20 @@ class Cohort:
         ]
 
     def _finish(self) -> None:
-        """One at a time as well: what a worker looks at after its last turn takes the processor."""
+        """Let those that have timed anything look up what else their rows need, and end. Nothing is timed any more, so
+        on a CPU they do so together; what one takes of a GPU's memory another might lack.
+        """
         self._account.begin("ending")
-        for worker in list(self._alive):
-            given_up = worker.job in self.outcome.lost or worker.job in self.outcome.crowded
-            if given_up or self._turns_left[worker.job] == self._settings.plan.turns:
-                continue  # interrupted while it was given up, or before it has timed anything
+        given_up = {*self.outcome.lost, *self.outcome.crowded}  # if it was interrupted there
+        ending = [
+            worker
+            for worker in self._alive
+            if worker.job not in given_up and self._turns_left[worker.job] < self._settings.plan.turns
+        ]
+        if all(worker.job.case.config.device == "cpu" for worker in ending):
+            for worker in ending:
+                worker.end_turns()
+        for worker in ending:
             try:
                 worker.finish(LAST_CHANCE_SECONDS if self.outcome.interrupted else math.inf)
             except (WorkerLost, WorkerCrowded) as lost:

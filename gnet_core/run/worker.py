@@ -136,12 +136,16 @@ class Worker:
                 pass
         return message
 
+    def end_turns(self) -> None:
+        """Tell it that its turns are over; also again."""
+        assert self._channel is not None
+        with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
+            self._channel.send(finish=True)
+
     def finish(self, limit_seconds: float = math.inf) -> None:
         """End its turns, wait for its end, and name its raw file; also again after an interrupt. Raises WorkerLost."""
-        assert self._channel is not None
         with self._holding_the_baton(limit_seconds):
-            with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
-                self._channel.send(finish=True)
+            self.end_turns()
             self._await_end()
         with interrupts.deferred():
             if not self._collected:
@@ -171,7 +175,8 @@ class Worker:
             self._source.interpreter(self.job.case.config.framework),
             # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
             *("-m", "pytest", f"benchmarks/{self.job.case.module}", "--quiet", "--capture=no", "--color=no"),
-            *("-p", "no:cacheprovider", "--rootdir", str(self._source.checkout)),
+            # The second collects all garbage of TensorFlow before the process ends, which takes half a second.
+            *("-p", "no:cacheprovider", "-p", "no:unraisableexception", "--rootdir", str(self._source.checkout)),
             *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
             *("--benchmark-only", f"--benchmark-json={self._partial}"),
             # No more than that: a revision from before a field was there refuses it.

@@ -31,6 +31,7 @@ from gnet_core.config import (
 )
 from gnet_core.frameworks.tf import peaks
 from gnet_core.plan.request import (
+    UNTILS,
     BenchRequest,
     InfoRequest,
     PeaksRequest,
@@ -90,6 +91,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "float": NUMBER,
     "Path": TEXT.map(Path),
     "Path | None": some.none() | TEXT.map(Path),
+    "Until | None": some.none() | some.sampled_from(UNTILS),
     "Layers": TEXT,
     "Execution": TEXT,
     "Precision": TEXT,
@@ -105,6 +107,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
 OWN_VALUES: dict[str, some.SearchStrategy[Any]] = {
     "fail_on": several(some.sampled_from(GATES), 0),
     "seconds": some.floats(allow_nan=False),
+    "budget": some.none() | some.integers(1, 10**7),
 }
 """By the name of a field of which its command takes less than its type could have."""
 

@@ -321,7 +321,12 @@ def test_an_option_that_a_run_was_not_asked_for_has_the_value_that_means_so(tmp_
     options = {option: value for option, value in OPTIONS.items() if option != name}
     current = migrations.current_run({"options": options, **beside})["options"]
     request = resuming.require_options(tmp_path / "run.json", current, 2**30)
-    assert request.to_dict() == OPTIONS | {"memory": None, name: (MEANINGS | beside)[name]}
+    assert request.to_dict() == OPTIONS | {
+        "memory": None,
+        "until": "fixed",
+        "budget": None,
+        name: (MEANINGS | beside)[name],
+    }
 
 
 @pytest.mark.parametrize("data", ["synthetic", "digits"])

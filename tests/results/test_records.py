@@ -485,7 +485,7 @@ def test_the_command_measures_the_layers_that_were_measured(run_directory):
     run_directory.add(StepConfig(layers="keras"), [1.0])
     run = records.load_run(run_directory.path)
     assert " --layers keras" in run.rows[0].command
-    assert command_line(run.document.request) == "gnet bench --device cpu --layers keras"
+    assert command_line(run.document.request) == "gnet bench --device cpu --until fixed --layers keras"
 
 
 def test_the_command_keeps_to_the_memory_and_to_the_single_process_that_were_asked_for(run_directory):
