@@ -26,12 +26,14 @@ class Confirmation:
     @property
     def how_timed(self) -> str:
         """Whether the two took turns, as a sentence, and why not."""
-        if not self.why_sequential:
+        if self.why_sequential:
+            return (
+                "Only NEW was measured anew, so the two were timed one after the other, and the machine's drift and "
+                f"the luck that BASE had are in these ratios too: {self.why_sequential}."
+            )
+        if all(comparison.mode == "turns" for comparison in self.comparisons.values()):
             return "Both were measured anew, in turns, so no drift of the machine is in these ratios."
-        return (
-            "Only NEW was measured anew, and timed one after the other with what BASE left, so that the machine's "
-            f"drift, and what luck BASE had, is in these ratios too: {self.why_sequential}."
-        )
+        return "Both were measured anew, but timed one after the other where the memory did not hold them together."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

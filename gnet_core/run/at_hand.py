@@ -56,12 +56,15 @@ def revision_of(run: Run, source: str, checkout: Path, folder: Path) -> str:
     match = _COMMIT.fullmatch((environment and environment.machine.commit) or "")
     if match is None:
         raise GnetError(f"{run.directory} records no commit that could be looked up")
-    revision = match["revision"]
-    if names := differing_code(run, source, sources.digests(sources.revision(revision, checkout, folder))):
-        raise GnetError(
-            f"{run.directory} was measured with changes that its commit {revision[:_SHORT_COMMIT]} has not: {names}"
-        )
-    return revision[:_SHORT_COMMIT]
+    revision = match["revision"][:_SHORT_COMMIT]
+    try:
+        code = sources.digests(sources.revision(revision, checkout, folder))
+    except GnetError as error:
+        reason = str(error).removeprefix("against: ")
+        raise GnetError(f"{run.directory} was measured at a commit that cannot be had here: {reason}") from error
+    if names := differing_code(run, source, code):
+        raise GnetError(f"{run.directory} was measured with changes that its commit {revision} lacks: {names}")
+    return revision
 
 
 def require_environment(run: Run, source: str, now: Environment) -> None:
