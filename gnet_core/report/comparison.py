@@ -232,7 +232,7 @@ def _confirmed(compared: Compared) -> list[str]:
     looked = len(slower_cases(compared.between))
     verdicts = [comparison.verdict for comparison in confirmation.comparisons.values()]
     counts = [f"{verdict} in {verdicts.count(verdict)}" for verdict in sorted(set(verdicts))]
-    counts += [f"without figures in {looked - len(verdicts)}"] if looked > len(verdicts) else []
+    counts += [f"without a comparison in {looked - len(verdicts)}"] if looked > len(verdicts) else []
     cases = "the case" if looked == 1 else f"the {looked} cases"
     text = f"Measured again in fresh processes, {cases} that looked SLOWER came out {', '.join(counts)}."
     if not confirmation.run.document.complete:

@@ -19,7 +19,7 @@ class Confirmation:
     run: Run
     """The run of the fresh processes."""
     comparisons: dict[str, Comparison]
-    """By the case that looked slower. One that the second run has no figures for is not among them."""
+    """By the case that looked slower. One that the second run could not compare keeps its verdict and is not here."""
     why_sequential: str = ""
     """Why NEW was measured alone, after BASE, and not in turns with it; empty where they took turns."""
 
@@ -58,5 +58,6 @@ def in_turns(cases: Iterable[str], new: Run, again: Run, margin: float) -> dict[
         for family in within(again, margin)
         if family.suite in of_sources
         for variant, comparison in family.comparisons.items()
+        if comparison.ratio is not None
     }
     return {case: by_config[name] for case in cases if (name := new.configs[case].name) in by_config}
