@@ -229,12 +229,13 @@ def _confirmed(compared: Compared) -> list[str]:
     """In a sentence what became of the cases that looked slower; empty where none was measured again."""
     if (confirmation := compared.confirmation) is None:
         return []
-    looked = len(slower_cases(compared.between))
+    looked = slower_cases(compared.between)
     verdicts = [comparison.verdict for comparison in confirmation.comparisons.values()]
-    counts = [f"{verdict} in {verdicts.count(verdict)}" for verdict in sorted(set(verdicts))]
-    counts += [f"without a comparison in {looked - len(verdicts)}"] if looked > len(verdicts) else []
-    cases = "the case" if looked == 1 else f"the {looked} cases"
-    text = f"Measured again in fresh processes, {cases} that looked SLOWER came out {', '.join(counts)}."
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts))]
+    if left := [compared.labels[case] for case in looked if case not in confirmation.comparisons]:
+        counts.append(f"{len(left)} not compared, so the first verdict stands ({', '.join(left)})")
+    cases = "1 case" if len(looked) == 1 else f"{len(looked)} cases"
+    text = f"Of {cases} that looked SLOWER, measured again in fresh processes: {', '.join(counts)}."
     if not confirmation.run.document.complete:
         text += " That measurement was cut short, so it decides nothing yet."
     return [text]

@@ -26,6 +26,8 @@ class Confirmation:
     @property
     def how_timed(self) -> str:
         """Whether the two took turns, as a sentence, and why not."""
+        if not self.comparisons:
+            return "Nothing could be compared again: what was started failed, or ended before its third process."
         if self.why_sequential:
             return (
                 "Only NEW was measured anew, so the two were timed one after the other, and the machine's drift and "
