@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gnet_core.cli import options
-from gnet_core.cli.output import BAD_USAGE, INTERRUPTED, complain
-from gnet_core.cli.report import print_run, write_documents
+from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, complain
+from gnet_core.cli.report import Unwritten, print_run, write_documents
 from gnet_core.config import FRAMEWORKS, GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest, command_line
 
 if TYPE_CHECKING:
+    from gnet_core.report.summary import Summary
     from gnet_core.results.run_document import RunDocument
     from gnet_core.run.runner import Runner
     from gnet_core.run.worker import RunSettings
@@ -46,6 +47,7 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
     "--precision", type=options.PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16."
 )
 @click.option("--batch-size", type=options.WHOLES, help="Only these, such as 8,16,32.")
+@click.option("--case", multiple=True, metavar="NAME", help="Only this case of the suites, set beside no other case.")
 @options.layers
 @options.widths
 @click.option("--image-size", type=options.WHOLE, help="Pixels a side.")
@@ -134,33 +136,56 @@ def _refuse_what_differs(request: BenchRequest, before: BenchRequest, directory:
 def _run_and_report(
     runner: Runner, settings: RunSettings, profiled: StepConfig | None, request: BenchRequest, to_resume: BenchRequest
 ) -> int:
+    from gnet_core.results import gates
+
+    print(_resolution(settings), file=sys.stderr)
+    ended = measure(runner, settings, profiled)
+    failed = gates.failed_in(ended.summary.run, request.fail_on if ended.complete else ())
+    status = print_run(ended.summary, failed, ended.unwritten, as_json=request.as_json)
+    return ended.why_incomplete(to_resume) or status
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A run that has ended, as it should or not, with its report."""
+
+    summary: Summary
+    complete: bool
+    stopped: str
+    """Why it could not go on; empty where it was only interrupted."""
+    unwritten: Unwritten | None
+
+    def why_incomplete(self, to_resume: BenchRequest) -> int:
+        """Say why the run is not complete and how it is gone on with; return the exit status, FINE where it is."""
+        if self.stopped:
+            complain(self.stopped)
+            return BAD_USAGE
+        if not self.complete:
+            directory = self.summary.run.directory
+            complain(f"interrupted; what was finished is in {directory}; go on by: {command_line(to_resume)}")
+            return INTERRUPTED
+        return FINE
+
+
+def measure(runner: Runner, settings: RunSettings, profiled: StepConfig | None) -> Ended:
+    """Run it, with its progress on stderr, and write its report."""
     # The report's modules too are imported before the run: their files may change while it goes on.
     import gnet_core.report.terminal  # noqa: F401
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
-    from gnet_core.results import gates, records
+    from gnet_core.results import records
     from gnet_core.run.cohort import expected_seconds
 
-    print(_resolution(settings), file=sys.stderr)
     expected = sum(expected_seconds(case.config, settings.plan) for case in runner.to_measure())
     with _progress_bar(expected) as progress:
         try:
             complete, stopped = runner.run(progress, profiled), ""
         except GnetError as error:  # what was finished before is reported all the same
             complete, stopped = False, str(error)
-    result = records.load_run(settings.directory)
-    failed = gates.failed_in(result, request.fail_on if complete else ())
-    summary = Summary(result)
+    summary = Summary(records.load_run(settings.directory))
     unwritten = write_documents(lambda: reporting.write(summary))
     runner.write()  # with the time that the report took
-    status = print_run(summary, failed, unwritten, as_json=request.as_json)
-    if stopped:
-        complain(stopped)
-        return BAD_USAGE
-    if not complete:
-        complain(f"interrupted; what was finished is in {settings.directory}; go on by: {command_line(to_resume)}")
-        return INTERRUPTED
-    return status
+    return Ended(summary=summary, complete=complete, stopped=stopped, unwritten=unwritten)
 
 
 def _resolution(settings: RunSettings) -> str:

@@ -16,7 +16,17 @@ from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine.description import available_memory_bytes
 from gnet_core.plan.request import BenchRequest, Until
-from gnet_core.plan.suites import AGAIN, AXES, SOURCE, Source, SuiteDescription, Sweep, plan_cases, preset_for
+from gnet_core.plan.suites import (
+    AGAIN,
+    AXES,
+    SOURCE,
+    Source,
+    SuiteDescription,
+    Sweep,
+    only_cases,
+    plan_cases,
+    preset_for,
+)
 from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
 from gnet_core.run import resuming, runner, sources
 from gnet_core.run.worker import RunSettings
@@ -53,6 +63,8 @@ class BenchPlan:
         template = StepConfig(**fields, device=self.device, image_size=image_size, classes=self._data.classes)
         chosen = {axis: values for axis in AXES if (values := getattr(request, axis))}
         sweep = Sweep(preset=self._preset, template=template, chosen=chosen)
+        if request.case:
+            self._suites = only_cases(self._suites, sweep, request.case)
         first = sweep.cases()[0]
         self._planned = plan_cases(self._suites, sweep, self._compared)
         if AGAIN in self._sources:
@@ -152,6 +164,15 @@ class BenchPlan:
         standing = resuming.standing_of(directory, previous, states, replicates) if previous else None
         require_unchanged = self._data.require_unchanged
         return runner.Runner(states, self._suites, settings, document, standing, require_unchanged, began), settings
+
+    @property
+    def environments(self) -> runner.Environments:
+        """By source."""
+        return self._environments
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self._data.fingerprint
 
     def _find_sources(self, code: Path) -> dict[str, Source]:
         request = self._request

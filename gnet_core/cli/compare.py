@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gnet_core.cli import options
-from gnet_core.cli.output import FINE, GATE_FAILED, complain, print_document, print_json
-from gnet_core.cli.report import print_gates
+from gnet_core.cli.output import CASES_FAILED, FINE, GATE_FAILED, complain, print_document, print_json
+from gnet_core.cli.report import complain_of, print_gates
 from gnet_core.config import GnetError
 
 if TYPE_CHECKING:
+    from gnet_core.cli.confirm import HowToConfirm
+    from gnet_core.report.comparison import Compared
     from gnet_core.results.records import Run
 
 MIN_USUAL_MARGIN = 0.005
@@ -23,12 +29,23 @@ MIN_USUAL_MARGIN = 0.005
 @click.argument("base", type=options.PATH)
 @click.argument("new", type=options.PATH)
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
-@options.fail_on("Exit with 1 where one fails.")
+@options.fail_on("Exit with 1 where one fails, as every one does where nothing could be compared.")
+@click.option(
+    "--confirm",
+    "to_confirm",
+    is_flag=True,
+    help="Measure what looks SLOWER again in fresh processes, in turns with BASE's code where this repository has it; "
+    "the gate slower fails only on what is SLOWER again, and unresolved on what is UNRESOLVED then.",
+)
+@click.option("--budget", type=options.DURATION, metavar="DURATION", help="Wall time of --confirm, such as 20m.")
+@click.option("--base-python", metavar="INTERPRETER", help="For --confirm, the one that measured BASE, if another.")
 @click.option("--across-machines", is_flag=True, help="Compare also what was measured on other hardware.")
 @click.option(
     "--like-base", multiple=True, type=options.PATH, help="Another run of BASE's code; with two, each counts once."
 )
-@click.option("--out", type=options.PATH, help="New directory for a page, its plot and a table.")
+@click.option(
+    "--out", type=options.PATH, help="New directory for a page, its plot and a table, and in it the run of --confirm."
+)
 @click.option("--profiles", is_flag=True, help="Compare traces instead: where the time went, by part and operation.")
 @options.as_json
 def compare(
@@ -39,6 +56,9 @@ def compare(
     across_machines: bool,
     like_base: tuple[Path, ...],
     out: Path | None,
+    to_confirm: bool,
+    budget: int | None,
+    base_python: str | None,
     profiles: bool,
     as_json: bool,
 ) -> int:
@@ -51,9 +71,11 @@ def compare(
         return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core.report import comparison
     from gnet_core.results import gates
+    from gnet_core.results.confirmation import slower_cases
     from gnet_core.stats import verdicts
     from gnet_core.system.claims import claimed_empty
 
+    _require_to_confirm(to_confirm, fail_on, base_python)
     fraction = verdicts.require_margin(margin)
     if fraction < MIN_USUAL_MARGIN:
         complain(
@@ -65,20 +87,84 @@ def compare(
         fraction,
         across_machines=across_machines,
         like_base=[_load(directory) for directory in like_base],
-        require_common="missing" not in fail_on,
+        require_common=not fail_on,
     )
-    failed = gates.failed_between(compared.base, compared.new, compared.between, fail_on)
-    if out is not None:
-        with claimed_empty(out):
+    with claimed_empty(out) if out is not None else contextlib.nullcontext():
+        if to_confirm and slower_cases(compared.between):
+            from gnet_core.cli.confirm import HowToConfirm
+
+            how = HowToConfirm(out=out, budget=budget, base_python=base_python)
+            return _confirm(compared, fail_on, how, as_json=as_json)
+        failed = gates.failed_between(compared.base, compared.new, compared.between, fail_on)
+        if out is not None:
             comparison.write(compared, failed, out)
+        if not as_json:
+            print_document(comparison.document(compared, {}, with_pictures=False))
+            if to_confirm:
+                print("\nNothing looked SLOWER, so nothing is measured again.")
+        _print_end(compared, failed, out, as_json=as_json)
+        return GATE_FAILED if failed else FINE
+
+
+def _require_to_confirm(to_confirm: bool, fail_on: tuple[str, ...], base_python: str | None) -> None:
+    """Raise GnetError for options that --confirm needs, or that need it."""
+    if not to_confirm:
+        for name in filter(options.is_given, ("budget", "base_python")):
+            raise GnetError(f"{name}: it is about measuring again, which was not asked for; add --confirm")
+    elif "slower" not in fail_on:
+        raise GnetError("confirm: it measures again what would fail the gate slower; add --fail-on slower")
+    if base_python is not None and shutil.which(base_python) is None:
+        raise GnetError(f"base_python: {base_python!r} is no program that can be started; name an interpreter")
+
+
+def _confirm(compared: Compared, fail_on: tuple[str, ...], how: HowToConfirm, *, as_json: bool) -> int:
+    """Tell what was found, measure what looked slower again, and judge the gates by that."""
+    from gnet_core.cli.confirm import confirm
+    from gnet_core.report import comparison
+    from gnet_core.results import gates
+
+    def failed_by(judged: tuple[str, ...]) -> dict[str, list[str]]:
+        again = compared.confirmation.comparisons if compared.confirmation else None
+        return gates.failed_between(compared.base, compared.new, compared.between, judged, again)
+
+    failed = failed_by(tuple(gate for gate in fail_on if gate != "slower"))  # of which nothing is known yet
+    if how.out is not None:
+        comparison.write(compared, failed, how.out)
+    if not as_json:
+        print_document(comparison.document(compared, {}, with_pictures=False))
+        sys.stdout.flush()  # before what is said on stderr
+    try:
+        confirmed = confirm(compared, how)
+    except GnetError:
+        _print_end(compared, failed, how.out, as_json=as_json)
+        raise
+    compared = dataclasses.replace(compared, confirmation=confirmed.confirmation)
+    if confirmed.ended.complete:
+        failed = failed_by(fail_on)
+    if how.out is not None:
+        comparison.write(compared, failed, how.out)
+    if not as_json:
+        print()
+        print_document(comparison.confirmation_document(compared))
+    _print_end(compared, failed, how.out, as_json=as_json)
+    status = complain_of(confirmed.ended.unwritten, confirmed.confirmation.run.directory)
+    if incomplete := confirmed.ended.why_incomplete(confirmed.to_resume):
+        return incomplete
+    if failed:
+        return GATE_FAILED
+    return CASES_FAILED if gates.failures(confirmed.confirmation.run) else status
+
+
+def _print_end(compared: Compared, failed: dict[str, list[str]], out: Path | None, *, as_json: bool) -> None:
+    """Print the one document for programs, or the gates that failed and where the page is."""
+    from gnet_core.report import comparison
+
     if as_json:
         print_json(comparison.to_json(compared, failed))
-    else:
-        print_document(comparison.document(compared, {}, with_pictures=False))
-        print_gates(failed)
-        if out is not None:
-            print(f"\nReport: {out / comparison.HTML_FILE}")
-    return GATE_FAILED if failed else FINE
+        return
+    print_gates(failed)
+    if out is not None:
+        print(f"\nReport: {out / comparison.HTML_FILE}")
 
 
 def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool) -> int:
@@ -86,7 +172,7 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     from gnet_core.report import profile_comparison as profile_comparison_report
     from gnet_core.system.claims import claimed_empty
 
-    for name in ("margin", "fail_on", "across_machines", "like_base"):
+    for name in ("margin", "fail_on", "across_machines", "like_base", "to_confirm", "budget", "base_python"):
         if options.is_given(name):
             raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))

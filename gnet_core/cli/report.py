@@ -99,13 +99,13 @@ def print_run(summary: Summary, failed: dict[str, list[str]], unwritten: Unwritt
             print(f"\nTrace: {tensorboard_line(run.directory)}")
         if unwritten is None:
             print(f"\nReport: {run.directory / reporting.HTML_FILE}")
-    status = _complain_of(unwritten, run.directory)
+    status = complain_of(unwritten, run.directory)
     if failed:
         return GATE_FAILED
     return CASES_FAILED if run.unread or gates.failures(run) else status
 
 
-def _complain_of(unwritten: Unwritten | None, directory: Path) -> int:
+def complain_of(unwritten: Unwritten | None, directory: Path) -> int:
     """Say why documents were not written, if they were not; return the exit status."""
     if unwritten is None:
         return FINE
@@ -139,7 +139,7 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
     document = reporting.read(directory)
     unwritten = write_documents(lambda: reporting.write_documents(document, directory), directory)
     print_profile(document, directory, as_json=as_json)
-    return _complain_of(unwritten, directory)
+    return complain_of(unwritten, directory)
 
 
 def _report_check(directory: Path, *, as_json: bool) -> int:

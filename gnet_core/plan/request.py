@@ -102,6 +102,7 @@ class BenchRequest(Request):
     execution: tuple[Execution, ...] | None = None
     precision: tuple[Precision, ...] | None = None
     batch_size: tuple[int, ...] | None = None
+    case: tuple[str, ...] = dataclasses.field(default=(), metadata=_REPEATED)
     layers: Layers = "fused"
     widths: Widths = "published"
     image_size: int | None = None

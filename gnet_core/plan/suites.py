@@ -337,6 +337,24 @@ class PlannedCase:
         return self.source == other.source and same_batch == other.config
 
 
+def only_cases(suites: Iterable[Suite], sweep: Sweep, names: Sequence[str]) -> list[Suite]:
+    """The suites that have cases of these names, with those alone. They compare none with another, as what a case is
+    compared with need not be among them. Raises GnetError for a name that no case of the suites has.
+    """
+
+    def narrowed(suite: Suite) -> Suite:
+        def cases(sweep: Sweep) -> list[StepConfig]:
+            return [config for config in suite.cases(sweep) if config.name in names]
+
+        return dataclasses.replace(suite, cases=cases, view=None, varies=None, base=None, base_fields={}, costs="")
+
+    left = [suite for suite in map(narrowed, suites) if suite.cases(sweep)]
+    there = {config.name for suite in left for config in suite.cases(sweep)}
+    if unknown := [name for name in names if name not in there]:
+        raise GnetError(f"case: {unknown[0]!r:.300} is none of the suites' cases here; use a name as cases.csv has it")
+    return left
+
+
 def plan_cases(suites: Iterable[Suite], sweep: Sweep, sources: Sequence[Source]) -> list[PlannedCase]:
     """The cases of these suites without repetition, each with the suites that share it, from each of the sources.
 

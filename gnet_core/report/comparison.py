@@ -17,7 +17,7 @@ from gnet_core.files import csv_text
 from gnet_core.machine.differences import Difference, differences
 from gnet_core.machine.environment import UNKNOWN
 from gnet_core.report import documents
-from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Sentence, section
+from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_interval, shared_columns, text_table
 from gnet_core.report.ratios import distinct, forest
@@ -25,6 +25,7 @@ from gnet_core.report.summary import Summary
 from gnet_core.report.terms import HOW_TO_READ_RATIOS
 from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.results.comparisons import Between, between, machine_spread
+from gnet_core.results.confirmation import Confirmation, slower_cases
 from gnet_core.results.records import Run
 from gnet_core.stats.verdicts import Comparison, reason_of_all
 from gnet_core.text import number, percent, plain
@@ -51,6 +52,8 @@ class Compared:
     """By case, the words that distinguish it from the others."""
     shared: str
     """Words that all cases have in common."""
+    confirmation: Confirmation | None = None
+    """What came of measuring again what looked slower; None where nothing was."""
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -139,6 +142,7 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "machine_spread": {name.lower(): machine_spread(summary.run) for name, summary in (base, new)},
         "reservations": {name.lower(): summary.reservations for name, summary in (base, new)},
         "reservations_like_base": {name: summary.reservations for name, summary in like_base},
+        "confirmation": compared.confirmation and compared.confirmation.to_dict(),
         "failed_gates": failed,
     }
 
@@ -171,9 +175,10 @@ def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures:
         title=result,
         banners=[Banner("bad", warning) for warning in _warnings(compared)],
         intro=[Bullets([Sentence("BASE:", str(base.directory)), Sentence("NEW:", str(new.directory))])],
-        summary=[Paragraph(f"{result}.")],
+        summary=[Paragraph(f"{result}."), *map(Paragraph, _confirmed(compared))],
         sections=[
             section("Verdicts", picture, _verdicts(compared), Bullets(_reasons(compared))),
+            *confirmation_sections(compared),
             section("How far to trust them", *map(Paragraph, _reading(compared))),
             section("No figures in NEW for", Bullets(_missing(base, new, compared.between.only_base))),
             section("Only NEW has figures for", Bullets(_missing(new, base, compared.between.only_new))),
@@ -189,6 +194,51 @@ def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures:
             section("How to read it", HOW_TO_READ_RATIOS, reference=True),
         ],
     )
+
+
+def confirmation_document(compared: Compared) -> Document:
+    """The second measurement alone, for a terminal that shows the first one already."""
+    sections = confirmation_sections(compared)
+    return Document(heading="Measured again", summary=[*map(Paragraph, _confirmed(compared))], sections=sections)
+
+
+def confirmation_sections(compared: Compared) -> list[Section]:
+    """What came of measuring again what looked slower; empty where nothing was."""
+    if compared.confirmation is None:
+        return []
+    again = compared.confirmation.comparisons
+    columns = [
+        Column[str]("case", lambda case: compared.labels[case], text=True),
+        Column[str]("× BASE at first", lambda case: ratio(compared.between.family.comparisons[case])),
+        Column[str]("× BASE again", lambda case: ratio(again[case])),
+        Column[str]("95 % of ×", lambda case: ratio_interval(again[case])),
+        Column[str]("verdict again", lambda case: Cell(again[case].verdict, again[case].verdict), text=True),
+        Column[str]("processes", lambda case: f"{again[case].base_processes}+{again[case].variant_processes}"),
+    ]
+    table = grid(columns, list(again), "What looked SLOWER, measured again in fresh processes", compared.shared)
+    texts = [compared.confirmation.how_timed, f"The second measurement is in {compared.confirmation.run.directory}."]
+    doubts = [
+        Sentence(f"UNRESOLVED again in {compared.labels[case]}:", item.reason)
+        for case, item in again.items()
+        if item.verdict == "UNRESOLVED"
+    ]
+    return [section("Measured again in fresh processes", table, Bullets(doubts), *map(Paragraph, texts))]
+
+
+def _confirmed(compared: Compared) -> list[str]:
+    """In a sentence what became of the cases that looked slower; empty where none was measured again."""
+    if (confirmation := compared.confirmation) is None:
+        return []
+    looked = slower_cases(compared.between)
+    verdicts = [comparison.verdict for comparison in confirmation.comparisons.values()]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts))]
+    if left := [compared.labels[case] for case in looked if case not in confirmation.comparisons]:
+        counts.append(f"{len(left)} not compared, so the first verdict stands ({', '.join(left)})")
+    cases = "1 case" if len(looked) == 1 else f"{len(looked)} cases"
+    text = f"Of {cases} that looked SLOWER, measured again in fresh processes: {', '.join(counts)}."
+    if not confirmation.run.document.complete:
+        text += " That measurement was cut short, so it decides nothing yet."
+    return [text]
 
 
 def same_samples(compared: Compared) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 from gnet_core.config import GnetError
 from gnet_core.plan.suites import SOURCE
@@ -14,8 +15,8 @@ from gnet_core.stats.verdicts import Comparison
 _OF_SOURCES = ("slower", "unresolved")
 """Gates that look, within a run, at the verdicts between its sources and at no others."""
 
-NOTHING = "any comparison"
-"""Stands for the missing case where not even the names of cases are known."""
+NOTHING = "nothing was compared"
+"""Stands for the cases of every gate where there is no comparison: what looked at nothing has not held."""
 
 
 def require_sources(gates: Sequence[str], *, compared: bool) -> None:
@@ -50,16 +51,22 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
         for row in run.rows
         if row.status == "ok" and (base := comparisons.base_row(run, suite, row)) and base.status == "unsupported"
     ]
-    missing = [*unfinished, *without_base, *beside_unsupported] or ([NOTHING] if source_suites and not judged else [])
-    return _failed(gates, run, run, judged, compared, missing)
+    missing = [*unfinished, *without_base, *beside_unsupported]
+    failed = _failed(gates, run, run, judged, compared, missing)
+    return failed if not source_suites else _with_idle(failed, gates, judged)
 
 
-def failed_between(base: Run, new: Run, between: Between, gates: Sequence[str]) -> dict[str, list[str]]:
-    """The cases that each gate fails on where `new` is compared with `base`; a gate that holds is left out."""
+def failed_between(
+    base: Run, new: Run, between: Between, gates: Sequence[str], again: Mapping[str, Comparison] | None = None
+) -> dict[str, list[str]]:
+    """The cases that each gate fails on where `new` is compared with `base`; a gate that holds is left out. `again` are
+    the comparisons of cases that were measured again, whose verdicts count in place of the first.
+    """
     compared = list(between.family.comparisons.values())
+    judged = [dataclasses.replace((again or {}).get(first.variant, first), variant=first.variant) for first in compared]
     configured = {case.case for case in base.document.cases}
     missing = [*between.only_base, *(case for case in between.only_new if case in configured)]
-    return _failed(gates, base, new, compared, compared, missing or ([] if compared else [NOTHING]))
+    return _with_idle(_failed(gates, base, new, judged, compared, missing), gates, compared)
 
 
 def failures(run: Run) -> list[Row]:
@@ -91,3 +98,12 @@ def _failed(
     }
     by_gate = {gate: list(dict.fromkeys(cases[gate])) for gate in gates}
     return {gate: failed for gate, failed in by_gate.items() if failed}
+
+
+def _with_idle(
+    failed: dict[str, list[str]], gates: Sequence[str], judged: Iterable[Comparison]
+) -> dict[str, list[str]]:
+    """The gates that failed, and all the others where no pair of cases could be compared."""
+    if any(comparison.ratio is not None for comparison in judged):
+        return failed
+    return {gate: failed.get(gate, [NOTHING]) for gate in gates}

@@ -438,7 +438,7 @@ def _request_of_case(case: RecordedCase, config: StepConfig, document: RunDocume
     suites = next((twin.suites for twin in twins), declared) if is_again else case.suites
     fields: dict[str, Any] = {axis: (getattr(config, axis),) for axis in AXES}
     fields |= {name: getattr(config, name) for name in ("device", "layers", "widths", "image_size", "data", "seed")}
-    fields |= {"suites": suites[:1], "profile": False, "aa": is_again}
+    fields |= {"suites": suites[:1], "case": (), "profile": False, "aa": is_again}
     if document.until == "fixed":
         fields |= {"replicates": document.replicates, "until": None}  # which is fixed beside a number
     return dataclasses.replace(document.request, **fields)

@@ -17,8 +17,7 @@ from gnet_core.results import raw_files
 from gnet_core.results.run_document import RecordedCase, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.run.runner import SETTLED, CaseState, Environments, Standing
-
-MAX_FILES_NAMED = 5
+from gnet_core.run.sources import differing_files
 
 
 def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:
@@ -54,9 +53,7 @@ def require_same_code(
     if before is None or before.keys() != now.keys():
         raise GnetError(f"resume: {directory} does not tell with which code it was started; start anew")
     for source, files in now.items():
-        if changed := sorted({path for path, _digest in before[source].items() ^ files.items()}):
-            names = ", ".join(changed[:MAX_FILES_NAMED])
-            names += f" and {len(changed) - MAX_FILES_NAMED} more" if len(changed) > MAX_FILES_NAMED else ""
+        if names := differing_files(before[source], files):
             raise GnetError(
                 f"resume: the code{source and f' of {source}'} is not what {directory} was started with: {names}; "
                 "put it back as it was, or start anew"

@@ -33,6 +33,8 @@ _NO_CODE = ("__pycache__", ".#*")
 MAX_NAME_CHARACTERS = 60
 """Length of a source's name, which is part of the names of files, beside that of a case."""
 
+MAX_FILES_NAMED = 5
+
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.]{{0,{MAX_NAME_CHARACTERS - 1}}}")
 _COPY_PREFIX = "gnet-code-"
 _NEW_SECONDS = 60.0
@@ -163,6 +165,13 @@ def digests(source: Source) -> dict[str, str]:
         for path in paths
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def differing_files(code: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The files in which two codes by their `digests` differ, named as far as a line holds them; "" where in none."""
+    paths = sorted({path for path, _digest in code.items() ^ other.items()})
+    more = f" and {len(paths) - MAX_FILES_NAMED} more" if len(paths) > MAX_FILES_NAMED else ""
+    return ", ".join(paths[:MAX_FILES_NAMED]) + more
 
 
 def _git(checkout: Path, revision: str, *arguments: str) -> bytes:

@@ -81,6 +81,17 @@ def test_a_case_that_suites_share_is_planned_once_with_all_their_names():
     assert len({case.config for case in cases}) == len(cases)
 
 
+def test_cases_that_are_named_are_planned_alone_and_compared_with_none():
+    made = sweep.Sweep(preset=sweep.preset_for("smoke", "cpu"), template=StepConfig(image_size=96))
+    name = "eager-float32-b8-i96-synthetic-cpu"
+    left = sweep.only_cases(SUITES, made, [name])
+    (case,) = sweep.plan_cases(left, made, HERE)
+    assert (case.config.name, case.suites) == (name, ("execution",))
+    assert [suite.describe().base for suite in left] == [None]
+    with pytest.raises(GnetError, match="case: 'other' is none of the suites' cases here"):
+        sweep.only_cases(SUITES, made, [name, "other"])
+
+
 def test_batches_ascend_so_that_memory_runs_out_at_the_first_too_large():
     sizes = [case.config.batch_size for case in planned("full")]
     assert sizes == sorted(sizes)

@@ -1,5 +1,6 @@
 """Gates of --fail-on: each by its own name, with the cases, in bench, report and compare alike."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from gnet_core.cli.bench import bench
 from gnet_core.cli.options import GATES
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.results import gates, records
+from gnet_core.results import comparisons, gates, records
 from gnet_core.stats import verdicts
 from tests.conftest import RunDirectory
 from tests.stored import processes
@@ -56,6 +57,8 @@ def test_a_verdict_of_another_suite_is_no_matter_of_the_gates_on_sources(sources
 
 def test_other_losses_than_the_references_have_a_gate_of_their_own(sources):
     sources.add(CONFIG, *processes(1.0), source="here", losses_without_dropout=[[0, 9.0], [1, 3.0]])
+    for source in ("main", "here"):
+        sources.add(LARGER, *processes(1.0), source=source)
     assert failed(sources, "other-work") == {"other-work": [HERE]}
     assert failed(sources, "not-finite", "failed", "missing", "slower") == {}
 
@@ -100,10 +103,16 @@ def test_a_case_that_the_other_source_does_not_support_is_missing(sources):
     assert failed(sources, "missing", "failed") == {"missing": [f"{LARGER.name}@here"]}
 
 
-def test_sources_without_any_comparison_are_missing(run_directory):
+def test_sources_without_any_comparison_fail_every_gate(run_directory):
     run_directory.document["suites"].append({"name": "sources", "question": "?", "varies": "source", "base": "main"})
     run_directory.write()
-    assert failed(run_directory) == {"missing": [gates.NOTHING]}
+    assert failed(run_directory) == {gate: [gates.NOTHING] for gate in GATES}
+    assert failed(run_directory, "slower") == {"slower": [gates.NOTHING]}
+
+
+def test_a_pair_of_which_one_has_no_figures_is_no_comparison(sources):
+    sources.add(CONFIG, status="failed", note="x", source="here")
+    assert failed(sources, "slower", "failed") == {"slower": [gates.NOTHING], "failed": [HERE]}
 
 
 def test_a_gate_that_cannot_fail_is_refused_before_anything_starts(gnet, run_directory):
@@ -169,7 +178,7 @@ def test_compare_has_the_same_gates(gnet, run_directory, other):
     }
 
 
-def test_no_comparison_at_all_fails_missing(gnet, run_directory, other, tmp_path):
+def test_no_comparison_at_all_fails_every_gate(gnet, run_directory, other, tmp_path):
     run_directory.add(CONFIG, *processes(1.0))
     other.add(LARGER, *processes(1.0))
     assert gnet("compare", run_directory.path, other.path)[0] == 2
@@ -177,7 +186,69 @@ def test_no_comparison_at_all_fails_missing(gnet, run_directory, other, tmp_path
     status, out, _ = gnet("compare", run_directory.path, other.path, *words)
     assert status == 1
     assert f"Gate failed: missing: {CONFIG.name}\n" in out
+    assert f"Gate failed: slower: {gates.NOTHING}\n" in out
+    for gate in GATES:
+        assert gnet("compare", run_directory.path, other.path, "--fail-on", gate)[0] == 1
     assert "No case has a ratio" in (tmp_path / "out" / "compare.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [("SLOWER", {"slower": [CONFIG.name]}), ("UNRESOLVED", {"unresolved": [CONFIG.name]}), ("SAME", {})],
+)
+def test_a_second_measurement_decides_in_place_of_the_first(run_directory, other, verdict, expected):
+    run_directory.add(CONFIG, *processes(1.0, 0.001))
+    other.add(CONFIG, *processes(1.2, 0.001))
+    base, new = records.load_run(run_directory.path), records.load_run(other.path)
+    between = comparisons.between(base, new)
+    (first,) = between.family.comparisons.values()
+    again = {CONFIG.name: dataclasses.replace(first, variant=f"{CONFIG.name}@here", verdict=verdict)}
+    both = ("slower", "unresolved")
+    assert gates.failed_between(base, new, between, both) == {"slower": [CONFIG.name]}
+    assert gates.failed_between(base, new, between, both, again) == expected
+    assert gates.failed_between(base, new, between, both, {}) == {"slower": [CONFIG.name]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--confirm"], "confirm: it measures again what would fail the gate slower; add --fail-on slower"),
+        (["--confirm", "--fail-on", "missing"], "add --fail-on slower"),
+        (["--budget", "5m"], "budget: it is about measuring again, which was not asked for; add --confirm"),
+        (["--base-python", "python3"], "base_python: it is about measuring again"),
+        (["--confirm", "--fail-on", "slower", "--budget", "0s"], "budget: '0s' will not do"),
+        (
+            ["--confirm", "--fail-on", "slower", "--base-python", "/no/python"],
+            "base_python: '/no/python' is no program",
+        ),
+        (["--confirm", "--profiles"], "to_confirm: it belongs to verdicts"),
+    ],
+)
+def test_options_of_confirm_that_cannot_be_are_one_line(gnet, run_directory, other, words, message):
+    for directory in (run_directory, other):
+        directory.add(CONFIG, *processes(1.0))
+    status, out, err = gnet("compare", run_directory.path, other.path, *words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_where_nothing_looked_slower_nothing_is_measured_again(gnet, run_directory, other):
+    for directory in (run_directory, other):
+        directory.add(CONFIG, *processes(1.0, 0.001))
+    words = ("compare", run_directory.path, other.path, "--fail-on", "slower", "--confirm")
+    status, out, err = gnet(*words)
+    assert (status, err) == (0, "")
+    assert out.endswith("\nNothing looked SLOWER, so nothing is measured again.\n")
+    assert json.loads(gnet(*words, "--json")[1])["confirmation"] is None
+
+
+def test_a_run_of_another_version_is_told_of_and_cannot_be_measured_again(gnet, run_directory, other):
+    run_directory.add(CONFIG, *processes(1.0, 0.001))
+    other.add(CONFIG, *processes(1.2, 0.001))
+    words = ("compare", run_directory.path, other.path, "--fail-on", "slower,missing", "--confirm")
+    status, out, err = gnet(*words)
+    assert (status, err) == (2, f"gnet: {other.path} does not record its code, as older versions did not\n")
+    assert "NEW against BASE is SLOWER" in out
 
 
 def test_comparing_backwards_in_time_is_told_everywhere(gnet, run_directory, other, tmp_path):

@@ -167,7 +167,8 @@ def options_with(**changes):
 
 def test_options_are_taken_as_they_are(tmp_path):
     recorded = resuming.require_options(tmp_path / "run.json", options_with(), 2**30).to_dict()
-    assert recorded == {**OPTIONS, "memory": None, "worker_memory": None, "until": None, "budget": None}
+    added: dict[str, Any] = {"memory": None, "worker_memory": None, "until": None, "budget": None, "case": []}
+    assert recorded == {**OPTIONS, **added}  # which older runs were not asked for
 
 
 WRONG: list[Any] = [None, True, -1, 0, 2**70, 1.5, "", "nonsense", [], [None], ["nonsense"], [[]], {}, {"a": 1}]
