@@ -23,6 +23,7 @@ from gnet_core.plan.suites import (
     Source,
     SuiteDescription,
     Sweep,
+    comparisons,
     only_cases,
     plan_cases,
     preset_for,
@@ -93,6 +94,11 @@ class BenchPlan:
         if until == "fixed" and request.budget:
             raise GnetError(
                 f"budget: {request.budget} s cannot be named beside a fixed number of processes; add --until resolved"
+            )
+        if request.until == "resolved" and not comparisons(self._planned, self._suites):
+            raise GnetError(
+                "until: 'resolved' has no question to settle, as these suites compare nothing; name one that does, such "
+                "as execution or precision, or leave it out"
             )
         budget = request.budget or self._preset.budget_seconds
         if previous and more_seconds:

@@ -62,7 +62,7 @@ def confirm(compared: Compared, how: HowToConfirm) -> Confirmed:
         directory = how.out / "confirm" if how.out is not None else options.default_directory("confirm", "")
         options.require_utf8("out", str(directory.resolve()))
         stack.enter_context(claimed_empty(directory))
-        running, settings = plan.make_runner(directory, None, how.budget, began)
+        running, settings = plan.make_runner(directory, None, None, began)
         how_timed = f"one after the other, since {why_sequential}" if why_sequential else "in turns with BASE's code"
         complain(f"measuring again in fresh processes what looked slower, {how_timed}; into {directory}")
         ended = measure(running, settings, None)
