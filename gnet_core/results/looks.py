@@ -64,7 +64,7 @@ def _filled(look: Look, families: list[Family], max_looks: int) -> Look:
             suite=family.suite,
             base=cell.base,
             variant=cell.variant,
-            pairs=min(cell.base_processes, cell.variant_processes),
+            pairs=cell.pairs,
             ratio=cell.ratio,
             low=cell.low,
             high=cell.high,

@@ -14,6 +14,7 @@ from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
+from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS
 from gnet_core.stats.verdicts import Verdict
 
 MAX_RAW_FILES = 10_000
@@ -194,7 +195,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     elapsed_seconds: float = 0.0
     """Wall time that it has taken so far, without starting and reporting."""
     time_spent: TimeSpent = TimeSpent()
-    max_looks: int | None = None
+    max_looks: Annotated[int, Meta(ge=FIRST_LOOK, le=MAX_LOOKS)] | None = None
     """Pairs of processes at the last look of a run until resolved. It follows from the cost of the first ones, and is
     None until that is known."""
     looks: tuple[Look, ...] = ()
