@@ -10,7 +10,7 @@ import msgspec
 from gnet_core.plan.request import BenchRequest, command_line
 from gnet_core.report.document import Banner, Command
 from gnet_core.report.summary import Judged, Summary
-from gnet_core.results.remaining import pairs_to_settle, seconds_to_settle
+from gnet_core.results.remaining import pairs_to_settle, seconds_of, seconds_to_settle
 from gnet_core.results.run_document import RunDocument
 from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 from gnet_core.text import duration
@@ -59,7 +59,7 @@ def next_step(summary: Summary) -> Command | None:
     """The command that would probably settle what a run until resolved left open; None where there is none."""
     document = summary.run.document
     seconds = seconds_to_settle(document, [item.comparison for item in summary.open])
-    if seconds is None or summary.faults:
+    if seconds is None:
         return None
     budget, sources = 60 * math.ceil((seconds + _END_SECONDS) / 60), document.request
     request = BenchRequest(resume=summary.run.directory, budget=budget, python=sources.python, against=sources.against)
@@ -94,7 +94,7 @@ def _remarks(summary: Summary) -> Iterator[str]:
         comparisons = "comparison is" if number == 1 else "comparisons are"
         yield f"{number} {comparisons} sequential: say so beside the ratio"
     if any(item.comparison.settled_early for item in summary.quotable):
-        yield "a ratio that was settled early leans outward: quote its interval, or measure it with --until fixed"
+        yield "what was settled early leans outward: quote the interval with it, or measure it with --until fixed"
 
 
 def _named(judged: Sequence[Judged], words: Callable[[Judged], str]) -> list[str]:
@@ -127,7 +127,8 @@ def _what_settles(comparison: Comparison, document: RunDocument) -> str:
     if comparison.more_processes is None:
         return comparison.advice
     wanted = comparison.pairs + comparison.more_processes
+    anew = seconds_of(document, 2 * wanted)
     return (
         f"it would take about {wanted} processes a side, and this run's last look is at {comparison.max_looks}; "
-        f"measure it anew with --until fixed --replicates {wanted}"
+        f"measure it anew{f', {duration(anew)},' if anew else ''} with --until fixed --replicates {wanted}"
     )

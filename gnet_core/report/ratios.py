@@ -77,7 +77,8 @@ def verdict_words(comparison: Comparison, *, interval: bool = False) -> str:
     """0.67× SLOWER, with the interval on request."""
     if comparison.ratio is None:
         return f"{comparison.verdict}, no ratio"
-    return f"{ratio_and_interval(comparison) if interval else f'{ratio(comparison)}×'} {comparison.verdict}"
+    early = ", early" if comparison.settled_early else ""
+    return f"{ratio_and_interval(comparison) if interval else f'{ratio(comparison)}×'} {comparison.verdict}{early}"
 
 
 def _paint_ratio(axes: Any, line: int, comparison: Comparison, lowest: float, highest: float) -> None:

@@ -76,7 +76,10 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     complete: bool
     quotable: bool
+    """Whether there is no reservation. What a run until resolved left open is in `open_comparisons`."""
     reservations: list[str]
+    quotable_comparisons: list[NamedComparison]
+    open_comparisons: list[OpenComparison]
     findings: list[str]
     failed_checks: list[str]
     environment: Environment
@@ -87,8 +90,6 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     max_looks: int | None
     looks: tuple[Look, ...]
     """As in run.json."""
-    quotable_comparisons: list[NamedComparison]
-    open_comparisons: list[OpenComparison]
     time_spent: TimeSpent
     rows: list[Row]
     verdicts: list[SuiteVerdicts]
@@ -141,6 +142,8 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "complete": run.document.complete,
         "quotable": not summary.reservations,
         "reservations": summary.reservations,
+        "quotable_comparisons": msgspec.to_builtins(banners.quotable_comparisons(summary)),
+        "open_comparisons": msgspec.to_builtins(banners.open_comparisons(summary)),
         "findings": [" ".join(sentence) for sentence in summary.findings],
         "failed_checks": summary.failed_checks,
         "environment": msgspec.to_builtins(run.document.environment),
@@ -149,8 +152,6 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "until": run.document.until,
         "max_looks": run.document.max_looks,
         "looks": msgspec.to_builtins(run.document.looks),
-        "quotable_comparisons": msgspec.to_builtins(banners.quotable_comparisons(summary)),
-        "open_comparisons": msgspec.to_builtins(banners.open_comparisons(summary)),
         "time_spent": msgspec.to_builtins(run.document.time_spent),
         "rows": to_records(run),
         "verdicts": [family.to_dict() for family in summary.families],
@@ -254,7 +255,7 @@ def _request(run: Run) -> str:
     document = run.document
     version = document.environment.machine.packages.get("gnet", UNKNOWN)
     if document.until == "resolved":
-        budget = f" within {document.budget_seconds / 60:g} minutes" if document.budget_seconds else ""
+        budget = f" within {document.budget_seconds / 60:.3g} min" if document.budget_seconds else ""
         processes = f"until resolved{budget}, at most {document.max_looks or document.replicates} processes"
     else:
         processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"

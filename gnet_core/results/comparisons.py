@@ -13,6 +13,7 @@ from gnet_core.config import StepConfig
 from gnet_core.plan.suites import AGAIN, SOURCE, SuiteDescription, base_config
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.losses import judge_trajectories
+from gnet_core.stats.sequential import FIRST_LOOK
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge, judge_repeatedly
 
 
@@ -56,7 +57,9 @@ def _judge(run: Run, pairs: list[Pair], margin: float, spread: Mapping[Mode, flo
     document = run.document
     if document.until == "fixed" or document.max_looks is None:
         return judge(pairs, margin, spread)
-    looks = [{run.cohort_name(number) for number in range(1, look.cohorts + 1)} for look in document.looks]
+    # Without a look there is no verdict, but ratios of the processes before the first.
+    seen = [look.cohorts for look in document.looks] or [FIRST_LOOK - 1]
+    looks = [{run.cohort_name(number) for number in range(1, cohorts + 1)} for cohorts in seen]
     return judge_repeatedly(pairs, looks, document.max_looks, margin, spread)
 
 

@@ -25,12 +25,12 @@ def seconds_to_settle(document: RunDocument, comparisons: Iterable[Comparison]) 
     for comparison in comparisons:
         for case in (comparison.base, comparison.variant):
             processes[case] = max(processes[case], pairs_to_settle(comparison) or 0)
-    seconds, more = _seconds_a_process(document), sum(processes.values())
-    return seconds * more if seconds and seconds > 0 and more else None
+    return seconds_of(document, sum(processes.values()))
 
 
-def _seconds_a_process(document: RunDocument) -> float | None:
-    """Wall time of the run for each process so far, without what does not grow with them."""
-    spent, processes = document.time_spent, sum(len(case.raw) for case in document.cases)
-    measuring = spent.starting + spent.warming_up + spent.timing + spent.waiting
-    return (measuring or document.elapsed_seconds) / processes if processes else None
+def seconds_of(document: RunDocument, processes: int) -> float | None:
+    """Wall time of so many processes, at what those so far cost; None where that is not known, and of no processes."""
+    spent, finished = document.time_spent, sum(len(case.raw) for case in document.cases)
+    measuring = spent.starting + spent.warming_up + spent.timing + spent.waiting  # peaks and trace do not grow
+    seconds = (measuring or document.elapsed_seconds) * processes / max(finished, 1)
+    return seconds if seconds > 0 else None

@@ -57,10 +57,8 @@ def throughput(name: str, row: Row) -> Sentence:
 def ratio_in_words(comparison: Comparison) -> str:
     """0.67× (0.64–0.70), marked where it is sequential and where it was settled before its last look."""
     sequential = f", timed {MODES['sequential']}" if comparison.mode == "sequential" else ""
-    early = (
-        f", settled early, by {comparison.pairs} of {comparison.max_looks} pairs" if comparison.settled_early else ""
-    )
-    return f"{ratio_and_interval(comparison)}{sequential}{early}"
+    early = f", settled after {comparison.pairs} of at most {comparison.max_looks} processes"
+    return f"{ratio_and_interval(comparison)}{sequential}{early if comparison.settled_early else ''}"
 
 
 def relation(comparison: Comparison) -> str:

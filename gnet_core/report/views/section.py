@@ -159,8 +159,8 @@ class Section(abc.ABC):
         return value if alone else f"{value}, {self.named(row)},"
 
     def judged(self, comparison: Comparison) -> str:
-        """eager is SLOWER than graph: 0.67× (0.64–0.70)"""
-        figures = f": {ratio_in_words(comparison)}" if comparison.ratio is not None else ""
+        """eager is SLOWER than graph, 0.67× (0.64–0.70)"""
+        figures = f", {ratio_in_words(comparison)}" if comparison.ratio is not None else ""
         return f"{self.which(comparison)} {relation(comparison)} {self.base}{figures}"
 
     def best(self) -> Row | None:
