@@ -43,12 +43,12 @@ class OpenComparison(NamedComparison, frozen=True, kw_only=True):
 
 def banners(summary: Summary) -> list[Banner]:
     """Whether the run's figures may be quoted, and if not, which of them and why."""
-    if summary.faults:
+    doubtful = {case for doubt in summary.doubts for case in doubt.cases}
+    if summary.faults or all(row.case in doubtful for row in summary.run.rows if row.status == "ok"):
         return [Banner("bad", "Do not quote these figures:", summary.reservations)]
     against = [*_named(summary.open, _open_in_words(summary.run.document)), *map(str, summary.doubts)]
     if not against and summary.run.document.until == "fixed":
         return [Banner("good", "These figures may be quoted,", [_WITH, *_remarks(summary)])]
-    doubtful = {case for doubt in summary.doubts for case in doubt.cases}
     speeds = f"images/s of every {'other ' if doubtful else ''}case"
     settled = [*_named(summary.quotable, _settled_in_words), speeds, *_remarks(summary)]
     may = Banner("good", f"These may be quoted, {_WITH}:", settled)

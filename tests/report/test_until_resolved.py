@@ -108,6 +108,13 @@ def test_a_case_in_doubt_takes_its_comparison_from_what_may_be_quoted_and_no_oth
     ]
 
 
+def test_where_every_case_is_in_doubt_nothing_may_be_quoted(run_directory):
+    run_directory.add(GRAPH, *processes(1.2), suites=("execution",), disturbed=3)
+    run_directory.add(EAGER, *processes(3.0), suites=("execution",), disturbed=3)
+    why = f"more than 20% of its turns were disturbed ({GRAPH.name}, {EAGER.name})"
+    assert texts(summary_of(run_directory)) == [("bad", "Do not quote these figures:", [why])]
+
+
 @pytest.mark.parametrize("fault", ["smoke", "its own checks"])
 def test_a_fault_of_the_whole_run_forbids_to_quote_what_is_settled(run_directory, fault):
     store(run_directory)
