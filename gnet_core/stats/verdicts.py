@@ -182,13 +182,15 @@ def judge_repeatedly(
             if number in settled or pair.invalid:
                 continue
             earlier = effects[number]
-            effects[number] = repeated_log_ratio(
+            effect = repeated_log_ratio(
                 [process for process in pair.base_processes if process.cohort in cohorts],
                 [process for process in pair.variant_processes if process.cohort in cohorts],
                 pair.scale,
                 max_looks,
                 earlier.p_value if earlier else 1.0,
             )
+            if effect is None or effect.looks <= max_looks:  # beyond the last look there is no error left to spend
+                effects[number] = effect
         settled |= {number for number, cell in enumerate(table()) if cell.verdict != "UNRESOLVED"}
     return table()
 

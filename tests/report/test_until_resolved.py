@@ -150,6 +150,14 @@ def test_before_the_first_look_there_are_ratios_and_the_way_to_a_verdict(run_dir
     assert "a verdict takes 3 or more (--budget)" in markdown(summary.run)
 
 
+def test_processes_beyond_the_last_look_of_a_changed_run_json_do_not_count(run_directory):
+    store(run_directory)
+    run_directory.document["max_looks"] = 4
+    run_directory.write()
+    (execution,) = summary_of(run_directory).families
+    assert {case: item.pairs for case, item in execution.comparisons.items()} == {EAGER.name: 3, XLA.name: 4}
+
+
 def test_the_looks_at_each_comparison_end_with_the_one_that_settled_it(run_directory):
     store(run_directory)
     _, execution = summary_of(run_directory).sections
