@@ -50,7 +50,7 @@ def forest(
         axes.set_xlim(low, high)
         _set_ticks(axes, high / low)
         intervals, band = interval_words(comparisons), f"±{100 * margin:.3g} %"
-        axes.set_xlabel(f"× images/s of the base, {intervals} intervals; the band is {band}, the margin")
+        axes.set_xlabel(f"× images/s of base, {intervals} intervals; band: {band}, the margin")
         subtitle(axes, shared, len(comparisons) - len(shown))
 
     lines = [f"{label}: {verdict_words(comparison, interval=True)}" for comparison, label in shown]
