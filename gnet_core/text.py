@@ -46,6 +46,11 @@ def percent(value: float | None) -> str:
     return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
 
 
+def duration(seconds: float) -> str:
+    """Wall time as a person plans with it: 40 s, about 6 minutes."""
+    return f"about {seconds:.0f} s" if seconds < 100 else f"about {seconds / 60:.0f} minutes"
+
+
 def milliseconds(seconds: float | None) -> str:
     """Three significant digits, or all of whole milliseconds, and none beyond a tenth of a microsecond."""
     if seconds is None:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gnet_core.config import Part, StepConfig
@@ -17,7 +18,9 @@ from gnet_core.report import run as report
 from gnet_core.report.markdown import to_markdown
 from gnet_core.report.summary import Summary
 from gnet_core.report.terminal import to_terminal
-from gnet_core.results.records import Run
+from gnet_core.results.looks import look_at
+from gnet_core.results.records import Run, load_run
+from gnet_core.stats.sequential import FIRST_LOOK
 from tests.conftest import RunDirectory
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -188,3 +191,16 @@ def store_endless(directory: RunDirectory) -> None:
     document["environments"] = {}
     directory.add(StepConfig(batch_size=8), *processes(1.0), suites=(ENDLESS, "throughput"))
     directory.add(StepConfig(batch_size=16), status="failed", note=ENDLESS)
+
+
+def store_looks(directory: RunDirectory, max_looks: int, **document: Any) -> None:
+    """Make a run of one that was looked at after each cohort from the third on, and so until resolved."""
+    cohorts = directory.document["cohorts"]
+    directory.document |= {"until": "resolved", "max_looks": max_looks, "looks": [], **document}
+    for finished in range(FIRST_LOOK, len(cohorts) + 1):
+        for number, cohort in enumerate(cohorts):
+            cohort["complete"] = number < finished
+        directory.write()
+        look = look_at(load_run(directory.path), max_looks)
+        directory.document["looks"].append(msgspec.to_builtins(look))
+    directory.write()

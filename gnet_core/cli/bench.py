@@ -75,7 +75,7 @@ def bench(request: BenchRequest) -> int:
     """
     from gnet_core.cli.bench_plan import BenchPlan
     from gnet_core.files.whole import require_empty
-    from gnet_core.results import gates
+    from gnet_core.results import gates, looks, records
     from gnet_core.run import resuming
     from gnet_core.system import claims
 
@@ -93,6 +93,7 @@ def bench(request: BenchRequest) -> int:
             recorded = resuming.require_options(resume / "run.json", previous.options, previous.memory_bytes)
             _refuse_what_differs(request, recorded, resume)
             resuming.require_sources_named(recorded, request, resume)
+            looks.require_consistent(records.load_run(resume))
             measured = dataclasses.replace(recorded, memory=previous.memory_bytes)
         sources_compared = [pair for pair in measured.python if pair.partition("=")[0] not in FRAMEWORKS]
         gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)

@@ -97,8 +97,8 @@ class BenchPlan:
             )
         if request.until == "resolved" and not comparisons(self._planned, self._suites):
             raise GnetError(
-                "until: 'resolved' has no question to settle, as these suites compare nothing; name one that does, such "
-                "as execution or precision, or leave it out"
+                "until: 'resolved' has no question to settle, as these suites compare nothing; name one that does, "
+                "such as execution or precision, or leave it out"
             )
         budget = request.budget or self._preset.budget_seconds
         if previous and more_seconds:
@@ -169,7 +169,9 @@ class BenchPlan:
         )
         standing = resuming.standing_of(directory, previous, states, replicates) if previous else None
         require_unchanged = self._data.require_unchanged
-        return runner.Runner(states, self._suites, settings, document, standing, require_unchanged, began), settings
+        made = runner.Runner(states, self._suites, settings, document, standing, require_unchanged, began)
+        made.require_budget(self.profiled)
+        return made, settings
 
     @property
     def environments(self) -> runner.Environments:

@@ -45,7 +45,7 @@ def report(request: ReportRequest) -> int:
     from gnet_core.profile.document import is_profile
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
-    from gnet_core.results import gates, records
+    from gnet_core.results import gates, looks, records
 
     run_dir, fail_on = request.run_dir, request.fail_on
     is_check = not (run_dir / "run.json").exists() and (run_dir / _CHECK).exists()
@@ -55,6 +55,7 @@ def report(request: ReportRequest) -> int:
             raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {instead}")
         return (_report_check if is_check else _report_profile)(run_dir, as_json=request.as_json)
     run = records.load_run(run_dir)
+    looks.require_consistent(run)
     failed = gates.failed_in(run, fail_on)  # refuses what cannot fail before anything is written
     summary = Summary(run)
     if run.unread and any(os.path.lexists(run_dir / name) for name in reporting.DOCUMENTS):

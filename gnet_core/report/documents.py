@@ -15,7 +15,7 @@ from gnet_core.report.markdown import to_markdown
 
 VERDICT_COLUMNS = (
     *("verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value", "minimum_detectable_effect", "mode"),
-    *("base_processes", "variant_processes", "reason"),
+    *("base_processes", "variant_processes", "max_looks", "reason"),
 )
 
 

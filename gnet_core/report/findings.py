@@ -62,5 +62,6 @@ def _too_few(sections: Sequence[Section]) -> Iterator[Finding]:
     if short:
         number = "1 comparison" if len(short) == 1 else f"{len(short)} comparisons"
         fewest = processes_in_words(min(min(item.base_processes, item.variant_processes) for item in short))
-        text = f"{'; '.join(groups)}, from {fewest} a side; a verdict takes {MIN_PROCESSES} or more (--replicates)."
+        option = "--budget" if sections[0].run.document.until == "resolved" else "--replicates"
+        text = f"{'; '.join(groups)}, from {fewest} a side; a verdict takes {MIN_PROCESSES} or more ({option})."
         yield Finding(Rank.TOO_FEW, Sentence(f"UNRESOLVED, {number} for want of processes:", text))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from gnet_core.stats.verdicts import Comparison, Verdict
 from gnet_core.text import number, plain
@@ -14,6 +14,17 @@ NARROW = 0.05
 """An interval that is narrower than this share of its ratio deserves a third decimal."""
 
 Item = TypeVar("Item")
+
+
+class Estimate(Protocol):
+    """A ratio with its interval: a comparison, or what a look saw of one."""
+
+    @property
+    def ratio(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
 
 
 class Cell(NamedTuple):
@@ -82,30 +93,36 @@ def part(count: int, whole: int) -> str:
 
 
 def verdict(comparison: Comparison) -> Cell:
-    """The verdict, marked where the comparison is sequential."""
-    marked = f"{comparison.verdict}, sequential" if comparison.mode == "sequential" else comparison.verdict
-    return Cell(marked, comparison.verdict)
+    """The verdict, marked where the comparison is sequential and where it was settled before its last look."""
+    marks = ["sequential"] * (comparison.mode == "sequential") + ["early"] * comparison.settled_early
+    return Cell(", ".join([comparison.verdict, *marks]), comparison.verdict)
 
 
-def ratio(comparison: Comparison) -> str:
-    return number(comparison.ratio, _ratio_shape(comparison))
+def interval_words(comparisons: Iterable[Comparison]) -> str:
+    """95 %, or repeated 95 % where they were looked at while they were measured."""
+    repeated = any(comparison.max_looks for comparison in comparisons)
+    return "repeated 95 %" if repeated else "95 %"
 
 
-def ratio_interval(comparison: Comparison) -> str:
-    if comparison.low is None or comparison.high is None:
+def ratio(estimate: Estimate) -> str:
+    return number(estimate.ratio, _ratio_shape(estimate))
+
+
+def ratio_interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
         return ""
-    shape = _ratio_shape(comparison)
-    return f"{shape.format(comparison.low)}–{shape.format(comparison.high)}"
+    shape = _ratio_shape(estimate)
+    return f"{shape.format(estimate.low)}–{shape.format(estimate.high)}"
 
 
-def ratio_and_interval(comparison: Comparison) -> str:
+def ratio_and_interval(estimate: Estimate) -> str:
     """0.67× (0.64–0.70)"""
-    interval = ratio_interval(comparison)
-    return f"{ratio(comparison)}×{f' ({interval})' if interval else ''}"
+    interval = ratio_interval(estimate)
+    return f"{ratio(estimate)}×{f' ({interval})' if interval else ''}"
 
 
-def _ratio_shape(comparison: Comparison) -> str:
-    value, low, high = comparison.ratio, comparison.low, comparison.high
+def _ratio_shape(estimate: Estimate) -> str:
+    value, low, high = estimate.ratio, estimate.low, estimate.high
     if value is None:
         return "{:.2f}"
     narrow = low is not None and high is not None and high - low < NARROW * value

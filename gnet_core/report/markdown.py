@@ -25,8 +25,8 @@ def _parts(parts: Iterable[blocks.Block], level: int = 2) -> list[str]:
 
 def _part(block: blocks.Block, level: int) -> str:
     match block:
-        case blocks.Banner(point=point, clauses=clauses):
-            return f"**{inert(point)}** {'; '.join(map(inert, clauses))}." if clauses else f"**{inert(point)}**"
+        case blocks.Banner():
+            return _banner(block)
         case blocks.Paragraph(text=text) | blocks.Bullets(lines=[text]):
             return _line(text)
         case blocks.Bullets(lines=lines):
@@ -45,6 +45,14 @@ def _part(block: blocks.Block, level: int) -> str:
         case blocks.Section(blocks=inside) if inside:
             return "\n\n".join([f"{'#' * level} {inert(block.label)}", *_parts(inside, level + 1)])
     return ""
+
+
+def _banner(banner: blocks.Banner) -> str:
+    """Its clauses are a list, of which a single one stands beside the point."""
+    point, clauses = f"**{inert(banner.point)}**", list(map(inert, banner.clauses))
+    if len(clauses) > 1:
+        return "\n".join([point, "", *(f"- {clause}" for clause in clauses)])
+    return " ".join([point, *(f"{clause}." for clause in clauses)])
 
 
 def _table(grid: Grid) -> str:

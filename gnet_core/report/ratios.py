@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.report.drawing import COLOURS, FAINT, INK, Picture, described, draw_lines, legible, subtitle
-from gnet_core.report.grid import ratio, ratio_and_interval
+from gnet_core.report.grid import interval_words, ratio, ratio_and_interval
 from gnet_core.stats.verdicts import Comparison, Verdict
 
 LOOKS: Mapping[Verdict, tuple[str, str]] = {
@@ -49,7 +49,8 @@ def forest(
             _paint_ratio(axes, line, comparison, low, high)
         axes.set_xlim(low, high)
         _set_ticks(axes, high / low)
-        axes.set_xlabel(f"× images/s of the base, 95 % intervals; the band is ±{100 * margin:.3g} %, the margin")
+        intervals, band = interval_words(comparisons), f"±{100 * margin:.3g} %"
+        axes.set_xlabel(f"× images/s of base, {intervals} intervals; band: {band}, the margin")
         subtitle(axes, shared, len(comparisons) - len(shown))
 
     lines = [f"{label}: {verdict_words(comparison, interval=True)}" for comparison, label in shown]
@@ -76,7 +77,8 @@ def verdict_words(comparison: Comparison, *, interval: bool = False) -> str:
     """0.67× SLOWER, with the interval on request."""
     if comparison.ratio is None:
         return f"{comparison.verdict}, no ratio"
-    return f"{ratio_and_interval(comparison) if interval else f'{ratio(comparison)}×'} {comparison.verdict}"
+    early = ", early" if comparison.settled_early else ""
+    return f"{ratio_and_interval(comparison) if interval else f'{ratio(comparison)}×'} {comparison.verdict}{early}"
 
 
 def _paint_ratio(axes: Any, line: int, comparison: Comparison, lowest: float, highest: float) -> None:

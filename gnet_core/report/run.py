@@ -14,20 +14,22 @@ from gnet_core.files import csv_text
 from gnet_core.machine import overview
 from gnet_core.machine.differences import differences
 from gnet_core.machine.environment import UNKNOWN, Environment
-from gnet_core.plan.request import command_line
+from gnet_core.plan.request import Until, command_line
+from gnet_core.report import banners, documents, gpu, profile, time_spent
 from gnet_core.report import document as blocks
-from gnet_core.report import documents, gpu, profile
+from gnet_core.report.banners import NamedComparison, OpenComparison
 from gnet_core.report.document import Bullets, Command, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import PLOTS
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Column, Grid, grid, text_table
 from gnet_core.report.summary import Summary
-from gnet_core.report.terms import HOW_TO_READ
+from gnet_core.report.terms import how_to_read
+from gnet_core.report.views import looks
 from gnet_core.report.views import section as views
 from gnet_core.report.views.answers import MODES, spread_of_identical_code
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
-from gnet_core.results.run_document import Peak, Peaks, RunDocument, best_peaks
+from gnet_core.results.run_document import Look, Peak, Peaks, RunDocument, TimeSpent, best_peaks
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.ratio import POWER
 from gnet_core.stats.verdicts import Comparison
@@ -74,13 +76,21 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     complete: bool
     quotable: bool
+    """Whether there is no reservation. What a run until resolved left open is in `open_comparisons`."""
     reservations: list[str]
+    quotable_comparisons: list[NamedComparison]
+    open_comparisons: list[OpenComparison]
     findings: list[str]
     failed_checks: list[str]
     environment: Environment
     """As in `gnet schema info`."""
     environments: dict[str, Environment]
     peaks: list[Peaks]
+    until: Until
+    max_looks: int | None
+    looks: tuple[Look, ...]
+    """As in run.json."""
+    time_spent: TimeSpent
     rows: list[Row]
     verdicts: list[SuiteVerdicts]
     unread: list[str]
@@ -132,11 +142,17 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "complete": run.document.complete,
         "quotable": not summary.reservations,
         "reservations": summary.reservations,
+        "quotable_comparisons": msgspec.to_builtins(banners.quotable_comparisons(summary)),
+        "open_comparisons": msgspec.to_builtins(banners.open_comparisons(summary)),
         "findings": [" ".join(sentence) for sentence in summary.findings],
         "failed_checks": summary.failed_checks,
         "environment": msgspec.to_builtins(run.document.environment),
         "environments": msgspec.to_builtins(run.document.environments),
         "peaks": msgspec.to_builtins(run.document.peaks),
+        "until": run.document.until,
+        "max_looks": run.document.max_looks,
+        "looks": msgspec.to_builtins(run.document.looks),
+        "time_spent": msgspec.to_builtins(run.document.time_spent),
         "rows": to_records(run),
         "verdicts": [family.to_dict() for family in summary.families],
         "unread": run.unread,
@@ -148,6 +164,8 @@ def to_json(summary: Summary) -> dict[str, Any]:
 def document(summary: Summary, *, with_pictures: bool = True) -> Document:
     """The whole report; without its pictures, which take most of the time, for a form that shows none."""
     run, effects, (profiles, failed_profiles) = summary.run, _detectable_effects(summary.sections), summary.profiles
+    further = filter(None, [banners.next_step(summary)])
+    repeated = run.document.max_looks is not None
     traces = [
         section(", ".join(case_words(trace.config)), *profile.blocks(trace, with_pictures=with_pictures))
         for trace in profiles
@@ -176,14 +194,15 @@ def document(summary: Summary, *, with_pictures: bool = True) -> Document:
         section("What was not measured, and why", missing, reference=not unmeasured),
         section("Raw files", blocks.Files(files) if with_pictures else None, reference=True),
         section("What measures it again", Command(command_line(run.document.request)), by_row, reference=True),
-        section("How to read the tables", HOW_TO_READ, reference=True),
+        section("How to read the tables", how_to_read(repeated=repeated), reference=True),
+        section("What the run's own time went to", time_spent.table(run.document.time_spent)),
     ]
     return Document(
         heading=TITLE,
         title=f"{TITLE} on {summary.machine}",
-        banners=[_standing(summary)],
+        banners=banners.banners(summary),
         intro=[Paragraph(Sentence(f"{summary.machine}.", _request(run)))],
-        summary=[Bullets(summary.findings), *([Paragraph(effects, soft=True)] if effects else [])],
+        summary=[Bullets(summary.findings), *([Paragraph(effects, soft=True)] if effects else []), *further],
         sections=sections,
     )
 
@@ -232,22 +251,11 @@ def _detectable_effects(sections: Sequence[views.Section]) -> Sentence | None:
     return Sentence("Minimum detectable effect", f"{text} {spread_of_identical_code(sections[0].run)}".rstrip())
 
 
-def _standing(summary: Summary) -> blocks.Banner:
-    """Whether the run's figures may be quoted, and if not, why."""
-    if summary.reservations:
-        return blocks.Banner("bad", "Do not quote these figures:", summary.reservations)
-    clauses = ["each with its machine, its configuration and its interval"]
-    if number := len(summary.sequential):
-        comparisons = "comparison is" if number == 1 else "comparisons are"
-        clauses.append(f"{number} {comparisons} sequential: say so beside the ratio")
-    return blocks.Banner("good", "These figures may be quoted,", clauses)
-
-
 def _request(run: Run) -> str:
     document = run.document
     version = document.environment.machine.packages.get("gnet", UNKNOWN)
     if document.until == "resolved":
-        budget = f" within {document.budget_seconds / 60:g} minutes" if document.budget_seconds else ""
+        budget = f" within {document.budget_seconds / 60:.3g} min" if document.budget_seconds else ""
         processes = f"until resolved{budget}, at most {document.max_looks or document.replicates} processes"
     else:
         processes = "1 process" if document.replicates == 1 else f"{document.replicates} processes"
@@ -268,6 +276,7 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
             suite.picture() if with_pictures else None,
             suite.short_table(),
             Section("All columns", [suite.full_table()], folded=True),
+            Section("Look by look", [seen], folded=True) if (seen := looks.table(suite)).rows else None,
             name=suite.suite.name,
         )
         for suite in summary.sections

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from gnet_core.config import FRAMEWORKS, GnetError
 from gnet_core.machine import overview
 from gnet_core.plan.suites import ViewName
 from gnet_core.profile.document import Profile, read
-from gnet_core.report import checks
+from gnet_core.report import checks, reservations
 from gnet_core.report.document import Sentence
 from gnet_core.report.findings import findings
-from gnet_core.report.views.answers import DIFFERENT, processes_in_words
+from gnet_core.report.reservations import Doubt
 from gnet_core.report.views.comparison import ComparisonView
 from gnet_core.report.views.parts import PartsView
 from gnet_core.report.views.scaling import ScalingView, SpeedView
 from gnet_core.report.views.section import Section
 from gnet_core.results.comparisons import Family, within
-from gnet_core.results.records import Row, Run
-from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
-
-MAX_DISTURBED = 0.2
-"""Share of a case's turns. Beyond it, its figures are those of a machine that was busy with something else as well."""
+from gnet_core.results.records import Run
+from gnet_core.stats.verdicts import Comparison
 
 _VIEWS: Mapping[ViewName, type[Section]] = {
     "comparison": ComparisonView,
@@ -31,6 +29,13 @@ _VIEWS: Mapping[ViewName, type[Section]] = {
     "parts": PartsView,
     "speed": SpeedView,
 }
+
+
+class Judged(NamedTuple):
+    """A comparison, and the section that has the words for it."""
+
+    section: Section
+    comparison: Comparison
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,26 +87,40 @@ class Summary:
         return [comparison for comparison in comparisons if comparison.mode == "sequential"]
 
     @functools.cached_property
+    def faults(self) -> list[str]:
+        """Reasons against quoting any of the run's figures."""
+        return list(reservations.faults(self.run, self.families, self.failed_checks))
+
+    @functools.cached_property
+    def doubts(self) -> list[Doubt]:
+        """Reasons against quoting figures of some cases."""
+        return reservations.doubts(self.run)
+
+    @property
     def reservations(self) -> list[str]:
-        """Every reason against quoting the run's figures. (That no A/A comparison was run is none.)"""
-        measured = [row for row in self.run.rows if row.status == "ok"]
-        why = []
-        if self.run.document.preset == "smoke":
-            why.append("the preset smoke only shows that everything works, it measures nothing")
-        if not self.run.document.complete:
-            why.append("the run was interrupted")
-        if not measured:
-            why.append("nothing was measured")
-        elif (fewest := min(row.replicates for row in measured)) < MIN_PROCESSES:
-            processes = processes_in_words(fewest)
-            why.append(f"they rest on {processes} a case, so how far the next process would differ is unknown")
-        why += _doubtful_rows(measured)
-        for family in self.families:
-            verdicts = [comparison.verdict for comparison in family.comparisons.values() if family.identical_code]
-            why += [f"identical code against itself came out {verdict}" for verdict in verdicts if verdict in DIFFERENT]
-        if failed := self.failed_checks:
-            why.append(f"{len(failed)} of the report's own checks failed, of which the first: {failed[0].rstrip('.')}")
-        return why
+        """Every reason against quoting the run's figures."""
+        return [*self.faults, *map(str, self.doubts)]
+
+    @functools.cached_property
+    def quotable(self) -> list[Judged]:
+        """The comparisons that are settled and that nothing speaks against."""
+        judged = [] if self.faults else self._judged()
+        return [item for item in judged if item.comparison.verdict != "UNRESOLVED"]
+
+    @functools.cached_property
+    def open(self) -> list[Judged]:
+        """The comparisons that a run until resolved left open; a fixed number of processes leaves none."""
+        judged = self._judged() if self.run.document.until == "resolved" else []
+        return [item for item in judged if item.comparison.verdict == "UNRESOLVED"]
+
+    def _judged(self) -> Iterator[Judged]:
+        """The comparisons of cases that were measured and are not in doubt."""
+        doubtful = {case for doubt in self.doubts for case in doubt.cases}
+        for section in self.sections:
+            for comparison in section.comparisons.values():
+                cases = comparison.base, comparison.variant
+                if all(section.row(case).status == "ok" and case not in doubtful for case in cases):
+                    yield Judged(section, comparison)
 
     @functools.cached_property
     def machine(self) -> str:
@@ -110,22 +129,3 @@ class Summary:
         measured = {config.framework for config in self.run.configs.values()} or {document.environment.leading}
         versions = [document.environment_of(name).version(name) for name in FRAMEWORKS if name in measured]
         return ", ".join(filter(None, [overview.label(document.environment, document.device), *versions]))
-
-
-def _doubtful_rows(measured: list[Row]) -> list[str]:
-    def is_disturbed(row: Row) -> bool:
-        return row.disturbed_turns > MAX_DISTURBED * (row.samples + row.voided_samples)
-
-    doubts = {
-        "a loss was not finite, and speed counts only at equal work": lambda row: not row.finite,
-        "other losses than float32's, and speed counts only at equal work": lambda row: row.equal_work is False,
-        "every step was delayed to test the suite": lambda row: row.delay_seconds,
-        "no steady state, its time still changed over the run": lambda row: row.drift is not None,
-        f"more than {MAX_DISTURBED:.0%} of its turns were disturbed": is_disturbed,
-    }
-    reasons = []
-    for why, applies in doubts.items():
-        if cases := [row.case for row in measured if applies(row)]:
-            more = f" and {len(cases) - 3} more" if len(cases) > 3 else ""
-            reasons.append(f"{why} ({', '.join(cases[:3])}{more})")
-    return reasons

@@ -15,9 +15,14 @@ _HEADING = 8  # characters in a row of a heading, where the table is too wide
 
 
 def to_terminal(document: Document, width: int | None = None) -> str:
-    """The document without pictures, folds and reference, in lines of `width` characters where that can be done."""
+    """The document without pictures, folds and reference, in lines of `width` characters where that can be done.
+
+    Assurances come first and warnings last, so that they stay in view.
+    """
+    good = [banner for banner in document.banners if banner.tone == "good"]
+    bad = [banner for banner in document.banners if banner.tone == "bad"]
     last = Section("What it comes to", document.summary)
-    return "\n\n".join(_parts([*document.intro, *document.sections, last, *document.banners], width))
+    return "\n\n".join(_parts([*document.intro, *good, *document.sections, last, *bad], width))
 
 
 def _parts(blocks: Iterable[Block], width: int | None) -> list[str]:
@@ -26,8 +31,8 @@ def _parts(blocks: Iterable[Block], width: int | None) -> list[str]:
 
 def _part(block: Block, width: int | None) -> str:
     match block:
-        case Banner(point=point, clauses=clauses):
-            return _filled(f"{point} {'; '.join(clauses)}." if clauses else point, width)
+        case Banner():
+            return _banner(block, width)
         case Paragraph(text=text) | Bullets(lines=[text]):
             return _filled(text, width)
         case Bullets(lines=lines):
@@ -41,6 +46,13 @@ def _part(block: Block, width: int | None) -> str:
             colon = "" if block.label.endswith("?") else ":"
             return f"{plain(block.label)}{colon}\n" + "\n\n".join(parts)
     return ""
+
+
+def _banner(banner: Banner, width: int | None) -> str:
+    """Its clauses are a list, of which a single one stands beside the point."""
+    if len(banner.clauses) > 1:
+        return "\n".join([_filled(banner.point, width), *(_filled(clause, width, "- ") for clause in banner.clauses)])
+    return _filled(" ".join([banner.point, *(f"{clause}." for clause in banner.clauses)]), width)
 
 
 def _filled(text: Text, width: int | None, bullet: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gnet_core.report.document import Bullets, Sentence
 from gnet_core.stats.ratio import POWER
+from gnet_core.stats.sequential import FIRST_LOOK
 from gnet_core.stats.verdicts import DEFAULT_MARGIN
 
 _SPEEDS = {
@@ -30,5 +31,27 @@ _DEVICE = {
     "measured in the same precision."
 }
 
-HOW_TO_READ = Bullets([Sentence(*term) for term in (_SPEEDS | _RATIOS | _DEVICE).items()])
+_JUDGED_ONCE = {
+    "judged by:": "A t interval on logarithms over processes, once, when all were measured: paired where base and "
+    "variant took turns, else Welch's; FASTER and SLOWER over a table by Benjamini and Hochberg's procedure.",
+}
+_JUDGED_REPEATEDLY = {
+    "judged by:": "Repeated confidence intervals (Jennison and Turnbull 1984): paired t intervals on logarithms over "
+    f"processes, looked at after each pair of processes from pair {FIRST_LOOK} on, and so much wider than a single one "
+    "that identical code is called different in at most 5 % of runs all the same. N, the most pairs, followed from the "
+    "budget before the first look; after n of them 5 % × (n ÷ N) to the power of 1.5 is spent. FASTER and SLOWER over "
+    "a table by Benjamini and Hochberg's procedure on the smallest repeated p-value so far.",
+    "repeated 95 % of ×:": "The repeated confidence interval. It holds whatever ended the run.",
+    "early:": "Settled before its last look. The verdict holds, but the ratio leans its way: outward, away from 1, "
+    "for FASTER and SLOWER, as a comparison stops the sooner the further chance has taken it. Quote the interval, or "
+    "measure with --until fixed.",
+}
+
+
+def how_to_read(*, repeated: bool) -> Bullets:
+    """The terms of a run's tables; `repeated` where it was looked at while it was measured."""
+    judged = _JUDGED_REPEATEDLY if repeated else _JUDGED_ONCE
+    return Bullets([Sentence(*term) for term in (_SPEEDS | _RATIOS | judged | _DEVICE).items()])
+
+
 HOW_TO_READ_RATIOS = Bullets([Sentence(*term) for term in _RATIOS.items()])

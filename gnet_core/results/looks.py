@@ -138,7 +138,7 @@ def _filled(look: Look, families: list[Family], max_looks: int) -> Look:
             suite=family.suite,
             base=cell.base,
             variant=cell.variant,
-            pairs=min(cell.base_processes, cell.variant_processes),
+            pairs=cell.pairs,
             ratio=cell.ratio,
             low=cell.low,
             high=cell.high,
@@ -154,7 +154,7 @@ def _filled(look: Look, families: list[Family], max_looks: int) -> Look:
 
 def _alike(one: Look, other: Look) -> bool:
     """Whether two looks are the same but for the last digits of their figures."""
-    if len(one.comparisons) != len(other.comparisons):
+    if len(one.comparisons) != len(other.comparisons) or not math.isclose(one.spent_error, other.spent_error):
         return False
     for mine, theirs in zip(one.comparisons, other.comparisons, strict=True):
         if theirs.pairs == 0:  # a later process has done other work, so that the two may not be compared any more

@@ -14,6 +14,7 @@ from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
+from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS
 from gnet_core.stats.verdicts import Verdict
 
 MAX_RAW_FILES = 10_000
@@ -162,6 +163,11 @@ class TimeSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Known once it is written, so the first page of a run lacks it."""
 
     @property
+    def measuring(self) -> float:
+        """What grows with every process."""
+        return self.starting + self.warming_up + self.timing + self.ending + self.waiting
+
+    @property
     def total(self) -> float:
         return float(sum(msgspec.structs.astuple(self)))
 
@@ -203,7 +209,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Turns of each process after the pilot of a run until resolved (see gnet_core.stats.ratio.optimal_turns), which
     has as many as the plan says; None before that is known."""
     time_spent: TimeSpent = TimeSpent()
-    max_looks: int | None = None
+    max_looks: Annotated[int, Meta(ge=FIRST_LOOK, le=MAX_LOOKS)] | None = None
     """Pairs of processes at the last look of a run until resolved. It follows from the cost of the first ones, and is
     None until that is known."""
     looks: tuple[Look, ...] = ()

@@ -66,9 +66,7 @@ class Budget:
     def predicted_seconds(self, configs: Sequence[StepConfig], turns: int | None = None) -> float:
         """The time that a process of each of these cases probably takes."""
         so_far = sum(self._expected(config, turns) for config, turns in self._measured)
-        spent = self._account.spent
-        cost = spent.starting + spent.warming_up + spent.timing + spent.ending + spent.waiting
-        rate = cost / so_far if so_far else 1.0
+        rate = self._account.spent.measuring / so_far if so_far else 1.0
         return rate * sum(self._expected(config, turns or self._plan.turns) for config in configs)
 
     def has_room_for(self, configs: Sequence[StepConfig], turns: int | None = None) -> bool:
@@ -80,8 +78,8 @@ class Budget:
         """How many processes of each compared case the budget holds, of which those that were measured are the first,
         if none is settled before.
         """
-        left, cost = max(0.0, self.deadline - time.monotonic()), self.predicted_seconds(compared)
-        more = left // cost if cost else MAX_LOOKS
+        left, cost = self.deadline - time.monotonic(), self.predicted_seconds(compared)
+        more = left // cost if cost and left < math.inf else MAX_LOOKS
         return int(min(MAX_LOOKS, max(MIN_LAST_LOOK, 1 + more)))
 
     def _expected(self, config: StepConfig, turns: int) -> float:

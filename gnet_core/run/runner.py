@@ -301,8 +301,6 @@ class Runner:
         the run cannot go on; what was finished is on disk, as run.json and turns.csv are written after each cohort.
         """
         budget = Budget(self._document, self._account, traces=profiled is not None)
-        if self._document.until == "resolved":
-            budget.require_room_for([case.config for case in self._open_cases()])
         self._account.begin("waiting")
         self._note(complete=False)
         self.write()  # first, so that a directory with anything in it says what it is
@@ -323,6 +321,12 @@ class Runner:
             self.write()
             self._account.begin("report")  # which the next write knows the time of
         return self._document.complete
+
+    def require_budget(self, profiled: StepConfig | None = None) -> None:
+        """Raise GnetError where the budget is shorter than a first process of each case takes on any machine."""
+        if self._document.until == "resolved":
+            budget = Budget(self._document, self._account, traces=profiled is not None)
+            budget.require_room_for([case.config for case in self._open_cases()])
 
     def to_measure(self) -> list[PlannedCase]:
         """The case of each process that is still to be measured."""
@@ -473,7 +477,7 @@ class Runner:
             self._run_open_cohorts(progress, budget)
             budget.note_measured(self._measured_processes())
             wanted = self._wanted(budget)
-            if not wanted or not budget.has_room_for([case.config for case in wanted], self._document.turns):
+            if not wanted or not budget.has_room_for([case.config for case in wanted]):
                 break
             self._plan(wanted, 1, progress)
         if unmeasured := self._still_wanted(self._open_cases()):
@@ -538,10 +542,9 @@ class Runner:
         deadline, step_seconds = math.inf, {}
         if budget is not None:
             deadline, step_seconds = budget.deadline, self._known_step_seconds()
-            if self._document.turns and index >= self._document.looks[0].cohorts:
-                settings = dataclasses.replace(
-                    settings, plan=dataclasses.replace(settings.plan, turns=self._document.turns)
-                )
+            turns = self._document.turns
+            if turns and budget.has_room_for([job.case.config for job in jobs], turns):
+                settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, turns=turns))
         outcome = Outcome()
         if jobs:
             cohort = Cohort(

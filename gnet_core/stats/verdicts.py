@@ -63,7 +63,7 @@ class Comparison:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
-    """The 95 % t interval on the logarithm."""
+    """The 95 % t interval on the logarithm; the repeated one where there is `max_looks`."""
 
     margin: float
     """SAME is an interval inside 1 ÷ (1 + margin) … 1 + margin; FASTER and SLOWER are estimates outside."""
@@ -86,6 +86,9 @@ class Comparison:
     variant_processes: int = 0
     """Processes that the ratio rests on."""
 
+    max_looks: int | None = None
+    """Pairs of processes at the last look, of a comparison that was looked at while it was measured; else None."""
+
     doubt: str = ""
     """Why the verdict is UNRESOLVED, which other comparisons may share; a sentence where there is no advice."""
 
@@ -94,6 +97,16 @@ class Comparison:
 
     more_processes: int | None = None
     """How many more a side that would be; None where it would be more than MAX_ADVISED_PROCESSES, or something else."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of processes that the ratio rests on."""
+        return min(self.base_processes, self.variant_processes)
+
+    @property
+    def settled_early(self) -> bool:
+        """Whether a look before the last gave the verdict, so that the ratio leans the way of the verdict."""
+        return self.verdict != "UNRESOLVED" and self.max_looks is not None and self.pairs < self.max_looks
 
     @property
     def reason(self) -> str:
@@ -169,13 +182,15 @@ def judge_repeatedly(
             if number in settled or pair.invalid:
                 continue
             earlier = effects[number]
-            effects[number] = repeated_log_ratio(
+            effect = repeated_log_ratio(
                 [process for process in pair.base_processes if process.cohort in cohorts],
                 [process for process in pair.variant_processes if process.cohort in cohorts],
                 pair.scale,
                 max_looks,
                 earlier.p_value if earlier else 1.0,
             )
+            if effect is None or effect.looks <= max_looks:  # beyond the last look there is no error left to spend
+                effects[number] = effect
         settled |= {number for number, cell in enumerate(table()) if cell.verdict != "UNRESOLVED"}
     return table()
 
@@ -242,6 +257,7 @@ def _compare(
         mode=mode,
         base_processes=effect.processes[0],
         variant_processes=effect.processes[1],
+        max_looks=effect.max_looks if isinstance(effect, RepeatedLogRatio) else None,
         doubt=doubt,
         advice=advice,
         more_processes=more,

@@ -1,5 +1,6 @@
 """The plot of ratios: one or a hundred, near or far, and verdicts that are told apart without their colours."""
 
+import dataclasses
 import re
 
 import pytest
@@ -67,3 +68,14 @@ def test_names_are_cut_to_what_tells_them_apart():
     assert distinct([["graph", "float32", "b8"], ["xla", "float32", "b8"]]) == (["graph", "xla"], "float32, b8")
     assert distinct([["graph", "float32", "b8"]]) == (["graph"], "float32, b8")
     assert distinct([["graph"], ["graph"]]) == (["graph", "graph"], "graph")
+
+
+def test_a_comparison_that_was_looked_at_has_repeated_intervals_and_its_early_verdict_says_so():
+    early, last = (
+        dataclasses.replace(compared("SLOWER", 0.9), base_processes=processes, variant_processes=processes, max_looks=8)
+        for processes in (3, 8)
+    )
+    texts = words(drawn([early, last]))
+    assert {"0.90× SLOWER, early", "0.90× SLOWER"} <= set(texts)
+    assert "× images/s of base, repeated 95 % intervals; band: ±2 %, the margin" in texts
+    assert "× images/s of base, 95 % intervals; band: ±2 %, the margin" in words(drawn([compared("SAME", 1.0)]))

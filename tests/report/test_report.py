@@ -146,7 +146,9 @@ def test_a_step_without_a_steady_state_may_not_be_quoted(run_directory):
 def test_a_sequential_comparison_is_reported_but_forbids_no_quoting(run_directory):
     run_directory.add(StepConfig(batch_size=8), *three(1.0), suites=("execution",))
     run_directory.add(StepConfig(batch_size=8, execution="xla"), *three(2.0), suites=("execution",), sequential=True)
-    assert first_line(load(run_directory)).endswith("1 comparison is sequential: say so beside the ratio.")
+    text = markdown(load(run_directory))
+    assert text.startswith("**These figures may be quoted,**\n\n- each with its machine")
+    assert "\n- 1 comparison is sequential: say so beside the ratio\n" in text
 
 
 def test_identical_code_that_differs_forbids_quoting(run_directory):
@@ -413,7 +415,7 @@ def test_verdicts_are_written_for_programs_a_line_a_comparison(stored):
     lines = list(csv.DictReader(io.StringIO((stored.path / "verdicts.csv").read_text())))
     assert list(lines[0]) == [
         *("suite", "base", "variant", "verdict", "ratio", "low", "high", "margin", "p_value", "adjusted_p_value"),
-        *("minimum_detectable_effect", "mode", "base_processes", "variant_processes", "reason", "run"),
+        *("minimum_detectable_effect", "mode", "base_processes", "variant_processes", "max_looks", "reason", "run"),
     ]
     assert [(line["variant"], line["verdict"], line["ratio"], line["mode"]) for line in lines] == [
         ("xla-float32-b8-i224-synthetic-cpu", "UNRESOLVED", "0.5", "turns"),

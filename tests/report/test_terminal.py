@@ -26,10 +26,10 @@ def table(*lines: Line):
     )
 
 
-def test_the_evidence_comes_first_and_what_it_comes_to_last():
+def test_assurances_and_evidence_come_first_and_what_it_comes_to_and_warnings_last():
     document = Document(
         heading="Not shown",
-        banners=[Banner("bad", "Do not quote:", ["too few", "too old"])],
+        banners=[Banner("good", "May be quoted:", ["eager"]), Banner("bad", "Do not quote:", ["too few", "too old"])],
         intro=[Paragraph("A machine.")],
         summary=[Bullets([Sentence("xla is SLOWER:", "0.5×."), "As is eager."])],
         sections=[
@@ -45,8 +45,8 @@ def test_the_evidence_comes_first_and_what_it_comes_to_last():
         ],
     )
     assert to_terminal(document) == (
-        "A machine.\n\nspeed: How fast?\nFast.\n\nAgain:\nMeasures it again: gnet bench\n\n"
-        "What it comes to:\n- xla is SLOWER: 0.5×.\n- As is eager.\n\nDo not quote: too few; too old."
+        "A machine.\n\nMay be quoted: eager.\n\nspeed: How fast?\nFast.\n\nAgain:\nMeasures it again: gnet bench\n\n"
+        "What it comes to:\n- xla is SLOWER: 0.5×.\n- As is eager.\n\nDo not quote:\n- too few\n- too old"
     )
 
 

@@ -55,9 +55,17 @@ def throughput(name: str, row: Row) -> Sentence:
 
 
 def ratio_in_words(comparison: Comparison) -> str:
-    """0.67× (0.64–0.70), marked where it is sequential."""
-    marked = f", timed {MODES['sequential']}" if comparison.mode == "sequential" else ""
-    return f"{ratio_and_interval(comparison)}{marked}"
+    """0.67× (0.64–0.70), marked where it is sequential and where it was settled before its last look."""
+    sequential = f", timed {MODES['sequential']}" if comparison.mode == "sequential" else ""
+    early = f", settled after {comparison.pairs} of at most {comparison.max_looks} processes"
+    return f"{ratio_and_interval(comparison)}{sequential}{early if comparison.settled_early else ''}"
+
+
+def relation(comparison: Comparison) -> str:
+    """How the variant stands to its base: is FASTER than."""
+    if comparison.verdict == "UNRESOLVED":
+        return "is UNRESOLVED against"
+    return "is the SAME as" if comparison.verdict == "SAME" else f"is {comparison.verdict} than"
 
 
 def share_in_words(share: float, low: float | None, high: float | None) -> str:

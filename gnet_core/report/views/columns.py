@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gnet_core.report.grid import Cell, Column, part, ratio, ratio_interval, verdict
+from gnet_core.report.grid import Cell, Column, interval_words, part, ratio, ratio_interval, verdict
 from gnet_core.report.views.answers import speed_interval
 from gnet_core.results.records import Row
 from gnet_core.stats.verdicts import Comparison
@@ -58,7 +58,7 @@ def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list
 
     return [
         Column(f"× {base}", shown(ratio, of_base="1")),
-        Column("95 % of ×", shown(ratio_interval)),
+        Column(f"{interval_words(comparisons.values())} of ×", shown(ratio_interval)),
         Column("verdict", shown(verdict), text=True),
         Column("detectable effect", shown(lambda comparison: percent(comparison.minimum_detectable_effect))),
     ]

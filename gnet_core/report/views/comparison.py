@@ -10,7 +10,14 @@ from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import ratio, ratio_and_interval
 from gnet_core.report.ratios import LOOKS, distinct, forest
 from gnet_core.report.views import bars
-from gnet_core.report.views.answers import DIFFERENT, NoAnswer, ratio_in_words, share_in_words, spread_of_identical_code
+from gnet_core.report.views.answers import (
+    DIFFERENT,
+    NoAnswer,
+    ratio_in_words,
+    relation,
+    share_in_words,
+    spread_of_identical_code,
+)
 from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.results.comparisons import break_even_steps
 from gnet_core.results.records import Row
@@ -91,7 +98,7 @@ class ComparisonView(Section):
         if row.precision != base.precision and row.equal_work:  # a speed is worth what its losses are
             tolerance = "tolerance" if row.device == "cpu" else "a tolerance measured on a CPU"
             work = f"; its losses are float32's within {tolerance}"
-        point = f"{variant} {_relation(comparison)} {self.base}"
+        point = f"{variant} {relation(comparison)} {self.base}"
         if comparison.verdict == "SAME":
             return Sentence(point, f"within {100 * comparison.margin:.3g}%: {figures}{work}.")
         return Sentence(f"{point}:", f"{figures}{self._break_even(base, row, comparison)}{work}.")
@@ -140,7 +147,7 @@ class ComparisonView(Section):
         parts = [
             f"{value} against {self.base}: {_counted(group)}"
             if len(by_value) < len(comparisons)
-            else f"{value} {_relation(group[0])} {self.base}: {ratio_and_interval(group[0])}"
+            else f"{value} {relation(group[0])} {self.base}: {ratio_and_interval(group[0])}"
             for value, group in by_value.items()
         ]
         more = f"; {len(parts) - _MAX_IN_TITLE} more" if len(parts) > _MAX_IN_TITLE else ""
@@ -160,9 +167,3 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
         total = "" if parts else f" of {len(comparisons)}"
         parts.append(f"{verdict} in {len(alike)}{total} ({ratio(alike[0])}{highest}×)")
     return ", ".join(parts)
-
-
-def _relation(comparison: Comparison) -> str:
-    if comparison.verdict == "UNRESOLVED":
-        return "is UNRESOLVED against"
-    return "is the SAME as" if comparison.verdict == "SAME" else f"is {comparison.verdict} than"
