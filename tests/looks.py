@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from gnet_core.run.runner import MAX_TURNS, MIN_TURNS
 from gnet_core.stats.sequential import FIRST_LOOK, nominal_error, repeated_p_value
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, ERROR
 from tests.noise import DISTURBED, TYPICAL, Noise, family_log_seconds
@@ -23,6 +24,9 @@ Procedure = Literal["repeated", "peeking"]
 """repeated: repeated confidence intervals; peeking: the fixed test's 5 % at every look."""
 
 TURNS = 12
+
+PILOT_TURNS, START_COST = 5, 10.0
+"""Turns of each process up to the first look, and the time of a start ÷ that of a turn: those of the preset quick."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,21 @@ def differences(
     """Mean logarithms of speed(variant) ÷ speed(base), as trials × cells × looks, in a pair of processes each."""
     logs = family_log_seconds(noise, cells, looks, turns, trials, effect, seed)
     return np.asarray((logs[:, :1] - logs[:, 1:]).mean(axis=3))
+
+
+def differences_with_pilot(noise: Noise, looks: int, trials: int, effect: float, seed: int) -> Array:
+    """As `differences`, of one cell, whose turns after the first look are those that its pilot advises."""
+    logs = family_log_seconds(noise, 1, looks, MAX_TURNS, trials, effect, seed)
+    rounds = logs[:, 0] - logs[:, 1]
+    pilot = rounds[:, :FIRST_LOOK, :PILOT_TURNS]
+    between_blocks = pilot.var(axis=2, ddof=1).mean(axis=1)
+    between_processes = pilot.mean(axis=2).var(axis=1, ddof=1) - between_blocks / PILOT_TURNS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        optimum = np.sqrt(START_COST * between_blocks / between_processes)
+    turns = np.rint(np.clip(np.where(between_processes > 0, optimum, MAX_TURNS), MIN_TURNS, MAX_TURNS))
+    taken = np.where(np.arange(looks) < FIRST_LOOK, PILOT_TURNS, turns[:, None])[..., None]
+    means = np.where(np.arange(MAX_TURNS) < taken, rounds, 0).sum(axis=2) / taken[..., 0]
+    return np.asarray(means[:, None])
 
 
 def rates(pairs: Array, *, margin: float = DEFAULT_MARGIN, procedure: Procedure = "repeated") -> Rates:

@@ -209,3 +209,26 @@ def test_more_processes_and_more_turns_resolve_smaller_effects_and_one_process_n
     assert few > more > longer
     # Cohen's formula with t quantiles, by hand: (2.365 + 1.415) · sqrt(2 · (0.015² + 0.07² ÷ 12) ÷ 8)
     assert more == pytest.approx(math.expm1(3.780 * math.sqrt(2 * (0.015**2 + 0.07**2 / 12) / 8)), rel=1e-3)
+
+
+def processes_of(logs):
+    """Pairs of processes of logarithms, an array of (pairs, 2, rounds)."""
+    return [tuple(stats.Process(str(number), tuple(side)) for side in pair) for number, pair in enumerate(logs)]
+
+
+@pytest.mark.parametrize(("process", "block", "start", "turns"), [(0.015, 0.03, 10, 6.3), (0.02, 0.02, 9, 3.0)])
+def test_the_optimal_turns_are_those_of_kalibera_and_jones(process, block, start, turns):
+    rng = np.random.default_rng(1)
+    logs = process * rng.standard_normal((4000, 2, 1)) + block * rng.standard_normal((4000, 2, 6))
+    logs += rng.standard_normal((4000, 1, 6))  # common-mode drift, which the difference takes out
+    assert stats.optimal_turns(processes_of(logs), start) == pytest.approx(turns, rel=0.1)
+
+
+def test_where_processes_differ_by_no_more_than_their_blocks_explain_more_turns_are_always_better():
+    logs = np.array([[[0.0, 1.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]])
+    assert stats.optimal_turns(processes_of(logs), 10) == math.inf
+
+
+@pytest.mark.parametrize("logs", [np.zeros((0, 2, 5)), np.zeros((1, 2, 5)), np.zeros((3, 2, 1))])
+def test_too_few_pairs_or_rounds_tell_no_optimal_turns(logs):
+    assert stats.optimal_turns(processes_of(logs), 10) is None

@@ -11,7 +11,7 @@ from scipy import special
 from gnet_core.stats.ratio import Process
 from gnet_core.stats.sequential import MAX_LOOKS, nominal_error, repeated_log_ratio, repeated_p_value, spent_share
 from gnet_core.stats.verdicts import Pair, judge_repeatedly
-from tests.looks import NOISES, decide, differences, rates
+from tests.looks import NOISES, decide, differences, differences_with_pilot, rates
 from tests.noise import TYPICAL, family_log_seconds
 
 TRIALS = 4000
@@ -79,6 +79,13 @@ def test_nothing_is_spent_before_the_first_look_and_all_by_the_last():
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 def test_identical_code_is_called_different_in_at_most_five_percent_of_tables(noise, max_looks, cells):
     null = differences(noise, cells, max_looks, TRIALS, 0.0, seed=max_looks)
+    assert rates(null).any_different <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / TRIALS)
+
+
+@pytest.mark.parametrize("max_looks", [6, 12, 20])
+@pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
+def test_turns_that_follow_from_the_pilots_scatter_cost_no_error(noise, max_looks):
+    null = differences_with_pilot(noise, max_looks, TRIALS, 0.0, seed=max_looks)
     assert rates(null).any_different <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / TRIALS)
 
 
