@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,16 +133,17 @@ def _run_and_report(
 ) -> int:
     # The report's modules too are imported before the run: their files may change while it goes on.
     import gnet_core.report.terminal  # noqa: F401
+    from gnet_core.cli import progress
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
     from gnet_core.results import gates, records
     from gnet_core.run.cohort import expected_seconds
 
-    print(_resolution(settings), file=sys.stderr)
+    print(_resolution(runner.document), file=sys.stderr)
     expected = sum(expected_seconds(case.config, settings.plan) for case in runner.to_measure())
-    with _progress_bar(expected) as progress:
+    with progress.shown(expected, runner.document) as shown:
         try:
-            complete, stopped = runner.run(progress, profiled), ""
+            complete, stopped = runner.run(shown.advance, profiled, shown.look), ""
         except GnetError as error:  # what was finished before is reported all the same
             complete, stopped = False, str(error)
     result = records.load_run(settings.directory)
@@ -160,11 +160,26 @@ def _run_and_report(
     return status
 
 
-def _resolution(settings: RunSettings) -> str:
-    """The effect that the run can detect, in a sentence."""
-    from gnet_core.stats import ratio
+def _resolution(document: RunDocument) -> str:
+    """How long the run will go on, and the effect that it can detect, in a sentence."""
+    from gnet_core.cli.progress import duration
+    from gnet_core.plan.suites import Plan
+    from gnet_core.stats import ratio, sequential
+    from gnet_core.stats.verdicts import DEFAULT_MARGIN
 
-    processes, turns = settings.replicates, settings.plan.turns
+    turns = (document.plan or Plan()).turns
+    if document.until == "resolved":
+        most = document.max_looks or sequential.MAX_LOOKS
+        effect = ratio.resolvable_effect(most, turns, sequential.nominal_error(most, most))
+        spent = ""
+        if document.budget_seconds is not None:
+            spent = f", or until {duration(document.budget_seconds - document.elapsed_seconds)} are spent"
+        return (
+            f"{sequential.FIRST_LOOK} to {most} processes × {turns} turns a case, until each comparison is settled "
+            f"within {DEFAULT_MARGIN:.0%}{spent}: on a shared machine {most} find a difference of {effect:.1%} 9 times "
+            "in 10; a larger one takes fewer"
+        )
+    processes = document.replicates
     effect = ratio.resolvable_effect(processes, turns)
     if effect is None:
         return f"1 process × {turns} turns a case: a first look; it cannot tell any effect from chance"
@@ -172,19 +187,3 @@ def _resolution(settings: RunSettings) -> str:
         f"{processes} processes × {turns} turns a case: on a shared machine they find a difference of "
         f"{effect:.1%} 9 times in 10; the report tells what they could find here"
     )
-
-
-@contextlib.contextmanager
-def _progress_bar(expected_seconds: float) -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr. Its unit is a second of expected work, so its time left follows the machine's real speed."""
-    from tqdm import tqdm
-
-    shape = "{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left | {desc}"
-    with tqdm(total=expected_seconds, bar_format=shape, smoothing=0, dynamic_ncols=True, file=sys.stderr) as bar:
-
-        def progress(what: str, seconds: float) -> None:
-            bar.set_description_str(what, refresh=False)
-            bar.update(min(seconds, expected_seconds - bar.n))
-            bar.refresh()
-
-        yield progress

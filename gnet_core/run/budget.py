@@ -36,6 +36,11 @@ class Budget:
         return time.monotonic() - self._began
 
     @property
+    def left_seconds(self) -> float:
+        """Wall time that is left of it, the end's share included; infinite where there is no budget."""
+        return max(0.0, self._seconds - self.elapsed_seconds)
+
+    @property
     def deadline(self) -> float:
         """The time of the monotonic clock after which no turn is begun."""
         return self._began + self._seconds - self._kept

@@ -30,7 +30,7 @@ from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
 from gnet_core.results import looks
 from gnet_core.results.raw_files import RawFile
 from gnet_core.results.records import load_run
-from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
+from gnet_core.results.run_document import GpuMemory, Look, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
 from gnet_core.run.budget import Budget
@@ -46,6 +46,9 @@ Environments = Mapping[str, Environment]
 PROBE_LIMIT_SECONDS = 180
 SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
+
+Looked = Callable[[Look, int, float], None]
+"""Called with each look, the number of processes of a case at the last look, and the seconds left of the budget."""
 
 MAX_LOST = 2
 """Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
@@ -289,9 +292,15 @@ class Runner:
         self._standing = standing or Standing(states={state.case: state for state in states})
         self._require_unchanged = require_unchanged
 
-    def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
+    @property
+    def document(self) -> RunDocument:
+        """run.json as it stands; its cases and cohorts are filled in as it is written."""
+        return self._document
+
+    def run(self, progress: Progress, profiled: StepConfig | None = None, looked: Looked = lambda *_: None) -> bool:
         """Measure what is open, then trace the case `profiled`; True when nothing interrupted it. Raises GnetError if
         the run cannot go on; what was finished is on disk, as run.json and turns.csv are written after each cohort.
+        `looked` hears how the comparisons of a run until resolved stand after each of its cohorts.
         """
         self._note(complete=False)
         self.write()  # first, so that a directory with anything in it says what it is
@@ -299,7 +308,7 @@ class Runner:
         whole.remove_partial_files(self._settings.directory / "raw")
         try:
             if self._document.until == "resolved":
-                self._run_until_resolved(progress, profiled is not None)
+                self._run_until_resolved(progress, looked, traces=profiled is not None)
             else:
                 self._plan_cohorts(progress)
                 self._run_cohorts(progress)
@@ -441,7 +450,7 @@ class Runner:
                 self._run_cohort(index, progress, deadline)
             index += 1
 
-    def _run_until_resolved(self, progress: Progress, traces: bool) -> None:
+    def _run_until_resolved(self, progress: Progress, looked: Looked, *, traces: bool) -> None:
         """Measure each open case by one process more, look, and go on until every comparison is settled, the looks are
         used up, or what is left of the budget would not do for another process of each.
 
@@ -449,6 +458,8 @@ class Runner:
         nothing else: the error of a look depends on it.
         """
         budget = Budget(self._document, traces=traces)
+        if self._document.looks and self._document.max_looks is not None:
+            looked(self._document.looks[-1], self._document.max_looks, budget.left_seconds)
         if not self._document.peaks:
             with budget.reserved_again():
                 self._measure_peaks(progress)
@@ -460,9 +471,9 @@ class Runner:
             with budget.measured([case.config for case in wanted]):
                 self._run_open_cohorts(progress, budget.deadline)
             self._note(elapsed_seconds=budget.elapsed_seconds)
-            if self._document.max_looks is None:
-                self._note(max_looks=budget.max_looks())
-            self._look()
+            max_looks = self._document.max_looks or budget.max_looks()
+            self._note(max_looks=max_looks)
+            looked(self._look(max_looks), max_looks, budget.left_seconds)
         self._note(elapsed_seconds=budget.elapsed_seconds)
 
     def _wanted(self) -> list[PlannedCase]:
@@ -474,14 +485,14 @@ class Runner:
         still_open = looks.open_cases(load_run(self._settings.directory))
         return [case for case in wanted if case.name in still_open]
 
-    def _look(self) -> None:
+    def _look(self, max_looks: int) -> Look:
         """Take a look, which is in run.json from then on, where any comparison has pairs enough for one."""
-        assert self._document.max_looks is not None
         self.write()
-        look = looks.look_at(load_run(self._settings.directory), self._document.max_looks)
+        look = looks.look_at(load_run(self._settings.directory), max_looks)
         if any(cell.pairs >= FIRST_LOOK for cell in look.comparisons):
             self._note(looks=(*self._document.looks, look))
             self.write()
+        return look
 
     def _run_cohort(self, index: int, progress: Progress, deadline: float = math.inf) -> None:
         standing = self._standing
