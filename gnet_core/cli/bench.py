@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnet_core.cli import options
-from gnet_core.cli.output import BAD_USAGE, INTERRUPTED, complain
+from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, complain
 from gnet_core.cli.report import print_run, write_documents
 from gnet_core.config import FRAMEWORKS, GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest, command_line
@@ -62,6 +62,7 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 @click.option("--against", metavar="REV", help="Compare the working tree with this git revision.")
 @options.out("<date-time>-<device>")
 @click.option("--resume", type=options.PATH, help="Go on with the interrupted run in this directory.")
+@click.option("--dry-run", is_flag=True, help="Measure nothing: print cases, cohorts, predicted time and memory.")
 @options.fail_on("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
 @options.as_json
 @options.takes(BenchRequest)
@@ -70,9 +71,11 @@ def bench(request: BenchRequest) -> int:
     what else benchmarks/ has; none named: those of the preset) and write a run directory.
     """
     from gnet_core.cli.bench_plan import BenchPlan
+    from gnet_core.cli.forecast import print_forecast
     from gnet_core.files.whole import require_empty
     from gnet_core.results import gates
     from gnet_core.run import resuming
+    from gnet_core.run.forecast import forecast
     from gnet_core.system import claims
 
     out, resume = request.out, request.resume
@@ -97,6 +100,9 @@ def bench(request: BenchRequest) -> int:
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
         runner, settings = plan.make_runner(directory, previous, request.budget)
+        if request.dry_run:
+            print_forecast(forecast(runner, settings, traces=plan.profiled is not None), as_json=request.as_json)
+            return FINE  # the directory that was claimed goes again, as nothing was written into it
         to_resume = BenchRequest(resume=directory.resolve(), python=measured.python, against=measured.against)
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 

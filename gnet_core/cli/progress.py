@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -55,7 +55,7 @@ def comparison_line(comparison: LookAtComparison) -> str:
     words = set(_words(comparison.variant))
     base = "-".join(word for word in _words(comparison.base) if word not in words)
     pair = f"{comparison.variant} ÷ {base}" if base else comparison.variant
-    return f"{verdict:6}{ratio} after {_processes(comparison.pairs)}: {plain(pair)}"
+    return f"{verdict:6}{ratio} after {count(comparison.pairs, 'process', 'es')}: {plain(pair)}"
 
 
 def duration(seconds: float) -> str:
@@ -67,17 +67,15 @@ def _words(case: str) -> list[str]:
     return re.split("[-@]", case)
 
 
-def _processes(count: int) -> str:
-    return f"{count} process{'' if count == 1 else 'es'}"
-
-
-def _settled(look: Look) -> int:
-    return sum(comparison.verdict != "UNRESOLVED" for comparison in look.comparisons)
+def count(number: int, what: str, ending: str = "s") -> str:
+    """1 process, 2 processes"""
+    return f"{number} {what}{'' if number == 1 else ending}"
 
 
 def _counts(look: Look, max_looks: int) -> str:
     pairs = max((comparison.pairs for comparison in look.comparisons), default=0)
-    return f"{_settled(look)} of {len(look.comparisons)} settled after {_processes(pairs)} of at most {max_looks}"
+    settled = sum(comparison.verdict != "UNRESOLVED" for comparison in look.comparisons)
+    return f"{settled} of {len(look.comparisons)} settled after {count(pairs, 'process', 'es')} of at most {max_looks}"
 
 
 class _Budget:
@@ -115,7 +113,7 @@ class _Board:
     """A line of counts, one of what is being done, and one for each comparison; all of them go as the report comes."""
 
     def __init__(self, left_seconds: float) -> None:
-        self._lines: list[tqdm[None]] = []
+        self._lines: list[tqdm[Any]] = []
         self._budget, self._counts = _Budget(left_seconds), "no look yet"
         self.advance("", 0.0)
 
@@ -156,17 +154,17 @@ class _Lines:
         # A worker tells of its phases one by one, and of what it has finished, which is no beginning.
         subject = "" if seconds else what.partition(": ")[0]
         if subject and subject != self._subject:
-            self._print(f"{self._time()}: {plain(what)}")
+            print(f"{self._time()}: {plain(what)}", file=sys.stderr)
         self._subject = subject
 
     def look(self, look: Look, max_looks: int, left_seconds: float) -> None:
         self._budget = _Budget(left_seconds)
-        self._print(f"{self._time()}: {_counts(look, max_looks)}")
+        print(f"{self._time()}: {_counts(look, max_looks)}", file=sys.stderr)
         with_open = len(look.comparisons) <= MAX_LINES
         for comparison in look.comparisons:
             which, is_open = (comparison.suite, comparison.base, comparison.variant), comparison.verdict == "UNRESOLVED"
             if which not in self._settled and (with_open or not is_open):
-                self._print(f"  {comparison_line(comparison)}")
+                print(f"  {comparison_line(comparison)}", file=sys.stderr)
             if not is_open:
                 self._settled.add(which)
 
@@ -180,6 +178,3 @@ class _Lines:
         share = min(1.0, self._done / self._expected) if self._expected else 1.0
         left = duration(gone / share - gone) if share else "?"
         return f"{share:4.0%}, {duration(gone)} gone, {left} left"
-
-    def _print(self, line: str) -> None:
-        print(line, file=sys.stderr)

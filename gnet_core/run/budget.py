@@ -19,6 +19,17 @@ REPORT_SECONDS = 10.0
 """Kept for the report, which takes 2 to 5 s with its imports."""
 
 
+PEAKS_SECONDS = 15.0
+"""A guess at a measurement of the peaks in one precision. It took 10 to 15 s on two cores."""
+
+
+def looks_within(seconds: float, cost: float) -> int:
+    """How many looks a run has whose first processes are measured, if `seconds` are left and those took `cost`."""
+    left = max(0.0, seconds)
+    more = MAX_LOOKS if math.isinf(left) else int(left // max(cost, 1e-3))
+    return min(MAX_LOOKS, max(FIRST_LOOK, 1 + more))
+
+
 class Budget:
     """The budget of a run, whose earlier parts count. Costs are measured; a guess only weighs cases by each other."""
 
@@ -67,9 +78,7 @@ class Budget:
 
     def max_looks(self) -> int:
         """How many processes of each case the budget holds, of which those that were measured are the first."""
-        left = max(0.0, self.deadline - time.monotonic())
-        more = MAX_LOOKS if math.isinf(left) else int(left // max(self._cost, 1e-3))
-        return min(MAX_LOOKS, max(FIRST_LOOK, 1 + more))
+        return looks_within(self.deadline - time.monotonic(), self._cost)
 
     def _expected(self, configs: Sequence[StepConfig]) -> float:
         return sum(expected_seconds(config, self._plan) for config in configs)

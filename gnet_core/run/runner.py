@@ -286,7 +286,8 @@ class Runner:
         """`standing` is how far an earlier part of the run came (see gnet_core.run.resuming). `require_unchanged` is
         called after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
         """
-        self._compared = comparisons([state.case for state in states], suites)
+        self.compared = comparisons([state.case for state in states], suites)
+        """Each base with each case that is compared with it."""
         self._settings = settings
         self._document = document
         self._standing = standing or Standing(states={state.case: state for state in states})
@@ -296,6 +297,25 @@ class Runner:
     def document(self) -> RunDocument:
         """run.json as it stands; its cases and cohorts are filled in as it is written."""
         return self._document
+
+    @property
+    def standing(self) -> Standing:
+        """How far the run is."""
+        return self._standing
+
+    def cohorts_to_come(self, sizes: Mapping[PlannedCase, int], memory_bytes: int) -> list[list[Job]]:
+        """The processes that would be started next, by cohort, if cases took so many bytes of so many for all workers
+        alive together. In a run until resolved that is one process more of each open case, else all of them.
+        """
+        standing = self._standing
+        begun = [standing.jobs(cohort) for cohort in standing.cohorts if not cohort.complete]
+        if self._document.until == "fixed":
+            cases, rounds = self._unplanned()
+        else:
+            cases, rounds = ([], 0) if begun else (self._wanted(), 1)
+        planned = [*begun, *self._packed({case: sizes[case] for case in cases}, rounds, memory_bytes)]
+        wanted = ([job for job in jobs if standing.still_wanted(job.case)] for jobs in planned)
+        return list(filter(None, wanted))
 
     def run(self, progress: Progress, profiled: StepConfig | None = None, looked: Looked = lambda *_: None) -> bool:
         """Measure what is open, then trace the case `profiled`; True when nothing interrupted it. Raises GnetError if
@@ -357,29 +377,38 @@ class Runner:
 
     def _plan_cohorts(self, progress: Progress) -> None:
         """Plan the cohorts of a new run, or those that measure again what an earlier part of the run has lost."""
+        cases, rounds = self._unplanned()
+        if rounds:
+            self._plan(cases, rounds, progress)
+
+    def _unplanned(self) -> tuple[list[PlannedCase], int]:
+        """The cases for which cohorts are to be planned, and how many processes more each of them is to have."""
         lost = self._standing.lost
         if self._standing.cohorts and not lost:
-            return
+            return [], 0
         rounds = max(Counter(lost).values(), default=self._settings.replicates)
         # Beside its base, or the comparison would be of processes that never took turns.
-        bases = {variant: base for base, variant in reversed(self._compared)}
+        bases = {variant: base for base, variant in reversed(self.compared)}
         beside = [bases[case] for case in lost if case in bases]
-        self._plan(list(dict.fromkeys([*beside, *(lost or self._open_cases())])), rounds, progress)
+        return list(dict.fromkeys([*beside, *(lost or self._open_cases())])), rounds
 
     def _plan(self, cases: list[PlannedCase], rounds: int, progress: Progress) -> None:
         """Append cohorts in which each of the cases has so many processes more."""
         planned, again = self._standing.cohorts, bool(self._standing.lost)
-        jobs = [job for cohort in planned for job in self._standing.jobs(cohort)]
-        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
-        bases = {variant: base for base, variant in reversed(self._compared)}
         sizes, memory = {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
         if any(case.config.device != "cpu" for case in cases):
             sizes, memory = self._gpu_sizes(cases, progress)
-        packed = cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
-        workers = (tuple(str(job.worker) for job in jobs) for jobs in packed)
+        workers = (tuple(str(job.worker) for job in jobs) for jobs in self._packed(sizes, rounds, memory))
         new = (RecordedCohort(workers=names, order=(), complete=False, again=again) for names in workers)
         self._standing = dataclasses.replace(self._standing, cohorts=(*planned, *new), lost=())
         self.write()
+
+    def _packed(self, sizes: Mapping[PlannedCase, int], rounds: int, memory_bytes: int) -> list[list[Job]]:
+        """Cohorts with so many processes more of each case that has a size, numbered on from those there are."""
+        jobs = [job for cohort in self._standing.cohorts for job in self._standing.jobs(cohort)]
+        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
+        bases = {variant: base for base, variant in reversed(self.compared)}
+        return cohorts(self._parts(list(sizes)), rounds, memory_bytes, sizes, bases, started)
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
         """The bytes to plan each case with, and the budget. No formula gives them, so some cases run alone for a
@@ -408,7 +437,7 @@ class Runner:
         return [case for case in cases if self._standing.still_wanted(case)]
 
     def _parts(self, cases: list[PlannedCase]) -> list[list[PlannedCase]]:
-        return groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
+        return groups(cases, [pair for pair in self.compared if set(pair) <= set(cases)])
 
     def _probe(self, case: PlannedCase, progress: Progress) -> bool:
         """Whether a worker of the case could run alone for a turn; its size is in run.json from then on."""
