@@ -27,15 +27,15 @@ def _cases(forecast: Forecast) -> str:
             number,
             plain(case.case),
             case.processes,
-            plain(case.note) if case.note else case.more_processes,
+            case.more_processes,
             f"{case.process_seconds:.0f}",
             _gibibytes(case.memory_bytes),
         )
         for number, case in enumerate(forecast.cases, start=1)
     ]
-    to_come = "processes to come" if forecast.until == "fixed" else "to come at most"
-    headings = ("", "case", "measured", to_come, "s a process", "GiB")
-    return tabulate(rows, headings, disable_numparse=True, colalign=("right", "left", *["right"] * 4))
+    headings = ("", "case", "processes", _to_come(forecast), "s each", "GiB each")
+    table = tabulate(rows, headings, disable_numparse=True, colalign=("right", "left", *["right"] * 4))
+    return "\n".join([table, *(f"{plain(case.case)}: {plain(case.note)}" for case in forecast.cases if case.note)])
 
 
 def _cohorts(forecast: Forecast) -> str:
@@ -53,10 +53,12 @@ def _cohorts(forecast: Forecast) -> str:
         )
         for cohort in forecast.cohorts
     ]
-    times = "cohorts" if forecast.until == "fixed" else "cohorts at most"
-    return tabulate(
-        rows, ("alive together", times, "s a cohort", "GiB"), disable_numparse=True, colalign=("left", *["right"] * 3)
-    )
+    headings = ("cohort of cases", _to_come(forecast), "s each", "GiB each")
+    return tabulate(rows, headings, disable_numparse=True, colalign=("left", *["right"] * 3))
+
+
+def _to_come(forecast: Forecast) -> str:
+    return "to come" if forecast.until == "fixed" else "to come at most"
 
 
 def _sums(forecast: Forecast) -> str:
@@ -68,8 +70,7 @@ def _end(forecast: Forecast) -> str:
     if forecast.until == "fixed":
         return f"End: every case has {processes}."
     budget = "" if forecast.left_seconds is None else f", or {_duration(forecast.left_seconds)} are spent"
-    settled = f"{count(forecast.comparisons, 'comparison')} settled within {DEFAULT_MARGIN:.0%}"
-    return f"End: {settled}, or {processes} of a case{budget}."
+    return f"End: every comparison is settled within {DEFAULT_MARGIN:.0%}, or every case has {processes}{budget}."
 
 
 def _time(forecast: Forecast) -> str:

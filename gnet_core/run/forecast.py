@@ -74,7 +74,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 def forecast(runner: Runner, settings: RunSettings, *, traces: bool) -> Forecast:
     """What the run would do from now on. Nothing is started, and a GPU is asked for no more than its free memory."""
-    document, states, turns = runner.document, runner.standing.states, settings.plan.turns
+    document, states = runner.document, runner.standing.states
     known, allowed = _memory(runner, settings)
     sizes = known or dict.fromkeys(states, 0)  # as if all of them fitted together
     to_come = runner.cohorts_to_come(sizes, allowed or 0)
@@ -83,21 +83,11 @@ def forecast(runner: Runner, settings: RunSettings, *, traces: bool) -> Forecast
     once = REPORT_SECONDS + (TRACE_SECONDS if traces else 0.0) + _peaks_seconds(runner, settings, to_come)
     round_seconds = sum(seconds[job.case] for jobs in to_come for job in jobs)
     left = None if document.budget_seconds is None else max(0.0, document.budget_seconds - document.elapsed_seconds)
-    least = most = 1  # a fixed run's cohorts are all to come; of a run until resolved they are one round of several
-    processes, effect = settings.replicates, resolvable_effect(settings.replicates, turns)
-    if document.until == "resolved":
-        done = max(len(state.raw) for state in states.values())
-        room = (math.inf if left is None else left) - once - round_seconds
-        looks = document.max_looks or looks_within(room, round_seconds)
-        affordable = looks if math.isinf(room) else 1 + max(0, int(room // max(round_seconds, 1e-3)))
-        most = min(affordable, looks - done) if to_come else 0
-        least = max(1, FIRST_LOOK - done) if to_come else 0
-        processes = done + most
-        effect = (
-            resolvable_effect(processes, turns, nominal_error(processes, looks)) if processes >= FIRST_LOOK else None
-        )
+    room = (math.inf if left is None else left) - once
+    least, most, processes, effect = _rounds(runner, settings, to_come, room, round_seconds)
     wanted = Counter(job.case for jobs in to_come for job in jobs)
-    together = Counter(tuple(job.case for job in jobs) for jobs in to_come)
+    workers = ({job.case for job in jobs} for jobs in to_come)
+    together = Counter(tuple(case for case in states if case in cases) for cases in workers)
     return Forecast(
         until=document.until,
         device=document.device,
@@ -136,6 +126,28 @@ def forecast(runner: Runner, settings: RunSettings, *, traces: bool) -> Forecast
             if comparison.verdict == "UNRESOLVED"
         ),
     )
+
+
+def _rounds(
+    runner: Runner, settings: RunSettings, to_come: Sequence[Sequence[Job]], room: float, round_seconds: float
+) -> tuple[int, int, int, float | None]:
+    """How often the cohorts to come are repeated until the first verdicts can come, and at most, if there is `room`
+    for them in seconds; the processes of a case that makes; and the effect that those detect.
+    """
+    turns, states = settings.plan.turns, runner.standing.states
+    if runner.document.until == "fixed":
+        return 1, 1, settings.replicates, resolvable_effect(settings.replicates, turns)
+    measured = [len(states[job.case].raw) for jobs in to_come for job in jobs]
+    done = min(measured, default=max(len(state.raw) for state in states.values()))
+    looks = runner.document.max_looks or looks_within(room - round_seconds, round_seconds)
+    least = most = 0
+    if to_come:  # the first round may begin whatever is left
+        affordable = looks if math.isinf(room) else max(1, int(room // round_seconds))
+        least, most = max(1, FIRST_LOOK - done), min(affordable, looks - done)
+    processes = done + most
+    if processes < FIRST_LOOK:
+        return least, most, processes, None
+    return least, most, processes, resolvable_effect(processes, turns, nominal_error(processes, looks))
 
 
 def _memory(runner: Runner, settings: RunSettings) -> tuple[dict[PlannedCase, int] | None, int | None]:
