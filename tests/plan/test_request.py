@@ -31,6 +31,7 @@ from gnet_core.config import (
 )
 from gnet_core.frameworks.tf import peaks
 from gnet_core.plan.request import (
+    UNTILS,
     BenchRequest,
     InfoRequest,
     PeaksRequest,
@@ -90,6 +91,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "float": NUMBER,
     "Path": TEXT.map(Path),
     "Path | None": some.none() | TEXT.map(Path),
+    "Until | None": some.none() | some.sampled_from(UNTILS),
     "Layers": TEXT,
     "Execution": TEXT,
     "Precision": TEXT,
@@ -105,6 +107,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
 OWN_VALUES: dict[str, some.SearchStrategy[Any]] = {
     "fail_on": several(some.sampled_from(GATES), 0),
     "seconds": some.floats(allow_nan=False),
+    "budget": some.none() | some.integers(1, 10**7),
 }
 """By the name of a field of which its command takes less than its type could have."""
 
@@ -203,9 +206,9 @@ def test_run_json_has_what_decides_what_is_measured_and_gives_it_back(
     request = dataclasses.replace(request, layers=layers, widths=widths)
     options = json.loads(json.dumps(request.to_dict()))
     assert BenchRequest.from_dict("run.json: options", options) == dataclasses.replace(
-        request, out=None, resume=None, fail_on=(), as_json=False
+        request, out=None, resume=None, dry_run=False, fail_on=(), as_json=False
     )
-    assert not {"out", "resume", "fail_on", "as_json"} & options.keys()
+    assert not {"out", "resume", "dry_run", "fail_on", "as_json"} & options.keys()
 
 
 def test_an_option_that_an_older_run_json_lacks_was_not_asked_for() -> None:
