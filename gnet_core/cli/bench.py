@@ -7,7 +7,6 @@ import dataclasses
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +65,7 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 @click.option("--against", metavar="REV", help="Compare the working tree with this git revision.")
 @options.out("<date-time>-<device>")
 @click.option("--resume", type=options.PATH, help="Go on with the interrupted run in this directory.")
+@click.option("--dry-run", is_flag=True, help="Measure nothing: print cases, cohorts, predicted time and memory.")
 @options.fail_on("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
 @options.as_json
 @options.takes(BenchRequest)
@@ -74,9 +74,11 @@ def bench(request: BenchRequest) -> int:
     what else benchmarks/ has; none named: those of the preset) and write a run directory.
     """
     from gnet_core.cli.bench_plan import BenchPlan
+    from gnet_core.cli.forecast import print_forecast
     from gnet_core.files.whole import require_empty
     from gnet_core.results import gates, looks, records
     from gnet_core.run import resuming
+    from gnet_core.run.forecast import forecast
     from gnet_core.system import claims
 
     began = time.monotonic()
@@ -103,6 +105,9 @@ def bench(request: BenchRequest) -> int:
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
         runner, settings = plan.make_runner(directory, previous, request.budget, began)
+        if request.dry_run:
+            print_forecast(forecast(runner, settings, traces=plan.profiled is not None), as_json=request.as_json)
+            return FINE  # the directory that was claimed goes again, as nothing was written into it
         to_resume = BenchRequest(resume=directory.resolve(), python=measured.python, against=measured.against)
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 
@@ -139,7 +144,6 @@ def _run_and_report(
 ) -> int:
     from gnet_core.results import gates
 
-    print(_resolution(settings), file=sys.stderr)
     ended = measure(runner, settings, profiled)
     failed = gates.failed_in(ended.summary.run, request.fail_on if ended.complete else ())
     status = print_run(ended.summary, failed, ended.unwritten, as_json=request.as_json)
@@ -172,15 +176,17 @@ def measure(runner: Runner, settings: RunSettings, profiled: StepConfig | None) 
     """Run it, with its progress on stderr, and write its report."""
     # The report's modules too are imported before the run: their files may change while it goes on.
     import gnet_core.report.terminal  # noqa: F401
+    from gnet_core.cli import progress
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
     from gnet_core.results import records
     from gnet_core.run.cohort import expected_seconds
 
+    print(_resolution(runner.document), file=sys.stderr)
     expected = sum(expected_seconds(case.config, settings.plan) for case in runner.to_measure())
-    with _progress_bar(expected) as progress:
+    with progress.shown(expected, runner.document) as shown:
         try:
-            complete, stopped = runner.run(progress, profiled), ""
+            complete, stopped = runner.run(shown.advance, profiled, shown.look), ""
         except GnetError as error:  # what was finished before is reported all the same
             complete, stopped = False, str(error)
     summary = Summary(records.load_run(settings.directory))
@@ -189,11 +195,26 @@ def measure(runner: Runner, settings: RunSettings, profiled: StepConfig | None) 
     return Ended(summary=summary, complete=complete, stopped=stopped, unwritten=unwritten)
 
 
-def _resolution(settings: RunSettings) -> str:
-    """The effect that the run can detect, in a sentence."""
-    from gnet_core.stats import ratio
+def _resolution(document: RunDocument) -> str:
+    """How long the run will go on, and the effect that it can detect, in a sentence."""
+    from gnet_core.cli.progress import duration
+    from gnet_core.plan.suites import Plan
+    from gnet_core.stats import ratio, sequential
+    from gnet_core.stats.verdicts import DEFAULT_MARGIN
 
-    processes, turns = settings.replicates, settings.plan.turns
+    turns = (document.plan or Plan()).turns
+    if document.until == "resolved":
+        most = document.max_looks or sequential.MAX_LOOKS
+        effect = ratio.resolvable_effect(most, turns, sequential.nominal_error(most, most))
+        spent = ""
+        if document.budget_seconds is not None:
+            spent = f", or until {duration(document.left_seconds)} are spent"
+        return (
+            f"{sequential.FIRST_LOOK} to {most} processes × {turns} turns a case, until each comparison is settled "
+            f"within {DEFAULT_MARGIN:.0%}{spent}: on a shared machine {most} find a difference of {effect:.1%} 9 times "
+            "in 10; a larger one takes fewer"
+        )
+    processes = document.replicates
     effect = ratio.resolvable_effect(processes, turns)
     if effect is None:
         return f"1 process × {turns} turns a case: a first look; it cannot tell any effect from chance"
@@ -201,19 +222,3 @@ def _resolution(settings: RunSettings) -> str:
         f"{processes} processes × {turns} turns a case: on a shared machine they find a difference of "
         f"{effect:.1%} 9 times in 10; the report tells what they could find here"
     )
-
-
-@contextlib.contextmanager
-def _progress_bar(expected_seconds: float) -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr. Its unit is a second of expected work, so its time left follows the machine's real speed."""
-    from tqdm import tqdm
-
-    shape = "{percentage:3.0f}%|{bar:20}| {elapsed} gone, {remaining} left | {desc}"
-    with tqdm(total=expected_seconds, bar_format=shape, smoothing=0, dynamic_ncols=True, file=sys.stderr) as bar:
-
-        def progress(what: str, seconds: float) -> None:
-            bar.set_description_str(what, refresh=False)
-            bar.update(min(seconds, expected_seconds - bar.n))
-            bar.refresh()
-
-        yield progress

@@ -50,9 +50,11 @@ def current_run(document: Mapping[str, Any]) -> dict[str, Any]:
         current.setdefault("run", document["created"])
     if isinstance(current.get("options"), dict):
         # Not every option was recorded; the preset and the device always stand beside them as well. Each case had a
-        # fixed number of processes, whatever its preset.
-        beside = {name: current[name] for name in ("preset", "device") if name in current}
-        current["options"] = {"layers": BEFORE["layers"], "until": "fixed", **beside, **current["options"]}
+        # fixed number of processes, whatever its preset, which a number of them says as well.
+        beside = {str(name): current[name] for name in ("preset", "device") if name in current}
+        if "until" not in current and not current["options"].get("replicates"):
+            beside["until"] = "fixed"
+        current["options"] = {"layers": BEFORE["layers"], **beside, **current["options"]}
     if isinstance(current.get("suites"), list):
         current["suites"] = [_with_view(suite) for suite in current["suites"]]
     if isinstance(current.get("cases"), list):

@@ -89,7 +89,7 @@ class BenchRequest(Request):
     """Options of `gnet bench`, whose --help says what each does."""
 
     program: ClassVar = ("gnet_core", "bench")
-    not_recorded: ClassVar = ("out", "resume", "fail_on", "as_json")
+    not_recorded: ClassVar = ("out", "resume", "dry_run", "fail_on", "as_json")
     """Where a run goes and how it is reported, which decides nothing that is measured, so run.json lacks it."""
 
     suites: tuple[str, ...] = dataclasses.field(default=(), metadata=_ARGUMENT)
@@ -116,6 +116,7 @@ class BenchRequest(Request):
     against: str | None = None
     out: Path | None = None
     resume: Path | None = None
+    dry_run: bool = False
     fail_on: tuple[str, ...] = ()
     as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 

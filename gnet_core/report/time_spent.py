@@ -8,10 +8,12 @@ from gnet_core.report.grid import Column, Grid, grid
 from gnet_core.results.run_document import TimeSpent
 
 _WORDS = {
+    "preparing": "planning cases, describing the machine",
     "starting": "workers start: import, build, trace, compile",
     "warming_up": "warming up",
     "timing": "timing: turns",
-    "waiting": "between turns: workers end; results are read, judged and written",
+    "ending": "workers end: FLOP, precision and memory are looked up, samples written",
+    "waiting": "between turns: results are read, judged and written",
     "peaks": "measuring the device's peaks",
     "trace": "tracing a case",
     "report": "the report",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -216,6 +217,11 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The looks so far, from the third pair of processes on."""
     cohorts: tuple[RecordedCohort, ...]
     cases: tuple[RecordedCase, ...]
+
+    @property
+    def left_seconds(self) -> float:
+        """Wall time that is left of the budget, 0 or more; infinite where there is none."""
+        return math.inf if self.budget_seconds is None else max(0.0, self.budget_seconds - self.time_spent.total)
 
     @property
     def own_interpreters(self) -> list[Framework]:

@@ -28,6 +28,18 @@ MACHINES_DIFFER = 2.0
 """How many times faster than the guess a machine may be, before anything of it was measured."""
 
 
+PEAKS_SECONDS = 15.0
+"""A guess at a measurement of the peaks in one precision. It took 10 to 15 s on two cores."""
+
+
+def looks_within(seconds: float, cost: float) -> int:
+    """How many looks a run has whose first processes are measured, if `seconds` are left and as many of the cases that
+    are compared cost so many.
+    """
+    more = seconds // cost if cost and seconds < math.inf else MAX_LOOKS
+    return int(min(MAX_LOOKS, max(MIN_LAST_LOOK, 1 + more)))
+
+
 class Budget:
     """The budget of a run, whose earlier parts count. What a process costs is measured; a guess only weighs cases by
     each other, and stands in until there is a measurement.
@@ -40,6 +52,11 @@ class Budget:
         self._kept = REPORT_SECONDS + (TRACE_SECONDS if traces else 0.0)
         self._measured: list[tuple[StepConfig, int]] = []
         """Each process so far, with its turns."""
+
+    @property
+    def left_seconds(self) -> float:
+        """Wall time that is left of it, the end's share included; infinite where there is no budget."""
+        return max(0.0, self._seconds - self._account.spent.total)
 
     @property
     def deadline(self) -> float:
@@ -78,9 +95,7 @@ class Budget:
         """How many processes of each compared case the budget holds, of which those that were measured are the first,
         if none is settled before.
         """
-        left, cost = self.deadline - time.monotonic(), self.predicted_seconds(compared)
-        more = left // cost if cost and left < math.inf else MAX_LOOKS
-        return int(min(MAX_LOOKS, max(MIN_LAST_LOOK, 1 + more)))
+        return looks_within(self.deadline - time.monotonic(), self.predicted_seconds(compared))
 
     def _expected(self, config: StepConfig, turns: int) -> float:
         return expected_seconds(config, dataclasses.replace(self._plan, turns=turns))

@@ -30,7 +30,7 @@ from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
 from gnet_core.results import looks
 from gnet_core.results.raw_files import RawFile
 from gnet_core.results.records import Run, load_run
-from gnet_core.results.run_document import GpuMemory, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
+from gnet_core.results.run_document import GpuMemory, Look, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
 from gnet_core.run.account import Account
@@ -47,6 +47,9 @@ Environments = Mapping[str, Environment]
 PROBE_LIMIT_SECONDS = 180
 SETTLED = ("oom", "unsupported")
 """Statuses that measuring again would not change."""
+
+Looked = Callable[[Look, int, float], None]
+"""Called with each look, the number of processes of a case at the last look, and the seconds left of the budget."""
 
 MIN_TURNS, MAX_TURNS = 3, 24
 """Turns of a process after the pilot. Three pairs of processes do not tell their variance well enough for more."""
@@ -289,16 +292,42 @@ class Runner:
         called after each cohort and raises GnetError where that is void, since what is fed to the step has changed.
         The run `began` to be prepared at that time of the monotonic clock, if it is given.
         """
-        self._compared = comparisons([state.case for state in states], suites)
+        self.compared = comparisons([state.case for state in states], suites)
+        """Each base with each case that is compared with it."""
         self._settings = settings
         self._document = document
         self._standing = standing or Standing(states={state.case: state for state in states})
         self._require_unchanged = require_unchanged
         self._account = Account(document.time_spent, began)
 
-    def run(self, progress: Progress, profiled: StepConfig | None = None) -> bool:
+    @property
+    def document(self) -> RunDocument:
+        """run.json as it stands; its cases and cohorts are filled in as it is written."""
+        return self._document
+
+    @property
+    def standing(self) -> Standing:
+        """How far the run is."""
+        return self._standing
+
+    def cohorts_to_come(self, sizes: Mapping[PlannedCase, int], memory_bytes: int) -> list[list[Job]]:
+        """The processes that would be started next, by cohort, if cases took so many bytes of so many for all workers
+        alive together. In a run until resolved that is one process more of each open case, else all of them.
+        """
+        standing = self._standing
+        begun = [standing.jobs(cohort) for cohort in standing.cohorts if not cohort.complete]
+        if self._document.until == "fixed":
+            cases, rounds = self._unplanned()
+        else:
+            cases, rounds = ([], 0) if begun else (self._wanted(), 1)
+        planned = [*begun, *self._packed({case: sizes[case] for case in cases}, rounds, memory_bytes)]
+        wanted = ([job for job in jobs if standing.still_wanted(job.case)] for jobs in planned)
+        return list(filter(None, wanted))
+
+    def run(self, progress: Progress, profiled: StepConfig | None = None, looked: Looked = lambda *_: None) -> bool:
         """Measure what is open, then trace the case `profiled`; True when nothing interrupted it. Raises GnetError if
         the run cannot go on; what was finished is on disk, as run.json and turns.csv are written after each cohort.
+        `looked` hears how the comparisons of a run until resolved stand after each of its cohorts.
         """
         budget = Budget(self._document, self._account, traces=profiled is not None)
         self._account.begin("waiting")
@@ -308,7 +337,7 @@ class Runner:
         whole.remove_partial_files(self._settings.directory / "raw")
         try:
             if self._document.until == "resolved":
-                self._run_until_resolved(progress, budget)
+                self._run_until_resolved(progress, looked, budget)
             else:
                 self._plan_cohorts(progress)
                 self._run_cohorts(progress)
@@ -364,29 +393,38 @@ class Runner:
 
     def _plan_cohorts(self, progress: Progress) -> None:
         """Plan the cohorts of a new run, or those that measure again what an earlier part of the run has lost."""
+        cases, rounds = self._unplanned()
+        if rounds:
+            self._plan(cases, rounds, progress)
+
+    def _unplanned(self) -> tuple[list[PlannedCase], int]:
+        """The cases for which cohorts are to be planned, and how many processes more each of them is to have."""
         lost = self._standing.lost
         if self._standing.cohorts and not lost:
-            return
+            return [], 0
         rounds = max(Counter(lost).values(), default=self._settings.replicates)
         # Beside its base, or the comparison would be of processes that never took turns.
-        bases = {variant: base for base, variant in reversed(self._compared)}
+        bases = {variant: base for base, variant in reversed(self.compared)}
         beside = [bases[case] for case in lost if case in bases]
-        self._plan(list(dict.fromkeys([*beside, *(lost or self._open_cases())])), rounds, progress)
+        return list(dict.fromkeys([*beside, *(lost or self._open_cases())])), rounds
 
     def _plan(self, cases: list[PlannedCase], rounds: int, progress: Progress) -> None:
         """Append cohorts in which each of the cases has so many processes more."""
         planned, again = self._standing.cohorts, bool(self._standing.lost)
-        jobs = [job for cohort in planned for job in self._standing.jobs(cohort)]
-        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
-        bases = {variant: base for base, variant in reversed(self._compared)}
         sizes, memory = {case: estimated_bytes(case.config) for case in cases}, self._settings.memory_bytes
         if any(case.config.device != "cpu" for case in cases):
             sizes, memory = self._gpu_sizes(cases, progress)
-        packed = cohorts(self._parts(list(sizes)), rounds, memory, sizes, bases, started)
-        workers = (tuple(str(job.worker) for job in jobs) for jobs in packed)
+        workers = (tuple(str(job.worker) for job in jobs) for jobs in self._packed(sizes, rounds, memory))
         new = (RecordedCohort(workers=names, order=(), complete=False, again=again) for names in workers)
         self._standing = dataclasses.replace(self._standing, cohorts=(*planned, *new), lost=())
         self.write()
+
+    def _packed(self, sizes: Mapping[PlannedCase, int], rounds: int, memory_bytes: int) -> list[list[Job]]:
+        """Cohorts with so many processes more of each case that has a size, numbered on from those there are."""
+        jobs = [job for cohort in self._standing.cohorts for job in self._standing.jobs(cohort)]
+        started = {job.case: job.replicate for job in sorted(jobs, key=lambda job: job.replicate)}  # the last counts
+        bases = {variant: base for base, variant in reversed(self.compared)}
+        return cohorts(self._parts(list(sizes)), rounds, memory_bytes, sizes, bases, started)
 
     def _gpu_sizes(self, cases: list[PlannedCase], progress: Progress) -> tuple[dict[PlannedCase, int], int]:
         """The bytes to plan each case with, and the budget. No formula gives them, so some cases run alone for a
@@ -415,7 +453,7 @@ class Runner:
         return [case for case in cases if self._standing.still_wanted(case)]
 
     def _parts(self, cases: list[PlannedCase]) -> list[list[PlannedCase]]:
-        return groups(cases, [pair for pair in self._compared if set(pair) <= set(cases)])
+        return groups(cases, [pair for pair in self.compared if set(pair) <= set(cases)])
 
     def _probe(self, case: PlannedCase, progress: Progress) -> bool:
         """Whether a worker of the case could run alone for a turn; its size is in run.json from then on."""
@@ -464,19 +502,23 @@ class Runner:
                 self._run_cohort(index, progress, budget)
             index += 1
 
-    def _run_until_resolved(self, progress: Progress, budget: Budget) -> None:
+    def _run_until_resolved(self, progress: Progress, looked: Looked, budget: Budget) -> None:
         """Measure each open case by one process more, look, and go on until every comparison is settled, the looks are
         used up, or what is left of the budget would not do for another process of each.
 
         How many looks there are follows from the cost of the first processes, before any result is seen, and from
         nothing else: the error of a look depends on it.
         """
+        if self._document.looks and self._document.max_looks is not None:
+            looked(self._document.looks[-1], self._document.max_looks, budget.left_seconds)
         if not self._document.peaks:
             self._measure_peaks(progress)
         while True:
             self._run_open_cohorts(progress, budget)
             budget.note_measured(self._measured_processes())
-            wanted = self._wanted(budget)
+            if any(cohort.complete for cohort in self._standing.cohorts):
+                self._look(budget, looked)
+            wanted = self._wanted()
             if not wanted or not budget.has_room_for([case.config for case in wanted]):
                 break
             self._plan(wanted, 1, progress)
@@ -495,35 +537,34 @@ class Runner:
         finished = [cohort for cohort in standing.cohorts if cohort.complete]
         return [(job.case.config, len(cohort.order)) for cohort in finished for job in standing.jobs(cohort)]
 
-    def _wanted(self, budget: Budget) -> list[PlannedCase]:
-        """The cases that are to have another process, after a look at those that there are: all that have none; then
-        those of the comparisons that are open; then those that are in none and have too few for an interval.
+    def _wanted(self) -> list[PlannedCase]:
+        """The cases that are to have another process: all that have none; then those of the comparisons that the last
+        look left open; then those that are in none and have too few for an interval.
         """
         states = self._standing.states
         if not any(cohort.complete for cohort in self._standing.cohorts):
             return self._still_wanted(list(states))
         run = load_run(self._settings.directory)
-        if self._document.max_looks is None:
-            compared = [case.config for case in states if case.name in looks.compared_cases(run)]
-            self._note(max_looks=budget.last_look(compared))
-            self.write()
-        run = self._look(run)
         unmeasured = {case.name for case, state in states.items() if not state.raw}
         still_open = looks.open_cases(run) | unmeasured or looks.lone_cases(run)
         return self._still_wanted([case for case in states if case.name in still_open])
 
-    def _look(self, run: Run) -> Run:
-        """Take a look at the run, which is in run.json from then on, if there are more pairs than at the last one."""
-        assert self._document.max_looks is not None
-        look = looks.look_at(run, self._document.max_looks)
-        last = self._document.looks[-1].comparisons if self._document.looks else ()
-        if look.comparisons == last or all(cell.pairs < FIRST_LOOK for cell in look.comparisons):
-            return run
-        self._note(looks=(*self._document.looks, look))
-        if self._document.turns is None:
-            self._note(turns=self._optimal_turns(run))
+    def _look(self, budget: Budget, looked: Looked) -> None:
+        """Take a look at the comparisons, which is in run.json from then on if any has pairs that it had not at the
+        last one, and enough.
+        """
+        run, document = load_run(self._settings.directory), self._document
+        if (max_looks := document.max_looks) is None:
+            in_any = looks.compared_cases(run)
+            max_looks = budget.last_look([case.config for case in self._standing.states if case.name in in_any])
+        look = looks.look_at(run, max_looks)
+        last = document.looks[-1].comparisons if document.looks else ()
+        self._note(max_looks=max_looks)
+        if look.comparisons != last and any(cell.pairs >= FIRST_LOOK for cell in look.comparisons):
+            turns = document.turns or self._optimal_turns(run)
+            self._note(looks=(*document.looks, look), turns=turns)
         self.write()
-        return dataclasses.replace(run, document=self._document)
+        looked(look, max_looks, budget.left_seconds)
 
     def _optimal_turns(self, run: Run) -> int:
         """The turns of each process after the pilot, by what a start and a turn have cost and how blocks and processes

@@ -151,9 +151,15 @@ def log_ratio(base: Iterable[Process], variant: Iterable[Process], scale: float 
 
 
 def resolvable_effect(
-    processes: int, turns: int, process_spread: float = 0.015, block_spread: float = 0.07
+    processes: int,
+    turns: int,
+    error: float = 1 - CONFIDENCE,
+    process_spread: float = 0.015,
+    block_spread: float = 0.07,
 ) -> float | None:
     """The minimum effect, as a fraction, that so many processes a side and turns detect with the probability POWER.
+
+    `error` is that of the two-sided test.
 
     For pairs that take turns, each in a cohort of its own. The spreads are standard deviations in logarithms; their
     defaults are the middle of what was measured on a shared two-core virtual machine. None below two processes.
@@ -162,7 +168,7 @@ def resolvable_effect(
         return None
     degrees_of_freedom = processes - 1
     standard_error = math.sqrt(2 * (process_spread**2 + block_spread**2 / turns) / processes)
-    quantiles = quantile(_TWO_SIDED, degrees_of_freedom) + quantile(POWER, degrees_of_freedom)
+    quantiles = quantile(1 - error / 2, degrees_of_freedom) + quantile(POWER, degrees_of_freedom)
     return math.expm1(quantiles * standard_error)
 
 

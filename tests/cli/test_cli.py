@@ -245,7 +245,7 @@ def test_ctrl_c_ends_with_130_and_a_report_and_resume_goes_on(tmp_path, checkout
     ) as process:
         assert process.stderr is not None
         err = ""
-        while "build" not in err and process.poll() is None:  # until the first worker is at work
+        while ": import" not in err and process.poll() is None:  # until the first worker is at work
             err += process.stderr.read(1)
         process.send_signal(signal.SIGINT)
         output, complaint = process.communicate(timeout=60)

@@ -141,11 +141,10 @@ def test_a_second_measurement_that_is_interrupted_is_gone_on_with_and_is_then_th
     assert kept.items() <= house.finished_files(tmp_path / "out" / "confirm").items()
 
 
-def test_a_budget_that_holds_no_comparison_leaves_the_first_verdict(runs, tmp_path):
+def test_a_budget_that_holds_no_process_is_refused_and_opens_no_gate(runs, tmp_path):
     checkout, folder = runs
     words = ["compare", str(folder / "base"), str(folder / "new"), *CONFIRM, "--budget", "1s"]
     status, out, err = house.gnet(checkout, *words, "--out", str(tmp_path / "out"))
-    assert status == 1, err
-    assert "Nothing could be compared again: " in out
-    assert "1 not compared, so the first verdict stands (graph" in out
-    assert f"Gate failed: slower: {CASE}\n" in out
+    assert status == 2
+    assert "SLOWER" in out  # what was found stays printed
+    assert "gnet: budget: 1 s is shorter than a first process of each of the 2 cases" in err

@@ -44,7 +44,7 @@ class PaperWorker:
 
     alive: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, job: schedule.Job, settings: RunSettings, _watch: Any) -> None:
+    def __init__(self, job: schedule.Job, settings: RunSettings, _watch: Any, _step_seconds: float | None) -> None:
         self.job = job
         self._settings = settings
         self._taken = 0
@@ -54,8 +54,10 @@ class PaperWorker:
     def pid(self) -> int:
         return 2**22 + 1  # no process has it
 
-    def start(self, progress: Any) -> None:
+    def launch(self) -> None:
         PaperWorker.alive[str(self.job.worker)] += 1
+
+    def await_ready(self, progress: Any) -> None:
         progress("build")
         self._may_be_crowded()
         if self._key in LOST:
@@ -76,6 +78,9 @@ class PaperWorker:
         if CROWDED.get(self._key) == self._taken and not seen.exists():
             seen.touch()
             raise WorkerCrowded
+
+    def end_turns(self) -> None:
+        assert not self._given_up, "there is nobody to speak to"
 
     def finish(self, _limit_seconds: float | None = None) -> None:
         assert not self._given_up, "there is nobody to speak to"

@@ -206,9 +206,9 @@ def test_run_json_has_what_decides_what_is_measured_and_gives_it_back(
     request = dataclasses.replace(request, layers=layers, widths=widths)
     options = json.loads(json.dumps(request.to_dict()))
     assert BenchRequest.from_dict("run.json: options", options) == dataclasses.replace(
-        request, out=None, resume=None, fail_on=(), as_json=False
+        request, out=None, resume=None, dry_run=False, fail_on=(), as_json=False
     )
-    assert not {"out", "resume", "fail_on", "as_json"} & options.keys()
+    assert not {"out", "resume", "dry_run", "fail_on", "as_json"} & options.keys()
 
 
 def test_an_option_that_an_older_run_json_lacks_was_not_asked_for() -> None:

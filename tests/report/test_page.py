@@ -251,18 +251,19 @@ def test_the_same_rows_make_the_same_page(run_directory):
 @pytest.mark.parametrize(
     ("options", "command"),
     [
-        ({}, "gnet bench --device cpu"),
+        ({}, "gnet bench --device cpu --until fixed"),
         (
             {"suites": ["execution"], "preset": "full", "device": "auto", "execution": ["graph", "xla"], "seed": 0},
-            "gnet bench execution --preset full --execution graph,xla",
+            "gnet bench execution --preset full --until fixed --execution graph,xla",
         ),
         (
             {"python": ["old=/a b/python", "new=python"], "profile": True, "aa": False, "memory": None},
-            "gnet bench --device cpu --profile --python 'old=/a b/python' --python new=python",
+            "gnet bench --device cpu --until fixed --profile --python 'old=/a b/python' --python new=python",
         ),
         (
             {"worker_memory": 2**30, "memory": 2**33, "image_size": 96, "data": "/my pictures"},
-            f"gnet bench --device cpu --image-size 96 --data '/my pictures' --memory {2**33} --worker-memory {2**30}",
+            "gnet bench --device cpu --until fixed --image-size 96 --data '/my pictures' "
+            f"--memory {2**33} --worker-memory {2**30}",
         ),
     ],
 )

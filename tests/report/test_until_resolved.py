@@ -30,7 +30,7 @@ def store(directory, *, xla=UNSTEADY, max_looks=20, **document):
     directory.add(GRAPH, *processes(1.2, number=5), suites=("throughput", "execution"))
     directory.add(EAGER, *processes(3.0), suites=("execution",))
     directory.add(XLA, *[[2.4 * (1 + slower)] * 5 for slower in xla], suites=("execution",))
-    store_looks(directory, max_looks, **({"elapsed_seconds": 260.0} | document))
+    store_looks(directory, max_looks, **({"time_spent": {"timing": 260.0}} | document))
 
 
 def texts(summary):
@@ -139,7 +139,7 @@ def test_the_interruption_of_a_run_speaks_against_a_fixed_number_of_processes_al
 def test_before_the_first_look_there_are_ratios_and_the_way_to_a_verdict(run_directory):
     run_directory.add(GRAPH, *processes(1.2, number=2), suites=("execution",))
     run_directory.add(EAGER, *processes(3.0, number=2), suites=("execution",))
-    store_looks(run_directory, 12, elapsed_seconds=120.0)
+    store_looks(run_directory, 12, time_spent={"timing": 120.0})
     summary = summary_of(run_directory)
     (item,) = summary.open
     assert (item.comparison.ratio, item.comparison.low, item.comparison.pairs) == (pytest.approx(0.4, rel=0.1), None, 2)

@@ -323,8 +323,9 @@ def test_an_option_that_a_run_was_not_asked_for_has_the_value_that_means_so(tmp_
     request = resuming.require_options(tmp_path / "run.json", current, 2**30)
     assert request.to_dict() == OPTIONS | {
         "memory": None,
-        "until": "fixed",
+        "until": "fixed" if name == "replicates" else None,
         "budget": None,
+        "case": [],
         name: (MEANINGS | beside)[name],
     }
 

@@ -28,7 +28,7 @@ def document(run_directory):
     raw = [f"raw/graph-float32-b8-i224-synthetic-cpu.r{number}.json" for number in range(10)]
     case = {"case": "graph-float32-b8-i224-synthetic-cpu", "config": {}, "source": "", "suites": ["execution"]}
     run_directory.document["cases"].append(case | {"status": "ok", "note": "", "raw": raw})
-    return run_directory.document | {"until": "resolved", "elapsed_seconds": 300.0}
+    return run_directory.document | {"until": "resolved", "time_spent": {"timing": 300.0}}
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ def test_peaks_trace_and_report_are_no_part_of_what_a_process_costs(document):
 
 def test_there_is_no_time_where_nothing_would_settle_it_or_nothing_was_timed(document):
     assert seconds_to_settle(run_document(document), [dataclasses.replace(OPEN, more_processes=50)]) is None
-    assert seconds_to_settle(run_document(document | {"elapsed_seconds": 0.0}), [OPEN]) is None
+    assert seconds_to_settle(run_document(document | {"time_spent": {"timing": 0.0}}), [OPEN]) is None
     assert seconds_to_settle(run_document(document | {"cases": []}), [OPEN]) is not None

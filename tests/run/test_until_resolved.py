@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gnet_core.cli import bench
+from gnet_core.cli import bench, progress
 from gnet_core.files import whole
 from gnet_core.run import account, budget, runner
 from gnet_core.run.cohort import Outcome
@@ -94,7 +94,7 @@ def laboratory(monkeypatch, environment):
     monkeypatch.setattr(runner, "Cohort", StandIn)
     monkeypatch.setattr(runner, "peaks", lambda *_: {})
     monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
-    for module in (account, budget, bench):
+    for module in (account, budget, bench, progress):
         monkeypatch.setattr(module, "time", made.clock)
     monkeypatch.chdir(ROOT)
     return made
