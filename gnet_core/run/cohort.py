@@ -146,6 +146,9 @@ class Cohort:
     def _start(self) -> None:
         """One at a time, unless earlier processes have measured how long the cases take to trace and to compile."""
         planned = deque(self._workers)
+        if self._starts_at_once > 1:  # the longest first, or it would start alone at the end
+            plan = self._settings.plan
+            planned = deque(sorted(planned, key=lambda worker: -start_seconds(worker.job.case.config, plan)))
         while planned or self._starting:
             while planned and len(self._starting) < self._starts_at_once:
                 worker = planned.popleft()
