@@ -345,7 +345,10 @@ class FakeWorker:
         self._during = during
         self.ended = ""
 
-    def start(self, _progress):
+    def launch(self):
+        """There is no process."""
+
+    def await_ready(self, _progress):
         pass
 
     def take_turn(self, _number, *, after_others):
