@@ -55,7 +55,7 @@ def main() -> None:
     from gnet_core.plan.schedule import Job
     from gnet_core.plan.suites import PlannedCase, Source
     from gnet_core.run.cohort import Cohort
-    from gnet_core.run.runner import probe
+    from gnet_core.run.discovery import probe
     from gnet_core.run.worker import RunSettings
 
     with tempfile.TemporaryDirectory() as folder:

@@ -29,7 +29,7 @@ from gnet_core.plan.suites import (
     preset_for,
 )
 from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
-from gnet_core.run import resuming, runner, sources
+from gnet_core.run import discovery, resuming, runner, sources
 from gnet_core.run.worker import RunSettings
 from gnet_core.stats.sequential import MAX_LOOKS
 
@@ -45,8 +45,8 @@ class BenchPlan:
         # What can be refused at once is refused before TensorFlow is asked about its devices.
         preset_for(request.preset, "cpu")
         code = stack.enter_context(sources.code_folder())
-        self._here = sources.working_tree(runner.find_checkout(Path.cwd()), code / "here")
-        self._suites = runner.choose_suites(runner.discover(self._here.checkout), request.suites, request.preset)
+        self._here = sources.working_tree(discovery.find_checkout(Path.cwd()), code / "here")
+        self._suites = discovery.choose_suites(discovery.discover(self._here.checkout), request.suites, request.preset)
         self._data = _Data.of(request.data)
         fields: dict[str, Any] = {"data": self._data.name, "seed": request.seed}
         fields |= {"layers": request.layers, "widths": request.widths}
@@ -54,10 +54,10 @@ class BenchPlan:
         options.require_device_form(request.device)
         self._sources = self._find_sources(code)
         self._compared = [source for name, source in self._sources.items() if name != AGAIN]
-        self._environments = runner.probe_all(self._compared)
+        self._environments = discovery.probe_all(self._compared)
         if AGAIN in self._sources:
             self._environments[AGAIN] = next(iter(self._environments.values()))
-        self.environment = runner.deciding(self._environments)
+        self.environment = discovery.deciding(self._environments)
         self.device = options.choose_device(request.device, self.environment)
         self._preset = preset_for(request.preset, self.device)
         image_size = request.image_size or self._preset.image_size
@@ -69,7 +69,7 @@ class BenchPlan:
         first = sweep.cases()[0]
         self._planned = plan_cases(self._suites, sweep, self._compared)
         if AGAIN in self._sources:
-            able = [case for case in self._planned if not runner.why_not(case, self._sources, self._environments)]
+            able = [case for case in self._planned if not discovery.why_not(case, self._sources, self._environments)]
             able = able or self._planned
             twin = next((case for case in able if case.config == first), able[0])
             self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
@@ -84,7 +84,7 @@ class BenchPlan:
         """
         request = self._request
         code = {source.name: sources.digests(source) for source in self._compared}
-        states = runner.make_states(self._planned, self._sources, self._environments, self._data.train_images)
+        states = discovery.make_states(self._planned, self._sources, self._environments, self._data.train_images)
         until: Until = request.until or ("fixed" if request.replicates else self._preset.until)
         if until == "resolved" and request.replicates:
             raise GnetError(
@@ -174,7 +174,7 @@ class BenchPlan:
         return made, settings
 
     @property
-    def environments(self) -> runner.Environments:
+    def environments(self) -> discovery.Environments:
         """By source."""
         return self._environments
 
@@ -192,7 +192,7 @@ class BenchPlan:
         if request.against is not None:
             if first.name:
                 raise GnetError(f"against: {request.against!r} cannot be named beside --python; compare one thing")
-            old = sources.revision(request.against, runner.find_checkout(Path.cwd()), code / "revision")
+            old = sources.revision(request.against, discovery.find_checkout(Path.cwd()), code / "revision")
             # Peers are measured from the working tree alone: a revision from before they were told of knows none.
             old = dataclasses.replace(old, python=first.python)
             by_name = {old.name: old, sources.HERE: dataclasses.replace(first, name=sources.HERE)}

@@ -18,7 +18,7 @@ from gnet_core.config import GnetError
 from gnet_core.plan.request import BenchRequest
 from gnet_core.results import comparisons, confirmation
 from gnet_core.results.confirmation import Confirmation
-from gnet_core.run import at_hand, resuming, runner, sources
+from gnet_core.run import at_hand, discovery, resuming, sources
 from gnet_core.stats.verdicts import MIN_PROCESSES
 from gnet_core.system.claims import claimed_empty
 
@@ -108,7 +108,7 @@ def _plan(
         at_hand.require_data(new, made.data_fingerprint)
         return made
 
-    checkout = runner.find_checkout(Path.cwd())
+    checkout = discovery.find_checkout(Path.cwd())
     with sources.code_folder() as folder:
         code = sources.digests(sources.working_tree(checkout, folder / "here"))
         if names := at_hand.differing_code(new, source, code):

@@ -49,10 +49,10 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
     from gnet_core.gpu_check.check import Check
     from gnet_core.machine.devices import choose_device
     from gnet_core.plan.suites import Source
-    from gnet_core.run import runner
+    from gnet_core.run import discovery
 
-    checkout = runner.find_checkout(Path.cwd())
-    environment = runner.probe(Source(checkout=checkout))
+    checkout = discovery.find_checkout(Path.cwd())
+    environment = discovery.probe(Source(checkout=checkout))
     if not environment.tensorflow:
         raise GnetError(
             f"python: {sys.executable} has no TensorFlow, which is what is checked; use one with the extra gpu"

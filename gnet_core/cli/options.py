@@ -198,10 +198,10 @@ def default_directory(kind: str, detail: str) -> Path:
 
 def checkout_or_none() -> Path | None:
     """The checkout around the working directory, if there is one."""
-    from gnet_core.run import runner
+    from gnet_core.run import discovery
 
     try:
-        return runner.find_checkout(Path.cwd())
+        return discovery.find_checkout(Path.cwd())
     except GnetError:
         return None
 

@@ -48,6 +48,8 @@ class Budget:
     def __init__(self, document: RunDocument, account: Account, *, traces: bool) -> None:
         self._plan = document.plan or Plan()
         self._seconds = math.inf if document.budget_seconds is None else document.budget_seconds
+        self._asked_seconds = self._seconds - document.time_spent.total
+        """What was given to this part of the run."""
         self._account = account
         self._kept = REPORT_SECONDS + (TRACE_SECONDS if traces else 0.0)
         self._measured: list[tuple[StepConfig, int]] = []
@@ -74,10 +76,10 @@ class Budget:
         faster than the guess.
         """
         needed = sum(expected_seconds(config, self._plan) for config in configs) / MACHINES_DIFFER + self._kept
-        if not self._measured and self._seconds < needed:
+        if configs and self.left_seconds < needed:
             raise GnetError(
-                f"budget: {self._seconds:g} s is shorter than a first process of each of the {len(configs)} cases, "
-                f"which takes {needed:.0f} s at the least with what follows it; three of each take a verdict"
+                f"budget: {self._asked_seconds:.0f} s is shorter than a first process of each of the {len(configs)} "
+                f"cases, which takes {needed:.0f} s at the least with what follows it; three of each take a verdict"
             )
 
     def predicted_seconds(self, configs: Sequence[StepConfig], turns: int | None = None) -> float:

@@ -16,8 +16,9 @@ from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
 from gnet_core.results.run_document import RecordedCase, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
-from gnet_core.run.runner import SETTLED, CaseState, Environments, Standing
+from gnet_core.run.discovery import Environments
 from gnet_core.run.sources import differing_files
+from gnet_core.run.standing import SETTLED, CaseState, Standing
 
 
 def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -> BenchRequest:

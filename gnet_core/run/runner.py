@@ -1,278 +1,41 @@
-"""In the parent: finds the cases, runs them cohort by cohort, and keeps run.json true to what is finished."""
+"""In the parent: runs the cases cohort by cohort, and keeps run.json true to what is finished."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
-import runpy
-import secrets
-import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.files import migrations, whole
+from gnet_core.files import whole
 from gnet_core.files.json_documents import typed
-from gnet_core.frameworks.base import why_another_gpu, why_unsupported
-from gnet_core.machine.devices import precision_support, require_precision
-from gnet_core.machine.environment import Environment
-from gnet_core.plan.request import InfoRequest, PeaksRequest, ProfileRequest, Request, program_words
 from gnet_core.plan.schedule import Job, cohorts, estimated_bytes, groups
-from gnet_core.plan.suites import PlannedCase, Source, Suite, comparisons
+from gnet_core.plan.suites import PlannedCase, Suite, comparisons
 from gnet_core.results import looks
 from gnet_core.results.raw_files import RawFile
 from gnet_core.results.records import Run, load_run
-from gnet_core.results.run_document import GpuMemory, Look, Peaks, RecordedCase, RecordedCohort, RunDocument, Size
+from gnet_core.results.run_document import GpuMemory, Look, RecordedCase, RecordedCohort, RunDocument, Size
 from gnet_core.results.turns import write_turns
 from gnet_core.run import gpu_memory
 from gnet_core.run.account import Account
+from gnet_core.run.apart import peaks, profile_case
 from gnet_core.run.budget import Budget
 from gnet_core.run.cohort import Cohort, Outcome, Progress
+from gnet_core.run.standing import MAX_LOST, CaseState, Standing
 from gnet_core.run.worker import RunSettings
-from gnet_core.stats.sequential import FIRST_LOOK
-from gnet_core.system import children, interrupts
-from gnet_core.system.git import commit
-
-Sources = Mapping[str, Source]
-Environments = Mapping[str, Environment]
-
-PROBE_LIMIT_SECONDS = 180
-SETTLED = ("oom", "unsupported")
-"""Statuses that measuring again would not change."""
+from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS
+from gnet_core.system import interrupts
 
 Looked = Callable[[Look, int, float], None]
 """Called with each look, the number of processes of a case at the last look, and the seconds left of the budget."""
 
 MIN_TURNS, MAX_TURNS = 3, 24
 """Turns of a process after the pilot. Three pairs of processes do not tell their variance well enough for more."""
-
-MAX_LOST = 2
-"""Processes of a case that may fail or hang before no more of them are started: once may have been an accident."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CaseState:
-    """State of a case during a run. `status` stays None while nothing was measured, and `note` then says why."""
-
-    case: PlannedCase
-    status: str | None = None
-    note: str = ""
-    raw: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    """A sentence on each process that did not finish."""
-
-
-def find_checkout(start: Path) -> Path:
-    """The folder at or above `start` whose benchmarks/ a run drives. Raises GnetError outside a checkout."""
-    for folder in (start, *start.parents):
-        if (folder / "benchmarks" / "conftest.py").is_file() and (folder / "gnet_core").is_dir():
-            return folder
-    raise GnetError(
-        f"checkout: {start} is not in one; gnet bench drives the files in benchmarks/, so run it in a checkout"
-    )
-
-
-def discover(checkout: Path) -> list[Suite]:
-    """The suites that benchmarks/bench_*.py declare, by their position. Raises GnetError naming a broken file."""
-    suites = []
-    for module in sorted((checkout / "benchmarks").glob("bench_*.py")):
-        try:
-            suite = runpy.run_path(str(module))["SUITE"]
-            if not isinstance(suite, Suite):
-                raise TypeError(f"SUITE is {suite!r:.60}")
-        except KeyboardInterrupt:
-            raise
-        except GnetError as error:
-            raise GnetError(f"benchmarks: {module.name}: {error}") from error
-        except BaseException as error:  # also what ends a program, or skips a file of tests
-            raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
-        suites.append(dataclasses.replace(suite, module=module.name))
-    return sorted(suites, key=lambda suite: (suite.position, suite.name))
-
-
-def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) -> list[Suite]:
-    """Those named; when none is, all that the preset has. Raises GnetError for a name that no module declares."""
-    declared = [suite.name for suite in suites]
-    for name in names:
-        if name not in declared:
-            raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(declared)}")
-    return [suite for suite in suites if (suite.name in names if names else preset in suite.presets)]
-
-
-def probe(source: Source) -> Environment:
-    """What the source's interpreter sees of machine and frameworks, with its commit. Raises GnetError naming it."""
-    where, command = f"python: {source.python}", [source.python, "-m", *program_words(InfoRequest(as_json=True))]
-    document = _document_of(command, source.checkout, where, "about its frameworks", "describe its frameworks")
-    environment = typed(f"{where} described its frameworks otherwise than gnet does", document, Environment)
-    machine = msgspec.structs.replace(environment.machine, commit=commit(source.checkout))
-    return msgspec.structs.replace(environment, machine=machine)
-
-
-_PRINT_DEFAULTS = "import json; from gnet_core.config import StepConfig; print(json.dumps(StepConfig().to_dict()))"
-
-
-def default_fields(checkout: Path) -> dict[str, Any]:
-    """StepConfig's fields, with their defaults, in a checkout's code of any age. Raises GnetError where it has none."""
-    command, where = [sys.executable, "-c", _PRINT_DEFAULTS], f"checkout: {checkout}"
-    return _document_of(command, checkout, where, "what a case is there", "tell what a case is there")
-
-
-def _document_of(command: Sequence[str], checkout: Path, where: str, question: str, task: str) -> dict[str, Any]:
-    """The JSON object that a command prints in a checkout. Raises GnetError that begins with `where`."""
-    try:
-        answer = children.ask(command, cwd=checkout, limit_seconds=PROBE_LIMIT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GnetError(f"{where} could not be asked {question} ({error})") from error
-    try:
-        return dict(children.document(answer.stdout))
-    except ValueError:
-        raise GnetError(f"{where} could not {task}; it said: {children.last_words(answer.stderr)}") from None
-
-
-def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
-    """The environment of each interpreter of the sources, by its name (see Source.environment_name), sources first."""
-    probed = functools.cache(lambda python, checkout: probe(Source(python=python, checkout=checkout)))
-    environments = {source.name: probed(source.python, source.checkout) for source in sources}
-    peers = [(framework, python, source) for source in sources for framework, python in source.peers.items()]
-    return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
-
-
-def deciding(environments: Environments) -> Environment:
-    """The environment whose devices a run's are: the first in which there is a framework."""
-    first = next(iter(environments.values()))
-    return next((each for each in environments.values() if each.section(each.leading)), first)
-
-
-def make_states(
-    planned: Sequence[PlannedCase], sources: Sources, environments: Environments, most_images: float = math.inf
-) -> list[CaseState]:
-    """A state for each case; one that cannot be run (see `why_not`) or that its source's code does not know is
-    `unsupported` from the start. Raises GnetError where nothing else is left.
-    """
-    reasons = {case: why_not(case, sources, environments, most_images) for case in planned}
-    if all(reasons.values()):
-        config, source = planned[0].config, sources[planned[0].source]
-        environment = environments[source.environment_name(config.framework)]
-        if why := why_unsupported(config, environment, _other_python(source, config)):
-            raise GnetError(f"framework: {config.framework!r} cannot be measured: {why}")
-        require_precision(config.precision, config.device, environment)
-        why = f"{reasons[planned[0]]}, so use at most {most_images}"
-        raise GnetError(f"batch_size: {config.batch_size} is too large; {why}")
-    checkouts = {source.checkout for source in sources.values()}
-    if len(checkouts) > 1:  # one is of this code
-        defaults = {checkout: default_fields(checkout) for checkout in checkouts}
-        for case, reason in reasons.items():
-            reasons[case] = why_not_in_code(case.config, defaults[sources[case.source].checkout]) or reason
-    return [CaseState(case=case, status="unsupported" if why else None, note=why) for case, why in reasons.items()]
-
-
-def why_not(case: PlannedCase, sources: Sources, environments: Environments, most_images: float = math.inf) -> str:
-    """Why a case cannot be run in the environments of `probe_all`, with data of so many images; empty where it can."""
-    config, source = case.config, sources[case.source]
-    environment = environments[source.environment_name(config.framework)]
-    support = precision_support(environment, config.device, config.framework)[config.precision]
-    return (
-        why_unsupported(config, environment, _other_python(source, config))
-        or why_another_gpu(config, environment, deciding(environments))
-        or ("" if support.supported else support.reason)
-        or ("" if config.batch_size <= most_images else f"the data has only {most_images} images to train on")
-    )
-
-
-def why_not_in_code(config: StepConfig, defaults: Mapping[str, Any]) -> str:
-    """Why code with these `default_fields` would not measure the case from what a worker is sent, or ""."""
-    sent = config.overrides()
-    if unknown := [field for field in sent if field not in defaults]:
-        return f"this revision has no {unknown[0]}, of which {sent[unknown[0]]!r} was asked"
-    try:
-        differences = migrations.read_config({**defaults, **sent}).differences(config)
-    except GnetError as error:  # it has a field that this version does not know
-        return str(error)
-    texts = [f"{field} {theirs!r}, where {ours!r} was asked" for field, (theirs, ours) in differences.items()]
-    return f"this revision measures {'; '.join(texts)}" if texts else ""
-
-
-def _other_python(source: Source, config: StepConfig) -> str:
-    """The interpreter that would run the case, where it is not gnet's own."""
-    python = source.interpreter(config.framework)
-    return "" if python == sys.executable else python
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How far a run is. Never changed, only replaced as a whole, so that an interrupt finds the one or the next."""
-
-    states: Mapping[PlannedCase, CaseState]
-    cohorts: tuple[RecordedCohort, ...] = ()
-    turns: tuple[dict[str, Any], ...] = ()
-    lost: tuple[PlannedCase, ...] = ()
-    """The case of each process that an earlier part of the run has lost and that is to be measured again."""
-    sizes: Mapping[PlannedCase, Size] = dataclasses.field(default_factory=dict)
-    """GPU memory of a worker of a case, where it was measured or bounded; a case on a CPU has none."""
-
-    def jobs(self, cohort: RecordedCohort) -> list[Job]:
-        """The processes of a cohort, in its order."""
-        cases = {case.name: case for case in self.states}
-        return [Job(case=cases[worker.case], replicate=worker.replicate) for worker in cohort.names]
-
-    def still_wanted(self, case: PlannedCase) -> bool:
-        """Whether to start a process of it: not if it is settled, MAX_LOST were lost or a smaller batch did not fit."""
-        state = self.states[case]
-        tried_enough = state.status in SETTLED or len(state.lost) >= MAX_LOST
-        too_large = self.smaller_batch_out_of_memory(case) is not None
-        return not too_large and (state.status in (None, "ok") or not tried_enough)
-
-    def smaller_batch_out_of_memory(self, case: PlannedCase) -> int | None:
-        """The batch size at which the same case ran out of memory, if a smaller one did."""
-        for other, state in self.states.items():
-            smaller = other.config.batch_size < case.config.batch_size
-            if smaller and state.status == "oom" and other.differs_in_batch_size_alone(case):
-                return other.config.batch_size
-        return None
-
-    def after(self, index: int, jobs: Sequence[Job], outcome: Outcome) -> Standing:
-        """The standing once the cohort of that index has run with these jobs."""
-        states = {case: _after(state, outcome) for case, state in self.states.items()}
-        planned, order = self.cohorts[index], tuple(map(tuple, outcome.order))
-        if outcome.interrupted and outcome.crowded:  # it will run once more, without those that run alone
-            jobs, order = [job for job in jobs if job not in outcome.crowded], ()
-        workers = tuple(str(job.worker) for job in jobs)
-        cohort = msgspec.structs.replace(planned, workers=workers, order=order, complete=not outcome.interrupted)
-        crowded = (msgspec.structs.replace(planned, workers=(str(job.worker),)) for job in outcome.crowded)
-        cohorts = (*self.cohorts[:index], cohort, *self.cohorts[index + 1 :], *crowded)
-        return dataclasses.replace(self, states=states, cohorts=cohorts, turns=(*self.turns, *outcome.turns)).noted()
-
-    def noted(self, otherwise: str = "") -> Standing:
-        """Note at each unmeasured case that a smaller batch was out of memory, else its own note, else `otherwise`."""
-        states = dict(self.states)
-        for case, state in states.items():
-            if state.status is None:
-                smaller = self.smaller_batch_out_of_memory(case)
-                note = f"not run: batch size {smaller} was out of memory already" if smaller else state.note
-                states[case] = dataclasses.replace(state, note=note or otherwise)
-        return dataclasses.replace(self, states=states)
-
-
-def _after(state: CaseState, outcome: Outcome) -> CaseState:
-    """The state of a case after a cohort: a lost process fails the case only where no other has measured it."""
-    raw = [job.worker.raw_file for job in outcome.finished if job.case == state.case]
-    gone = {job: why for job, why in outcome.lost.items() if job.case == state.case}
-    if not raw and not gone:
-        return state
-    sentences = [f"replicate {job.replicate} lost ({why.status}): {why.note}" for job, why in gone.items()]
-    state = dataclasses.replace(state, raw=(*state.raw, *raw), lost=(*state.lost, *sentences))
-    if state.raw:
-        return dataclasses.replace(state, status="ok", note="; ".join(state.lost))
-    last = list(gone.values())[-1]
-    return dataclasses.replace(state, status=last.status, note=last.note)
 
 
 class Runner:
@@ -547,7 +310,15 @@ class Runner:
         run = load_run(self._settings.directory)
         unmeasured = {case.name for case, state in states.items() if not state.raw}
         still_open = looks.open_cases(run) | unmeasured or looks.lone_cases(run)
-        return self._still_wanted([case for case in states if case.name in still_open])
+        # A process that is lost, or shares no round with another, makes no pair, and the looks would have no end.
+        most = (self._document.max_looks or MAX_LOOKS) + MAX_LOST
+        return self._still_wanted(
+            [
+                case
+                for case, state in states.items()
+                if case.name in still_open and len(state.raw) + len(state.lost) < most
+            ]
+        )
 
     def _look(self, budget: Budget, looked: Looked) -> None:
         """Take a look at the comparisons, which is in run.json from then on if any has pairs that it had not at the
@@ -649,46 +420,3 @@ class Runner:
         measured = peaks(configs[0].device, precisions, self._settings)
         self._account.begin("waiting")
         self._note(peaks=(*self._document.peaks, measured))
-
-
-def profile_case(config: StepConfig, settings: RunSettings) -> str:
-    """Trace a case in a process of its own, into traces/<case>, whole or not at all; return why not, or ""."""
-    traces = settings.directory / "traces"
-    partial = settings.directory / f"{whole.PARTIAL_PREFIX}{secrets.token_hex(8)}"
-    try:
-        request = ProfileRequest.of(config, out=partial, as_json=True)
-        whole.make_own_folder(traces)
-        _ask(request, settings)
-        shutil.rmtree(traces / config.name, ignore_errors=True)  # what is left of one that was whole
-        partial.replace(traces / config.name)
-    except (OSError, GnetError) as error:
-        return str(error)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return ""
-
-
-def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> Peaks:
-    """The device's best by precision (see gnet_core.frameworks.tf.peaks), or {"error": why that is unknown}."""
-    try:
-        printed = _ask(PeaksRequest(device=device, precision=tuple(precisions)), settings)
-    except GnetError as error:
-        return {"error": str(error)}
-    try:
-        return msgspec.convert(children.document(printed), Peaks)
-    except ValueError:  # no JSON, or no peaks
-        return {"error": f"it said {printed[:80]!r}"}
-
-
-def _ask(request: Request, settings: RunSettings) -> str:
-    """The output of a command that is run as a child. Raises GnetError with why it failed."""
-    source, limit = settings.own_source, settings.plan.limit_seconds
-    try:
-        answer = children.ask([source.python, "-m", *program_words(request)], cwd=source.checkout, limit_seconds=limit)
-    except subprocess.TimeoutExpired:
-        raise GnetError(f"{' '.join(request.program)} had not finished after {limit:g} s") from None
-    except OSError as error:
-        raise GnetError(f"{' '.join(request.program)} could not be started ({error})") from error
-    if answer.returncode != 0:
-        raise GnetError(children.last_words(answer.stderr))
-    return answer.stdout

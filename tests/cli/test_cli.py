@@ -23,7 +23,7 @@ from gnet_core.frameworks.tf import command_buffers
 from gnet_core.machine.differences import differences
 from gnet_core.plan import request
 from gnet_core.plan.suites import Source
-from gnet_core.run import runner, sources
+from gnet_core.run import discovery, sources
 from gnet_core.system import children
 from tests.conftest import environment_of
 from tests.faults.checkout import make_checkout
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 

@@ -21,6 +21,7 @@ from gnet_core.plan import schedule
 from gnet_core.plan.suites import Plan, PlannedCase, Source, Suite
 from gnet_core.results import records, turns
 from gnet_core.run import cohort, resuming, runner
+from gnet_core.run.standing import CaseState
 from gnet_core.run.worker import RunSettings, WorkerCrowded, WorkerLost
 from gnet_core.system import claims, interrupts
 from tests.conftest import MACHINE, TENSORFLOW, environment_of, raw_document, run_document
@@ -136,7 +137,7 @@ def settings_for(directory: Path) -> RunSettings:
 
 def run_once(directory: Path, *, resumed: bool, require_unchanged: Callable[[], None] = lambda: None) -> bool:
     """A run from its claim to its end; True when it says that it is complete."""
-    states = [runner.CaseState(case=PlannedCase(config=config, suites=("execution",))) for config in CONFIGS]
+    states = [CaseState(case=PlannedCase(config=config, suites=("execution",))) for config in CONFIGS]
     settings = settings_for(directory)
     with claims.claimed(directory):
         standing = None

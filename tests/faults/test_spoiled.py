@@ -19,7 +19,7 @@ from gnet_core.report.markdown import to_markdown
 from gnet_core.report.summary import Summary
 from gnet_core.results import gates, records, run_document
 from gnet_core.run import resuming
-from gnet_core.run.runner import CaseState
+from gnet_core.run.standing import CaseState
 from tests.conftest import Faults, environment_of
 from tests.stored import TRACED, markdown, processes, store_profile, terminal
 

@@ -24,7 +24,7 @@ from gnet_core.gpu_check.evidence import PROFILED, SAMPLED, Claim, Finding
 from gnet_core.machine import gpu_conditions
 from gnet_core.machine import nvml as nvml_library
 from gnet_core.results import raw_files, records
-from gnet_core.run import runner
+from gnet_core.run import discovery
 from gnet_core.run.worker import WorkerLost
 from tests.conftest import environment_of
 from tests.faults import checkout as house
@@ -192,7 +192,7 @@ def test_interrupted_in_its_run_it_keeps_what_was_measured_and_prints_the_list(c
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 
@@ -407,7 +407,7 @@ def test_a_worker_that_is_lost_is_told_of_with_its_phase(sampled, monkeypatch):
         progress("first_call")
         raise WorkerLost("timeout", "not finished after 84 s")
 
-    monkeypatch.setattr(FakeWorker, "start", lost)
+    monkeypatch.setattr(FakeWorker, "await_ready", lost)
     with pytest.raises(gpu_check.StepError, match="not finished after 84 s, in the phase first_call"):
         sampled(lambda: None)
 

@@ -8,9 +8,9 @@ import pytest
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan import suites as sweep
-from gnet_core.run import runner
+from gnet_core.run import discovery
 
-SUITES = runner.discover(Path(__file__).parents[2])
+SUITES = discovery.discover(Path(__file__).parents[2])
 ROOT = Path(__file__).parents[2]
 HERE = [sweep.Source(checkout=ROOT)]
 
@@ -19,7 +19,7 @@ def planned(preset_name, device="cpu", **chosen: Any):
     preset = sweep.preset_for(preset_name, device)
     template = StepConfig(device=device, image_size=preset.image_size)
     axes = cast("dict[sweep.Axis, tuple[Any, ...]]", chosen)
-    suites = runner.choose_suites(SUITES, (), preset_name)
+    suites = discovery.choose_suites(SUITES, (), preset_name)
     return sweep.plan_cases(suites, sweep.Sweep(preset=preset, template=template, chosen=axes), HERE)
 
 
@@ -30,8 +30,8 @@ def test_the_suites_are_found_in_reading_order():
 
 def test_a_suite_is_in_no_preset_unless_it_says_so():
     suite = sweep.Suite(name="new", question="?", cases=lambda _sweep: [])
-    assert not [preset for preset in sweep.PRESETS if runner.choose_suites([suite], (), preset)]
-    assert runner.choose_suites([suite], ["new"], "quick") == [suite]
+    assert not [preset for preset in sweep.PRESETS if discovery.choose_suites([suite], (), preset)]
+    assert discovery.choose_suites([suite], ["new"], "quick") == [suite]
 
 
 def test_smoke_has_graph_eager_xla_bfloat16_and_one_other_batch():

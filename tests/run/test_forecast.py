@@ -10,10 +10,11 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.plan.suites import Plan, PlannedCase, Source
 from gnet_core.results.run_document import Look, LookAtComparison, Size
+from gnet_core.run import discovery, runner
 from gnet_core.run import forecast as forecasts
-from gnet_core.run import runner
 from gnet_core.run.budget import MIN_LAST_LOOK, PEAKS_SECONDS, REPORT_SECONDS, TRACE_SECONDS
 from gnet_core.run.cohort import expected_seconds
+from gnet_core.run.standing import CaseState, Standing
 from gnet_core.run.worker import RunSettings
 from gnet_core.stats.ratio import resolvable_effect
 from gnet_core.stats.sequential import FIRST_LOOK, MAX_LOOKS, nominal_error
@@ -27,7 +28,7 @@ GB = 10**9
 @pytest.fixture
 def foresee(tmp_path):
     """The forecast of a run of graph against eager execution at a batch size, on a CPU unless told."""
-    (suite,) = [suite for suite in runner.discover(ROOT) if suite.name == "execution"]
+    (suite,) = [suite for suite in discovery.discover(ROOT) if suite.name == "execution"]
 
     def call(
         *, device="cpu", batch_sizes=(8,), raw=0, statuses=(), sizes=None, traces=False, settings=None, **document
@@ -38,7 +39,7 @@ def foresee(tmp_path):
             for execution in ("graph", "eager")
         ]
         states = [
-            runner.CaseState(
+            CaseState(
                 case=case,
                 status="ok" if raw else None,
                 raw=tuple(f"raw/{case.name}.r{number}.json" for number in range(1, raw + 1)),
@@ -62,9 +63,9 @@ def foresee(tmp_path):
         plain = {"run": "now", "created": "now", "preset": "quick", "device": device, "seed": 0, "replicates": 4}
         plain |= {"memory_bytes": 1, "suites": [], "options": {}, "environment": ENVIRONMENT, "complete": False}
         plain |= {"environments": {"": ENVIRONMENT}, "cohorts": [], "cases": []}
-        standing = runner.Standing(states={state.case: state for state in states}, sizes=sizes(cases) if sizes else {})
+        so_far = Standing(states={state.case: state for state in states}, sizes=sizes(cases) if sizes else {})
         runs = runner.Runner(
-            states, (suite,), run_settings, run_document(plain | msgspec.to_builtins(document)), standing
+            states, (suite,), run_settings, run_document(plain | msgspec.to_builtins(document)), so_far
         )
         return forecasts.forecast(runs, run_settings, traces=traces)
 

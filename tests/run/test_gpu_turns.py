@@ -7,7 +7,7 @@ import pytest
 from gnet_core.config import StepConfig
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, PlannedCase, Source
-from gnet_core.run import runner
+from gnet_core.run import discovery
 from gnet_core.run.cohort import Cohort
 from gnet_core.run.worker import RunSettings
 from tests.faults.checkout import make_checkout
@@ -36,7 +36,7 @@ def turns_of(nvml, checkout, tmp_path):
             with_peaks=False,
             sources={"": source},
             own_source=source,
-            environments={"": runner.probe(source)},
+            environments={"": discovery.probe(source)},
         )
         (tmp_path / "raw").mkdir()
         configs = [StepConfig(device="gpu:0", image_size=96, batch_size=size) for size in (1, 2)]

@@ -11,7 +11,7 @@ from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.suites import PlannedCase
 from gnet_core.results import records
 from gnet_core.run import resuming
-from gnet_core.run.runner import CaseState
+from gnet_core.run.standing import CaseState
 from tests.conftest import environment_of, run_document
 
 GRAPH, EAGER = (StepConfig(batch_size=8, execution=execution) for execution in ("graph", "eager"))

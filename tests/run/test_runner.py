@@ -22,16 +22,17 @@ from gnet_core.plan.request import PeaksRequest, ProfileRequest
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, PlannedCase, Source
 from gnet_core.results import records
-from gnet_core.run import cohort, resuming, runner
+from gnet_core.run import apart, cohort, discovery, resuming, runner
 from gnet_core.run.cohort import expected_seconds
 from gnet_core.run.protocol import Channel
+from gnet_core.run.standing import MAX_LOST, CaseState
 from gnet_core.run.worker import RunSettings, Worker
 from gnet_core.system import children
 from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS, environment_of, run_document
 
 HERE = {"": Source(checkout=Path(__file__).parents[2])}
 
-SUITES = runner.discover(Path(__file__).parents[2])
+SUITES = discovery.discover(Path(__file__).parents[2])
 
 BEHAVIOURS = [
     "fine",
@@ -231,7 +232,7 @@ def settings_for(checkout, *, alive=1, replicates=1, **plan):
 
 def states_for(*behaviours):
     return [
-        runner.CaseState(
+        CaseState(
             case=PlannedCase(
                 config=StepConfig(batch_size=BEHAVIOURS.index(behaviour) + 1, image_size=96 + number),
                 suites=("fake",),
@@ -458,7 +459,7 @@ def test_what_was_lost_is_measured_again_beside_its_base_when_the_run_is_gone_on
     (suite,) = [suite for suite in SUITES if suite.name == "execution"]
     behaviour = BEHAVIOURS.index("fails at first") + 1
     states = [
-        runner.CaseState(case=PlannedCase(config=config, suites=("execution",), module="bench_fake.py"))
+        CaseState(case=PlannedCase(config=config, suites=("execution",), module="bench_fake.py"))
         for config in (StepConfig(batch_size=behaviour), StepConfig(batch_size=behaviour, execution="eager"))
     ]
     settings = settings_for(checkout, alive=2, replicates=2)
@@ -546,7 +547,7 @@ def test_a_trace_that_was_cut_short_is_taken_again_and_one_that_is_whole_is_not(
             raise GnetError("the profiler did not start")
         return "{}"
 
-    monkeypatch.setattr(runner, "_ask", profile)
+    monkeypatch.setattr(apart, "_ask", profile)
     traces = settings.directory / "traces"
     previous, notes = None, []
     for whole in (False, False, True, True):
@@ -576,13 +577,13 @@ def test_the_case_that_is_traced_is_the_whole_case(checkout, monkeypatch):
         requests.append(request)
         raise GnetError("no")
 
-    monkeypatch.setattr(runner, "_ask", ask)
+    monkeypatch.setattr(apart, "_ask", ask)
     config = StepConfig(data="digits", classes=10, layers="keras", seed=7, aux_weight=0, widths="paper", part="forward")
-    assert runner.profile_case(config, settings_for(checkout)) == "no"
+    assert apart.profile_case(config, settings_for(checkout)) == "no"
     (request,) = requests
     assert request == ProfileRequest.of(config, out=request.out, as_json=True)
     assert request.config(device=request.device, data=request.data, classes=47) == config
-    assert "framework: 'torch' cannot be traced" in runner.profile_case(
+    assert "framework: 'torch' cannot be traced" in apart.profile_case(
         StepConfig(framework="torch"), settings_for(checkout)
     )
 
@@ -594,8 +595,8 @@ def test_a_helper_that_cannot_be_started_costs_its_own_answer_alone(checkout, mo
     monkeypatch.setattr(children, "ask", no_more_processes)
     settings = settings_for(checkout)
     with pytest.raises(GnetError, match=r"^gnet_core\.frameworks\.tf\.peaks could not be started"):
-        runner._ask(PeaksRequest(), settings)
-    assert "could not be started" in runner.profile_case(StepConfig(), settings)
+        apart._ask(PeaksRequest(), settings)
+    assert "could not be started" in apart.profile_case(StepConfig(), settings)
 
 
 def test_a_run_of_other_cases_is_not_gone_on_with(checkout):
@@ -687,7 +688,7 @@ def test_a_case_whose_first_process_was_lost_is_tried_again_and_not_for_ever(che
     assert (at_first["status"], len(at_first["raw"])) == ("ok", 3)
     assert at_first["note"].startswith("replicate 1 lost (failed): ")
     assert (always["status"], always["raw"]) == ("failed", [])
-    assert sum(len(cohort["workers"]) for cohort in document["cohorts"]) == 4 + runner.MAX_LOST
+    assert sum(len(cohort["workers"]) for cohort in document["cohorts"]) == 4 + MAX_LOST
 
 
 def test_memory_that_one_source_lacks_the_other_may_have(checkout):
@@ -715,7 +716,7 @@ def test_a_batch_larger_than_one_out_of_memory_is_not_tried(checkout):
 def gpu_states(*cases):
     """States of cases on a GPU, given by execution and batch size."""
     return [
-        runner.CaseState(
+        CaseState(
             case=PlannedCase(
                 config=StepConfig(execution=execution, batch_size=batch_size, device="gpu:0"),
                 suites=("execution",),
@@ -899,15 +900,15 @@ def planned(**changes):
 
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = runner.make_states([tf32, float32], HERE, {"": environment_of(environment)})
+    states = discovery.make_states([tf32, float32], HERE, {"": environment_of(environment)})
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        runner.make_states([tf32], HERE, {"": environment_of(environment)})
+        discovery.make_states([tf32], HERE, {"": environment_of(environment)})
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = runner.make_states(
+    states = discovery.make_states(
         [planned(batch_size=8), planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50
     )
     assert [(state.status, state.note) for state in states] == [
@@ -915,7 +916,7 @@ def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        runner.make_states([planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50)
+        discovery.make_states([planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50)
 
 
 def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says_why(checkout):
@@ -932,22 +933,22 @@ def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says
 
 def test_an_unknown_suite_is_refused_with_those_there_are():
     with pytest.raises(GnetError, match="suite: 'speed' is unknown; use one of throughput, execution"):
-        runner.choose_suites(SUITES, ("speed",), "full")
-    assert [suite.name for suite in runner.choose_suites(SUITES, ("precision",), "quick")] == ["precision"]
+        discovery.choose_suites(SUITES, ("speed",), "full")
+    assert [suite.name for suite in discovery.choose_suites(SUITES, ("precision",), "quick")] == ["precision"]
 
 
 def test_the_longer_suites_are_left_out_of_a_short_preset_unless_they_are_named():
-    names = [suite.name for suite in runner.choose_suites(SUITES, (), "quick")]
+    names = [suite.name for suite in discovery.choose_suites(SUITES, (), "quick")]
     assert names == ["throughput", "execution", "precision", "batch-size"]
     longer = ["parts", "auxiliary", "implementation"]
-    assert [suite.name for suite in runner.choose_suites(SUITES, (), "full")] == [*names, *longer]
-    assert [suite.name for suite in runner.choose_suites(SUITES, ("parts",), "smoke")] == ["parts"]
-    assert [suite.name for suite in runner.choose_suites(SUITES, ("frameworks",), "full")] == ["frameworks"]
+    assert [suite.name for suite in discovery.choose_suites(SUITES, (), "full")] == [*names, *longer]
+    assert [suite.name for suite in discovery.choose_suites(SUITES, ("parts",), "smoke")] == ["parts"]
+    assert [suite.name for suite in discovery.choose_suites(SUITES, ("frameworks",), "full")] == ["frameworks"]
 
 
 def test_outside_a_checkout_is_refused_in_one_line(tmp_path):
     with pytest.raises(GnetError, match="is not in one; gnet bench drives the files in benchmarks/"):
-        runner.find_checkout(tmp_path)
+        discovery.find_checkout(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -957,12 +958,12 @@ def test_a_benchmark_that_declares_no_suite_is_named(tmp_path, text):
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "bench_odd.py").write_text(text)
     with pytest.raises(GnetError, match=r"bench_odd\.py declares no SUITE"):
-        runner.discover(tmp_path)
+        discovery.discover(tmp_path)
 
 
 def test_an_interpreter_that_cannot_tell_of_itself_is_named(tmp_path):
     with pytest.raises(GnetError, match="python: /nowhere/python could not"):
-        runner.probe(Source(python="/nowhere/python", checkout=tmp_path))
+        discovery.probe(Source(python="/nowhere/python", checkout=tmp_path))
 
 
 def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path):
@@ -972,7 +973,7 @@ def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path
     )
     python.chmod(0o755)
     with pytest.raises(GnetError, match=f"python: {python} could not describe .* No module named 'click'"):
-        runner.probe(Source(python=str(python), checkout=tmp_path))
+        discovery.probe(Source(python=str(python), checkout=tmp_path))
 
 
 def test_every_worker_is_told_what_is_not_the_default(checkout):

@@ -11,7 +11,7 @@ import pytest
 
 from gnet_core.cli import bench, progress
 from gnet_core.files import whole
-from gnet_core.run import account, budget, runner
+from gnet_core.run import account, budget, discovery, runner
 from gnet_core.run.cohort import Outcome
 from gnet_core.run.worker import WorkerLost
 from tests.conftest import environment_of, raw_document
@@ -93,7 +93,7 @@ def laboratory(monkeypatch, environment):
 
     monkeypatch.setattr(runner, "Cohort", StandIn)
     monkeypatch.setattr(runner, "peaks", lambda *_: {})
-    monkeypatch.setattr(runner, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
     for module in (account, budget, bench, progress):
         monkeypatch.setattr(module, "time", made.clock)
     monkeypatch.chdir(ROOT)
@@ -224,6 +224,15 @@ def test_a_process_that_is_lost_costs_a_pair_and_no_verdict(gnet, laboratory, tm
     (eager,) = (case for case in document["cases"] if case["case"].startswith("eager"))
     assert len(eager["raw"]) == 3
     assert "replicate 2 lost" in eager["note"]
+
+
+def test_a_case_whose_later_processes_are_all_lost_does_not_go_on_for_ever(gnet, laboratory, tmp_path):
+    laboratory.lost = {f"eager-float32-b8-i96-synthetic-cpu.r{number}" for number in range(2, 100)}
+    status, out, _err = gnet(*WORDS, "--out", tmp_path / "run")
+    assert status == 0, out
+    document = document_of(tmp_path / "run")
+    assert verdicts(document) == {"eager": "UNRESOLVED", "xla": "SAME"}
+    assert sum("eager" in executions(workers) for workers in laboratory.cohorts) == 22
 
 
 class KilledError(BaseException):
