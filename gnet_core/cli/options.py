@@ -15,7 +15,7 @@ import click
 
 from gnet_core.cli.output import complain
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
-from gnet_core.plan.request import UNTILS, Request
+from gnet_core.plan.request import STOPPING_RULES, Request
 
 if TYPE_CHECKING:
     from gnet_core.machine.environment import Environment
@@ -99,7 +99,7 @@ def _one_of(choices: tuple[str, ...], field: str, word: str) -> str:
 
 WHOLE, WHOLES = Parsed("whole", _whole), Parsed("whole", _whole, many=True)
 DURATION = Parsed("duration", _duration)
-UNTIL = Parsed("choice", partial(_one_of, UNTILS))
+UNTIL = Parsed("choice", partial(_one_of, STOPPING_RULES))
 EXECUTION_LIST = Parsed("choices", partial(_one_of, EXECUTIONS), many=True)
 PRECISION_LIST = Parsed("choices", partial(_one_of, PRECISIONS), many=True)
 PATH: click.Path = click.Path(path_type=Path)

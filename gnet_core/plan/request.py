@@ -17,7 +17,7 @@ from gnet_core.config import Execution, GnetError, Layers, Part, Precision, Step
 
 Until = Literal["resolved", "fixed"]
 """resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
-UNTILS: tuple[Until, ...] = get_args(Until)
+STOPPING_RULES: tuple[Until, ...] = get_args(Until)
 
 _ARGUMENT = {"written": "argument"}
 """Marks a field whose value is written without the name of an option."""

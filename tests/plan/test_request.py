@@ -31,7 +31,7 @@ from gnet_core.config import (
 )
 from gnet_core.frameworks.tf import peaks
 from gnet_core.plan.request import (
-    UNTILS,
+    STOPPING_RULES,
     BenchRequest,
     InfoRequest,
     PeaksRequest,
@@ -91,7 +91,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "float": NUMBER,
     "Path": TEXT.map(Path),
     "Path | None": some.none() | TEXT.map(Path),
-    "Until | None": some.none() | some.sampled_from(UNTILS),
+    "Until | None": some.none() | some.sampled_from(STOPPING_RULES),
     "Layers": TEXT,
     "Execution": TEXT,
     "Precision": TEXT,
