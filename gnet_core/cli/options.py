@@ -70,14 +70,14 @@ def _whole(field: str, word: str, least: int = 1) -> int:
     return int(number)
 
 
-_DURATION = re.compile(r"(?:(?P<hours>\d{1,4})h)?(?:(?P<minutes>\d{1,5})m)?(?:(?P<seconds>\d{1,7})s)?")
+_DURATION = re.compile(r"(?:(?P<hours>\d{1,4})h)?(?:(?P<minutes>\d{1,5})m)?(?:(?P<seconds>\d{1,8})s)?")
 
 
 def _duration(field: str, word: str) -> int:
     """Seconds of a text such as 20m, 90s or 1h30m."""
     match = _DURATION.fullmatch(word)
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    if not (total := 3600 * hours + 60 * minutes + seconds):
+    if not 0 < (total := 3600 * hours + 60 * minutes + seconds) < 10**8:  # which is written in as many digits
         raise GnetError(f"{field}: {word!r:.200} will not do; use a duration above 0, such as 20m, 90s or 1h30m")
     return total
 

@@ -349,6 +349,7 @@ def test_a_raw_file_that_is_gone_costs_its_row_as_ever(gnet, tmp_path):
         (("--budget", "soon"), ["budget: 'soon'", "1h30m"]),
         (("--budget", "5"), ["budget: '5'"]),
         (("--budget", "1m1h"), ["budget: '1m1h'"]),
+        (("--budget", "9999h99999m99999999s"), ["budget: '9999h"]),
         (("--budget", "9" * 50 + "h"), ["budget: '999"]),
         (("--until", "bored"), ["until: 'bored'", "resolved, fixed"]),
         (("--until", "resolved", "--replicates", "3"), ["replicates: 3", "--until resolved"]),
