@@ -78,7 +78,9 @@ def _duration(field: str, word: str) -> int:
     match = _DURATION.fullmatch(word)
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     if not 0 < (total := 3600 * hours + 60 * minutes + seconds) < 10**8:  # which is written in as many digits
-        raise GnetError(f"{field}: {word!r:.200} will not do; use a duration above 0, such as 20m, 90s or 1h30m")
+        raise GnetError(
+            f"{field}: {word!r:.200} will not do; use a duration from 1s to three years, such as 20m, 90s or 1h30m"
+        )
     return total
 
 
