@@ -24,9 +24,8 @@ MIN_LAST_LOOK = 6
 """The last look of a run whose budget holds fewer processes of every case: those that are settled leave their time to
 the others."""
 
-MACHINES_DIFFER = 2.0
-"""How many times faster than the guess a machine may be, before anything of it was measured."""
-
+MACHINES_DIFFER = 10.0
+"""How many times faster than the guess, which is from two cores, a machine may be before any of it was measured."""
 
 PEAKS_SECONDS = 15.0
 """A guess at a measurement of the peaks in one precision. It took 10 to 15 s on two cores."""
