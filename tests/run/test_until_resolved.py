@@ -150,6 +150,23 @@ def test_a_case_that_is_compared_with_none_gets_processes_for_an_interval_and_af
     assert [len(workers) for workers in small] == [2, 0, 0, 2, 2]
 
 
+def test_a_case_that_cannot_be_measured_keeps_no_other_from_its_interval(gnet, laboratory, tmp_path):
+    words = ("batch-size", *WORDS[2:], "--execution", "graph,eager", "--precision", "float32,tf32")
+    status, out, _err = gnet(*WORDS[:2], *words, "--out", tmp_path / "run")
+    assert status == 0, out
+    cases = document_of(tmp_path / "run")["cases"]
+    assert {(case["status"], len(case["raw"])) for case in cases} == {("ok", 3), ("unsupported", 0)}
+    assert laboratory.cohorts
+
+
+def test_what_is_compared_with_none_takes_few_turns(gnet, laboratory, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "LONE_TURNS", 2)
+    gnet(*WORDS[:2], "batch-size", *WORDS[2:], "--execution", "graph,eager", "--out", tmp_path / "run")
+    alone = [all("-b4-" in worker for worker in workers) for workers in laboratory.cohorts]
+    assert [turns == 2 for turns in laboratory.turns] == alone
+    assert any(alone)
+
+
 def test_later_processes_start_together_and_take_the_turns_that_the_pilot_advises(gnet, laboratory, tmp_path):
     laboratory.start_seconds = 100.0
     gnet(*WORDS, "--out", tmp_path / "run")
