@@ -119,7 +119,7 @@ class BenchPlan:
         _require_room_for_names(directory, [state.case.name for state in states])
         settings = RunSettings(
             directory=directory.resolve(),
-            plan=self._preset.plan,
+            plan=self._preset.plan_until(until),
             replicates=replicates,
             memory_bytes=request.memory or int(MEMORY_SHARE * available_memory_bytes()),
             seed=request.seed,

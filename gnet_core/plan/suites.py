@@ -64,11 +64,20 @@ class Preset:
     precisions: tuple[Precision, ...] = ("float32", "mixed_bfloat16")
     replicates: int = 1
     plan: Plan = Plan()
+    pilot_turns: int | None = None
+    """Turns of the first processes of a run until resolved, from which it learns how many suit what is left open; None:
+    as many as the plan has."""
     until: Until = "fixed"
     budget_seconds: float | None = None
     """Wall time of a run until resolved."""
     with_peaks: bool = True
     """Whether the device's peaks are measured as well, without which there is no MFU."""
+
+    def plan_until(self, until: Until) -> Plan:
+        """How long and how often a worker of a run with that stopping rule measures, to begin with."""
+        if until == "fixed" or self.pilot_turns is None:
+            return self.plan
+        return dataclasses.replace(self.plan, turns=self.pilot_turns)
 
 
 _PRECISIONS_ON_GPU: tuple[Precision, ...] = ("float32", "tf32", "mixed_bfloat16")
@@ -129,6 +138,8 @@ _FULL_ON_CPU = Preset(
     # (tests/noise.py).
     replicates=8,
     plan=_FULL_PLAN,
+    # What differs by a third is settled by three processes of as many.
+    pilot_turns=5,
     until="resolved",
     budget_seconds=3600,
 )
