@@ -71,10 +71,16 @@ def count(number: int, what: str, ending: str = "s") -> str:
     return f"{number} {what}{'' if number == 1 else ending}"
 
 
+def _measured(look: Look) -> list[LookAtComparison]:
+    """The comparisons that a pair of processes has measured; of the others some cannot be."""
+    return [comparison for comparison in look.comparisons if comparison.pairs]
+
+
 def _counts(look: Look, max_looks: int) -> str:
-    pairs = max((comparison.pairs for comparison in look.comparisons), default=0)
-    settled = sum(comparison.verdict != "UNRESOLVED" for comparison in look.comparisons)
-    return f"{settled} of {len(look.comparisons)} settled after {count(pairs, 'process', 'es')} of at most {max_looks}"
+    measured = _measured(look)
+    pairs = max((comparison.pairs for comparison in measured), default=0)
+    settled = sum(comparison.verdict != "UNRESOLVED" for comparison in measured)
+    return f"{settled} of {len(measured)} settled after {count(pairs, 'process', 'es')} of at most {max_looks}"
 
 
 class _Budget:
@@ -123,7 +129,8 @@ class _Board:
     def look(self, look: Look, max_looks: int, left_seconds: float) -> None:
         self._budget, self._counts = _Budget(left_seconds), _counts(look, max_looks)
         self._draw(0, f"{self._counts}, {self._budget}")
-        for number, comparison in enumerate(look.comparisons if len(look.comparisons) <= MAX_LINES else (), start=2):
+        measured = _measured(look)
+        for number, comparison in enumerate(measured if len(measured) <= MAX_LINES else (), start=2):
             self._draw(number, comparison_line(comparison))
 
     def close(self) -> None:
@@ -159,8 +166,9 @@ class _Lines:
     def look(self, look: Look, max_looks: int, left_seconds: float) -> None:
         self._budget = _Budget(left_seconds)
         print(f"{self._time()}: {_counts(look, max_looks)}", file=sys.stderr)
-        with_open = len(look.comparisons) <= MAX_LINES
-        for comparison in look.comparisons:
+        measured = _measured(look)
+        with_open = len(measured) <= MAX_LINES
+        for comparison in measured:
             which, is_open = (comparison.suite, comparison.base, comparison.variant), comparison.verdict == "UNRESOLVED"
             if which not in self._settled and (with_open or not is_open):
                 print(f"  {comparison_line(comparison)}", file=sys.stderr)

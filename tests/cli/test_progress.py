@@ -61,6 +61,14 @@ def look(*comparisons, cohorts=3):
     return Look(cohorts=cohorts, spent_error=0.1, comparisons=comparisons)
 
 
+def test_a_comparison_that_cannot_be_measured_is_not_counted_among_the_open_ones(run_directory, clock, capsys):
+    with progress.shown(0.0, document(run_directory, resolved=True, budget=600.0)) as shown:
+        shown.look(look(compared(EAGER, "SLOWER"), compared(XLA, ratio=None, pairs=0)), 12, 500.0)
+    _out, err = capsys.readouterr()
+    assert "1 of 1 settled after 3 processes" in err
+    assert "xla" not in err
+
+
 def test_a_log_has_a_line_for_each_process_and_each_comparison_until_it_is_settled(run_directory, clock, capsys):
     with progress.shown(0.0, document(run_directory, resolved=True, budget=600.0, elapsed=60.0)) as shown:
         shown.advance("the device's peaks", 0.0)
