@@ -63,6 +63,15 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
     help="Measure from this one; several: compare. Named torch, jax or tensorflow it runs that framework's rows alone.",
 )
 @click.option("--against", metavar="REV", help="Compare the working tree with this git revision.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VARIABLE=VALUE[,…]",
+    help="Compare with these environment variables, such as onednn0=TF_ENABLE_ONEDNN_OPTS=0; several: each for itself.",
+)
+@click.option("--sources", metavar="FILE", help="Compare the sources of this TOML file, in place of the options above.")
+@click.option("--base", metavar="NAME", help="The source that the others are compared with; else the first.")
 @options.out("<date-time>-<device>")
 @click.option("--resume", type=options.PATH, help="Go on with the interrupted run in this directory.")
 @click.option("--dry-run", is_flag=True, help="Measure nothing: print cases, cohorts, predicted time and memory.")
@@ -97,9 +106,11 @@ def bench(request: BenchRequest) -> int:
             resuming.require_sources_named(recorded, request, resume)
             looks.require_consistent(records.load_run(resume))
             measured = dataclasses.replace(recorded, memory=previous.memory_bytes)
-        sources_compared = [pair for pair in measured.python if pair.partition("=")[0] not in FRAMEWORKS]
-        gates.require_sources(request.fail_on, compared=bool(measured.against) or len(sources_compared) > 1)
+        pythons = [pair for pair in measured.python if pair.partition("=")[0] not in FRAMEWORKS]
+        compared = bool(measured.against or measured.settings or measured.sources) or len(pythons) > 1
+        gates.require_sources(request.fail_on, compared=compared)
         plan = BenchPlan(measured, stack)
+        gates.require_sources(request.fail_on, compared=plan.compares_sources)
         directory = resume or out or options.default_directory("", plan.device)
         options.require_utf8("out", str(directory.resolve()))
         if resume is None:
@@ -108,7 +119,8 @@ def bench(request: BenchRequest) -> int:
         if request.dry_run:
             print_forecast(forecast(runner, settings, traces=plan.profiled is not None), as_json=request.as_json)
             return FINE  # the directory that was claimed goes again, as nothing was written into it
-        to_resume = BenchRequest(resume=directory.resolve(), python=measured.python, against=measured.against)
+        named = {name: getattr(measured, name) for name in ("python", "against", "settings", "sources")}
+        to_resume = BenchRequest(resume=directory.resolve(), **named)
         return _run_and_report(runner, settings, plan.profiled, request, to_resume)
 
 
@@ -135,7 +147,8 @@ def _refuse_what_differs(request: BenchRequest, before: BenchRequest, directory:
         value, was = getattr(request, name), getattr(before, name)
         if (absolute(value) if name == "data" else value) != was:
             # Sources have to be named where there are any (see resuming.require_sources_named).
-            then = "name just that" if was and name in ("python", "against") else "leave it out"
+            named_again = was and name in ("python", "against", "settings", "sources")
+            then = "name just that" if named_again else "leave it out"
             raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; {then}")
 
 

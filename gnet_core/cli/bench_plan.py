@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gnet_core.cli import options
+from gnet_core.cli.output import complain
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine.description import available_memory_bytes
+from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.suites import (
     AGAIN,
@@ -28,8 +30,8 @@ from gnet_core.plan.suites import (
     plan_cases,
     preset_for,
 )
-from gnet_core.results.run_document import MAX_RAW_FILES, RunDocument
-from gnet_core.run import discovery, resuming, runner, sources
+from gnet_core.results.run_document import MAX_RAW_FILES, RecordedSource, RunDocument
+from gnet_core.run import discovery, named_sources, resuming, runner, sources
 from gnet_core.run.worker import RunSettings
 from gnet_core.stats.sequential import MAX_LOOKS
 
@@ -54,10 +56,11 @@ class BenchPlan:
         options.require_device_form(request.device)
         self._sources = self._find_sources(code)
         self._compared = [source for name, source in self._sources.items() if name != AGAIN]
-        self._environments = discovery.probe_all(self._compared)
+        self._probed = discovery.probe_all(self._compared, self._here.checkout)
+        self._note_settings()
         if AGAIN in self._sources:
-            self._environments[AGAIN] = next(iter(self._environments.values()))
-        self.environment = discovery.deciding(self._environments)
+            self.environments[AGAIN] = next(iter(self.environments.values()))
+        self.environment = discovery.deciding(self.environments)
         self.device = options.choose_device(request.device, self.environment)
         self._preset = preset_for(request.preset, self.device)
         image_size = request.image_size or self._preset.image_size
@@ -69,7 +72,7 @@ class BenchPlan:
         first = sweep.cases()[0]
         self._planned = plan_cases(self._suites, sweep, self._compared)
         if AGAIN in self._sources:
-            able = [case for case in self._planned if not discovery.why_not(case, self._sources, self._environments)]
+            able = [case for case in self._planned if not discovery.why_not(case, self._sources, self._probed)]
             able = able or self._planned
             twin = next((case for case in able if case.config == first), able[0])
             self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
@@ -84,7 +87,7 @@ class BenchPlan:
         """
         request = self._request
         code = {source.name: sources.digests(source) for source in self._compared}
-        states = discovery.make_states(self._planned, self._sources, self._environments, self._data.train_images)
+        states = discovery.make_states(self._planned, self._sources, self._probed, self._data.train_images)
         until: Until = request.until or ("fixed" if request.replicates else self._preset.until)
         if until == "resolved" and request.replicates:
             raise GnetError(
@@ -115,7 +118,8 @@ class BenchPlan:
                     f"resume: data {self._data.name!r} is not what {directory} was started with; start anew"
                 )
             resuming.require_same_code(directory, previous.code, code)
-            resuming.require_same_environments(directory, previous.environments, self._environments)
+            resuming.require_same_environments(directory, previous.environments, self.environments)
+            resuming.require_same_settings(directory, previous.sources, self._recorded_sources())
         _require_room_for_names(directory, [state.case.name for state in states])
         settings = RunSettings(
             directory=directory.resolve(),
@@ -129,7 +133,7 @@ class BenchPlan:
             sources=self._sources,
             # Beside an older revision the working tree, which knows how to.
             own_source=self._sources.get(sources.HERE) or self._compared[0],
-            environments=self._environments,
+            environments=self.environments,
         )
         recorded = dataclasses.replace(request, data=self._data.name).to_dict()
         kept: dict[str, Any] = {"created": options.now(), "options": recorded}
@@ -158,7 +162,8 @@ class BenchPlan:
             until=until,
             budget_seconds=budget,
             environment=self.environment,
-            environments=self._environments,
+            environments=self.environments,
+            sources=self._recorded_sources(),
             code=code,
             data_fingerprint=self._data.fingerprint,
             suites=tuple(self._described_suites()),
@@ -174,9 +179,13 @@ class BenchPlan:
         return made, settings
 
     @property
-    def environments(self) -> discovery.Environments:
-        """By source."""
-        return self._environments
+    def environments(self) -> dict[str, Environment]:
+        """By source; one that cannot be measured has none."""
+        return self._probed.environments
+
+    @property
+    def compares_sources(self) -> bool:
+        return len(self._compared) > 1
 
     @property
     def data_fingerprint(self) -> str:
@@ -184,21 +193,34 @@ class BenchPlan:
 
     def _find_sources(self, code: Path) -> dict[str, Source]:
         request = self._request
-        for pair in request.python:
-            options.require_utf8("python", pair)
+        for name in ("python", "settings"):
+            for pair in getattr(request, name):
+                options.require_utf8(name, pair)
         options.require_utf8("against", request.against or "")
-        first, *others = sources.with_interpreters(self._here, sources.interpreters(request.python))
-        by_name = {source.name: source for source in (first, *others)}
-        if request.against is not None:
-            if first.name:
-                raise GnetError(f"against: {request.against!r} cannot be named beside --python; compare one thing")
-            old = sources.revision(request.against, discovery.find_checkout(Path.cwd()), code / "revision")
-            # Peers are measured from the working tree alone: a revision from before they were told of knows none.
-            old = dataclasses.replace(old, python=first.python)
-            by_name = {old.name: old, sources.HERE: dataclasses.replace(first, name=sources.HERE)}
+        options.require_utf8("sources", request.sources or "")
+        named = named_sources.of_request(request, self._here, discovery.find_checkout(Path.cwd()), code)
+        by_name = {source.name: source for source in named}
         if request.aa:
-            by_name[AGAIN] = dataclasses.replace(next(iter(by_name.values())), name=AGAIN)
+            by_name[AGAIN] = dataclasses.replace(named[0], name=AGAIN)
         return by_name
+
+    def _recorded_sources(self) -> tuple[RecordedSource, ...]:
+        """The sources as run.json has them; none where there is one, with neither name nor settings."""
+        effects, missing = self._probed.effects, self._probed.missing
+        return tuple(
+            RecordedSource(name=source.name, effects=effects.get(source.name, ()), missing=missing.get(source.name, ""))
+            for source in self._compared
+            if source.name
+        )
+
+    def _note_settings(self) -> None:
+        """Say at once which sources cannot be measured, and which settings are not seen to act."""
+        for name, why in self._probed.missing.items():
+            complain(f"note: {name} cannot be measured: {why}")
+        for name, effects in self._probed.effects.items():
+            for effect in effects:
+                if effect.effect != "acts":
+                    complain(f"note: {name}: {effect}")
 
     def _described_suites(self) -> list[SuiteDescription]:
         described = [suite.describe() for suite in self._suites]
@@ -206,7 +228,8 @@ class BenchPlan:
         of_sources: dict[str, Any] = {"view": "comparison", "base": first, "base_fields": {}, "costs": ""}
         if others:
             question = f"How fast are the same cases from {', '.join(others)} as from {first}?"
-            described.append(SuiteDescription(name="sources", question=question, varies=SOURCE, **of_sources))
+            across = of_sources | {"view": "across"}
+            described.append(SuiteDescription(name="sources", question=question, varies=SOURCE, **across))
         if AGAIN in self._sources:
             question = "How far is identical code from itself here?"
             described.append(SuiteDescription(name="aa", question=question, varies=None, **of_sources))

@@ -99,6 +99,9 @@ def _plan(
         # Interpreters and a revision that its run.json names are never started.
         python=(),
         against=None,
+        settings=(),
+        sources=None,
+        base=None,
     )
 
     def plan(request: BenchRequest) -> BenchPlan:

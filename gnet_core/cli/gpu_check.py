@@ -91,7 +91,7 @@ def gpu_check(device: str, minutes: int, python: tuple[str, ...], out: Path | No
 
 def _peers(python: Sequence[str]) -> list[str]:
     """The pairs with absolute paths, as steps run elsewhere. Raises GnetError for one of no framework or program."""
-    from gnet_core.run.sources import interpreters
+    from gnet_core.run.named_sources import interpreters
 
     for peer in python:
         if peer.partition("=")[0] not in PEERS:

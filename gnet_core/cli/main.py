@@ -153,6 +153,7 @@ def schema(document: str) -> int:
 
 
 @commands.command()
+@click.option("--observe", is_flag=True, help="Run a few operations, and tell what TensorFlow does with the settings.")
 @options.as_json
 @options.takes(InfoRequest)
 def info(request: InfoRequest) -> int:
@@ -163,7 +164,7 @@ def info(request: InfoRequest) -> int:
     from gnet_core.frameworks import installed
     from gnet_core.machine import gpu_chain, overview
 
-    described = overview.info(installed.environment())
+    described = overview.info(installed.environment(observe=request.observe))
     if request.as_json:
         print_json(msgspec.to_builtins(described))
         return FINE

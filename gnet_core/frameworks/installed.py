@@ -17,15 +17,22 @@ from gnet_core.config import Framework
 from gnet_core.frameworks import base
 from gnet_core.machine import description
 from gnet_core.machine.environment import Environment, Peer
-from gnet_core.system import children
+from gnet_core.system import children, settings
 
 LIMIT_SECONDS = 120
 
 
-def environment(checkout: Path | None = None) -> Environment:
-    """The machine with every framework and the checkout's commit. Raises GnetError for what would end TensorFlow."""
+def environment(checkout: Path | None = None, *, observe: bool = False) -> Environment:
+    """The machine with every framework and the checkout's commit; on request with what TensorFlow's operations show of
+    its settings. Raises GnetError for what would end TensorFlow.
+    """
+    tensorflow = base.describe("tensorflow") if _is_installed("tensorflow") else None
+    if tensorflow and observe:
+        from gnet_core.frameworks.tf.observed import observe as observe_tensorflow
+
+        tensorflow = msgspec.structs.replace(tensorflow, observed=observe_tensorflow())
     return Environment(
-        tensorflow=base.describe("tensorflow") if _is_installed("tensorflow") else None,
+        tensorflow=tensorflow,
         torch=_describe_apart("torch") if _is_installed("torch") else None,
         jax=_describe_apart("jax") if _is_installed("jax") else None,
         machine=description.describe(checkout),
@@ -39,7 +46,8 @@ def _is_installed(framework: Framework) -> bool:
 def _describe_apart(framework: Framework) -> Peer:
     command = [sys.executable, "-m", __name__, framework]
     try:
-        answer = children.ask(command, cwd=Path(__file__).parents[2], limit_seconds=LIMIT_SECONDS)
+        checkout = Path(__file__).parents[2]
+        answer = children.ask(command, cwd=checkout, limit_seconds=LIMIT_SECONDS, asked=settings.asked())
         return msgspec.convert(children.document(answer.stdout), Peer)
     except subprocess.TimeoutExpired:
         return Peer(error=f"it had not told of itself after {LIMIT_SECONDS} s")

@@ -108,6 +108,8 @@ class TensorFlow(msgspec.Struct, frozen=True, kw_only=True):
     intra_op_threads: int
     """0 stands for all, in files of earlier versions."""
     inter_op_threads: int
+    observed: dict[str, str] | UnsetType = UNSET
+    """What a few operations showed of it (see gnet_core.frameworks.tf.observed), where that was asked for."""
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,6 +127,7 @@ def as_lines(environment: Environment) -> list[tuple[str, str]]:
             ("TensorFlow", f"{tensorflow.version} ({tensorflow.git}), Keras {tensorflow.keras}"),
             ("CUDA build", build),
             ("threads", f"intra-op {intra}, inter-op {inter}{meaning}"),
+            *((f"TensorFlow's {name}", value) for name, value in (tensorflow.observed or {}).items()),
         ]
     else:
         lines.append(("TensorFlow", "not installed"))

@@ -114,6 +114,9 @@ class BenchRequest(Request):
     aa: bool = False
     python: tuple[str, ...] = dataclasses.field(default=(), metadata=_REPEATED)
     against: str | None = None
+    settings: tuple[str, ...] = dataclasses.field(default=(), metadata=_REPEATED | {"option": "--set"})
+    sources: str | None = None
+    base: str | None = None
     out: Path | None = None
     resume: Path | None = None
     dry_run: bool = False
@@ -223,6 +226,7 @@ class InfoRequest(Request):
 
     program: ClassVar = ("gnet_core", "info")
 
+    observe: bool = False
     as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
 

@@ -15,12 +15,13 @@ from gnet_core.config import Execution, Framework, GnetError, Precision, StepCon
 from gnet_core.plan.request import Until
 
 Axis = Literal["execution", "precision", "batch_size"]
-ViewName = Literal["comparison", "scaling", "parts", "speed"]
+ViewName = Literal["comparison", "scaling", "parts", "speed", "across"]
 PresetName = Literal["smoke", "quick", "full", "check"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 AXES: tuple[Axis, ...] = get_args(Axis)
-VIEWS: tuple[ViewName, ...] = get_args(ViewName)
+VIEWS: tuple[ViewName, ...] = tuple(name for name in get_args(ViewName) if name != "across")
+"""The views that a suite may declare; sources are compared by the run itself."""
 
 SOURCE = "source"
 """Stands for the field that a comparison of sources varies, which is none of StepConfig."""
@@ -297,6 +298,8 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
             if self.view in ("scaling", "parts"):
                 raise ValueError(f"{self.name!r:.60} varies no field, which view {self.view!r} needs")
             return
+        if self.view == "across":
+            raise ValueError(f"{self.name!r:.60} varies a field, where view 'across' is of sources")
         if self.varies not in (fields := [field.name for field in dataclasses.fields(StepConfig)]):
             right = f"it has to be source or one of {', '.join(fields)}"
             raise ValueError(f"{self.name!r:.60} varies {self.varies!r:.60}; {right}")
@@ -317,6 +320,11 @@ class Source:
     """The folder with the gnet_core/ and benchmarks/ that the worker runs."""
     peers: Mapping[Framework, str] = dataclasses.field(default_factory=dict)
     """Interpreters of frameworks that have one of their own, since one environment cannot hold them all for a GPU."""
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Environment variables that its processes are started with. They act whatever they decide: its name is in the
+    rows."""
+    missing: str = ""
+    """Why nothing can be measured from it, in a sentence; empty where that is not known yet."""
 
     def interpreter(self, framework: Framework) -> str:
         """The interpreter that runs the framework's rows."""

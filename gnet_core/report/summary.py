@@ -15,6 +15,7 @@ from gnet_core.report import checks, reservations
 from gnet_core.report.document import Sentence
 from gnet_core.report.findings import findings
 from gnet_core.report.reservations import Doubt
+from gnet_core.report.views.across import AcrossView
 from gnet_core.report.views.comparison import ComparisonView
 from gnet_core.report.views.parts import PartsView
 from gnet_core.report.views.scaling import ScalingView, SpeedView
@@ -28,6 +29,7 @@ _VIEWS: Mapping[ViewName, type[Section]] = {
     "scaling": ScalingView,
     "parts": PartsView,
     "speed": SpeedView,
+    "across": AcrossView,
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnet_core.config import StepConfig
+from gnet_core.machine.setting_effects import SettingEffect
 from gnet_core.plan.suites import AGAIN, SOURCE, SuiteDescription, base_config
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.losses import judge_trajectories
@@ -177,8 +178,17 @@ def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
     own, bases = variant_run.trajectories.get(variant.case), base_run.trajectories.get(base.case)
     if own is None or bases is None:
         return ""
-    judged = judge_trajectories(own, bases[0], config.precision, config.device)
+    settings = [*_settings_on_precision(base_run, base.source), *_settings_on_precision(variant_run, variant.source)]
+    # oneDNN's, say, multiply float32 in bfloat16: what is so far off is the setting's and no other work.
+    precision = "mixed_bfloat16" if settings and config.precision == "float32" else config.precision
+    judged = judge_trajectories(own, bases[0], precision, config.device)
     return judged.reason.replace("float32", base.source or "the base", 1) if not judged.within else ""
+
+
+def _settings_on_precision(run: Run, source: str) -> list[SettingEffect]:
+    """The settings of a source of the run that decide in what precision float32 is multiplied."""
+    effects = (effect for one in run.document.sources if one.name == source for effect in one.effects)
+    return [effect for effect in effects if effect.decides == "precision" and effect.effect != "changes nothing"]
 
 
 def _why_not(row: Row) -> str:

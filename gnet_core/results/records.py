@@ -181,6 +181,7 @@ def load_run(directory: Path) -> Run:
             where = f"{directory / 'run.json'}: field 'cases[{number}].config' of case {case.case!r}"
             raise GnetError(f"{where} cannot be read: {error!s:.200}") from error
     _add_equal_work(run)
+    _add_settings(run)
     _add_drift(run)
     _add_single_values(run)
     _add_peaks(run)
@@ -349,6 +350,17 @@ def float32_case(config: StepConfig, source: str, case_of: Mapping[tuple[StepCon
     return next((case_of[key] for reference in references if (key := (reference, source)) in case_of), None)
 
 
+def _add_settings(run: Run) -> None:
+    """Say of each row which settings of its source decide what its own fields say otherwise."""
+    deciding = {
+        one.name: [effect for effect in one.effects if effect.decides and effect.effect != "changes nothing"]
+        for one in run.document.sources
+    }
+    for row in run.rows:
+        for effect in deciding.get(row.source, []) if row.status == "ok" else []:
+            row.add_note(f"{effect.variable}={effect.value} of its source acts on its {effect.decides}")
+
+
 def _add_drift(run: Run) -> None:
     drifts = drift_by_case(run.processes)
     for row in run.rows:
@@ -374,9 +386,10 @@ def _add_peaks(run: Run) -> None:
             continue
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
-        # A peak is of the TensorFlow that it was measured with, and of no other framework.
+        # A peak is of the TensorFlow that it was measured with, of its settings, and of no other framework.
         environment = document.environments.get(row.source, document.environment)
         same = environment.version("tensorflow") == document.environment.version("tensorflow")
+        same = same and not any(one.effects for one in document.sources if one.name == row.source)
         if peak and same and run.configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gnet_core.config import PEERS, Framework
 from gnet_core.files.json_documents import CaseName, Count, Positive
 from gnet_core.machine.environment import Environment
+from gnet_core.machine.setting_effects import SettingEffect
 from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.schedule import WorkerName
 from gnet_core.plan.suites import Plan, SuiteDescription
@@ -173,6 +174,20 @@ class TimeSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return float(sum(msgspec.structs.astuple(self)))
 
 
+class RecordedSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A source of a run that compares several."""
+
+    name: str
+    effects: tuple[SettingEffect, ...] = ()
+    """Its environment variables, and whether each acts."""
+    missing: str = ""
+    """Why nothing could be measured from it; empty where that was possible."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {one.variable: one.value for one in self.effects}
+
+
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """run.json of a run of `gnet bench`, of the current format version."""
 
@@ -192,6 +207,8 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The one whose devices are the run's."""
     environments: dict[str, Environment]
     """Environments by source, then by framework that has an interpreter of its own."""
+    sources: tuple[RecordedSource, ...] = ()
+    """The sources that are compared, the base first; empty where there is one, and in files of earlier versions."""
     code: dict[str, dict[str, str]] | None = None
     """A digest of each file that decides what is measured, by source and path."""
     data_fingerprint: str

@@ -49,8 +49,9 @@ def peaks(device: str, precisions: Sequence[str], settings: RunSettings) -> Peak
 def _ask(request: Request, settings: RunSettings) -> str:
     """The output of a command that is run as a child. Raises GnetError with why it failed."""
     source, limit = settings.own_source, settings.plan.limit_seconds
+    command = [source.python, "-m", *program_words(request)]
     try:
-        answer = children.ask([source.python, "-m", *program_words(request)], cwd=source.checkout, limit_seconds=limit)
+        answer = children.ask(command, cwd=source.checkout, limit_seconds=limit, asked=source.variables)
     except subprocess.TimeoutExpired:
         raise GnetError(f"{' '.join(request.program)} had not finished after {limit:g} s") from None
     except OSError as error:

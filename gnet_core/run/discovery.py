@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,9 +21,11 @@ from gnet_core.files.json_documents import typed
 from gnet_core.frameworks.base import why_another_gpu, why_unsupported
 from gnet_core.machine.devices import precision_support, require_precision
 from gnet_core.machine.environment import Environment
+from gnet_core.machine.setting_effects import SettingEffect, setting_effects, why_left_out
 from gnet_core.plan.request import InfoRequest, program_words
 from gnet_core.plan.suites import PlannedCase, Source, Suite
 from gnet_core.run.standing import CaseState
+from gnet_core.run.worker import reason
 from gnet_core.system import children
 from gnet_core.system.git import commit
 
@@ -30,6 +33,8 @@ Sources = Mapping[str, Source]
 Environments = Mapping[str, Environment]
 
 PROBE_LIMIT_SECONDS = 180
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def find_checkout(start: Path) -> Path:
@@ -69,10 +74,16 @@ def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) ->
     return [suite for suite in suites if (suite.name in names if names else preset in suite.presets)]
 
 
-def probe(source: Source) -> Environment:
-    """What the source's interpreter sees of machine and frameworks, with its commit. Raises GnetError naming it."""
-    where, command = f"python: {source.python}", [source.python, "-m", *program_words(InfoRequest(as_json=True))]
-    document = _document_of(command, source.checkout, where, "about its frameworks", "describe its frameworks")
+def probe(source: Source, *, observe: bool = False) -> Environment:
+    """What the source's interpreter sees of machine and frameworks under its variables, with its commit; on request
+    with what a few operations show of TensorFlow. Raises GnetError naming it.
+    """
+    asked = " ".join(f"{variable}={value}" for variable, value in source.variables.items())
+    where = f"python: {' '.join(filter(None, (asked, source.python)))}"
+    command = [source.python, "-m", *program_words(InfoRequest(as_json=True, observe=observe))]
+    document = _document_of(
+        command, source.checkout, where, "about its frameworks", "describe its frameworks", source.variables
+    )
     environment = typed(f"{where} described its frameworks otherwise than gnet does", document, Environment)
     machine = msgspec.structs.replace(environment.machine, commit=commit(source.checkout))
     return msgspec.structs.replace(environment, machine=machine)
@@ -87,24 +98,65 @@ def default_fields(checkout: Path) -> dict[str, Any]:
     return _document_of(command, checkout, where, "what a case is there", "tell what a case is there")
 
 
-def _document_of(command: Sequence[str], checkout: Path, where: str, question: str, task: str) -> dict[str, Any]:
+def _document_of(
+    command: Sequence[str], checkout: Path, where: str, question: str, task: str, asked: Mapping[str, str] = _NOTHING
+) -> dict[str, Any]:
     """The JSON object that a command prints in a checkout. Raises GnetError that begins with `where`."""
     try:
-        answer = children.ask(command, cwd=checkout, limit_seconds=PROBE_LIMIT_SECONDS)
+        answer = children.ask(command, cwd=checkout, limit_seconds=PROBE_LIMIT_SECONDS, asked=asked)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GnetError(f"{where} could not be asked {question} ({error})") from error
     try:
         return dict(children.document(answer.stdout))
     except ValueError:
-        raise GnetError(f"{where} could not {task}; it said: {children.last_words(answer.stderr)}") from None
+        raise GnetError(f"{where} could not {task}; it said: {reason(answer.stderr)}") from None
 
 
-def probe_all(sources: Iterable[Source]) -> dict[str, Environment]:
-    """The environment of each interpreter of the sources, by its name (see Source.environment_name), sources first."""
-    probed = functools.cache(lambda python, checkout: probe(Source(python=python, checkout=checkout)))
-    environments = {source.name: probed(source.python, source.checkout) for source in sources}
-    peers = [(framework, python, source) for source in sources for framework, python in source.peers.items()]
-    return environments | {framework: probed(python, source.checkout) for framework, python, source in peers}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What the interpreters of a run's sources said of themselves."""
+
+    environments: dict[str, Environment]
+    """The environment of each that answered, by its name (see Source.environment_name), sources first."""
+    effects: dict[str, tuple[SettingEffect, ...]]
+    """By source, whether each of its variables acts."""
+    missing: dict[str, str]
+    """By source that cannot be measured, why not, in a sentence."""
+
+
+def probe_all(sources: Sequence[Source], here: Path) -> Probed:
+    """Ask the interpreter of each source, and those of frameworks that have one of their own. `here` is the folder of
+    the working tree's code; an older revision's cannot observe what settings do. Raises GnetError where the first
+    source, the base of all comparisons, cannot be measured.
+    """
+    with_settings = any(source.variables for source in sources)
+
+    @functools.cache
+    def probed(python: str, checkout: Path, assigned: tuple[tuple[str, str], ...] = ()) -> Environment:
+        source = Source(python=python, checkout=checkout, variables=dict(assigned))
+        return probe(source, observe=with_settings and checkout == here)
+
+    answered = Probed(environments={}, effects={}, missing={})
+    for source in sources:
+        try:
+            if source.missing:
+                raise GnetError(source.missing)
+            environment = probed(source.python, source.checkout, tuple(source.variables.items()))
+            if why := why_left_out(source.variables, environment):
+                raise GnetError(f"set: {source.name}: {why}")
+            without = probed(source.python, source.checkout) if source.variables else environment
+        except GnetError as error:
+            if source is sources[0]:
+                hint = "; it is what the others are compared with, so name another by --base" if sources[1:] else ""
+                raise GnetError(f"{error}{hint}") from error
+            answered.missing[source.name] = str(error)
+        else:
+            answered.environments[source.name] = environment
+            answered.effects[source.name] = setting_effects(source.variables, environment, without)
+    for source in sources:
+        for framework, python in source.peers.items():
+            answered.environments[framework] = probed(python, source.checkout)
+    return answered
 
 
 def deciding(environments: Environments) -> Environment:
@@ -114,12 +166,13 @@ def deciding(environments: Environments) -> Environment:
 
 
 def make_states(
-    planned: Sequence[PlannedCase], sources: Sources, environments: Environments, most_images: float = math.inf
+    planned: Sequence[PlannedCase], sources: Sources, probed: Probed, most_images: float = math.inf
 ) -> list[CaseState]:
     """A state for each case; one that cannot be run (see `why_not`) or that its source's code does not know is
     `unsupported` from the start. Raises GnetError where nothing else is left.
     """
-    reasons = {case: why_not(case, sources, environments, most_images) for case in planned}
+    environments = probed.environments
+    reasons = {case: why_not(case, sources, probed, most_images) for case in planned}
     if all(reasons.values()):
         config, source = planned[0].config, sources[planned[0].source]
         environment = environments[source.environment_name(config.framework)]
@@ -136,9 +189,11 @@ def make_states(
     return [CaseState(case=case, status="unsupported" if why else None, note=why) for case, why in reasons.items()]
 
 
-def why_not(case: PlannedCase, sources: Sources, environments: Environments, most_images: float = math.inf) -> str:
-    """Why a case cannot be run in the environments of `probe_all`, with data of so many images; empty where it can."""
-    config, source = case.config, sources[case.source]
+def why_not(case: PlannedCase, sources: Sources, probed: Probed, most_images: float = math.inf) -> str:
+    """Why a case cannot be run from its source, with data of so many images; empty where it can."""
+    if why := probed.missing.get(case.source):
+        return why
+    config, source, environments = case.config, sources[case.source], probed.environments
     environment = environments[source.environment_name(config.framework)]
     support = precision_support(environment, config.device, config.framework)[config.precision]
     return (

@@ -14,7 +14,7 @@ from gnet_core.machine.differences import differences
 from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
-from gnet_core.results.run_document import RecordedCase, RunDocument, Size
+from gnet_core.results.run_document import RecordedCase, RecordedSource, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.run.discovery import Environments
 from gnet_core.run.sources import differing_files
@@ -41,7 +41,12 @@ def require_options(path: Path, options: Mapping[str, Any], memory_bytes: int) -
 
 def require_sources_named(recorded: BenchRequest, request: BenchRequest, directory: Path) -> None:
     """Raise GnetError unless interpreters and revision are named again: code to run is never taken from a file."""
-    for name, how in (("python", "with other interpreters; name them"), ("against", "against a revision; name it")):
+    for name, how in (
+        ("python", "with other interpreters; name them"),
+        ("against", "against a revision; name it"),
+        ("settings", "with settings; name them"),
+        ("sources", "from a file of sources; name it"),
+    ):
         if (value := getattr(recorded, name)) and not getattr(request, name):
             again = " ".join(map(quoted, words(BenchRequest(**{name: value}))))
             raise GnetError(f"resume: {directory} was measured {how} again: {again}")
@@ -69,6 +74,21 @@ def require_same_environments(directory: Path, before: Environments, now: Enviro
         # The code itself is compared, file by file: its commit may have changed by a file that measures nothing.
         if changed := "; ".join(str(one) for one in differences(before[name], environment) if one.name != "commit"):
             raise GnetError(f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {changed}")
+
+
+def require_same_settings(
+    directory: Path, before: Sequence[RecordedSource], now: Sequence[RecordedSource]
+) -> None:
+    """Raise GnetError naming the source whose variables are not what they were when the run was started."""
+    if not before:  # written before settings were recorded, when there were none
+        return
+    was = {source.name: source.variables for source in before}
+    for source in now:
+        if source.variables != was.get(source.name):
+            raise GnetError(
+                f"resume: {source.name} of {directory} was started with other settings ("
+                f"{was.get(source.name) or 'none'!s:.300}); name just those"
+            )
 
 
 def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseState], replicates: int) -> Standing:

@@ -1,9 +1,8 @@
-"""Where workers come from: copies of the code as it was when the run began, other interpreters, other revisions."""
+"""The code that workers run: copies of the working tree as it was when the run began, and other revisions."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import io
@@ -14,10 +13,10 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gnet_core.config import FRAMEWORKS, PEERS, Framework, GnetError
+from gnet_core.config import GnetError
 from gnet_core.plan.suites import AGAIN, Source
 from gnet_core.system import git
 
@@ -30,12 +29,12 @@ MEASURED = ("gnet_core", "benchmarks", "pyproject.toml")
 _NO_CODE = ("__pycache__", ".#*")
 """Files beside the code of a checkout that are none: compiled ones, and Emacs' locks, which lead nowhere."""
 
-MAX_NAME_CHARACTERS = 60
-"""Length of a source's name, which is part of the names of files, beside that of a case."""
+MAX_NAME_CHARACTERS = 52
+"""Length of the name that a revision gives its source, with room for a commit beside it (see named_sources)."""
 
 MAX_FILES_NAMED = 5
 
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.]{{0,{MAX_NAME_CHARACTERS - 1}}}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 _COPY_PREFIX = "gnet-code-"
 _NEW_SECONDS = 60.0
 """Age up to which a folder may not have its lock yet."""
@@ -114,46 +113,10 @@ def revision(name: str, checkout: Path, folder: Path) -> Source:
                 "link, or marked export-ignore in .gitattributes?"
             )
     (folder / git.COMMIT_FILE).write_text(commit)
-    source = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[: MAX_NAME_CHARACTERS - 8]
+    source = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:MAX_NAME_CHARACTERS]
     if not _NAME.fullmatch(source) or source.casefold() in (HERE, AGAIN):
         source = f"{source or 'revision'}_{commit[:7]}"
     return Source(name=source, checkout=folder)
-
-
-def interpreters(pairs: Sequence[str]) -> dict[str, str]:
-    """The programs of `NAME=INTERPRETER` options, in their order. Raises GnetError for one that is no such pair."""
-    programs: dict[str, str] = {}
-    for pair in pairs:
-        name, _, python = pair.partition("=")
-        if not python or not _NAME.fullmatch(name) or name.casefold() == AGAIN:
-            raise GnetError(
-                f"python: {pair!r} is no NAME=INTERPRETER, such as old=.tox/tf219-cpu/bin/python; a name has up to "
-                f"{MAX_NAME_CHARACTERS} letters and digits and is not {AGAIN}"
-            )
-        if name.casefold() in (other.casefold() for other in programs):
-            raise GnetError(f"python: {name!r} is named twice; give each interpreter a name of its own")
-        if (program := shutil.which(python)) is None:
-            raise GnetError(f"python: {python!r} of {name} is no program that can be started; name an interpreter")
-        programs[name] = str(Path(program).absolute())
-    return programs
-
-
-def with_interpreters(here: Source, programs: Mapping[str, str]) -> list[Source]:
-    """The sources that the programs make of the working tree: a name that is no framework's is a source to compare, and
-    a framework's is the interpreter of its rows, which are measured once, from the first source. Where TensorFlow's is
-    named, the peers that are not keep to gnet's own. Raises GnetError where it stands beside sources to compare.
-    """
-    compared = {name: python for name, python in programs.items() if name not in FRAMEWORKS}
-    if "tensorflow" in programs and compared:
-        raise GnetError(
-            f"python: 'tensorflow' cannot be named beside {next(iter(compared))!r}, which brings its own TensorFlow"
-        )
-    peers: dict[Framework, str] = {peer: programs[peer] for peer in PEERS if peer in programs}
-    if "tensorflow" in programs:
-        peers = {peer: programs.get(peer, here.python) for peer in PEERS}
-    named = (compared or {here.name: programs.get("tensorflow", here.python)}).items()
-    first, *others = [dataclasses.replace(here, name=name, python=python) for name, python in named]
-    return [dataclasses.replace(first, peers=peers), *others]
 
 
 def digests(source: Source) -> dict[str, str]:

@@ -210,7 +210,12 @@ class Worker:
             with theirs:
                 descriptor, checkout = theirs.fileno(), self._source.checkout
                 self._process = children.start(
-                    self.command(descriptor), cwd=checkout, stdout=log, stderr=subprocess.STDOUT, pass_fds=(descriptor,)
+                    self.command(descriptor),
+                    cwd=checkout,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(descriptor,),
+                    asked=self._source.variables,
                 )
         except OSError as error:  # the machine has no more processes or memory now, and may have them again
             raise WorkerLost("failed", f"the worker could not be started ({error.strerror or error})") from error

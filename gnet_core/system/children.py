@@ -9,17 +9,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from gnet_core.system import variables
+from gnet_core.system import settings, variables
 
 _NEEDED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM"),
     "SSL_CERT_FILE",
 )
 _NEEDED_PREFIXES = ("LC_", "XDG_")
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -31,23 +34,33 @@ os.execv(command[0], command)
 """
 
 
-def environment() -> dict[str, str]:
-    """The environment of every child: what a process needs, and what gnet records because it can change a figure.
+def environment(asked: Mapping[str, str] = _NOTHING) -> dict[str, str]:
+    """The environment of every child: what a process needs, and what gnet records because it can change a figure, then
+    the variables that are `asked` for, which act in it whatever they decide (see settings.ASKED_VARIABLE).
 
     What a shell, a hook or a test runner around gnet sets for others (PYTEST_*, GIT_*, PYTHON*) stays out.
     """
     prefixes, names = (*variables.PREFIXES, *_NEEDED_PREFIXES), (*variables.NAMES, *_NEEDED)
     passed = {name: value for name, value in os.environ.items() if name.startswith(prefixes) or name in names}
+    passed.pop(settings.ASKED_VARIABLE, None)
+    if asked:
+        passed |= {**asked, settings.ASKED_VARIABLE: json.dumps(dict(asked))}
     return {**passed, "PYTHONHASHSEED": "0"}  # hashing decides the order of sets, which no run is to differ in
 
 
 def start(
-    command: Sequence[str], *, cwd: Path, stdout: int, stderr: int, pass_fds: Sequence[int] = ()
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    stdout: int,
+    stderr: int,
+    pass_fds: Sequence[int] = (),
+    asked: Mapping[str, str] = _NOTHING,
 ) -> subprocess.Popen[bytes]:
     """Start a program, given by its path, in a session of its own: Ctrl-C is its parent's to handle.
 
     On Linux it is killed as soon as this process ends, however that ends. `stdout` and `stderr` are as Popen takes
-    them; there is nothing to read from stdin.
+    them; there is nothing to read from stdin. `asked` are variables for its environment.
     """
     if sys.platform == "linux":
         # A step in between, since preexec_fn may dead-lock a process that has threads.
@@ -55,7 +68,7 @@ def start(
     return subprocess.Popen(
         list(command),
         cwd=cwd,
-        env=environment(),
+        env=environment(asked),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -71,9 +84,11 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def ask(command: Sequence[str], *, cwd: Path, limit_seconds: float) -> subprocess.CompletedProcess[str]:
+def ask(
+    command: Sequence[str], *, cwd: Path, limit_seconds: float, asked: Mapping[str, str] = _NOTHING
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and leave nothing behind. Raises OSError where it cannot be started, TimeoutExpired."""
-    with start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with start(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, asked=asked) as process:
         try:
             out, err = process.communicate(timeout=limit_seconds)
         finally:

@@ -21,6 +21,10 @@ from gnet_core.files.whole import read_text
 LEFT_OUT_VARIABLE = "GNET_LEFT_OUT"
 """Variable with what was left out, for children, which do not see it any more: a JSON object of names and values."""
 
+ASKED_VARIABLE = "GNET_SETTINGS"
+"""Variable with the settings of a worker's source, a JSON object of names and values: they stay, since the source's
+name tells of them in the row. No process inherits it; who starts one says it (see gnet_core.system.children)."""
+
 SET = {
     "KERAS_BACKEND": "tensorflow",
     # A place that can be neither read nor made, since Keras would write a file of settings where it finds none.
@@ -88,16 +92,17 @@ def hold_process() -> None:
 
 def hold(environ: MutableMapping[str, str]) -> None:
     """Take what would decide what a case is out of an environment, put the suite's in, and note what was there."""
-    noted = _noted(environ)
-    for name in [name for name in environ if defined_by_case(name)]:
+    noted, asked = _noted(environ, LEFT_OUT_VARIABLE), _asked(environ)
+    for name in [name for name in environ if defined_by_case(name) and name not in asked]:
         value = environ.pop(name)
         if value and value != SET.get(name):
             noted[name] = value
-    kept, left_out = _split_xla_flags(environ.pop("XLA_FLAGS", ""))
-    if kept:
-        environ["XLA_FLAGS"] = kept
-    if left_out:
-        noted["XLA_FLAGS"] = left_out
+    if "XLA_FLAGS" not in asked:
+        kept, left_out = _split_xla_flags(environ.pop("XLA_FLAGS", ""))
+        if kept:
+            environ["XLA_FLAGS"] = kept
+        if left_out:
+            noted["XLA_FLAGS"] = left_out
     environ.update(SET)
     if noted:
         environ[LEFT_OUT_VARIABLE] = json.dumps(noted)
@@ -108,6 +113,11 @@ def defined_by_case(name: str) -> str:
     return _field_decided_by(name, DEFINED_BY_CASE)
 
 
+def asked() -> Mapping[str, str]:
+    """The settings of the source that this process measures, which act in it."""
+    return _asked(_started_with)
+
+
 def started_with() -> Mapping[str, str]:
     """The environment as this package found and left it. Libraries add to theirs when they are imported."""
     return _started_with
@@ -115,7 +125,7 @@ def started_with() -> Mapping[str, str]:
 
 def left_out() -> dict[str, str]:
     """Settings that were removed in this process: values by variable, and those of a keras.json under "keras.json"."""
-    noted = _noted(_started_with)
+    noted = _noted(_started_with, LEFT_OUT_VARIABLE)
     in_file = _keras_settings(_keras_file(noted.pop("KERAS_HOME", None)))
     return {name: printable(value) for name, value in noted.items()} | ({_KERAS_FILE: in_file} if in_file else {})
 
@@ -142,13 +152,19 @@ def _field_decided_by(name: str, table: Mapping[str, tuple[str, ...]]) -> str:
     return ""
 
 
-def _noted(environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings that the parent process has removed already."""
+def _noted(environ: Mapping[str, str], variable: str) -> dict[str, str]:
+    """Settings that the parent process has noted in a variable, such as those that it has removed already."""
     try:
-        noted = json.loads(environ.get(LEFT_OUT_VARIABLE, "{}"))
+        noted = json.loads(environ.get(variable, "{}"))
     except ValueError:
         return {}
     return {str(name): str(value) for name, value in noted.items()} if isinstance(noted, dict) else {}
+
+
+def _asked(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings that were asked for and are in force: the suite's own are never replaced."""
+    noted = _noted(environ, ASKED_VARIABLE).items()
+    return {name: value for name, value in noted if name not in SET and environ.get(name) == value}
 
 
 def _split_xla_flags(text: str) -> tuple[str, str]:

@@ -41,16 +41,21 @@ _DESCRIBING_PREFIXES = ("GNET_", "NVIDIA_", "CUDNN_VERSION", "OPENBLAS_")  # Num
 
 
 def recorded(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Values by name of those variables that this process was started with and that act: no case defines them."""
-    environ = settings.started_with() if environ is None else environ
+    """Values by name of those variables that this process was started with and that act: no case defines them, or the
+    source was asked to have them.
+    """
+    environ, asked = settings.started_with() if environ is None else environ, settings.asked()
     return {
         name: settings.printable(value)
         for name, value in sorted(environ.items())
-        if (name.startswith(PREFIXES) or name in NAMES)
-        and name not in MEANINGLESS
-        and name != settings.LEFT_OUT_VARIABLE
-        and not settings.defined_by_case(name)
+        if name in asked or _is_recorded(name)
     }
+
+
+def _is_recorded(name: str) -> bool:
+    acts = name.startswith(PREFIXES) or name in NAMES
+    own = name in MEANINGLESS or name in (settings.LEFT_OUT_VARIABLE, settings.ASKED_VARIABLE)
+    return acts and not own and not settings.defined_by_case(name)
 
 
 def tuning(recorded_variables: Mapping[str, str]) -> dict[str, str]:

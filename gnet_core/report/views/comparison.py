@@ -145,7 +145,7 @@ class ComparisonView(Section):
         for comparison in sorted(comparisons, key=lambda comparison: list(LOOKS).index(comparison.verdict)):
             by_value.setdefault(self.value(self.row(comparison.variant)), []).append(comparison)
         parts = [
-            f"{value} against {self.base}: {_counted(group)}"
+            f"{value} against {self.base}: {counted(group)}"
             if len(by_value) < len(comparisons)
             else f"{value} {relation(group[0])} {self.base}: {ratio_and_interval(group[0])}"
             for value, group in by_value.items()
@@ -159,7 +159,8 @@ def _has_enough(comparison: Comparison) -> bool:
     return comparison.ratio is None or min(comparison.base_processes, comparison.variant_processes) >= MIN_PROCESSES
 
 
-def _counted(comparisons: Sequence[Comparison]) -> str:
+def counted(comparisons: Sequence[Comparison]) -> str:
+    """Each verdict of comparisons that have ratios, with how often it was given and for which ratios."""
     parts: list[str] = []
     for verdict in dict.fromkeys(comparison.verdict for comparison in comparisons):
         alike = sorted((item for item in comparisons if item.verdict == verdict), key=lambda item: item.ratio or 0.0)

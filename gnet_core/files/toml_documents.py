@@ -1,0 +1,25 @@
+"""TOML that people write by hand: what does not parse is named by file, line and column."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from gnet_core.config import GnetError
+from gnet_core.files.whole import read_text
+
+MAX_TOML_BYTES = 2**20
+"""Largest file that is read; nobody writes as much by hand."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises GnetError naming it, and the line where it does not parse."""
+    try:
+        return tomllib.loads(read_text(path, MAX_TOML_BYTES))
+    except OSError as error:
+        raise GnetError(f"{path}: it cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise GnetError(f"{path}: it is not UTF-8 ({error.reason} at byte {error.start}), as TOML has to be") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise GnetError(f"{path}: it cannot be read as TOML: {error!s:.300}") from error
