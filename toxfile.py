@@ -17,7 +17,12 @@ from tox.config.types import Command
 from tox.plugin import impl
 from tox.session.state import State
 
-RELEASES = {"tf219": "TensorFlow 2.19", "tf220": "TensorFlow 2.20", "tf221": "TensorFlow 2.21"}
+RELEASES = {
+    "tf219": "TensorFlow 2.19",
+    "tf220": "TensorFlow 2.20",
+    "tf221": "TensorFlow 2.21",
+    "tf222": "TensorFlow 2.22 (pre-release)",
+}
 """By factor; their sections in tox.ini say what they install."""
 
 DEFAULT_WORDS = ("throughput", "--preset", "quick")

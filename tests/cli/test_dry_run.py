@@ -28,7 +28,7 @@ def gnet(gnet, monkeypatch, environment):
     def start(*words, **_options):
         raise AssertionError(f"{words} was started")
 
-    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source, **_how: environment_of(environment))
     monkeypatch.setattr(children, "start", start)
     monkeypatch.chdir(ROOT)
     return gnet
@@ -82,7 +82,7 @@ def test_one_process_can_tell_nothing_from_chance(gnet):
 def test_of_a_gpu_it_says_that_memory_is_measured_later(gnet, nvml, environment, monkeypatch):
     gpu = {"device": "gpu:0", "name": "NVIDIA H100 80GB HBM3", "compute_capability": [9, 0]}
     environment["tensorflow"] |= {"built_for_cuda": True, "gpus": [gpu]}
-    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source, **_how: environment_of(environment))
     nvml.set(total=100 * 2**30, used=0)
     words = ("bench", "execution", "--preset", "smoke", "--execution", "graph,eager", "--device", "gpu:0", "--dry-run")
     _, printed, _ = gnet(*words)

@@ -38,6 +38,23 @@ def describe():
     )
 '''
 
+OBSERVED = '''
+"""What variables say, as if TensorFlow had been seen to follow them."""
+
+import os
+
+
+def observe():
+    if "bogus" in os.environ.get("XLA_FLAGS", ""):
+        os.write(2, b"F0000 00:00:1.2 3 parse_flags_from_env.cc:1] Unknown flag in XLA_FLAGS: --xla_bogus\\n")
+        os.abort()
+    return {
+        "oneDNN": "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "on",
+        "float32 products": "of float32 numbers",
+        "graphs": "clustered for XLA" if "auto_jit=2" in os.environ.get("TF_XLA_FLAGS", "") else "not clustered for XLA",
+    }
+'''
+
 CASE = '''
 """A train step that sleeps."""
 
@@ -210,6 +227,7 @@ def make_checkout(folder: Path, device: str = DEVICE, case: str = CASE) -> Path:
             shutil.copy2(source, folder / name)
     frameworks = folder / "gnet_core" / "frameworks"
     (frameworks / "tf" / "device.py").write_text(device)
+    (frameworks / "tf" / "observed.py").write_text(OBSERVED)
     for module in ("tf/case", "pytorch", "keras_jax"):
         (frameworks / f"{module}.py").write_text(case)
     for framework, module in (("torch", "pytorch_device"), ("jax", "jax_device")):

@@ -192,7 +192,7 @@ def test_interrupted_in_its_run_it_keeps_what_was_measured_and_prints_the_list(c
 @pytest.fixture
 def gnet(gnet, monkeypatch, environment):
     """Calls the command line in this process, where no TensorFlow is asked about itself."""
-    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source, **_how: environment_of(environment))
     monkeypatch.chdir(ROOT)
     return gnet
 

@@ -155,7 +155,8 @@ def test_of_two_interpreters_the_one_that_lists_no_gpu_has_rows_that_say_why(wit
     sources = {name: Source(name=name, python=f"/{name}/python", checkout=Path("/checkout")) for name in both}
     assert devices.choose_device("auto", discovery.deciding(both)) == "gpu:0"
     cases = [PlannedCase(config=StepConfig(device="gpu:0"), suites=("throughput",), source=name) for name in both]
-    states = discovery.make_states(cases, sources, both)
+    probed = discovery.Probed(environments=both, effects={}, missing={})
+    states = discovery.make_states(cases, sources, probed)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", f"TensorFlow in /old/python sees no gpu:0: {NOT_LOADED}"),
@@ -262,7 +263,7 @@ def test_info_prints_why_there_is_no_gpu(gnet, nvml):
 @pytest.mark.parametrize("command", ["bench", "profile", "train"])
 def test_every_command_stops_where_a_gpu_should_be_listed(gnet, monkeypatch, with_card, tmp_path, command):
     with_card["machine"]["nvidia"]["libraries"] = places("libcusolver.so.11")
-    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(with_card))
+    monkeypatch.setattr(discovery, "probe", lambda _source, **_how: environment_of(with_card))
     monkeypatch.setattr(device, "environment", lambda *_: environment_of(with_card))
     out = tmp_path / "out"
     status, printed, errors = gnet(command, "--out", out)
@@ -274,7 +275,7 @@ def test_every_command_stops_where_a_gpu_should_be_listed(gnet, monkeypatch, wit
 @pytest.mark.parametrize("command", ["bench", "profile", "train"])
 def test_every_command_notes_that_gpus_are_hidden(gnet, monkeypatch, with_card, tmp_path, command):
     hide(with_card, "")
-    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(with_card))
+    monkeypatch.setattr(discovery, "probe", lambda _source, **_how: environment_of(with_card))
     monkeypatch.setattr(device, "environment", lambda *_: environment_of(with_card))
     # A precision that no CPU has ends each of them as soon as the device is chosen.
     _, _, errors = gnet(command, "--precision", "tf32", "--out", tmp_path / "out")

@@ -898,25 +898,29 @@ def planned(**changes):
     return PlannedCase(config=StepConfig(**changes), suites=("throughput",))
 
 
+def probed_here(environment):
+    return discovery.Probed(environments={"": environment_of(environment)}, effects={}, missing={})
+
+
 def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environment):
     tf32, float32 = planned(precision="tf32"), planned()
-    states = discovery.make_states([tf32, float32], HERE, {"": environment_of(environment)})
+    states = discovery.make_states([tf32, float32], HERE, probed_here(environment))
     assert [state.status for state in states] == ["unsupported", None]
     assert "TF32" in states[0].note
     with pytest.raises(GnetError, match="precision: 'tf32' cannot be done on cpu"):
-        discovery.make_states([tf32], HERE, {"": environment_of(environment)})
+        discovery.make_states([tf32], HERE, probed_here(environment))
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
     states = discovery.make_states(
-        [planned(batch_size=8), planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50
+        [planned(batch_size=8), planned(batch_size=64)], HERE, probed_here(environment), 50
     )
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),
     ]
     with pytest.raises(GnetError, match=r"batch_size: 64 is too large; .* use at most 50"):
-        discovery.make_states([planned(batch_size=64)], HERE, {"": environment_of(environment)}, 50)
+        discovery.make_states([planned(batch_size=64)], HERE, probed_here(environment), 50)
 
 
 def test_without_tensorflow_there_are_neither_peaks_nor_a_trace_and_the_run_says_why(checkout):

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -42,46 +41,6 @@ def code(tmp_path):
 
 def first_line(source):
     return (source.checkout / "benchmarks" / "conftest.py").read_text()
-
-
-def test_interpreters_keep_their_order_and_names():
-    programs = sources.interpreters([f"old={sys.executable}", "new=python3"])
-    assert list(programs) == ["old", "new"]
-    assert programs["old"] == sys.executable
-
-
-def test_a_frameworks_name_is_no_source_but_the_interpreter_of_its_rows(tmp_path):
-    here = Source(checkout=tmp_path)
-    (alone,) = sources.with_interpreters(here, {})
-    assert alone == here
-    (own,) = sources.with_interpreters(here, {"torch": "t", "jax": "j"})
-    assert (own.name, own.python, own.peers) == ("", here.python, {"torch": "t", "jax": "j"})
-    (own,) = sources.with_interpreters(here, {"tensorflow": "tf", "jax": "j"})
-    assert (own.name, own.python, own.peers) == ("", "tf", {"torch": here.python, "jax": "j"})
-    old, new = sources.with_interpreters(here, {"old": "o", "torch": "t", "new": "n"})
-    assert (old.name, old.python, old.peers) == ("old", "o", {"torch": "t"})
-    assert (new.name, new.python, new.peers) == ("new", "n", {})
-    with pytest.raises(GnetError, match="python: 'tensorflow' cannot be named beside 'old'"):
-        sources.with_interpreters(here, {"tensorflow": "tf", "old": "o"})
-
-
-@pytest.mark.parametrize(
-    ("pairs", "message"),
-    [
-        (["python3"], "python: 'python3' is no NAME=INTERPRETER"),
-        (["old="], "python: 'old=' is no NAME=INTERPRETER"),
-        (["../x=python3"], "is no NAME=INTERPRETER"),
-        (["again=python3"], "is no NAME=INTERPRETER"),
-        (["Again=python3"], "is no NAME=INTERPRETER"),
-        ([f"{'a' * 61}=python3"], "a name has up to 60 letters"),
-        (["a=python3", "a=python3"], "python: 'a' is named twice"),
-        (["a=python3", "A=python3"], "python: 'A' is named twice"),
-        (["a=/nowhere/python"], "python: '/nowhere/python' of a is no program that can be started"),
-    ],
-)
-def test_what_names_no_interpreter_is_refused(pairs, message):
-    with pytest.raises(GnetError, match=message):
-        sources.interpreters(pairs)
 
 
 def test_the_working_tree_is_copied_so_that_a_later_change_does_not_reach_the_run(checkout, code):

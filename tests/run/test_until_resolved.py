@@ -93,7 +93,7 @@ def laboratory(monkeypatch, environment):
 
     monkeypatch.setattr(runner, "Cohort", StandIn)
     monkeypatch.setattr(runner, "peaks", lambda *_: {})
-    monkeypatch.setattr(discovery, "probe", lambda _source: environment_of(environment))
+    monkeypatch.setattr(discovery, "probe", lambda _source, **_how: environment_of(environment))
     for module in (account, budget, bench, progress):
         monkeypatch.setattr(module, "time", made.clock)
     monkeypatch.chdir(ROOT)

@@ -229,3 +229,36 @@ def test_keras_on_another_backend_already_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
     with pytest.raises(GnetError, match="keras: it runs on 'torch' in this process already, and tensorflow is needed"):
         settings.require_keras_backend("tensorflow")
+
+
+def test_what_a_source_was_asked_to_have_stays_and_is_recorded(monkeypatch):
+    asked = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "XLA_FLAGS": "--xla_allow_excess_precision=false"}
+    environ = children.environment(asked)
+    settings.hold(environ)
+    assert {name: environ[name] for name in asked} == asked
+    assert settings.LEFT_OUT_VARIABLE not in environ
+    monkeypatch.setattr(settings, "_started_with", environ)
+    assert settings.asked() == asked
+    assert variables.recorded().items() >= asked.items()
+    assert settings.ASKED_VARIABLE not in variables.recorded()
+
+
+def test_what_was_asked_for_acts_only_as_it_was_asked_for():
+    noted = json.dumps({"TF_XLA_FLAGS": "--tf_xla_auto_jit=1", "KERAS_BACKEND": "jax"})
+    environ, left_out = held(TF_XLA_FLAGS="--tf_xla_auto_jit=2", KERAS_BACKEND="jax", GNET_SETTINGS=noted)
+    assert "TF_XLA_FLAGS" not in environ
+    assert environ["KERAS_BACKEND"] == "tensorflow"
+    assert set(left_out) == {"TF_XLA_FLAGS", "KERAS_BACKEND"}
+
+
+@pytest.mark.parametrize("nonsense", DAMAGED)
+def test_nonsense_in_place_of_what_was_asked_for_asks_for_nothing(nonsense):
+    environ, left_out = held(TF_XLA_FLAGS="--tf_xla_auto_jit=2", GNET_SETTINGS=nonsense)
+    assert "TF_XLA_FLAGS" not in environ
+    assert left_out == {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2"}
+
+
+def test_no_child_inherits_what_another_was_asked_to_have(monkeypatch):
+    monkeypatch.setenv("GNET_SETTINGS", json.dumps({"TF_XLA_FLAGS": "x"}))
+    assert "GNET_SETTINGS" not in children.environment()
+    assert json.loads(children.environment({"A": "1"})["GNET_SETTINGS"]) == {"A": "1"}
