@@ -132,7 +132,7 @@ class BenchPlan:
             with_peaks=self._preset.with_peaks,
             sources=self._sources,
             # Beside an older revision the working tree, which knows how to.
-            own_source=self._sources.get(sources.HERE) or self._compared[0],
+            own_source=self._sources[sources.HERE if sources.HERE in self.environments else self._compared[0].name],
             environments=self.environments,
         )
         recorded = dataclasses.replace(request, data=self._data.name).to_dict()

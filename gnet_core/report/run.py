@@ -29,7 +29,7 @@ from gnet_core.report.views import section as views
 from gnet_core.report.views.answers import MODES, spread_of_identical_code
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
-from gnet_core.results.run_document import Look, Peak, Peaks, RunDocument, TimeSpent, best_peaks
+from gnet_core.results.run_document import Look, Peak, Peaks, RecordedSource, RunDocument, TimeSpent, best_peaks
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.ratio import POWER
 from gnet_core.stats.verdicts import Comparison
@@ -85,6 +85,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     """As in `gnet schema info`."""
     environments: dict[str, Environment]
+    sources: tuple[RecordedSource, ...]
     peaks: list[Peaks]
     until: Until
     max_looks: int | None
@@ -148,6 +149,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "failed_checks": summary.failed_checks,
         "environment": msgspec.to_builtins(run.document.environment),
         "environments": msgspec.to_builtins(run.document.environments),
+        "sources": msgspec.to_builtins(run.document.sources),
         "peaks": msgspec.to_builtins(run.document.peaks),
         "until": run.document.until,
         "max_looks": run.document.max_looks,
@@ -306,6 +308,7 @@ def _environment(run: Run) -> Section:
         "Environment",
         text_table(("what", "value"), lines, "environment"),
         *differing,
+        Bullets([f"{source.name}: {effect}" for source in document.sources for effect in source.effects]),
         Paragraph(heading) if peaks.rows else None,
         peaks,
         Bullets([f"A measurement of the device's peaks failed: {error}" for error in errors]),

@@ -65,7 +65,7 @@ def _filled(text: Text, width: int | None, bullet: str = "") -> str:
 
 def _table(grid: Grid, width: int | None) -> str:
     """The table. Where it is too wide its headings take several rows, and then each row of figures stands below the
-    words that name it; a table of text alone has its last column in several rows.
+    words that name it; a table of text alone has its last column in several rows, or each of its rows as a list.
     """
     rows = [[cell.text for cell in row] for row in grid.rows]
     narrow = [_rows_of(heading, _HEADING) for heading in grid.headings]
@@ -76,13 +76,21 @@ def _table(grid: Grid, width: int | None) -> str:
         return table
     if all(grid.text):
         room = width - _widest(_drawn(narrow[:-1], [row[:-1] for row in rows], grid.text[:-1])) - 2
-        return _drawn(narrow, [[*row[:-1], _rows_of(row[-1], max(_HEADING, room))] for row in rows], grid.text)
+        if room >= _HEADING or len(narrow) <= 2:
+            return _drawn(narrow, [[*row[:-1], _rows_of(row[-1], max(_HEADING, room))] for row in rows], grid.text)
+        return "\n".join(line for row in rows for line in _listed(grid.headings, row, width))
     names = grid.text.index(False)
     figures = _drawn(narrow[names:], [row[names:] for row in rows], grid.text[names:]).splitlines()
     head = len(figures) - len(rows)
     below = zip(rows, figures[head:], strict=True)
     named = (line for row, figure in below for line in (", ".join(filter(None, row[:names])), figure))
     return "\n".join([*figures[:head], *named])
+
+
+def _listed(headings: Sequence[str], row: Sequence[str], width: int) -> list[str]:
+    """A row of text as its first cell, and below it each other one with its heading."""
+    cells = zip(headings[1:], row[1:], strict=True)
+    return [_filled(row[0], width), *(_filled(f"{heading}: {cell}", width, "  ") for heading, cell in cells if cell)]
 
 
 def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]], text: Sequence[bool]) -> str:
