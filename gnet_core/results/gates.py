@@ -41,13 +41,23 @@ class Excused(NamedTuple):
 class GateResult:
     """What the gates of a command came to."""
 
-    failed: dict[str, list[str]]
+    failed: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     """By gate that fails, the cases on which it does; a gate that holds is left out."""
     judged: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
     """The comparisons that `slower` and `unresolved` look at, by the variant's case."""
+    margins: Mapping[str, Margin] = dataclasses.field(default_factory=dict)
+    """The margins of their own that these cases have for the gate `slower`, by case."""
     excused: Sequence[Excused] = ()
     unmatched: Sequence[Waiver] = ()
     """Waivers in force that match no case."""
+
+    def failed_on(self, case: str) -> list[str]:
+        """The gates that failed on a case."""
+        return [gate for gate, cases in self.failed.items() if case in cases]
+
+    def excused_on(self, case: str) -> list[Excused]:
+        """The gates that rules kept from failing on a case."""
+        return [item for item in self.excused if item.case == case]
 
 
 def require_sources(gates: Sequence[str], *, compared: bool) -> None:
@@ -168,8 +178,14 @@ def _result(
     if idle:
         left = {gate: left.get(gate, [NOTHING]) for gate in gates}
     if gates and rules.expired:
-        left[EXPIRED_WAIVER] = [f"{waiver.cases} ({waiver})" for waiver in rules.expired]
-    return GateResult(failed=left, judged=by_case, excused=excused, unmatched=rules.unmatched(cases))
+        left[EXPIRED_WAIVER] = [waiver.label for waiver in rules.expired]
+    return GateResult(
+        failed=left,
+        judged=by_case,
+        margins={case: margin for case in by_case if (margin := rules.margin_of(case))},
+        excused=excused,
+        unmatched=rules.unmatched(cases),
+    )
 
 
 def _excuse(rules: Rules, gate: str, case: str, comparison: Comparison | None) -> Waiver | Margin | None:

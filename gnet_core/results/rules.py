@@ -70,6 +70,10 @@ class Waiver(CaseRule, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return f"waived until {self.expires}: {self.reason}"
 
+    @property
+    def label(self) -> str:
+        return f"{self.cases} ({self})"
+
 
 class Accepted(CaseRule, frozen=True, kw_only=True):
     """A change of speed that was meant, for `gnet history`."""
