@@ -54,8 +54,8 @@ class Confirmed:
 
 
 def confirm(compared: Compared, cases: list[str], how: HowToConfirm) -> Confirmed:
-    """Measure these cases, which looked slower, again. Raises GnetError where NEW's code, environment or data are not at
-    hand, so that nothing can be measured.
+    """Measure these cases, which looked slower, again. Raises GnetError where NEW's code, environment or data are not
+    at hand, so that nothing can be measured.
     """
     began = time.monotonic()
     with contextlib.ExitStack() as stack:

@@ -41,11 +41,12 @@ class Gate:
         from gnet_core.results.rules import NO_RULES, load_rules
 
         if github and as_json:
-            raise GnetError("github: it prints lines on stdout, where --json prints one document; leave one of them out")
+            raise GnetError("github: it prints lines on stdout, where --json prints one document; leave one out")
         summary = os.environ.get(SUMMARY_VARIABLE, "") if github else ""
         if github and not summary:
             raise GnetError(
-                f"github: {SUMMARY_VARIABLE} names no file, as it does in a step of GitHub Actions; leave it out elsewhere"
+                f"github: {SUMMARY_VARIABLE} names no file, as it does in a step of GitHub Actions; "
+                "leave it out elsewhere"
             )
         if junit is not None and not junit.parent.is_dir():
             raise GnetError(f"junit: {junit} cannot be written, as there is no folder {junit.parent}; make it first")
@@ -124,5 +125,5 @@ def _append(path: Path, outcomes: Outcomes) -> None:
         between = "\n" if status.st_size else ""
         summary = to_summary(outcomes, MAX_SUMMARY_BYTES - status.st_size - len(between))
         if not summary:
-            raise GnetError(f"it holds {status.st_size} bytes already, and GitHub shows none beyond {MAX_SUMMARY_BYTES}")
+            raise GnetError(f"it has {status.st_size} bytes already, and GitHub takes {MAX_SUMMARY_BYTES} of a step")
         file.write(f"{between}{summary}".encode())

@@ -80,8 +80,8 @@ class Outcomes:
 
 
 def of_run(run: Run, asked: Sequence[str], rules: Rules) -> Outcomes:
-    """The outcomes of a run by the gates that were `asked` for and by those that a pipeline always reads: `slower` where
-    it compares sources, `missing` and `failed`.
+    """The outcomes of a run by the gates that were `asked` for and by those that a pipeline always reads: `slower`
+    where it compares sources, `missing` and `failed`.
     """
     document = run.document
     cases = [case.case for case in document.cases]

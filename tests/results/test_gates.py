@@ -6,8 +6,8 @@ import json
 import pytest
 
 from gnet_core.cli.bench import bench
-from gnet_core.cli.options import GATES
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.plan.request import GATES
 from gnet_core.results import comparisons, gates, records
 from gnet_core.stats import verdicts
 from tests.conftest import RunDirectory
@@ -27,7 +27,7 @@ def sources(run_directory):
 
 
 def failed(directory: RunDirectory, *names: str) -> dict[str, list[str]]:
-    return gates.failed_in(records.load_run(directory.path), names or GATES)
+    return gates.check_run(records.load_run(directory.path), names or GATES).failed
 
 
 HERE = f"{CONFIG.name}@here"
@@ -204,9 +204,9 @@ def test_a_second_measurement_decides_in_place_of_the_first(run_directory, other
     (first,) = between.family.comparisons.values()
     again = {CONFIG.name: dataclasses.replace(first, variant=f"{CONFIG.name}@here", verdict=verdict)}
     both = ("slower", "unresolved")
-    assert gates.failed_between(base, new, between, both) == {"slower": [CONFIG.name]}
-    assert gates.failed_between(base, new, between, both, again) == expected
-    assert gates.failed_between(base, new, between, both, {}) == {"slower": [CONFIG.name]}
+    assert gates.check_between(base, new, between, both).failed == {"slower": [CONFIG.name]}
+    assert gates.check_between(base, new, between, both, again=again).failed == expected
+    assert gates.check_between(base, new, between, both, again={}).failed == {"slower": [CONFIG.name]}
 
 
 @pytest.mark.parametrize(
