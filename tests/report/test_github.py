@@ -1,13 +1,15 @@
 """The summary of a step on GitHub, which has a largest size, and annotations, whose lines nothing in them may end."""
 
+import datetime
+
 import pytest
 
 from gnet_core.report.github import MAX_ANNOTATIONS, MAX_SUMMARY_BYTES, annotations, to_summary
 from gnet_core.results.gates import Excused, GateResult
 from gnet_core.results.outcomes import Outcome, Outcomes
 from gnet_core.results.rules import Waiver
-from tests.results.test_outcomes import TODAY
 
+TODAY = datetime.date(2026, 11, 26)
 WAIVER = Waiver(cases="xla-*", reason="issue 123", expires=TODAY)
 
 
