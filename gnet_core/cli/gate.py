@@ -81,15 +81,14 @@ class Gate:
         from gnet_core.files.whole import write_whole
         from gnet_core.report import github, junit
 
-        told = outcomes()
-        status = FINE
+        told, statuses = outcomes(), [FINE]
         if (path := self.junit) is not None:
-            status = _write(path, lambda: write_whole(path, junit.to_junit(told)))
+            statuses.append(_write(path, lambda: write_whole(path, junit.to_junit(told))))
         if (summary := self.summary) is not None:
-            status = status or _write(summary, lambda: _append(summary, told))
+            statuses.append(_write(summary, lambda: _append(summary, told)))
             for line in github.annotations(told):
                 print(line)
-        return status
+        return max(statuses)
 
 
 def print_gates(result: GateResult) -> None:

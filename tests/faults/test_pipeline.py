@@ -159,11 +159,3 @@ def test_code_that_is_slower_fails_by_its_case(checkout):
     assert "1 failure, 0 errors" in summary
     assert "**failure:** slower: SLOWER" in summary
 
-
-def test_a_waiver_that_has_expired_fails_the_job(checkout):
-    rules = checkout / "gnet-rules.toml"
-    rules.write_text(re.sub(r"expires = [\d-]+", "expires = 2026-01-31", rules.read_text()))
-    status, output, summary = run_job(checkout)
-    assert status == 1, output
-    assert "Gate failed: expired-waiver: *-mixed_bfloat16-* (waived until 2026-01-31: issue 123)" in output
-    assert "expired-waiver" in summary
