@@ -95,7 +95,7 @@ def check_run(run: Run, gates: Sequence[str], rules: Rules = NO_RULES) -> GateRe
     missing = [*unfinished, *without_base, *beside_unsupported]
     failed = _failed(gates, run, run, judged, compared, missing)
     idle = bool(source_suites) and _is_idle(judged)
-    return _result(failed, gates, judged, rules, [case.case for case in run.document.cases], idle=idle)
+    return under_rules(failed, gates, rules, [case.case for case in run.document.cases], judged, idle=idle)
 
 
 def check_between(
@@ -115,7 +115,7 @@ def check_between(
     missing = [*between.only_base, *(case for case in between.only_new if case in configured)]
     failed = _failed(gates, base, new, judged, compared, missing)
     cases = [case.case for run in (base, new) for case in run.document.cases]
-    return _result(failed, gates, judged, rules, cases, idle=_is_idle(compared))
+    return under_rules(failed, gates, rules, cases, judged, idle=_is_idle(compared))
 
 
 def failures(run: Run) -> list[Row]:
@@ -127,6 +127,40 @@ def failures(run: Run) -> list[Row]:
         return row.status in ("failed", "timeout") or (row.status == "oom" and not any(smaller))
 
     return list(filter(failed, run.rows))
+
+
+def under_rules(
+    failed: Mapping[str, Sequence[str]],
+    gates: Sequence[str],
+    rules: Rules,
+    cases: Sequence[str],
+    judged: Sequence[Comparison] = (),
+    *,
+    idle: bool,
+) -> GateResult:
+    """What is left of the `gates` that `failed`, by gate with its cases, under rules. Where nothing was compared, `idle`,
+    all of them fail, which no rule excuses. `cases` are all that there are, and `judged` what `slower` looked at.
+    """
+    by_case = {comparison.variant: comparison for comparison in judged}
+    left: dict[str, list[str]] = {}
+    excused = []
+    for gate, failing in failed.items():
+        for case in failing:
+            if rule := _excuse(rules, gate, case, by_case.get(case)):
+                excused.append(Excused(gate, case, rule))
+            else:
+                left.setdefault(gate, []).append(case)
+    if idle:
+        left = {gate: left.get(gate, [NOTHING]) for gate in gates}
+    if gates and rules.expired:
+        left[EXPIRED_WAIVER] = [waiver.label for waiver in rules.expired]
+    return GateResult(
+        failed=left,
+        judged=by_case,
+        margins={case: margin for case in by_case if (margin := rules.margin_of(case))},
+        excused=excused,
+        unmatched=rules.unmatched(cases),
+    )
 
 
 def _failed(
@@ -152,40 +186,6 @@ def _failed(
 def _is_idle(judged: Iterable[Comparison]) -> bool:
     """Whether no pair of cases could be compared."""
     return all(comparison.ratio is None for comparison in judged)
-
-
-def _result(
-    failed: dict[str, list[str]],
-    gates: Sequence[str],
-    judged: list[Comparison],
-    rules: Rules,
-    cases: list[str],
-    *,
-    idle: bool,
-) -> GateResult:
-    """The gates that fail on what the rules do not excuse; all of them where nothing was compared, which no rule
-    excuses.
-    """
-    by_case = {comparison.variant: comparison for comparison in judged}
-    left: dict[str, list[str]] = {}
-    excused = []
-    for gate, failing in failed.items():
-        for case in failing:
-            if rule := _excuse(rules, gate, case, by_case.get(case)):
-                excused.append(Excused(gate, case, rule))
-            else:
-                left.setdefault(gate, []).append(case)
-    if idle:
-        left = {gate: left.get(gate, [NOTHING]) for gate in gates}
-    if gates and rules.expired:
-        left[EXPIRED_WAIVER] = [waiver.label for waiver in rules.expired]
-    return GateResult(
-        failed=left,
-        judged=by_case,
-        margins={case: margin for case in by_case if (margin := rules.margin_of(case))},
-        excused=excused,
-        unmatched=rules.unmatched(cases),
-    )
 
 
 def _excuse(rules: Rules, gate: str, case: str, comparison: Comparison | None) -> Waiver | Margin | None:

@@ -126,7 +126,7 @@ WAIVER = '[[waiver]]\ncases = "*"\nreason = "x"\nexpires = 2027-01-31\n'
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("[[margin]]\ncases = ", ["is no TOML", "line 2"]),
+        ("[[margin]]\ncases = \n", ["is no TOML", "line 2"]),
         ("[[marg]]", ["'marg' is unknown", "[[margin]], [[waiver]] and [[accepted]]"]),
         ("percent = 5", ["'percent' is unknown"]),
         ('[margin]\ncases = "*"', ["margin is {'cases'", "[[margin]]"]),
