@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gnet_core.cli import options
-from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, complain
-from gnet_core.cli.report import Unwritten, print_run, write_documents
+from gnet_core.cli.gate import Gate
+from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, Unwritten, complain, write_documents
+from gnet_core.cli.report import print_run
 from gnet_core.config import FRAMEWORKS, GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest, command_line
 
@@ -75,7 +76,7 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 @options.out("<date-time>-<device>")
 @click.option("--resume", type=options.PATH, help="Go on with the interrupted run in this directory.")
 @click.option("--dry-run", is_flag=True, help="Measure nothing: print cases, cohorts, predicted time and memory.")
-@options.fail_on("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
+@options.gate("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
 @options.as_json
 @options.takes(BenchRequest)
 def bench(request: BenchRequest) -> int:
@@ -96,6 +97,7 @@ def bench(request: BenchRequest) -> int:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
     if out is not None:
         require_empty(out)
+    gate = Gate.of_request(request)
     measured = request
     with contextlib.ExitStack() as stack:
         previous = None
@@ -121,7 +123,7 @@ def bench(request: BenchRequest) -> int:
             return FINE  # the directory that was claimed goes again, as nothing was written into it
         named = {name: getattr(measured, name) for name in ("python", "against", "settings", "sources")}
         to_resume = BenchRequest(resume=directory.resolve(), **named)
-        return _run_and_report(runner, settings, plan.profiled, request, to_resume)
+        return _run_and_report(runner, settings, plan.profiled, request, gate, to_resume)
 
 
 def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> RunDocument:
@@ -153,14 +155,21 @@ def _refuse_what_differs(request: BenchRequest, before: BenchRequest, directory:
 
 
 def _run_and_report(
-    runner: Runner, settings: RunSettings, profiled: StepConfig | None, request: BenchRequest, to_resume: BenchRequest
+    runner: Runner,
+    settings: RunSettings,
+    profiled: StepConfig | None,
+    request: BenchRequest,
+    gate: Gate,
+    to_resume: BenchRequest,
 ) -> int:
-    from gnet_core.results import gates
+    from gnet_core.results import gates, outcomes
 
     ended = measure(runner, settings, profiled)
-    failed = gates.failed_in(ended.summary.run, request.fail_on if ended.complete else ())
-    status = print_run(ended.summary, failed, ended.unwritten, as_json=request.as_json)
-    return ended.why_incomplete(to_resume) or status
+    run = ended.summary.run
+    result = gates.check_run(run, gate.fail_on if ended.complete else (), gate.rules)
+    status = print_run(ended.summary, result, ended.unwritten, as_json=request.as_json)
+    told = gate.tell(result, lambda: outcomes.of_run(run, gate.fail_on, gate.rules))
+    return ended.why_incomplete(to_resume) or status or told
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,6 +197,8 @@ class Ended:
 def measure(runner: Runner, settings: RunSettings, profiled: StepConfig | None) -> Ended:
     """Run it, with its progress on stderr, and write its report."""
     # The report's modules too are imported before the run: their files may change while it goes on.
+    import gnet_core.report.github  # noqa: F401
+    import gnet_core.report.junit  # noqa: F401
     import gnet_core.report.terminal  # noqa: F401
     from gnet_core.cli import progress
     from gnet_core.report import run as reporting

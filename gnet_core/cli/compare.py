@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from gnet_core.cli import options
+from gnet_core.cli.gate import Gate, print_gates
 from gnet_core.cli.output import CASES_FAILED, FINE, GATE_FAILED, complain, print_document, print_json
-from gnet_core.cli.report import complain_of, print_gates
+from gnet_core.cli.report import complain_of
 from gnet_core.config import GnetError
 
 if TYPE_CHECKING:
     from gnet_core.cli.confirm import HowToConfirm
     from gnet_core.report.comparison import Compared
+    from gnet_core.results.gates import GateResult
     from gnet_core.results.records import Run
 
 MIN_USUAL_MARGIN = 0.005
@@ -29,7 +31,7 @@ MIN_USUAL_MARGIN = 0.005
 @click.argument("base", type=options.PATH)
 @click.argument("new", type=options.PATH)
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
-@options.fail_on("Exit with 1 where one fails, as every one does where nothing could be compared.")
+@options.gate("Exit with 1 where one fails, as every one does where nothing could be compared.")
 @click.option(
     "--confirm",
     "to_confirm",
@@ -53,6 +55,9 @@ def compare(
     new: Path,
     margin: str,
     fail_on: tuple[str, ...],
+    rules: Path | None,
+    junit: Path | None,
+    github: bool,
     across_machines: bool,
     like_base: tuple[Path, ...],
     out: Path | None,
@@ -71,11 +76,11 @@ def compare(
         return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core.report import comparison
     from gnet_core.results import gates
-    from gnet_core.results.confirmation import slower_cases
     from gnet_core.stats import verdicts
     from gnet_core.system.claims import claimed_empty
 
     _require_to_confirm(to_confirm, fail_on, base_python)
+    gate = Gate.of(fail_on=fail_on, rules=rules, junit=junit, github=github, as_json=as_json)
     fraction = verdicts.require_margin(margin)
     if fraction < MIN_USUAL_MARGIN:
         complain(
@@ -90,20 +95,23 @@ def compare(
         require_common=not fail_on,
     )
     with claimed_empty(out) if out is not None else contextlib.nullcontext():
-        if to_confirm and slower_cases(compared.between):
+        result = gates.check_between(compared.base, compared.new, compared.between, fail_on, gate.rules)
+        slower = [case for case in result.failed.get("slower", []) if case in result.judged]
+        if to_confirm and slower:
             from gnet_core.cli.confirm import HowToConfirm
 
-            how = HowToConfirm(out=out, budget=budget, base_python=base_python)
-            return _confirm(compared, fail_on, how, as_json=as_json)
-        failed = gates.failed_between(compared.base, compared.new, compared.between, fail_on)
+            how = HowToConfirm(out=out, budget=budget, base_python=base_python, rules=rules and rules.resolve())
+            return _confirm(compared, slower, gate, how, as_json=as_json)
         if out is not None:
-            comparison.write(compared, failed, out)
+            comparison.write(compared, result, out)
         if not as_json:
-            print_document(comparison.document(compared, {}, with_pictures=False))
+            print_document(comparison.document(compared, gates.GateResult(), with_pictures=False))
             if to_confirm:
-                print("\nNothing looked SLOWER, so nothing is measured again.")
-        _print_end(compared, failed, out, as_json=as_json)
-        return GATE_FAILED if failed else FINE
+                beyond = " by more than the rules allow" if result.excused else ""
+                print(f"\nNothing looked SLOWER{beyond}, so nothing is measured again.")
+        _print_end(compared, result, out, as_json=as_json)
+        told = gate.tell(result, lambda: comparison.outcomes(compared, fail_on, gate.rules))
+        return GATE_FAILED if result.failed else told
 
 
 def _require_to_confirm(to_confirm: bool, fail_on: tuple[str, ...], base_python: str | None) -> None:
@@ -117,52 +125,53 @@ def _require_to_confirm(to_confirm: bool, fail_on: tuple[str, ...], base_python:
         raise GnetError(f"base_python: {base_python!r} is no program that can be started; name an interpreter")
 
 
-def _confirm(compared: Compared, fail_on: tuple[str, ...], how: HowToConfirm, *, as_json: bool) -> int:
-    """Tell what was found, measure what looked slower again, and judge the gates by that."""
+def _confirm(compared: Compared, slower: list[str], gate: Gate, how: HowToConfirm, *, as_json: bool) -> int:
+    """Tell what was found, measure again what looked slower, and judge the gates by that."""
     from gnet_core.cli.confirm import confirm
     from gnet_core.report import comparison
     from gnet_core.results import gates
 
-    def failed_by(judged: tuple[str, ...]) -> dict[str, list[str]]:
+    def check(asked: tuple[str, ...]) -> GateResult:
         again = compared.confirmation.comparisons if compared.confirmation else None
-        return gates.failed_between(compared.base, compared.new, compared.between, judged, again)
+        return gates.check_between(compared.base, compared.new, compared.between, asked, gate.rules, again)
 
-    failed = failed_by(tuple(gate for gate in fail_on if gate != "slower"))  # of which nothing is known yet
+    result = check(tuple(asked for asked in gate.fail_on if asked != "slower"))  # of which nothing is known yet
     if how.out is not None:
-        comparison.write(compared, failed, how.out)
+        comparison.write(compared, result, how.out)
     if not as_json:
-        print_document(comparison.document(compared, {}, with_pictures=False))
+        print_document(comparison.document(compared, gates.GateResult(), with_pictures=False))
         sys.stdout.flush()  # before what is said on stderr
     try:
-        confirmed = confirm(compared, how)
+        confirmed = confirm(compared, slower, how)
     except GnetError:
-        _print_end(compared, failed, how.out, as_json=as_json)
+        _print_end(compared, result, how.out, as_json=as_json)
         raise
     compared = dataclasses.replace(compared, confirmation=confirmed.confirmation)
     if confirmed.ended.complete:
-        failed = failed_by(fail_on)
+        result = check(gate.fail_on)
     if how.out is not None:
-        comparison.write(compared, failed, how.out)
+        comparison.write(compared, result, how.out)
     if not as_json:
         print()
         print_document(comparison.confirmation_document(compared))
-    _print_end(compared, failed, how.out, as_json=as_json)
+    _print_end(compared, result, how.out, as_json=as_json)
     status = complain_of(confirmed.ended.unwritten, confirmed.confirmation.run.directory)
     if incomplete := confirmed.ended.why_incomplete(confirmed.to_resume):
         return incomplete
-    if failed:
+    told = gate.tell(result, lambda: comparison.outcomes(compared, gate.fail_on, gate.rules))
+    if result.failed:
         return GATE_FAILED
-    return CASES_FAILED if gates.failures(confirmed.confirmation.run) else status
+    return CASES_FAILED if gates.failures(confirmed.confirmation.run) else status or told
 
 
-def _print_end(compared: Compared, failed: dict[str, list[str]], out: Path | None, *, as_json: bool) -> None:
+def _print_end(compared: Compared, result: GateResult, out: Path | None, *, as_json: bool) -> None:
     """Print the one document for programs, or the gates that failed and where the page is."""
     from gnet_core.report import comparison
 
     if as_json:
-        print_json(comparison.to_json(compared, failed))
+        print_json(comparison.to_json(compared, result))
         return
-    print_gates(failed)
+    print_gates(result)
     if out is not None:
         print(f"\nReport: {out / comparison.HTML_FILE}")
 
@@ -172,7 +181,7 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     from gnet_core.report import profile_comparison as profile_comparison_report
     from gnet_core.system.claims import claimed_empty
 
-    for name in ("margin", "fail_on", "across_machines", "like_base", "to_confirm", "budget", "base_python"):
+    for name in ("margin", *options.OF_GATE, "across_machines", "like_base", "to_confirm", "budget", "base_python"):
         if options.is_given(name):
             raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))

@@ -40,6 +40,8 @@ class HowToConfirm:
     """Seconds."""
     base_python: str | None
     """The interpreter that BASE was measured with; None: the one that runs this."""
+    rules: Path | None
+    """The absolute path of the file whose rules the gate has when the run is gone on with."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,11 @@ class Confirmed:
     to_resume: BenchRequest
 
 
-def confirm(compared: Compared, how: HowToConfirm) -> Confirmed:
-    """Measure the cases that looked slower again. Raises GnetError where NEW's code, environment or data are not at
-    hand, so that nothing can be measured.
+def confirm(compared: Compared, cases: list[str], how: HowToConfirm) -> Confirmed:
+    """Measure these cases, which looked slower, again. Raises GnetError where NEW's code, environment or data are not
+    at hand, so that nothing can be measured.
     """
     began = time.monotonic()
-    cases = confirmation.slower_cases(compared.between)
     with contextlib.ExitStack() as stack:
         request, plan, why_sequential = _plan(compared, cases, how, stack)
         directory = how.out / "confirm" if how.out is not None else options.default_directory("confirm", "")
@@ -73,13 +74,14 @@ def confirm(compared: Compared, how: HowToConfirm) -> Confirmed:
     else:
         found = confirmation.in_turns(cases, new, again, compared.margin)
     return Confirmed(
-        confirmation=Confirmation(run=again, comparisons=found, why_sequential=why_sequential),
+        confirmation=Confirmation(run=again, cases=cases, comparisons=found, why_sequential=why_sequential),
         ended=ended,
         to_resume=BenchRequest(
             resume=directory.resolve(),
             python=request.python,
             against=request.against,
             fail_on=() if why_sequential else ("slower",),
+            rules=None if why_sequential else how.rules,
         ),
     )
 

@@ -15,13 +15,13 @@ import click
 
 from gnet_core.cli.output import complain
 from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
-from gnet_core.plan.request import STOPPING_RULES, Request
+from gnet_core.plan.request import GATES, STOPPING_RULES, Request
 
 if TYPE_CHECKING:
     from gnet_core.machine.environment import Environment
 
-GATES = ("slower", "missing", "unresolved", "failed", "not-finite", "other-work")
-"""What --fail-on takes; gnet_core.results.gates says what each of them is."""
+OF_GATE = ("fail_on", "rules", "junit", "github")
+"""The options of `gate`, by field."""
 
 Kind = TypeVar("Kind", bound=Request)
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -132,6 +132,19 @@ def out(default: str) -> Option:
 def fail_on(text: str) -> Option:
     gates = Parsed("choices", partial(_one_of, GATES), many=True)
     return click.option("--fail-on", type=gates, metavar="GATE[,GATE]...", default=(), help=text)
+
+
+def gate(text: str) -> Option:
+    """What a pipeline asks of a command (see gnet_core.cli.gate): --fail-on with its help, and what goes with it."""
+    options = (
+        fail_on(text),
+        click.option("--rules", type=PATH, metavar="FILE", help="TOML file with margins and waivers of single cases."),
+        click.option("--junit", type=PATH, metavar="FILE", help="Write what became of each case as JUnit XML."),
+        click.option(
+            "--github", is_flag=True, help="Append to the step's summary on GitHub, and print what failed for its log."
+        ),
+    )
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def step(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gnet_core.cli import options
-from gnet_core.cli.output import BAD_USAGE, CASES_FAILED, FINE, GATE_FAILED, complain, print_document, print_json
+from gnet_core.cli.gate import Gate, print_gates
+from gnet_core.cli.output import (
+    CASES_FAILED,
+    FINE,
+    GATE_FAILED,
+    Unwritten,
+    complain,
+    print_document,
+    print_json,
+    write_documents,
+)
 from gnet_core.config import GnetError
 from gnet_core.files.whole import GPU_CHECK, MAX_TEXT_BYTES
 from gnet_core.plan.request import ReportRequest
 
 if TYPE_CHECKING:
     from gnet_core.report.summary import Summary
+    from gnet_core.results.gates import GateResult
 
 _CHECK = f"{GPU_CHECK}.md"
 
 
-class Unwritten(NamedTuple):
-    """Documents that were not written."""
-
-    why: str
-    status: int
-    """The exit status for it: FINE where it is no fault of the run or of the machine."""
-
-
 @click.command()
 @click.argument("run_dir", type=options.PATH)
-@options.fail_on("Exit with 1 where one fails; slower and unresolved are about sources that were compared.")
+@options.gate("Exit with 1 where one fails; slower and unresolved are about sources that were compared.")
 @options.as_json
 @options.takes(ReportRequest)
 def report(request: ReportRequest) -> int:
@@ -45,18 +45,19 @@ def report(request: ReportRequest) -> int:
     from gnet_core.profile.document import is_profile
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
-    from gnet_core.results import gates, looks, records
+    from gnet_core.results import gates, looks, outcomes, records
 
-    run_dir, fail_on = request.run_dir, request.fail_on
+    run_dir = request.run_dir
     is_check = not (run_dir / "run.json").exists() and (run_dir / _CHECK).exists()
     if is_check or is_profile(run_dir):
-        if fail_on:
+        for name in filter(options.is_given, options.OF_GATE):
             instead = f"the check in {run_dir} left none" if is_check else f"{run_dir} holds a profile"
-            raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {instead}")
+            raise GnetError(f"{name}: it is about runs of gnet bench, and {instead}")
         return (_report_check if is_check else _report_profile)(run_dir, as_json=request.as_json)
+    gate = Gate.of_request(request)
     run = records.load_run(run_dir)
     looks.require_consistent(run)
-    failed = gates.failed_in(run, fail_on)  # refuses what cannot fail before anything is written
+    result = gates.check_run(run, gate.fail_on, gate.rules)  # refuses what cannot fail before anything is written
     summary = Summary(run)
     if run.unread and any(os.path.lexists(run_dir / name) for name in reporting.DOCUMENTS):
         more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
@@ -64,44 +65,30 @@ def report(request: ReportRequest) -> int:
         unwritten: Unwritten | None = Unwritten(why, CASES_FAILED)
     else:
         unwritten = write_documents(lambda: reporting.write(summary), run_dir)
-    return print_run(summary, failed, unwritten, as_json=request.as_json)
+    status = print_run(summary, result, unwritten, as_json=request.as_json)
+    told = gate.tell(result, lambda: outcomes.of_run(run, gate.fail_on, gate.rules))
+    return status or told
 
 
-def write_documents(write: Callable[[], None], unclaimed: Path | None = None) -> Unwritten | None:
-    """Write documents, in a directory `unclaimed` once it is claimed; return why they were not written, if so."""
-    from gnet_core.system.claims import BusyError, claimed
-
-    try:
-        with claimed(unclaimed) if unclaimed else contextlib.nullcontext():
-            write()
-    except BusyError as error:
-        return Unwritten(str(error), FINE)
-    except (GnetError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        only_readable = isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Unwritten(why, FINE if only_readable else BAD_USAGE)
-    return None
-
-
-def print_run(summary: Summary, failed: dict[str, list[str]], unwritten: Unwritten | None, *, as_json: bool) -> int:
-    """Print the report of a run, the gates that failed and why it was not written; return the exit status."""
+def print_run(summary: Summary, result: GateResult, unwritten: Unwritten | None, *, as_json: bool) -> int:
+    """Print the report of a run, what its gates came to and why it was not written; return the exit status."""
+    from gnet_core.report import gates as gates_report
     from gnet_core.report import run as reporting
     from gnet_core.report.profile import tensorboard_line
     from gnet_core.results import gates
 
     run = summary.run
     if as_json:
-        print_json({**reporting.to_json(summary), "failed_gates": failed})
+        print_json({**reporting.to_json(summary), **gates_report.to_json(result)})
     else:
         print_document(reporting.document(summary, with_pictures=False))
-        print_gates(failed)
+        print_gates(result)
         if run.profiles:
             print(f"\nTrace: {tensorboard_line(run.directory)}")
         if unwritten is None:
             print(f"\nReport: {run.directory / reporting.HTML_FILE}")
     status = complain_of(unwritten, run.directory)
-    if failed:
+    if result.failed:
         return GATE_FAILED
     return CASES_FAILED if run.unread or gates.failures(run) else status
 
@@ -112,14 +99,6 @@ def complain_of(unwritten: Unwritten | None, directory: Path) -> int:
         return FINE
     complain(f"{directory}: its documents were not written: {unwritten.why}")
     return unwritten.status
-
-
-def print_gates(failed: dict[str, list[str]]) -> None:
-    """Print the gates that failed, a line each with their cases."""
-    from gnet_core.text import plain
-
-    for gate, cases in failed.items():
-        print(f"\nGate failed: {gate}: {plain(', '.join(cases))}")
 
 
 def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -> None:

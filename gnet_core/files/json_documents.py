@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import math
@@ -33,6 +34,7 @@ _JSON_TYPES = {"str": "text", "object": "an object", "array": "a list", "bool": 
 _JSON_TYPES |= {"int": "a whole number", "float": "a number"}
 _EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got .*)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
 
@@ -71,13 +73,14 @@ def require_version(path: Path, version: Any) -> None:
 
 
 def typed(where: str, data: Any, kind: type[Typed], at: str = "") -> Typed:
-    """Plain JSON data as a msgspec.Struct or a dataclass; fields that the type does not know are left out.
+    """Plain data of JSON or TOML as a msgspec.Struct or a dataclass. Fields that the type does not know are left out,
+    unless it forbids them.
 
     Raises GnetError beginning with `where` for what does not fit, with the path of the field, its value, and what is
     right: the description of its type where it has one. `at` is the path of the data itself.
     """
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, kind, builtin_types=(datetime.date,))  # which TOML has, and text is none
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
     field, value, hint = _located(data, kind, path.rstrip("`"))
@@ -85,6 +88,10 @@ def typed(where: str, data: Any, kind: type[Typed], at: str = "") -> Typed:
     if missing := _MISSING.fullmatch(problem):
         name = f"{field}.{missing[1]}".lstrip(".")
         raise GnetError(f"{where}: field {name!r} is missing")
+    if unknown := _UNKNOWN.fullmatch(problem):
+        name = f"{field}.{unknown[1]}".lstrip(".")
+        known = ", ".join(one.encode_name for one in msgspec.structs.fields(_present(hint)))
+        raise GnetError(f"{where}: field {name!r:.60} is unknown; known are {known}")
     # What is not msgspec's is what a type says itself, of fields that do not go together.
     if not problem.startswith(("Expected", "Invalid", "Number")):
         raise GnetError(f"{where}: {field and f'field {field!r}: '}{problem:.400}")

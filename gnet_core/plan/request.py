@@ -19,6 +19,10 @@ Until = Literal["resolved", "fixed"]
 """resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
 STOPPING_RULES: tuple[Until, ...] = get_args(Until)
 
+Gate = Literal["slower", "missing", "unresolved", "failed", "not-finite", "other-work"]
+"""What --fail-on takes; gnet_core.results.gates says what each of them is."""
+GATES: tuple[Gate, ...] = get_args(Gate)
+
 _ARGUMENT = {"written": "argument"}
 """Marks a field whose value is written without the name of an option."""
 _REPEATED = {"written": "repeated"}
@@ -89,7 +93,7 @@ class BenchRequest(Request):
     """Options of `gnet bench`, whose --help says what each does."""
 
     program: ClassVar = ("gnet_core", "bench")
-    not_recorded: ClassVar = ("out", "resume", "dry_run", "fail_on", "as_json")
+    not_recorded: ClassVar = ("out", "resume", "dry_run", "fail_on", "rules", "junit", "github", "as_json")
     """Where a run goes and how it is reported, which decides nothing that is measured, so run.json lacks it."""
 
     suites: tuple[str, ...] = dataclasses.field(default=(), metadata=_ARGUMENT)
@@ -121,6 +125,9 @@ class BenchRequest(Request):
     resume: Path | None = None
     dry_run: bool = False
     fail_on: tuple[str, ...] = ()
+    rules: Path | None = None
+    junit: Path | None = None
+    github: bool = False
     as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,6 +224,9 @@ class ReportRequest(Request):
 
     run_dir: Path = dataclasses.field(metadata=_ARGUMENT)
     fail_on: tuple[str, ...] = ()
+    rules: Path | None = None
+    junit: Path | None = None
+    github: bool = False
     as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
 

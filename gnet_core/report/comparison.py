@@ -16,7 +16,7 @@ from gnet_core.config import PEERS, GnetError
 from gnet_core.files import csv_text
 from gnet_core.machine.differences import Difference, differences
 from gnet_core.machine.environment import UNKNOWN
-from gnet_core.report import documents
+from gnet_core.report import documents, gates
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_interval, shared_columns, text_table
@@ -25,8 +25,11 @@ from gnet_core.report.summary import Summary
 from gnet_core.report.terms import HOW_TO_READ_RATIOS
 from gnet_core.report.views.answers import DIFFERENT, ratio_in_words, spread_of_identical_code
 from gnet_core.results.comparisons import Between, between, machine_spread
-from gnet_core.results.confirmation import Confirmation, slower_cases
+from gnet_core.results.confirmation import Confirmation
+from gnet_core.results.gates import GateResult
+from gnet_core.results.outcomes import Outcomes, of_comparison
 from gnet_core.results.records import Run
+from gnet_core.results.rules import Rules
 from gnet_core.stats.verdicts import Comparison, reason_of_all
 from gnet_core.text import number, percent, plain
 
@@ -118,12 +121,27 @@ def compare(
     )
 
 
-def write(compared: Compared, failed: dict[str, list[str]], directory: Path) -> None:
+def write(compared: Compared, result: GateResult, directory: Path) -> None:
     """Write compare.html, compare.md, comparison.csv and plots/forest.svg into a directory. Raises OSError."""
-    documents.write(directory, document(compared, failed), {"comparison.csv": to_csv(compared)}, stem="compare")
+    documents.write(directory, document(compared, result), {"comparison.csv": to_csv(compared)}, stem="compare")
 
 
-def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
+def outcomes(compared: Compared, asked: Sequence[str], rules: Rules) -> Outcomes:
+    """What a pipeline is to read of it, by the gates that were `asked` for (see results.outcomes.of_run)."""
+    again = compared.confirmation.comparisons if compared.confirmation else {}
+    return of_comparison(
+        compared.base,
+        compared.new,
+        compared.between,
+        asked,
+        rules,
+        again=again,
+        differing=compared.differences,
+        warnings=warnings(compared),
+    )
+
+
+def to_json(compared: Compared, result: GateResult) -> dict[str, Any]:
     """One document for programs."""
     base, new, *like_base = compared.summaries.items()
     return {
@@ -143,7 +161,7 @@ def to_json(compared: Compared, failed: dict[str, list[str]]) -> dict[str, Any]:
         "reservations": {name.lower(): summary.reservations for name, summary in (base, new)},
         "reservations_like_base": {name: summary.reservations for name, summary in like_base},
         "confirmation": compared.confirmation and compared.confirmation.to_dict(),
-        "failed_gates": failed,
+        **gates.to_json(result),
     }
 
 
@@ -162,20 +180,20 @@ def to_csv(compared: Compared) -> str:
     return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
-def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures: bool = True) -> Document:
-    """The whole report; `failed` are the gates that failed, with their cases."""
-    base, new, result = compared.base, compared.new, _result(compared)
+def document(compared: Compared, result: GateResult, *, with_pictures: bool = True) -> Document:
+    """The whole report, with what the gates came to."""
+    base, new, verdicts = compared.base, compared.new, _result(compared)
     picture = None
     if with_pictures:
         labels = list(compared.labels.values())
-        picture = forest(compared.comparisons, compared.margin, "forest", result, labels, compared.shared)
+        picture = forest(compared.comparisons, compared.margin, "forest", verdicts, labels, compared.shared)
     differing = [Sentence(f"{item.name}:", f"{item.base} → {item.new} ({item.kind})") for item in compared.differences]
     return Document(
         heading="Two runs compared",
-        title=result,
-        banners=[Banner("bad", warning) for warning in _warnings(compared)],
+        title=verdicts,
+        banners=[Banner("bad", warning) for warning in warnings(compared)],
         intro=[Bullets([Sentence("BASE:", str(base.directory)), Sentence("NEW:", str(new.directory))])],
-        summary=[Paragraph(f"{result}."), *map(Paragraph, _confirmed(compared))],
+        summary=[Paragraph(f"{verdicts}."), *map(Paragraph, _confirmed(compared))],
         sections=[
             section("Verdicts", picture, _verdicts(compared), Bullets(_reasons(compared))),
             *confirmation_sections(compared),
@@ -189,7 +207,7 @@ def document(compared: Compared, failed: dict[str, list[str]], *, with_pictures:
                 section(f"{name} is not to be quoted", Bullets(summary.reservations))
                 for name, summary in compared.summaries.items()
             ),
-            section("Gates that failed", Bullets([f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()])),
+            *gates.sections(result),
             section("What is compared", _runs(compared), None if differing else Paragraph(ALIKE), reference=True),
             section("How to read it", HOW_TO_READ_RATIOS, reference=True),
         ],
@@ -229,7 +247,7 @@ def _confirmed(compared: Compared) -> list[str]:
     """In a sentence what became of the cases that looked slower; empty where none was measured again."""
     if (confirmation := compared.confirmation) is None:
         return []
-    looked = slower_cases(compared.between)
+    looked = confirmation.cases
     verdicts = [comparison.verdict for comparison in confirmation.comparisons.values()]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts))]
     if left := [compared.labels[case] for case in looked if case not in confirmation.comparisons]:
@@ -274,7 +292,8 @@ def _result(compared: Compared) -> str:
     return f"Of {len(verdicts)} cases NEW is {counts}; furthest from BASE is {text}"
 
 
-def _warnings(compared: Compared) -> list[str]:
+def warnings(compared: Compared) -> list[str]:
+    """Sentences without which no verdict of it may be read."""
     texts = []
     if compared.across_machines:
         texts.append("ACROSS MACHINES: the hardware differs, so the ratios are of machines as much as of code.")

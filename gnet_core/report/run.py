@@ -21,6 +21,7 @@ from gnet_core.report.banners import NamedComparison, OpenComparison
 from gnet_core.report.document import Bullets, Command, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import PLOTS
 from gnet_core.report.fields import case_words
+from gnet_core.report.gates import ExcusedCase
 from gnet_core.report.grid import Column, Grid, grid, text_table
 from gnet_core.report.summary import Summary
 from gnet_core.report.terms import how_to_read
@@ -99,6 +100,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     profiles: list[dict[str, Any]]
     """As in `gnet schema profile`."""
     failed_gates: dict[str, list[str]]
+    excused: list[ExcusedCase]
+    unmatched_waivers: list[str]
 
 
 def write(summary: Summary) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gnet_core.plan.suites import SOURCE
-from gnet_core.results.comparisons import Between, within
+from gnet_core.results.comparisons import within
 from gnet_core.results.records import Run
 from gnet_core.stats.verdicts import Comparison
 
@@ -18,6 +18,8 @@ class Confirmation:
 
     run: Run
     """The run of the fresh processes."""
+    cases: list[str]
+    """The cases that looked slower."""
     comparisons: dict[str, Comparison]
     """By the case that looked slower. One that the second run could not compare keeps its verdict and is not here."""
     why_sequential: str = ""
@@ -45,11 +47,6 @@ class Confirmation:
             "why_sequential": self.why_sequential,
             "comparisons": [{"case": case} | item.to_dict() for case, item in self.comparisons.items()],
         }
-
-
-def slower_cases(between: Between) -> list[str]:
-    """The cases to measure again: whatever looked slower."""
-    return [case for case, comparison in between.family.comparisons.items() if comparison.verdict == "SLOWER"]
 
 
 def in_turns(cases: Iterable[str], new: Run, again: Run, margin: float) -> dict[str, Comparison]:

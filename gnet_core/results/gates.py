@@ -1,15 +1,17 @@
-"""Gates: what makes a command end with GATE_FAILED, by the cases that it fails on."""
+"""Gates: what makes a command end with GATE_FAILED, by the cases that it fails on, and what rules excuse."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from gnet_core.config import GnetError
 from gnet_core.plan.suites import SOURCE
 from gnet_core.results import comparisons
 from gnet_core.results.comparisons import Between, other_work, within
 from gnet_core.results.records import Row, Run
+from gnet_core.results.rules import NO_RULES, Margin, Rules, Waiver
 from gnet_core.stats.verdicts import Comparison
 
 _OF_SOURCES = ("slower", "unresolved")
@@ -17,6 +19,45 @@ _OF_SOURCES = ("slower", "unresolved")
 
 NOTHING = "nothing was compared"
 """Stands for the cases of every gate where there is no comparison: what looked at nothing has not held."""
+
+EXPIRED_WAIVER = "expired-waiver"
+"""The gate that fails on each waiver that has expired, whichever others were asked for, so that no forgotten waiver
+carries a pipeline."""
+
+
+class Excused(NamedTuple):
+    """A gate that would have failed on a case, and the rule that keeps it from failing."""
+
+    gate: str
+    case: str
+    rule: Waiver | Margin
+
+    @property
+    def why(self) -> str:
+        return str(self.rule) if isinstance(self.rule, Waiver) else f"not for certain beyond {self.rule}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """What the gates of a command came to."""
+
+    failed: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    """By gate that fails, the cases on which it does; a gate that holds is left out."""
+    judged: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+    """The comparisons that `slower` and `unresolved` look at, by the variant's case."""
+    margins: Mapping[str, Margin] = dataclasses.field(default_factory=dict)
+    """The margins of their own that these cases have for the gate `slower`, by case."""
+    excused: Sequence[Excused] = ()
+    unmatched: Sequence[Waiver] = ()
+    """Waivers in force that match no case."""
+
+    def failed_on(self, case: str) -> list[str]:
+        """The gates that failed on a case."""
+        return [gate for gate, cases in self.failed.items() if case in cases]
+
+    def excused_on(self, case: str) -> list[Excused]:
+        """The gates that rules kept from failing on a case."""
+        return [item for item in self.excused if item.case == case]
 
 
 def require_sources(gates: Sequence[str], *, compared: bool) -> None:
@@ -29,8 +70,8 @@ def require_sources(gates: Sequence[str], *, compared: bool) -> None:
         )
 
 
-def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
-    """By gate that fails, the cases of the run on which it does. Raises GnetError for a gate that could never fail."""
+def check_run(run: Run, gates: Sequence[str], rules: Rules = NO_RULES) -> GateResult:
+    """The gates on the cases of a run. Raises GnetError for a gate that could never fail."""
     source_suites = [suite for suite in run.document.suites if suite.varies == SOURCE]
     require_sources(gates, compared=bool(source_suites))
     names = {suite.name for suite in source_suites}
@@ -53,20 +94,28 @@ def failed_in(run: Run, gates: Sequence[str]) -> dict[str, list[str]]:
     ]
     missing = [*unfinished, *without_base, *beside_unsupported]
     failed = _failed(gates, run, run, judged, compared, missing)
-    return failed if not source_suites else _with_idle(failed, gates, judged)
+    idle = bool(source_suites) and _is_idle(judged)
+    return under_rules(failed, gates, rules, [case.case for case in run.document.cases], judged, idle=idle)
 
 
-def failed_between(
-    base: Run, new: Run, between: Between, gates: Sequence[str], again: Mapping[str, Comparison] | None = None
-) -> dict[str, list[str]]:
-    """The cases that each gate fails on where `new` is compared with `base`; a gate that holds is left out. `again` are
-    the comparisons of cases that were measured again, whose verdicts count in place of the first.
+def check_between(
+    base: Run,
+    new: Run,
+    between: Between,
+    gates: Sequence[str],
+    rules: Rules = NO_RULES,
+    again: Mapping[str, Comparison] | None = None,
+) -> GateResult:
+    """The gates on the cases of two runs, where `new` is compared with `base`. `again` are the comparisons of cases
+    that were measured again, whose verdicts count in place of the first.
     """
     compared = list(between.family.comparisons.values())
     judged = [dataclasses.replace((again or {}).get(first.variant, first), variant=first.variant) for first in compared]
     configured = {case.case for case in base.document.cases}
     missing = [*between.only_base, *(case for case in between.only_new if case in configured)]
-    return _with_idle(_failed(gates, base, new, judged, compared, missing), gates, compared)
+    failed = _failed(gates, base, new, judged, compared, missing)
+    cases = [case.case for run in (base, new) for case in run.document.cases]
+    return under_rules(failed, gates, rules, cases, judged, idle=_is_idle(compared))
 
 
 def failures(run: Run) -> list[Row]:
@@ -78,6 +127,40 @@ def failures(run: Run) -> list[Row]:
         return row.status in ("failed", "timeout") or (row.status == "oom" and not any(smaller))
 
     return list(filter(failed, run.rows))
+
+
+def under_rules(
+    failed: Mapping[str, Sequence[str]],
+    gates: Sequence[str],
+    rules: Rules,
+    cases: Sequence[str],
+    judged: Sequence[Comparison] = (),
+    *,
+    idle: bool,
+) -> GateResult:
+    """What is left of the `gates` that `failed`, by gate with its cases, under rules. Where nothing was compared, `idle`,
+    all of them fail, which no rule excuses. `cases` are all that there are, and `judged` what `slower` looked at.
+    """
+    by_case = {comparison.variant: comparison for comparison in judged}
+    left: dict[str, list[str]] = {}
+    excused = []
+    for gate, failing in failed.items():
+        for case in failing:
+            if rule := _excuse(rules, gate, case, by_case.get(case)):
+                excused.append(Excused(gate, case, rule))
+            else:
+                left.setdefault(gate, []).append(case)
+    if idle:
+        left = {gate: left.get(gate, [NOTHING]) for gate in gates}
+    if gates and rules.expired:
+        left[EXPIRED_WAIVER] = [waiver.label for waiver in rules.expired]
+    return GateResult(
+        failed=left,
+        judged=by_case,
+        margins={case: margin for case in by_case if (margin := rules.margin_of(case))},
+        excused=excused,
+        unmatched=rules.unmatched(cases),
+    )
 
 
 def _failed(
@@ -100,10 +183,14 @@ def _failed(
     return {gate: failed for gate, failed in by_gate.items() if failed}
 
 
-def _with_idle(
-    failed: dict[str, list[str]], gates: Sequence[str], judged: Iterable[Comparison]
-) -> dict[str, list[str]]:
-    """The gates that failed, and all the others where no pair of cases could be compared."""
-    if any(comparison.ratio is not None for comparison in judged):
-        return failed
-    return {gate: failed.get(gate, [NOTHING]) for gate in gates}
+def _is_idle(judged: Iterable[Comparison]) -> bool:
+    """Whether no pair of cases could be compared."""
+    return all(comparison.ratio is None for comparison in judged)
+
+
+def _excuse(rules: Rules, gate: str, case: str, comparison: Comparison | None) -> Waiver | Margin | None:
+    """The rule that keeps a gate from failing on a case."""
+    margin = rules.margin_of(case) if gate == "slower" else None
+    if margin and comparison and not margin.is_exceeded(comparison):
+        return margin
+    return rules.waiver_of(case, gate)

@@ -128,6 +128,8 @@ class Run:
     configs: dict[str, StepConfig] = dataclasses.field(default_factory=dict)
     processes: dict[str, tuple[ratio.Process, ...]] = dataclasses.field(default_factory=dict)
     """The samples of each row that has any."""
+    timed_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    """What the timed blocks of such a row took, over all its processes."""
     trajectories: dict[str, list[Trajectory]] = dataclasses.field(default_factory=dict)
     """The losses of each of their processes after 0, 1, 2, … updates."""
     unmeasured: list[tuple[str, str]] = dataclasses.field(default_factory=list)
@@ -238,6 +240,8 @@ class _Reader:
                 _add_figures(row, processes)
                 self._run.trajectories[row.case] = [process.trajectory for process in processes]
                 self._run.processes[row.case] = tuple(map(RawProcess.samples, processes, cohorts))
+                blocks = itertools.chain.from_iterable(process.block_seconds for process in processes)
+                self._run.timed_seconds[row.case] = math.fsum(block for block in blocks if not math.isnan(block))
         return row
 
     def _read(self, name: str, case: str, config: StepConfig) -> tuple[str, RawProcess]:

@@ -218,7 +218,7 @@ def _table(
     return table
 
 
-def require_margin(value: object) -> float:
+def require_margin(value: object, field: str = "margin") -> float:
     """Read a margin given in percent, as a number or as text, and return it as a fraction.
 
     Raises GnetError unless it is a number above 0 and below 100.
@@ -228,7 +228,7 @@ def require_margin(value: object) -> float:
     except ValueError:
         percent = math.nan
     if isinstance(value, bool) or not 0 < percent < 100:
-        raise GnetError(f"margin: {value!r} will not do; use a number of percent above 0 and below 100, such as 2")
+        raise GnetError(f"{field}: {value!r} will not do; use a number of percent above 0 and below 100, such as 2")
     return percent / 100
 
 

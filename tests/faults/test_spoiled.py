@@ -70,12 +70,12 @@ def tell(directory: Path, other: records.Run | None = None) -> None:
     markdown(run).encode()
     terminal(run).encode()
     report.to_csv(run).encode()
-    gates.failed_in(run, ("missing", "failed", "not-finite", "other-work"))
+    gates.check_run(run, ("missing", "failed", "not-finite", "other-work"))
     if other is not None:
         for base, new in ((run, other), (other, run)):
             compared = comparison.compare(base, new, 0.02, across_machines=True, require_common=False)
-            json.dumps(comparison.to_json(compared, {}), allow_nan=False)
-            to_markdown(comparison.document(compared, {})).encode()
+            json.dumps(comparison.to_json(compared, gates.GateResult()), allow_nan=False)
+            to_markdown(comparison.document(compared, gates.GateResult())).encode()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from gnet_core.report import profile as profile_report
 from gnet_core.report import profile_comparison as profile_comparison_report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
+from gnet_core.results.gates import GateResult
 from tests.conftest import RunDirectory
 from tests.stored import TRACED, store_endless, store_every_suite, store_hostile, store_profile
 
@@ -104,7 +105,7 @@ def pages(run_directory: RunDirectory, written: Path, tmp_path: Path) -> dict[st
     sides = profile_comparison.load(run_directory.path)
     for folder in ("compare", "profile", "profiles"):
         (tmp_path / folder).mkdir()
-    comparison.write(compared, {"slower": [TRACED.name]}, tmp_path / "compare")
+    comparison.write(compared, GateResult(failed={"slower": [TRACED.name]}), tmp_path / "compare")
     profile_report.write_documents(stored, tmp_path / "profile")
     profile_comparison_report.write(profile_comparison.compare(sides, sides), tmp_path / "profiles")
     return {

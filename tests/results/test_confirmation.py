@@ -3,7 +3,7 @@
 import pytest
 
 from gnet_core.config import StepConfig
-from gnet_core.results import comparisons, confirmation, records
+from gnet_core.results import confirmation, records
 from tests.conftest import RunDirectory
 from tests.stored import processes
 
@@ -24,13 +24,6 @@ def second(tmp_path, environment):
     directory.document["suites"].append({"name": "sources", "question": "?", "varies": "source", "base": "base"})
     directory.add(CONFIG, *processes(1.0, 0.001), source="base")
     return directory
-
-
-def test_only_what_looked_slower_is_measured_again(new, tmp_path, environment):
-    base = RunDirectory(tmp_path / "base", environment)
-    base.add(CONFIG, *processes(1.0, 0.001))
-    base.add(LARGER, *processes(1.2, 0.001))
-    assert confirmation.slower_cases(comparisons.between(records.load_run(base.path), new)) == [CONFIG.name]
 
 
 @pytest.mark.parametrize(("margin", "verdict"), [(0.02, "SLOWER"), (0.3, "SAME")])

@@ -1,14 +1,16 @@
 """Gates of --fail-on: each by its own name, with the cases, in bench, report and compare alike."""
 
 import dataclasses
+import datetime
 import json
 
 import pytest
 
 from gnet_core.cli.bench import bench
-from gnet_core.cli.options import GATES
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.plan.request import GATES
 from gnet_core.results import comparisons, gates, records
+from gnet_core.results.rules import load_rules
 from gnet_core.stats import verdicts
 from tests.conftest import RunDirectory
 from tests.stored import processes
@@ -27,7 +29,7 @@ def sources(run_directory):
 
 
 def failed(directory: RunDirectory, *names: str) -> dict[str, list[str]]:
-    return gates.failed_in(records.load_run(directory.path), names or GATES)
+    return gates.check_run(records.load_run(directory.path), names or GATES).failed
 
 
 HERE = f"{CONFIG.name}@here"
@@ -204,9 +206,9 @@ def test_a_second_measurement_decides_in_place_of_the_first(run_directory, other
     (first,) = between.family.comparisons.values()
     again = {CONFIG.name: dataclasses.replace(first, variant=f"{CONFIG.name}@here", verdict=verdict)}
     both = ("slower", "unresolved")
-    assert gates.failed_between(base, new, between, both) == {"slower": [CONFIG.name]}
-    assert gates.failed_between(base, new, between, both, again) == expected
-    assert gates.failed_between(base, new, between, both, {}) == {"slower": [CONFIG.name]}
+    assert gates.check_between(base, new, between, both).failed == {"slower": [CONFIG.name]}
+    assert gates.check_between(base, new, between, both, again=again).failed == expected
+    assert gates.check_between(base, new, between, both, again={}).failed == {"slower": [CONFIG.name]}
 
 
 @pytest.mark.parametrize(
@@ -283,3 +285,176 @@ def test_a_margin_that_was_meant_as_a_fraction_is_questioned(gnet, run_directory
     assert (f"gnet: margin: {margin} is taken as {margin} %" in err) is noted
     assert err.count("\n") == noted
     assert verdicts.require_margin(margin) == pytest.approx(float(margin) / 100)
+
+
+# Rules: margins of single cases and waivers
+
+NEXT_YEAR = datetime.date.today() + datetime.timedelta(days=365)
+YESTERDAY = datetime.date.today() - datetime.timedelta(days=1)
+
+
+def waiver(cases: str = "*", gates: str = "", expires: datetime.date = NEXT_YEAR) -> str:
+    asked = f"gates = {gates.split()!r}\n" if gates else ""
+    return f'[[waiver]]\ncases = "{cases}"\n{asked}reason = "issue 123"\nexpires = {expires}\n'
+
+
+def margin(percent: float, cases: str = "*") -> str:
+    return f'[[margin]]\ncases = "{cases}"\npercent = {percent}\n'
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """Writes a file of rules."""
+
+    def write(*tables: str):
+        path = tmp_path / "rules.toml"
+        path.write_text("".join(tables))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def slower(run_directory, other):
+    """Two runs, of which the second is 1.2 times as slow in a case."""
+    run_directory.add(CONFIG, *processes(1.0, 0.001))
+    other.add(CONFIG, *processes(1.2, 0.001))
+    return run_directory.path, other.path
+
+
+@pytest.mark.parametrize(("percent", "status"), [(1, 1), (10, 1), (19, 1), (21, 0), (50, 0)])
+def test_a_slower_case_fails_beyond_its_own_margin_alone(gnet, slower, rules, percent, status):
+    words = ("compare", *slower, "--fail-on", "slower", "--rules", rules(margin(percent)))
+    ended, out, _ = gnet(*words)
+    assert ended == status
+    assert "NEW against BASE is SLOWER" in out  # the verdict is not the rules'
+    excused = f"Excused: slower, not for certain beyond its own margin of {percent} %: {CONFIG.name}" in out
+    assert excused == (status == 0)
+
+
+def test_a_margin_that_the_interval_reaches_into_is_not_exceeded(gnet, run_directory, other, rules):
+    run_directory.add(CONFIG, *processes(1.0, 0.02))
+    other.add(CONFIG, *processes(1.2, 0.02))
+    words = ("compare", run_directory.path, other.path, "--fail-on", "slower", "--json")
+    (comparison,) = json.loads(gnet(*words)[1])["comparisons"]
+    assert comparison["verdict"] == "SLOWER"
+    between = 100 * (1 / (comparison["ratio"] * comparison["high"]) ** 0.5 - 1)  # margins to each side of the ratio
+    assert comparison["ratio"] < 1 / (1 + between / 100) < comparison["high"]
+    status, out, _ = gnet(*words, "--rules", rules(margin(between)))
+    assert (status, json.loads(out)["failed_gates"]) == (0, {})
+    (excused,) = json.loads(out)["excused"]
+    assert (excused["gate"], excused["case"]) == ("slower", CONFIG.name)
+    beyond = 100 * (1 / comparison["high"] - 1) - 0.01
+    assert gnet(*words, "--rules", rules(margin(beyond)))[0] == 1
+
+
+def test_the_margin_of_a_case_is_no_other_cases_and_of_slower_alone(gnet, slower, rules):
+    words = ("compare", *slower, "--fail-on", "slower", "--rules")
+    assert gnet(*words, rules(margin(50, "xla-*")))[0] == 1
+    assert gnet(*words, rules(margin(50), margin(2, "graph-*")))[0] == 1
+    assert gnet(*words, rules(margin(2, "graph-*"), margin(50)))[0] == 0
+
+
+def test_margins_hold_back_the_gate_of_sources_within_a_run_and_leave_its_documents(gnet, sources, rules):
+    sources.add(CONFIG, *processes(1.2, 0.001), source="here")
+    words = ("report", sources.path, "--fail-on", "slower", "--json")
+    without = json.loads(gnet(*words)[1])
+    status, out, _ = gnet(*words, "--rules", rules(margin(30, "*@here")))
+    document = json.loads(out)
+    assert (status, document["failed_gates"]) == (0, {})
+    assert [(item["gate"], item["case"]) for item in document["excused"]] == [("slower", HERE)]
+    assert document["verdicts"] == without["verdicts"]
+    assert gnet(*words, "--rules", rules(margin(30, "*@main")))[0] == 1
+
+
+def test_a_waiver_keeps_its_gates_from_failing_and_is_shown(gnet, slower, rules, tmp_path):
+    words = ("compare", *slower, "--fail-on", "slower,unresolved", "--rules")
+    for number, gates_of_it in enumerate(("", "slower", "slower unresolved")):
+        out_directory = tmp_path / f"out{number}"
+        status, out, err = gnet(*words, rules(waiver("graph-*", gates_of_it)), "--out", out_directory)
+        assert (status, err) == (0, "")
+        text = f"waived until {NEXT_YEAR}: issue 123"
+        assert f"Excused: slower, {text}: {CONFIG.name}" in out
+        assert text in (out_directory / "compare.md").read_text()
+        assert text in (out_directory / "compare.html").read_text()
+    assert gnet(*words, rules(waiver("graph-*", "missing unresolved")))[0] == 1
+    assert gnet(*words, rules(waiver("xla-*")))[0] == 1
+
+
+def test_a_waiver_excuses_what_is_missing_and_failed(gnet, run_directory, other, rules):
+    run_directory.add(CONFIG, *processes(1.0))
+    run_directory.add(LARGER, *processes(1.0))
+    other.add(CONFIG, *processes(1.0))
+    other.add(LARGER, status="failed", note="x")
+    words = ("compare", run_directory.path, other.path, "--fail-on", "missing,failed", "--json")
+    assert json.loads(gnet(*words)[1])["failed_gates"] == {"missing": [LARGER.name], "failed": [LARGER.name]}
+    _, out, _ = gnet(*words, "--rules", rules(waiver("*-b16-*", "missing")))
+    assert json.loads(out)["failed_gates"] == {"failed": [LARGER.name]}
+    assert gnet(*words, "--rules", rules(waiver("*-b16-*")))[0] == 0
+
+
+def test_a_waiver_that_matches_no_case_is_noted_and_listed(gnet, slower, rules, tmp_path):
+    words = ("compare", *slower, "--rules", rules(waiver("xla-*")))
+    label = f"xla-* (waived until {NEXT_YEAR}: issue 123)"
+    status, out, err = gnet(*words, "--out", tmp_path / "out")
+    assert (status, err) == (0, f"gnet: note: rules: {label} matches no case\n")
+    assert "## Waivers that match no case\n\nxla-" in (tmp_path / "out" / "compare.md").read_text()
+    status, out, err = gnet(*words, "--json")
+    assert (status, json.loads(out)["unmatched_waivers"], err.count("\n")) == (0, [label], 1)
+
+
+@pytest.mark.parametrize("asked", ["slower", "missing", "other-work"])
+def test_a_waiver_that_has_expired_fails_even_where_nothing_else_does(gnet, run_directory, other, rules, asked):
+    for directory in (run_directory, other):
+        directory.add(CONFIG, *processes(1.0, 0.001))
+    expired = rules(waiver("graph-*", expires=YESTERDAY))
+    words = ("compare", run_directory.path, other.path)
+    status, out, err = gnet(*words, "--fail-on", asked, "--rules", expired)
+    assert (status, err) == (1, "")
+    assert f"Gate failed: expired-waiver: graph-* (waived until {YESTERDAY}: issue 123)\n" in out
+    assert gnet(*words, "--rules", expired)[0] == 0  # nothing was asked
+    assert gnet(*words, "--fail-on", asked, "--rules", rules(waiver(expires=datetime.date.today())))[0] == 0
+
+
+def test_a_waiver_that_has_expired_does_not_act_in_a_run_either(gnet, sources, rules):
+    sources.add(CONFIG, *processes(1.2, 0.001), source="here")
+    words = ("report", sources.path, "--fail-on", "slower", "--json", "--rules")
+    status, out, _ = gnet(*words, rules(waiver(expires=YESTERDAY)))
+    assert status == 1
+    assert list(json.loads(out)["failed_gates"]) == ["slower", "expired-waiver"]
+
+
+def test_no_rule_excuses_that_nothing_was_compared(gnet, run_directory, other, rules):
+    run_directory.add(CONFIG, *processes(1.0))
+    other.add(LARGER, *processes(1.0))
+    words = ("compare", run_directory.path, other.path, "--rules", rules(waiver(), margin(50)), "--json", "--fail-on")
+    for gate in GATES:
+        status, out, _ = gnet(*words, gate)
+        assert (status, json.loads(out)["failed_gates"]) == (1, {gate: [gates.NOTHING]})
+
+
+def test_what_rules_excuse_is_not_measured_again(gnet, slower, rules):
+    words = ("compare", *slower, "--fail-on", "slower", "--confirm", "--rules")
+    for excusing in (waiver(), margin(50)):
+        status, out, err = gnet(*words, rules(excusing))
+        assert (status, err) == (0, "")
+        assert "\nNothing looked SLOWER by more than the rules allow, so nothing is measured again.\n" in out
+
+
+def test_a_second_measurement_is_judged_by_the_margin_of_the_case(run_directory, other, rules):
+    run_directory.add(CONFIG, *processes(1.0, 0.001))
+    other.add(CONFIG, *processes(1.2, 0.001))
+    base, new = records.load_run(run_directory.path), records.load_run(other.path)
+    between = comparisons.between(base, new)
+    (first,) = between.family.comparisons.values()
+    again = {CONFIG.name: dataclasses.replace(first, ratio=0.95, low=0.94, high=0.96)}
+    own = load_rules(rules(margin(10)))
+    assert gates.check_between(base, new, between, ["slower"], own).failed == {"slower": [CONFIG.name]}
+    assert gates.check_between(base, new, between, ["slower"], own, again).failed == {}
+
+
+@pytest.mark.parametrize("words", [["bench"], ["report", "x"], ["compare", "x", "y"]])
+def test_bad_rules_are_refused_before_anything_else(gnet, rules, words):
+    status, out, err = gnet(*words, "--rules", rules("[[margin]]\n"))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "[[margin]] 1: field 'cases' is missing" in err

@@ -3,9 +3,12 @@
 With 1,000 trials a rate of 5 % comes out with a standard deviation of 0.7 %; `python -m tests.noise` prints more rates.
 """
 
+import statistics
+
 import numpy as np
 import pytest
 
+from gnet_core.results.rules import Margin
 from gnet_core.stats import ratio
 from gnet_core.stats.drift import drift_by_case
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, Pair, judge
@@ -117,6 +120,28 @@ def test_a_run_seldom_differs_from_several_of_the_same_code_that_count_once_each
 )
 def test_a_slowdown_of_five_percent_is_hardly_ever_called_same(noise, layout, replicates, turns, margin):
     assert rate("SAME", noise, layout, replicates, turns, margin=margin, effect=-0.05) <= 0.05
+
+
+def gate_fails(noise, effect, percent=None):
+    """Share of the cases on which the gate `slower` fails, with a margin of their own in percent or without."""
+    own = Margin(cases="*", percent=percent) if percent else None
+    found = comparisons(noise, "pairs", *FULL, effect=effect)
+    return statistics.fmean(item.verdict == "SLOWER" and (own is None or own.is_exceeded(item)) for item in found)
+
+
+@pytest.mark.parametrize("noise", [TYPICAL, WORST], ids=["typical", "worst"])
+def test_the_gate_seldom_fails_on_equal_code_and_never_with_a_margin_of_its_own(noise):
+    assert gate_fails(noise, 0.0) <= 0.035
+    assert gate_fails(noise, 0.0, percent=5) == 0
+
+
+@pytest.mark.parametrize("noise", [TYPICAL, WORST], ids=["typical", "worst"])
+def test_the_gate_fails_on_a_slowdown_of_ten_percent(noise):
+    assert gate_fails(noise, -0.1) >= 0.95
+
+
+def test_a_margin_of_its_own_forgives_a_slowdown_of_that_size():
+    assert gate_fails(TYPICAL, 1 / 1.05 - 1, percent=5) <= 0.035
 
 
 def called_drifting(noise, layout, replicates, turns, decay=0.0, trials=300):

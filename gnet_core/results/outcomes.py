@@ -1,0 +1,179 @@
+"""What a pipeline is to read of a command: one outcome a case, as test reports know them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from gnet_core.machine.differences import Difference, differences
+from gnet_core.plan.request import Gate
+from gnet_core.plan.suites import SOURCE
+from gnet_core.results import gates
+from gnet_core.results.comparisons import Between
+from gnet_core.results.gates import Excused, GateResult
+from gnet_core.results.records import Row, Run
+from gnet_core.results.rules import Margin, Rules, Waiver
+from gnet_core.stats.verdicts import Comparison
+
+Kind = Literal["failure", "error", "skipped", "passed"]
+"""failure: a gate failed on what was measured; error: what should have been measured was not; skipped: nothing can be
+said of it, or a waiver keeps a gate from failing."""
+
+WITHOUT_FIGURES: tuple[Gate, ...] = ("missing", "failed")
+"""Gates that fail on cases of which there are no figures."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a case, or of whatever else a gate failed on."""
+
+    case: str
+    failed: Sequence[str] = ()
+    """The gates that failed on it."""
+    excused: Sequence[Excused] = ()
+    """The gates that rules kept from failing on it."""
+    note: str = ""
+    """Why it has no figures, or none to be compared with."""
+    comparison: Comparison | None = None
+    first: Comparison | None = None
+    """The comparison that looked slower, where the case was measured again and `comparison` is of that."""
+    margin: Margin | None = None
+    """Its own for the gate `slower`."""
+    row: Row | None = None
+    base_row: Row | None = None
+    differences: Sequence[Difference] = ()
+    """Between the environments of its base and its own."""
+    seconds: float = 0.0
+    """What its timed blocks took, over all its processes."""
+
+    @property
+    def waived(self) -> bool:
+        return any(isinstance(item.rule, Waiver) for item in self.excused)
+
+    @property
+    def kind(self) -> Kind:
+        if self.failed:
+            return "error" if set(self.failed) & set(WITHOUT_FIGURES) else "failure"
+        if self.waived or self.note:
+            return "skipped"
+        return "skipped" if self.comparison and self.comparison.verdict == "UNRESOLVED" else "passed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What became of all cases of a command."""
+
+    command: str
+    """The command's name."""
+    subject: str
+    """What it judges, in words."""
+    created: str
+    """When that was measured, in the form that run.json has."""
+    outcomes: Sequence[Outcome]
+    gates: GateResult
+    warnings: Sequence[str] = ()
+    """Sentences without which none of it may be read."""
+
+    def of_kind(self, kind: Kind) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.kind == kind]
+
+
+def of_run(run: Run, asked: Sequence[str], rules: Rules) -> Outcomes:
+    """The outcomes of a run by the gates that were `asked` for and by those that a pipeline always reads: `slower`
+    where it compares sources, `missing` and `failed`.
+    """
+    document = run.document
+    cases = [case.case for case in document.cases]
+    compares = any(suite.varies == SOURCE for suite in document.suites)
+    result = gates.check_run(run, _with_usual(asked, compares=compares), rules)
+
+    def outcome(case: str) -> Outcome:
+        comparison, row = result.judged.get(case), run.row_of.get(case)
+        base_row = run.row_of[comparison.base] if comparison else None
+        return Outcome(
+            case=case,
+            failed=result.failed_on(case),
+            excused=result.excused_on(case),
+            note=_why_no_figures(run, case),
+            comparison=comparison,
+            margin=result.margins.get(case),
+            row=row,
+            base_row=base_row,
+            differences=_differing(run, base_row, row),
+            seconds=run.timed_seconds.get(case, 0.0),
+        )
+
+    return Outcomes(
+        command="bench",
+        subject=str(run.directory),
+        created=document.created,
+        outcomes=[*map(outcome, cases), *_others(result, cases)],
+        gates=result,
+    )
+
+
+def of_comparison(
+    base: Run,
+    new: Run,
+    between: Between,
+    asked: Sequence[str],
+    rules: Rules,
+    *,
+    again: Mapping[str, Comparison],
+    differing: Sequence[Difference],
+    warnings: Sequence[str],
+) -> Outcomes:
+    """The outcomes of two runs, by gates as in `of_run`. `again` are the comparisons of cases that were measured again,
+    and `differing` the differences of the two environments.
+    """
+    result = gates.check_between(base, new, between, _with_usual(asked, compares=True), rules, again)
+    cases = list(dict.fromkeys(case.case for run in (base, new) for case in run.document.cases))
+
+    def outcome(case: str) -> Outcome:
+        why = {name: _why_no_figures(run, case) for name, run in (("NEW", new), ("BASE", base))}
+        return Outcome(
+            case=case,
+            failed=result.failed_on(case),
+            excused=result.excused_on(case),
+            note="; ".join(f"{name}: {text}" for name, text in why.items() if text),
+            comparison=result.judged.get(case),
+            margin=result.margins.get(case),
+            first=between.family.comparisons[case] if case in again else None,
+            row=new.row_of.get(case),
+            base_row=base.row_of.get(case),
+            differences=differing,
+            seconds=new.timed_seconds.get(case, 0.0),
+        )
+
+    return Outcomes(
+        command="compare",
+        subject=f"{new.directory} against {base.directory}",
+        created=new.document.created,
+        outcomes=[*map(outcome, cases), *_others(result, cases)],
+        gates=result,
+        warnings=warnings,
+    )
+
+
+def _differing(run: Run, base: Row | None, row: Row | None) -> list[Difference]:
+    """Between the environments of the sources of two rows."""
+    environments = run.document.environments
+    return differences(environments.get(base.source), environments.get(row.source)) if base and row else []
+
+
+def _with_usual(asked: Sequence[str], *, compares: bool) -> list[str]:
+    return list(dict.fromkeys([*asked, *(["slower"] if compares else []), *WITHOUT_FIGURES]))
+
+
+def _others(result: GateResult, cases: Sequence[str]) -> list[Outcome]:
+    """What gates failed on that is no case: that nothing was compared, and waivers that have expired."""
+    names = dict.fromkeys(name for failing in result.failed.values() for name in failing if name not in cases)
+    return [Outcome(case=name, failed=result.failed_on(name)) for name in names]
+
+
+def _why_no_figures(run: Run, case: str) -> str:
+    """Why the run has no figures for a case; empty where it has."""
+    if row := run.row_of.get(case):
+        return "" if row.status == "ok" else f"{row.status}: {row.note}"
+    return dict(run.unmeasured).get(case, "not configured")
