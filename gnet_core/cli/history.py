@@ -29,18 +29,19 @@ def history(
     """
     from gnet_core.files.whole import require_empty
     from gnet_core.report import history as reporting
-    from gnet_core.results import changes, rules
+    from gnet_core.results import changes
     from gnet_core.results.history import load_history
+    from gnet_core.results.rules import NO_RULES, load_rules
     from gnet_core.stats.verdicts import DEFAULT_MARGIN
     from gnet_core.system.claims import claimed_empty
 
     changes.require_gates(fail_on)
-    said = rules.NO_RULES if rules_file is None else rules.load_rules(rules_file)
+    rules = NO_RULES if rules_file is None else load_rules(rules_file)
     if out is not None:
         require_empty(out)  # before much is read for it
 
     def margin_of(case: str) -> float:
-        margin = said.margin_of(case)
+        margin = rules.margin_of(case)
         return DEFAULT_MARGIN if margin is None else margin.fraction
 
     now = datetime.datetime.now().astimezone()
@@ -50,7 +51,7 @@ def history(
         for line in lines[:-1]:
             complain(line)
         raise GnetError(lines[-1])
-    judged = changes.judge(loaded, said.accepted, margin_of, now.date())
+    judged = changes.judge(loaded, rules.accepted, margin_of, now.date())
     lines += [
         f"note: rules: no change in the history is the accepted one of {reporting.accepted_words(rule)}"
         for rule in judged.unmatched
