@@ -20,6 +20,7 @@ from gnet_core.report import run as report
 from gnet_core.results import records
 from gnet_core.results.history import History, Point, RunInHistory, Series, SeriesKey, Setup
 from gnet_core.stats.changepoints import ChangePoint, segmented
+from gnet_core.stats.ratio import Array
 from tests.conftest import RunDirectory
 from tests.stored import processes
 
@@ -93,10 +94,10 @@ def found(noise: RunNoise, runs: int, step: float, series: int, seed: int = 0, b
     return hits / series
 
 
-def _scatter(noise: RunNoise, runs: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _scatter(noise: RunNoise, runs: int, rng: np.random.Generator) -> Array:
     """Of standard deviation 1."""
     if noise.tail == "student":
-        return rng.standard_t(3, runs) / np.sqrt(3)
+        return np.asarray(rng.standard_t(3, runs) / np.sqrt(3))
     normal = rng.standard_normal(runs)
     if noise.tail == "mixture":
         return np.asarray(normal * np.where(rng.random(runs) < 0.1, 4, 1) / np.sqrt(0.9 + 0.1 * 16))

@@ -116,8 +116,7 @@ def judge(
         )
         for series in measured
     ]
-    used = [change.accepted for trend in trends for change in trend.changes]
-    unmatched = [rule for rule in accepted if not any(rule is other for other in used)]
+    unmatched = [rule for rule in accepted if not any(_marks(rule, trend) for trend in trends)]
     return Judged(history=history, trends=trends, unmatched=unmatched)
 
 
@@ -180,6 +179,14 @@ def _change(
         margin=margin,
         accepted=next(iter(in_force or rules), None),
         expired=bool(rules) and not in_force,
+    )
+
+
+def _marks(rule: AcceptedChange, trend: Trend) -> bool:
+    """Whether the series has a change that the rule is about."""
+    points = trend.series.measured
+    return rule.matches(trend.series.key.case) and any(
+        _is_at(points, change.found.index, rule.date) for change in trend.changes
     )
 
 

@@ -226,12 +226,13 @@ def _run_directories(directories: Iterable[Path], notes: list[str], unread: list
             except OSError as error:
                 unread.append(f"{given}: it cannot be read ({error.strerror or error}); name a run directory")
                 continue
-            found = [folder for folder in folders if os.path.lexists(folder / "run.json")]
-            without = [str(folder) for folder in folders if folder not in found]
+            found, without = [], []
+            for folder in folders:
+                (found if os.path.lexists(folder / "run.json") else without).append(folder)
             if not found:
                 unread.append(f"{given}: it is neither a run directory of gnet bench nor a folder of them")
             elif without:
-                notes.append(f"Folders without a run in them are passed over: {_few(without)}.")
+                notes.append(f"Folders without a run in them are passed over: {_few([str(folder) for folder in without])}.")
         for directory in found:
             real = os.path.realpath(directory)
             if real not in seen:

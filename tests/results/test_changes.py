@@ -137,6 +137,7 @@ def test_an_acceptance_that_has_expired_counts_no_more_and_is_told():
     assert failed_in_history(judged(SLOWER, expired), ["slower"]) == {"slower": ["a"]}
     until_today = Accepted("*", day(20), expires=TODAY)
     assert only_trend(SLOWER, expired, until_today).changes[0].accepted is until_today
+    assert judged(SLOWER, expired, until_today).unmatched == []
     assert only_trend(SLOWER, until_today).slowdown is None
 
 
