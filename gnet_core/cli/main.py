@@ -23,6 +23,7 @@ from gnet_core.cli import options
 from gnet_core.cli.bench import bench
 from gnet_core.cli.compare import compare
 from gnet_core.cli.gpu_check import gpu_check
+from gnet_core.cli.history import history
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
 from gnet_core.cli.report import print_profile, report
 from gnet_core.config import GnetError, StepConfig, require_choice
@@ -123,7 +124,7 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, gpu_check, report):
+for _command in (bench, compare, gpu_check, history, report):
     commands.add_command(_command)
 
 

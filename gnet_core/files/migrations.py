@@ -86,6 +86,8 @@ def _with_view(suite: Any) -> Any:
 def _named(case: Any) -> Any:
     """A case of run.json under the name that it has now: what is not the default is told in it."""
     try:
+        if BEFORE.keys() <= case["config"].keys():
+            return case  # its configuration means what it meant then, and most of reading a run goes into this
         name, at, source = case["case"].partition("@")
         then, now = StepConfig.from_dict(case["config"]).name, read_config(case["config"]).name
     except (GnetError, AttributeError, KeyError, TypeError):

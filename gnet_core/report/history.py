@@ -1,0 +1,341 @@
+"""A history for people and for programs: the terminal, JSON, history.html, history.md, a CSV and a picture a series."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gnet_core.files import csv_text
+from gnet_core.report import documents
+from gnet_core.report.document import Bullets, Document, Paragraph, Sentence, section
+from gnet_core.report.drawing import Picture
+from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_and_interval, ratio_interval
+from gnet_core.report.history_plot import direction, over_runs
+from gnet_core.report.ratios import distinct
+from gnet_core.results.changes import AcceptedChange, Change, Judged, Trend
+from gnet_core.results.history import Point, Series, Setup
+from gnet_core.stats.changepoints import MIN_RUNS, MIN_SEGMENT
+from gnet_core.stats.verdicts import DEFAULT_MARGIN
+from gnet_core.text import plain
+
+HTML_FILE = "history.html"
+CSV_FILE = "history.csv"
+
+MAX_PICTURES = 40
+"""Series that have a picture, those with a change first. The others stand in the table."""
+
+MAX_SENTENCES = 12
+"""Changes that the page begins with. The others stand in the table."""
+
+_COMMIT_CHARACTERS = 10
+
+_HOW_TO_READ = Bullets(
+    [
+        Sentence(
+            "series:",
+            "A case over the runs that measured it alike: on the same hardware with the same driver, version of the "
+            "framework, configuration and environment variables that tune. Other seeds are the same series. A change "
+            "of any of these begins another one, so no new machine and no upgrade is ever a change point.",
+        ),
+        Sentence(
+            "change:",
+            "A step of the level between two segments of a series, each of at least "
+            f"{MIN_SEGMENT} runs, from {MIN_RUNS} runs on. Binary segmentation proposes it, and a t test confirms it, "
+            "in which each run weighs as its interval lets it: in simulated series of unchanged runs fewer than one "
+            "in 1,000 runs had one. A machine that slows down little by little shows as one step or several.",
+        ),
+        Sentence(
+            "×, 95 % of ×:",
+            "Images/s of the segment after the change ÷ those of the segment before it, with its t interval over runs. "
+            "A place that was chosen because it stands out makes the ratio lean outward a little.",
+        ),
+        Sentence(
+            "SLOWER, FASTER:",
+            f"The ratio is more than the margin ({100 * DEFAULT_MARGIN:g} % unless the rules have another) away from "
+            "1; in small letters it is within, so the change is certain and too small to matter.",
+        ),
+        Sentence(
+            "SLOWER now:",
+            "The last segment is slower than the best since the last accepted change, by more than the margin.",
+        ),
+    ]
+)
+
+
+def write(judged: Judged, failed: dict[str, list[str]], directory: Path) -> None:
+    """Write history.html, history.md, history.csv and plots/ into a directory. Raises OSError."""
+    documents.write(directory, document(judged, failed), {CSV_FILE: to_csv(judged)}, stem="history")
+
+
+def document(judged: Judged, failed: dict[str, list[str]], *, with_pictures: bool = True) -> Document:
+    """The whole report; `failed` are the gates that failed, with their cases."""
+    history, trends = judged.history, judged.trends
+    names, shared = _names([trend.series for trend in trends])
+    changes = [(trend, change) for trend in trends for change in trend.changes]
+    changes.sort(key=lambda item: (_stands(*item), item[1].after.run.created), reverse=True)
+    told = [_change_words(names[trend.series], trend, change) for trend, change in changes[:MAX_SENTENCES]]
+    if len(changes) > MAX_SENTENCES:
+        told.append(Sentence(f"{len(changes) - MAX_SENTENCES} more", "are in the table of changes."))
+    result = _result(judged)
+    pictures = _pictures(trends, names, shared) if with_pictures else []
+    left_out = len(trends) - len(pictures)
+    more = Paragraph(f"Pictures of {left_out} more series are left out.") if with_pictures and left_out else None
+    first, last = (history.runs[end].created.date() for end in (0, -1))
+    never = [series for series in history.series if not series.measured]
+    return Document(
+        heading=f"{len(trends)} series over {len(history.runs)} runs",
+        title=result,
+        intro=[Paragraph(f"Runs from {first} to {last}, in the order in which they began.")],
+        summary=[Paragraph(f"{result}."), Bullets(told)] if told else [Paragraph(f"{result}.")],
+        sections=[
+            section("What changed", _changes(changes, names, shared)),
+            section("Images/s over the runs", *pictures, more),
+            section("All series", _series(trends, names, shared)),
+            section("Accepted changes", Bullets(_accepted(judged))),
+            section("Gates that failed", Bullets([f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()])),
+            section("Never measured", Bullets([_never_words(series) for series in never]), reference=True),
+            section("Left out, or in doubt", Bullets([*history.unread, *history.notes])),
+            section("How to read it", _HOW_TO_READ, reference=True),
+        ],
+    )
+
+
+def to_json(judged: Judged, failed: dict[str, list[str]]) -> dict[str, Any]:
+    """One document for programs."""
+    return {
+        "runs": [
+            {"directory": str(run.directory), "run": run.run, "created": run.created.isoformat()}
+            for run in judged.history.runs
+        ],
+        "series": [
+            {
+                "case": trend.series.key.case,
+                **_setup_to_dict(trend.series.key.setup),
+                "current": trend.current,
+                "slowdown": trend.slowdown and {"run": trend.slowdown.since.after.run.run, "ratio": trend.slowdown.ratio},
+                "changes": [_change_to_dict(change) for change in trend.changes],
+                "points": list(_point_rows(trend)),
+            }
+            for trend in judged.trends
+        ],
+        "unmatched_accepted_changes": [accepted_words(rule) for rule in judged.unmatched],
+        "notes": judged.history.notes,
+        "unread": judged.history.unread,
+        "failed_gates": failed,
+    }
+
+
+def to_csv(judged: Judged) -> str:
+    """history.csv: a line a point, with the segment that it lies in; what it has no figure for is empty."""
+    rows = []
+    for trend in judged.trends:
+        key = trend.series.key
+        setup = _setup_to_dict(key.setup)
+        variables = " ".join(f"{name}={value}" for name, value in key.setup.variables)
+        same = {"case": key.case, "source": key.source, **setup, "variables": variables}
+        rows += [same | row for row in _point_rows(trend)]
+    columns = ["case", "source", "machine", "machine_name", "driver", "framework", "variables", *_POINT_COLUMNS]
+    return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
+
+
+def accepted_words(rule: AcceptedChange) -> str:
+    """An accepted change with its date, its reason and its end."""
+    until = f", until {rule.expires}" if rule.expires else ""
+    return f"{rule.date}: {rule.reason}{until}"
+
+
+_POINT_COLUMNS = (
+    *("run", "directory", "created", "commit", "status", "processes", "images_per_second"),
+    *("images_per_second_ci_low", "images_per_second_ci_high", "segment", "segment_images_per_second", "change"),
+)
+
+
+def _point_rows(trend: Trend) -> Iterator[dict[str, Any]]:
+    """Each point as plain data: with the number of its segment, from 1, and that one's level, and in the first run
+    after a change its ratio.
+    """
+    number_of = {point: number for number, point in enumerate(trend.series.measured)}
+    ratio_at = {change.found.index: change.found.ratio for change in trend.changes}
+    for point in trend.series.points:
+        number = number_of.get(point)
+        inside = [one for one in enumerate(trend.segments, start=1) if number in range(one[1].start, one[1].end)]
+        place, level = (inside[0][0], inside[0][1].level) if inside else (None, None)
+        values = (
+            *(point.run.run, str(point.run.directory), point.run.created.isoformat(), point.commit or None),
+            *(point.status, point.processes, point.images_per_second, point.low, point.high, place, level),
+            None if number is None else ratio_at.get(number),
+        )
+        yield dict(zip(_POINT_COLUMNS, values, strict=True))
+
+
+def _change_to_dict(change: Change) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(change.found),
+        "run": change.after.run.run,
+        "date": change.after.run.created.date().isoformat(),
+        "commit": change.after.commit or None,
+        "commit_before": change.before.commit or None,
+        "verdict": change.verdict,
+        "margin": change.margin,
+        "accepted": change.accepted and accepted_words(change.accepted),
+        "expired": change.expired,
+    }
+
+
+def _setup_to_dict(setup: Setup) -> dict[str, Any]:
+    plain_data = dataclasses.asdict(setup) | {"variables": dict(setup.variables)}
+    return {"machine": plain_data.pop("machine"), "machine_name": plain_data.pop("label"), **plain_data}
+
+
+def _names(series: Sequence[Series]) -> tuple[dict[Series, str], str]:
+    """What distinguishes each series from the others, and what all have in common."""
+    labels = {one.key.setup.machine: one.key.setup.label for one in series}
+    words = []
+    for one in series:
+        setup = one.key.setup
+        number = f" (machine {setup.machine})" if list(labels.values()).count(setup.label) > 1 else ""
+        variables = [f"{name}={value}" for name, value in setup.variables]
+        data = [] if one.key.config.data == "synthetic" else [f"data {one.key.config.data}"]
+        driver = [f"driver {setup.driver}"] if setup.driver else []
+        parts = [one.key.case, f"{setup.label}{number}", setup.framework, *driver, *variables, *data]
+        words.append(list(filter(None, parts)))
+    if not words:
+        return {}, ""
+    names, shared = distinct(words)
+    return dict(zip(series, names, strict=True)), shared
+
+
+def _stands(trend: Trend, change: Change) -> bool:
+    """Whether the change is one that the series has been slower since, which nobody accepted."""
+    slowdown = trend.slowdown
+    return trend.current and slowdown is not None and change.found.index >= slowdown.since.found.index
+
+
+def _result(judged: Judged) -> str:
+    """What the history comes to, in a sentence."""
+    current = [trend for trend in judged.trends if trend.current]
+    slower = [trend for trend in current if trend.slowdown]
+    if slower:
+        return f"{len(slower)} of {len(current)} current series are SLOWER now than they were"
+    if any(trend.changes for trend in judged.trends):
+        return f"No current series of {len(current)} is SLOWER now than it was"
+    short = [trend for trend in judged.trends if len(trend.series.measured) < MIN_RUNS]
+    few = f"; in {len(short)} of them changes are not looked for, below {MIN_RUNS} runs" if short else ""
+    return f"No series of {len(judged.trends)} changed{few}"
+
+
+def _change_words(name: str, trend: Trend, change: Change) -> Sentence:
+    """graph-float32-b8: SLOWER since 2026-11-20 (commit abc1234): 0.94× (0.92–0.96)."""
+    remark = _remark(trend, change)
+    return Sentence(
+        f"{name}: {direction(change)} since {change.after.run.created.date()}",
+        f"{_commit_words(change.after)}: {ratio_and_interval(change.found)}{f', {remark}' if remark else ''}.",
+    )
+
+
+def _commit_words(point: Point) -> str:
+    commit, plus, _changes = point.commit.partition("+")
+    return f"(commit {commit[:_COMMIT_CHARACTERS]}{' with changes' if plus else ''})" if commit else "(commit unknown)"
+
+
+def _remark(trend: Trend, change: Change) -> str:
+    """What has become of a change since."""
+    remarks = []
+    if rule := change.accepted:
+        over = ", which is over" if change.expired else ""
+        until = f" until {rule.expires}{over}" if rule.expires else ""
+        remarks.append(f"accepted{until}: {rule.reason}")
+    if change.verdict == "SLOWER" and trend.is_undone(change):
+        remarks.append("undone since")
+    if not trend.current:
+        remarks.append("in a series that a newer setup has taken the place of")
+    return "; ".join(remarks)
+
+
+def _changes(changes: Sequence[tuple[Trend, Change]], names: dict[Series, str], shared: str) -> Grid:
+    columns = [
+        Column[tuple[Trend, Change]]("series", lambda item: names[item[0].series], text=True),
+        Column[tuple[Trend, Change]]("since", lambda item: str(item[1].after.run.created.date()), text=True),
+        Column[tuple[Trend, Change]]("commit", lambda item: item[1].after.commit[:_COMMIT_CHARACTERS], text=True),
+        Column[tuple[Trend, Change]]("× before", lambda item: ratio(item[1].found)),
+        Column[tuple[Trend, Change]]("95 % of ×", lambda item: ratio_interval(item[1].found)),
+        Column[tuple[Trend, Change]]("change", lambda item: _direction_cell(item[1]), text=True),
+        Column[tuple[Trend, Change]]("remark", lambda item: _remark(*item), text=True),
+    ]
+    return grid(columns, changes, "What changed, and when", shared)
+
+
+def _direction_cell(change: Change) -> Cell:
+    return Cell(direction(change), None if change.verdict == "SAME" else change.verdict)
+
+
+def _series(trends: Sequence[Trend], names: dict[Series, str], shared: str) -> Grid:
+    columns = [
+        Column[Trend]("series", lambda trend: names[trend.series], text=True),
+        Column[Trend]("runs", lambda trend: str(len(trend.series.points))),
+        Column[Trend]("without a figure", lambda trend: _gaps(trend.series)),
+        Column[Trend]("from", lambda trend: str(trend.series.points[0].run.created.date()), text=True),
+        Column[Trend]("to", lambda trend: str(trend.series.points[-1].run.created.date()), text=True),
+        Column[Trend]("images/s at first", lambda trend: f"{trend.segments[0].level:.1f}"),
+        Column[Trend]("images/s now", lambda trend: f"{trend.segments[-1].level:.1f}"),
+        Column[Trend]("changes", lambda trend: str(len(trend.changes))),
+        Column[Trend]("state", _state, text=True),
+    ]
+    return grid(columns, trends, "All series, with the levels of their first and last segments", shared)
+
+
+def _gaps(series: Series) -> str:
+    """How many points have no figure, and why: 3 (2 failed, 1 oom)."""
+    reasons = [point.status for point in series.points if point.images_per_second is None]
+    if not reasons:
+        return ""
+    counts = ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
+    return f"{len(reasons)} ({counts})"
+
+
+def _state(trend: Trend) -> Cell:
+    if trend.slowdown:
+        since = trend.slowdown.since.after.run.created.date()
+        return Cell(f"SLOWER now: {trend.slowdown.ratio:.3f}× since {since}", "SLOWER")
+    measured = len(trend.series.measured)
+    return Cell(f"{measured} of {MIN_RUNS} runs that changes take" if measured < MIN_RUNS else "")
+
+
+def _accepted(judged: Judged) -> list[str]:
+    """Accepted changes in words: those that were found, and those that no series shows."""
+    rules: list[AcceptedChange] = []
+    for trend in judged.trends:
+        for change in trend.changes:
+            if change.accepted and not any(change.accepted is rule for rule in rules):
+                rules.append(change.accepted)
+    expired = {id(change.accepted) for trend in judged.trends for change in trend.changes if change.expired}
+    found = [f"{accepted_words(rule)}{', which is over' if id(rule) in expired else ''}" for rule in rules]
+    return [*found, *(f"{accepted_words(rule)}: no series shows it" for rule in judged.unmatched)]
+
+
+def _never_words(series: Series) -> str:
+    reasons = [point.status for point in series.points]
+    return f"{series.key.case}: {', '.join(dict.fromkeys(reasons))} in {len(reasons)} runs"
+
+
+def _pictures(trends: Sequence[Trend], names: dict[Series, str], shared: str) -> list[Picture]:
+    """The pictures of as many series as a page can show; those in which something changed come first."""
+    changed_first = sorted(trends, key=lambda trend: not trend.changes)
+    return [
+        over_runs(trend, number, _picture_title(names[trend.series], trend), shared)
+        for number, trend in enumerate(changed_first[:MAX_PICTURES], start=1)
+    ]
+
+
+def _picture_title(name: str, trend: Trend) -> str:
+    if trend.slowdown:
+        since = trend.slowdown.since.after.run.created.date()
+        return plain(f"{name}: {trend.slowdown.ratio:.3f}×, SLOWER since {since}")
+    if not trend.changes:
+        return plain(f"{name}: no change")
+    number = len(trend.changes)
+    return plain(f"{name}: {number} change{'s' if number > 1 else ''}, not SLOWER now")

@@ -1,0 +1,220 @@
+"""What changed in a history: accepted changes, slowdowns that stand, and gates."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import fnmatch
+
+import pytest
+
+from gnet_core.config import GnetError
+from gnet_core.results.changes import HISTORY_GATES, Judged, Trend, failed_in_history, judge, require_gates
+from gnet_core.results.gates import NOTHING
+from gnet_core.results.history import History
+from gnet_core.stats.verdicts import DEFAULT_MARGIN
+from tests.histories import FIRST_DAY, history_of, level
+
+TODAY = datetime.date(2027, 1, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Accepted:
+    """As a file of rules has it."""
+
+    cases: str
+    date: datetime.date
+    reason: str = "meant"
+    expires: datetime.date | None = None
+
+    def matches(self, case: str) -> bool:
+        return fnmatch.fnmatchcase(case, self.cases)
+
+
+def day(number: int) -> datetime.date:
+    """The day of that run of a history that has one a day."""
+    return (FIRST_DAY + datetime.timedelta(days=number)).date()
+
+
+def judged(history: History, *accepted: Accepted, margin: float = DEFAULT_MARGIN) -> Judged:
+    return judge(history, accepted, lambda _case: margin, TODAY)
+
+
+def only_trend(history: History, *accepted: Accepted, margin: float = DEFAULT_MARGIN) -> Trend:
+    (trend,) = judged(history, *accepted, margin=margin).trends
+    return trend
+
+
+SLOWER = history_of({"a": level(100, 20) + level(90, 10)})
+
+
+def test_a_slowdown_stands_since_the_first_run_that_has_it():
+    trend = only_trend(SLOWER)
+    (change,) = trend.changes
+    assert (change.verdict, change.after.run.created.date()) == ("SLOWER", day(20))
+    assert change.before.run.created.date() == day(19)
+    assert trend.slowdown is not None
+    assert trend.slowdown.since is change
+    assert trend.slowdown.ratio == pytest.approx(0.9, abs=0.01)
+    assert failed_in_history(judged(SLOWER), HISTORY_GATES) == {"slower": ["a"]}
+
+
+def test_what_was_undone_does_not_stand():
+    history = history_of({"a": level(100, 15) + level(90, 10) + level(100, 10)})
+    trend = only_trend(history)
+    slower, faster = trend.changes
+    assert (slower.verdict, faster.verdict) == ("SLOWER", "FASTER")
+    assert trend.is_undone(slower)
+    assert trend.slowdown is None
+    assert failed_in_history(judged(history), HISTORY_GATES) == {}
+
+
+def test_what_was_undone_in_part_stands_since_it_began():
+    trend = only_trend(history_of({"a": level(100, 15) + level(80, 10) + level(90, 10)}))
+    assert trend.slowdown is not None
+    assert trend.slowdown.since is trend.changes[0]
+    assert trend.slowdown.ratio == pytest.approx(0.9, abs=0.01)
+    assert not trend.is_undone(trend.changes[0])
+
+
+def test_a_speedup_that_was_lost_again_is_a_slowdown():
+    trend = only_trend(history_of({"a": level(100, 15) + level(110, 10) + level(100, 10)}))
+    assert trend.slowdown is not None
+    assert trend.slowdown.since is trend.changes[1]
+
+
+def test_a_speedup_fails_nothing():
+    history = history_of({"a": level(100, 15) + level(110, 15)})
+    (change,) = only_trend(history).changes
+    assert change.verdict == "FASTER"
+    assert failed_in_history(judged(history), HISTORY_GATES) == {}
+
+
+def test_a_change_within_the_margin_is_told_and_fails_nothing():
+    history = history_of({"a": level(100, 20, 0.002) + level(98.5, 20, 0.002)})
+    trend = only_trend(history)
+    assert [change.verdict for change in trend.changes] == ["SAME"]
+    assert trend.slowdown is None
+    assert only_trend(history, margin=0.01).slowdown is not None
+
+
+def test_small_slowdowns_add_up():
+    speeds = [*level(100, 20, 0.002), *level(98.5, 20, 0.002), *level(97, 20, 0.002)]
+    trend = only_trend(history_of({"a": speeds}))
+    assert [change.verdict for change in trend.changes] == ["SAME", "SAME"]
+    assert trend.slowdown is not None
+    assert trend.slowdown.since is trend.changes[1]
+    assert trend.slowdown.ratio == pytest.approx(0.97, abs=0.003)
+
+
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_an_accepted_change_is_the_one_of_that_day_or_its_neighbour(off):
+    rule = Accepted("a*", day(20 + off))
+    trend = only_trend(SLOWER, rule)
+    assert trend.changes[0].accepted is rule
+    assert trend.changes[0].is_accepted
+    assert trend.slowdown is None
+    assert judged(SLOWER, rule).unmatched == []
+    assert failed_in_history(judged(SLOWER, rule), HISTORY_GATES) == {}
+
+
+def test_a_day_without_a_run_means_the_first_run_after_it():
+    history = history_of({"a": level(100, 12) + level(90, 12)}, days_apart=7)
+    assert only_trend(history, Accepted("*", day(12 * 7 - 3))).changes[0].is_accepted
+
+
+@pytest.mark.parametrize("rule", [Accepted("b*", day(20)), Accepted("*", day(15)), Accepted("*", day(500))])
+def test_an_accepted_change_that_matches_none_excuses_none_and_is_told(rule):
+    assert only_trend(SLOWER, rule).slowdown is not None
+    assert judged(SLOWER, rule).unmatched == [rule]
+
+
+def test_an_acceptance_that_has_expired_counts_no_more_and_is_told():
+    expired = Accepted("*", day(20), expires=TODAY - datetime.timedelta(days=1))
+    (change,) = only_trend(SLOWER, expired).changes
+    assert (change.accepted, change.expired, change.is_accepted) == (expired, True, False)
+    assert judged(SLOWER, expired).unmatched == []
+    assert failed_in_history(judged(SLOWER, expired), ["slower"]) == {"slower": ["a"]}
+    until_today = Accepted("*", day(20), expires=TODAY)
+    assert only_trend(SLOWER, expired, until_today).changes[0].accepted is until_today
+    assert judged(SLOWER, expired, until_today).unmatched == []
+    assert only_trend(SLOWER, until_today).slowdown is None
+
+
+def test_after_an_accepted_change_its_level_is_the_one_to_keep():
+    history = history_of({"a": level(100, 15) + level(90, 15) + level(80, 15)})
+    trend = only_trend(history, Accepted("*", day(15)))
+    assert trend.slowdown is not None
+    assert trend.slowdown.since is trend.changes[1]
+    assert trend.slowdown.ratio == pytest.approx(80 / 90, abs=0.01)
+
+
+def test_gaps_do_not_move_the_day_of_a_change():
+    speeds: list[float | None] = [*level(100, 20), *level(90, 10)]
+    speeds[3] = speeds[12] = speeds[19] = None
+    (change,) = only_trend(history_of({"a": speeds})).changes
+    assert change.after.run.created.date() == day(20)
+
+
+def test_a_series_that_a_newer_setup_has_replaced_fails_no_gate():
+    runs = 40
+    old = [*level(100, 15), *level(90, 10), *[None] * 15]
+    new = [*[None] * 25, *level(95, 15)]
+    history = history_of({"a": old}, runs=runs, framework="TensorFlow 2.20.0", skip_gaps=True)
+    newer = history_of({"a": new}, runs=runs, framework="TensorFlow 2.21.0", skip_gaps=True)
+    together = History(runs=newer.runs, series=[*history.series, *newer.series], notes=[], unread=[])
+    before, after = judged(together).trends
+    assert (before.current, after.current) == (False, True)
+    assert before.slowdown is not None
+    assert failed_in_history(judged(together), ["slower"]) == {}
+    assert failed_in_history(judged(history), ["slower"]) == {"slower": ["a"]}
+
+
+def test_a_case_that_the_last_run_lacks_is_missing():
+    history = history_of({"a": level(100, 5), "b": [*level(50, 4), None]}, skip_gaps=True)
+    assert failed_in_history(judged(history), HISTORY_GATES) == {"missing": ["b"]}
+
+
+def test_a_case_that_another_machine_measured_is_not_missing():
+    history = history_of({"a": level(100, 5), "b": [*level(50, 4), None]}, skip_gaps=True)
+    elsewhere = [dataclasses.replace(run, machine=2) for run in history.runs[:-1]]
+    runs = dict(zip(history.runs, [*elsewhere, history.runs[-1]], strict=True))
+    for series in history.series:
+        series.points[:] = [dataclasses.replace(point, run=runs[point.run]) for point in series.points]
+    moved = History(runs=list(runs.values()), series=history.series, notes=[], unread=[])
+    assert failed_in_history(judged(moved), ["missing"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "measured_before", "expected"),
+    [
+        ("failed", True, {"failed": ["b"]}),
+        ("timeout", True, {"failed": ["b"]}),
+        ("oom", True, {"failed": ["b"]}),
+        ("failed", False, {"failed": ["b"]}),
+        ("oom", False, {}),
+        ("unsupported", False, {}),
+    ],
+)
+def test_a_case_that_failed_in_the_last_run_fails_its_gate(status, measured_before, expected):
+    before: list[float | None] = [*level(50, 4)] if measured_before else [None] * 4
+    history = history_of({"a": level(100, 5), "b": [*before, None]}, gap=status)
+    assert failed_in_history(judged(history), HISTORY_GATES) == expected
+
+
+def test_a_case_that_failed_in_an_earlier_run_fails_nothing():
+    history = history_of({"a": [*level(100, 3), None, *level(100, 1)]}, gap="failed")
+    assert failed_in_history(judged(history), HISTORY_GATES) == {}
+
+
+@pytest.mark.parametrize("speeds", [[100.0], [100.0, None], [None, None]])
+def test_a_history_that_compares_nothing_fails_every_gate(speeds):
+    history = history_of({"a": speeds})
+    assert failed_in_history(judged(history), ["slower", "missing"]) == {"slower": [NOTHING], "missing": [NOTHING]}
+    assert failed_in_history(judged(history), []) == {}
+
+
+def test_a_gate_that_a_history_has_not_is_refused():
+    require_gates(HISTORY_GATES)
+    with pytest.raises(GnetError, match="'unresolved' is no gate of a history; use one of slower, missing, failed"):
+        require_gates(["slower", "unresolved"])
