@@ -22,6 +22,7 @@ import click
 from gnet_core.cli import options
 from gnet_core.cli.bench import bench
 from gnet_core.cli.compare import compare
+from gnet_core.cli.export import export
 from gnet_core.cli.gpu_check import gpu_check
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
 from gnet_core.cli.report import print_profile, report
@@ -123,7 +124,7 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, gpu_check, report):
+for _command in (bench, compare, export, gpu_check, report):
     commands.add_command(_command)
 
 
