@@ -156,11 +156,10 @@ def _line(case: Case, measured: Sequence[Process], started_at: int) -> list[Any]
     if not case.has_figures:
         return [[math.nan] if case.row.status == "unsupported" else None, *head]
     means = [process.step_seconds for process in measured]
-    spread: list[Any] = [None] * 5
-    if interval := geometric_interval(means, _CONFIDENCE):
-        lower, _median, upper = statistics.quantiles(means, n=4, method="inclusive")
-        spread = [*([bound] for bound in (*interval, lower, upper)), None]
-    return [[case.row.step_seconds], *head, None, *spread, [len(means)], [means]]
+    # asv takes the quartiles of a single sample as well, of which there is no interval.
+    lower, _median, upper = statistics.quantiles(means, n=4, method="inclusive") if len(means) > 1 else 3 * means
+    low, high = geometric_interval(means, _CONFIDENCE) or (None, None)
+    return [[case.row.step_seconds], *head, None, [low], [high], [lower], [upper], None, [len(means)], [means]]
 
 
 def _machine(export: Export) -> Machine:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from gnet_core.export.cases import Case, Export
 from gnet_core.text import plain
 
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-"""The characters that a label's value cannot have as they are (the specification's section "Escaping")."""
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
+"""What a label's value cannot hold as it is (the specification's section "Escaping"), but for the line feed, which plain
+text has none of."""
 
 
 class _Family(NamedTuple):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.export.cases import Export
 from gnet_core.export.samples import processes
 from gnet_core.files.json_documents import read_json
-
-if TYPE_CHECKING:
-    import pyarrow
 
 _FIGURES = {
     "run": "string",
@@ -62,7 +59,7 @@ def write(export: Export, path: Path) -> None:
     }
     columns = _FIGURES | _ORIGIN | _CONFIGURATION
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()], metadata=_metadata(export))
-    table: pyarrow.Table = pa.Table.from_pylist(list(_rows(export)), schema=schema)
+    table = pa.Table.from_pylist(list(_rows(export)), schema=schema)
     parquet.write_table(table, path)
 
 
