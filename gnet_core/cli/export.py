@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from gnet_core.export.cases import Export
     from gnet_core.results.records import Run
 
-FORMATS = ("github-action-benchmark", "bencher", "asv", "openmetrics", "parquet", "csv")
-
 _TEXTS = {
     "github-action-benchmark": "github_action_benchmark",
     "bencher": "bencher",
@@ -26,6 +24,8 @@ _TEXTS = {
     "csv": "process_table",
 }
 """The formats that are one text, by their modules in gnet_core.export."""
+
+FORMATS = (*_TEXTS, "asv", "parquet")
 
 
 @click.command()

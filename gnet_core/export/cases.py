@@ -68,6 +68,11 @@ class Export:
         )
 
     @property
+    def identity(self) -> str:
+        """The run's identity, which its files have too."""
+        return plain(self.run.document.run)
+
+    @property
     def measured(self) -> list[Case]:
         """The cases that have figures."""
         return [case for case in self.cases if case.has_figures]

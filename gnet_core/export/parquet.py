@@ -70,7 +70,7 @@ def _rows(export: Export) -> Iterator[dict[str, Any]]:
         for process in of_case[case.row.case]:
             for block in process.blocks:
                 yield {
-                    "run": export.run.document.run,
+                    "run": export.identity,
                     "case": case.row.case,
                     "process": process.number,
                     "cohort": process.cohort,
@@ -88,7 +88,7 @@ def _metadata(export: Export) -> dict[str, str]:
     document, digest = read_json(run.directory / "run.json", run.directory)
     measured = run.document.environment.machine.packages.get("gnet", "")
     return {
-        "gnet.run": run.document.run,
+        "gnet.run": export.identity,
         "gnet.run_json_sha256": digest,
         "gnet.format_version": str(document["format_version"]),
         "gnet.version": importlib.metadata.version("gnet"),

@@ -24,7 +24,7 @@ def _line(export: Export, case: Case, process: Process | None) -> dict[str, Any]
     columns = export.columns(case)
     created = "" if export.created is None else export.created.isoformat()
     return {
-        "run": export.run.document.run,
+        "run": export.identity,
         "case": case.row.case,
         "process": process and process.number,
         "cohort": process and process.cohort,

@@ -18,6 +18,7 @@ from tests.export.conftest import FAILED, GRAPH, XLA
 from tests.stored import processes
 
 EXAMPLE = Path(__file__).parents[2] / "reports" / "example"
+H200 = EXAMPLE.parent / "h200-precision"
 PROFILE = EXAMPLE / "traces" / "graph-float32-b16-i224-synthetic-cpu"
 TEXTS = ("github-action-benchmark", "bencher", "openmetrics", "csv")
 
@@ -31,12 +32,13 @@ def refused(answer, *parts):
         assert part in err
 
 
+@pytest.mark.parametrize("run", [EXAMPLE, H200], ids=lambda path: path.name)
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_text_goes_to_stdout_or_into_a_new_file(gnet, tmp_path, name):
-    status, printed, err = gnet("export", EXAMPLE, "--to", name)
+def test_a_text_goes_to_stdout_or_into_a_new_file(gnet, tmp_path, run, name):
+    status, printed, err = gnet("export", run, "--to", name)
     assert (status, err) == (0, "")
-    assert GRAPH.replace("b8", "b16") in printed
-    assert gnet("export", EXAMPLE, "--to", name, "--out", tmp_path / "out") == (0, "", "")
+    assert load_run(run).rows[0].case in printed
+    assert gnet("export", run, "--to", name, "--out", tmp_path / "out") == (0, "", "")
     assert (tmp_path / "out").read_text() == printed
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -98,6 +100,19 @@ def test_asv_is_refused_where_the_commit_is_not_known_and_leaves_nothing(gnet, d
     answer = gnet("export", directory.path, "--to", "asv", "--out", tmp_path / "results")
     refused(answer, "run.json: the commit is unknown")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_run_of_changed_files_is_no_commits(gnet, tmp_path):
+    answer = gnet("export", H200, "--to", "asv", "--out", tmp_path / "results")
+    refused(answer, "run.json: the commit is ", "+changes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_every_format_and_the_tool_that_reads_it(gnet):
+    _status, printed, _err = gnet("export", "--help")
+    assert "customBiggerIsBetter" in printed
+    for name in FORMATS:
+        assert f"\n  {name} " in printed
 
 
 def test_parquet_without_pyarrow_tells_what_installs_it(gnet, monkeypatch, tmp_path):
