@@ -27,6 +27,7 @@ ALLOWED = {
     "results": {"config", "files", "machine", "networks", "plan", "stats"},
     "profile": {"config", "files", "machine", "networks", "text"},
     "run": {"config", "datasets", "files", "frameworks", "machine", "plan", "results", "stats", "system"},
+    "export": {"config", "files", "machine", "plan", "results", "stats", "text"},
     "report": {"config", "files", "machine", "plan", "profile", "results", "stats", "text"},
     "gpu_check": {
         *("config", "files", "frameworks", "machine", "plan", "profile", "report", "results", "run", "stats", "system"),

@@ -22,6 +22,7 @@ import click
 from gnet_core.cli import options
 from gnet_core.cli.bench import bench
 from gnet_core.cli.compare import compare
+from gnet_core.cli.export import export
 from gnet_core.cli.gpu_check import gpu_check
 from gnet_core.cli.history import history
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
@@ -124,7 +125,7 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, gpu_check, history, report):
+for _command in (bench, compare, export, gpu_check, history, report):
     commands.add_command(_command)
 
 

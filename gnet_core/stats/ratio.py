@@ -23,9 +23,6 @@ MIN_SAMPLES = {50: 1, 95: 100, 99: 1000}
 CONFIDENCE = 0.95
 """Confidence level of every interval. One minus it is the error of every two-sided test."""
 
-_TWO_SIDED = 0.5 + CONFIDENCE / 2
-"""Probability below the upper end of an interval."""
-
 POWER = 0.9
 """Probability with which a minimum detectable effect is detected, and advised processes lead to a verdict."""
 
@@ -106,7 +103,7 @@ class LogRatio:
         return math.expm1(max(seen * standard_error, math.log1p(margin)) + powerful * standard_error)
 
 
-def geometric_interval(values: Sequence[float]) -> tuple[float, float] | None:
+def geometric_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
     """The t interval on the logarithms of positive values, turned back; None below two values.
 
     Each value stands for one process. Georges et al., "Statistically rigorous Java performance evaluation" (OOPSLA
@@ -116,7 +113,7 @@ def geometric_interval(values: Sequence[float]) -> tuple[float, float] | None:
         return None
     logs = [math.log(value) for value in values]
     centre = statistics.fmean(logs)
-    half = quantile(_TWO_SIDED, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = quantile(0.5 + confidence / 2, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return math.exp(centre - half), math.exp(centre + half)
 
 

@@ -18,6 +18,13 @@ def test_the_interval_of_two_values_is_the_t_interval_of_their_logarithms():
     assert math.log(high) == pytest.approx(0.5 + 12.7062 * 0.5, rel=1e-4)
 
 
+def test_an_interval_of_another_confidence_is_wider():
+    # t(0.995, 1 degree of freedom) = 63.6567.
+    interval = stats.geometric_interval([1.0, math.e], confidence=0.99)
+    assert interval is not None
+    assert math.log(interval[1]) == pytest.approx(0.5 + 63.6567 * 0.5, rel=1e-4)
+
+
 def test_one_process_has_no_interval_and_one_block_no_spread():
     assert stats.geometric_interval([1.0]) is None
     assert stats.relative_spread([1.0]) is None
