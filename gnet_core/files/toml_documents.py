@@ -13,13 +13,15 @@ MAX_TOML_BYTES = 2**20
 """Largest file that is read; nobody writes as much by hand."""
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises GnetError naming it, and the line where it does not parse."""
+def read_toml(field: str, path: Path) -> dict[str, Any]:
+    """The tables of a TOML file that an option, `field`, names. Raises GnetError naming both, and the line and column
+    where it does not parse.
+    """
     try:
         return tomllib.loads(read_text(path, MAX_TOML_BYTES))
     except OSError as error:
-        raise GnetError(f"{path}: it cannot be read ({error.strerror or error})") from error
+        raise GnetError(f"{field}: {path} cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
-        raise GnetError(f"{path}: it is not UTF-8 ({error.reason} at byte {error.start}), as TOML has to be") from error
+        raise GnetError(f"{field}: {path} is not UTF-8 (byte {error.start}), as TOML has to be") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise GnetError(f"{path}: it cannot be read as TOML: {error!s:.300}") from error
+        raise GnetError(f"{field}: {path} is no TOML: {error!s:.200}") from error

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from gnet_core.files import csv_text
-from gnet_core.report import documents
+from gnet_core.report import documents, gates
 from gnet_core.report.document import Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_and_interval, ratio_interval
 from gnet_core.report.history_plot import direction, over_runs
 from gnet_core.report.ratios import distinct
 from gnet_core.results.changes import AcceptedChange, Change, Judged, Trend
+from gnet_core.results.gates import GateResult
 from gnet_core.results.history import Point, Series, Setup
 from gnet_core.stats.changepoints import MIN_RUNS, MIN_SEGMENT
 from gnet_core.stats.verdicts import DEFAULT_MARGIN
@@ -66,13 +67,13 @@ _HOW_TO_READ = Bullets(
 )
 
 
-def write(judged: Judged, failed: dict[str, list[str]], directory: Path) -> None:
+def write(judged: Judged, result: GateResult, directory: Path) -> None:
     """Write history.html, history.md, history.csv and plots/ into a directory. Raises OSError."""
-    documents.write(directory, document(judged, failed), {CSV_FILE: to_csv(judged)}, stem="history")
+    documents.write(directory, document(judged, result), {CSV_FILE: to_csv(judged)}, stem="history")
 
 
-def document(judged: Judged, failed: dict[str, list[str]], *, with_pictures: bool = True) -> Document:
-    """The whole report; `failed` are the gates that failed, with their cases."""
+def document(judged: Judged, result: GateResult, *, with_pictures: bool = True) -> Document:
+    """The whole report, with what the gates came to."""
     history, trends = judged.history, judged.trends
     names, shared = _names([trend.series for trend in trends])
     changes = [(trend, change) for trend in trends for change in trend.changes]
@@ -80,7 +81,7 @@ def document(judged: Judged, failed: dict[str, list[str]], *, with_pictures: boo
     told = [_change_words(names[trend.series], trend, change) for trend, change in changes[:MAX_SENTENCES]]
     if len(changes) > MAX_SENTENCES:
         told.append(Sentence(f"{len(changes) - MAX_SENTENCES} more", "are in the table of changes."))
-    result = _result(judged)
+    outcome = _result(judged)
     pictures = _pictures(trends, names, shared) if with_pictures else []
     left_out = len(trends) - len(pictures)
     more = Paragraph(f"Pictures of {left_out} more series are left out.") if with_pictures and left_out else None
@@ -88,15 +89,15 @@ def document(judged: Judged, failed: dict[str, list[str]], *, with_pictures: boo
     never = [series for series in history.series if not series.measured]
     return Document(
         heading=f"{len(trends)} series over {len(history.runs)} runs",
-        title=result,
+        title=outcome,
         intro=[Paragraph(f"Runs from {first} to {last}, in the order in which they began.")],
-        summary=[Paragraph(f"{result}."), Bullets(told)] if told else [Paragraph(f"{result}.")],
+        summary=[Paragraph(f"{outcome}."), Bullets(told)] if told else [Paragraph(f"{outcome}.")],
         sections=[
             section("What changed", _changes(changes, names, shared)),
             section("Images/s over the runs", *pictures, more),
             section("All series", _series(trends, names, shared)),
             section("Accepted changes", Bullets(_accepted(judged))),
-            section("Gates that failed", Bullets([f"{gate}: {', '.join(cases)}" for gate, cases in failed.items()])),
+            *gates.sections(result),
             section("Never measured", Bullets([_never_words(series) for series in never]), reference=True),
             section("Left out, or in doubt", Bullets([*history.unread, *history.notes])),
             section("How to read it", _HOW_TO_READ, reference=True),
@@ -104,7 +105,7 @@ def document(judged: Judged, failed: dict[str, list[str]], *, with_pictures: boo
     )
 
 
-def to_json(judged: Judged, failed: dict[str, list[str]]) -> dict[str, Any]:
+def to_json(judged: Judged, result: GateResult) -> dict[str, Any]:
     """One document for programs."""
     return {
         "runs": [
@@ -125,7 +126,7 @@ def to_json(judged: Judged, failed: dict[str, list[str]]) -> dict[str, Any]:
         "unmatched_accepted_changes": [accepted_words(rule) for rule in judged.unmatched],
         "notes": judged.history.notes,
         "unread": judged.history.unread,
-        "failed_gates": failed,
+        **gates.to_json(result),
     }
 
 
@@ -140,6 +141,13 @@ def to_csv(judged: Judged) -> str:
         rows += [same | row for row in _point_rows(trend)]
     columns = ["case", "source", "machine", "machine_name", "driver", "framework", "variables", *_POINT_COLUMNS]
     return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
+
+
+def figures(trend: Trend) -> str:
+    """What a series has come to: 41.2 images/s over 20 runs; SLOWER now: 0.940× since 2026-11-20."""
+    state = _state(trend).text
+    speed = f"{trend.segments[-1].level:.1f} images/s over {len(trend.series.measured)} runs"
+    return f"{speed}; {state}" if state else speed
 
 
 def accepted_words(rule: AcceptedChange) -> str:

@@ -93,7 +93,7 @@ def _figures(outcome: Outcome) -> str:
     if comparison := outcome.comparison:
         figures = ratio_in_words(comparison) if comparison.ratio else comparison.reason
         return f"{comparison.verdict}, {figures}"
-    return speed_in_words(outcome.row) if outcome.row else ""
+    return speed_in_words(outcome.row) if outcome.row else outcome.figures
 
 
 def _measured(row: Row) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from gnet_core.config import GnetError
-from gnet_core.results.gates import NOTHING
 from gnet_core.results.history import History, Point, Series
 from gnet_core.stats.changepoints import ChangePoint, Segment
 
@@ -126,8 +125,13 @@ def require_gates(gates: Iterable[str]) -> None:
         raise GnetError(f"fail_on: {other[0]!r} is no gate of a history; use one of {', '.join(HISTORY_GATES)}")
 
 
+def is_idle(judged: Judged) -> bool:
+    """Whether no series has two runs with figures, so that nothing could be compared."""
+    return not any(len(trend.series.measured) > 1 for trend in judged.trends)
+
+
 def failed_in_history(judged: Judged, gates: Sequence[str]) -> dict[str, list[str]]:
-    """By gate that fails, the cases on which it does; every gate where no series has two runs with figures.
+    """By gate that fails, the cases on which it does.
 
     slower: a series is slower now than the best level since its last accepted change, by more than its margin, and no
     later run measured the case with another setup on that machine. missing: the last run has no row of a case that
@@ -135,8 +139,6 @@ def failed_in_history(judged: Judged, gates: Sequence[str]) -> dict[str, list[st
     of memory where it has never had figures is a finding.
     """
     history = judged.history
-    if not any(len(trend.series.measured) > 1 for trend in judged.trends):
-        return {gate: [NOTHING] for gate in gates}
     last = history.runs[-1]
     of_last = [(series, series.points[-1]) for series in history.series if series.points[-1].run is last]
     before = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from gnet_core.machine.differences import Difference, differences
 from gnet_core.plan.request import Gate
 from gnet_core.plan.suites import SOURCE
-from gnet_core.results import gates
+from gnet_core.results import changes, gates
+from gnet_core.results.changes import Judged, Trend
 from gnet_core.results.comparisons import Between
 from gnet_core.results.gates import Excused, GateResult
 from gnet_core.results.records import Row, Run
@@ -35,6 +36,8 @@ class Outcome:
     """The gates that rules kept from failing on it."""
     note: str = ""
     """Why it has no figures, or none to be compared with."""
+    figures: str = ""
+    """What was measured in words, where there is no comparison."""
     comparison: Comparison | None = None
     first: Comparison | None = None
     """The comparison that looked slower, where the case was measured again and `comparison` is of that."""
@@ -153,6 +156,38 @@ def of_comparison(
         outcomes=[*map(outcome, cases), *_others(result, cases)],
         gates=result,
         warnings=warnings,
+    )
+
+
+def of_history(judged: Judged, asked: Sequence[str], rules: Rules, figures: Callable[[Trend], str]) -> Outcomes:
+    """The outcomes of a history by the gates that were `asked` for and those that a pipeline always reads. `figures` says
+    in words what a series has come to.
+    """
+    current = {trend.series.key.case: trend for trend in judged.trends if trend.current}
+    unmeasured = [series.key.case for series in judged.history.series if not series.measured]
+    cases = list(dict.fromkeys([*current, *unmeasured]))
+    wanted = _with_usual(asked, compares=True)
+    failed = changes.failed_in_history(judged, wanted)
+    result = gates.under_rules(failed, wanted, rules, cases, idle=changes.is_idle(judged))
+    runs = judged.history.runs
+    return Outcomes(
+        command="history",
+        subject=f"{len(runs)} runs, the last of them {runs[-1].directory}",
+        created=runs[-1].created.isoformat(),
+        outcomes=[
+            *(
+                Outcome(
+                    case=case,
+                    failed=result.failed_on(case),
+                    excused=result.excused_on(case),
+                    note="" if case in current else "never measured",
+                    figures=figures(current[case]) if case in current else "",
+                )
+                for case in cases
+            ),
+            *_others(result, cases),
+        ],
+        gates=result,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import fnmatch
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,15 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from gnet_core.config import GnetError
-from gnet_core.files import whole
 from gnet_core.files.json_documents import typed
+from gnet_core.files.toml_documents import read_toml
 from gnet_core.plan.request import GATES, Gate
 from gnet_core.stats.verdicts import Comparison, require_margin
 
 _Rule = TypeVar("_Rule", bound="CaseRule")
-
-MAX_RULES_BYTES = 2**20
-"""Largest file that is read. One with a thousand waivers has 0.1 MB."""
 
 Pattern = Annotated[str, Meta(min_length=1, description="a shell pattern over names of cases, such as 'graph-*'")]
 Reason = Annotated[str, Meta(pattern=r"\S", description="a reason in words")]
@@ -125,14 +121,7 @@ def load_rules(path: Path, today: datetime.date | None = None) -> Rules:
 
     Raises GnetError naming the file, and the table by its number with its field, for what cannot be read as rules.
     """
-    try:
-        document = tomllib.loads(whole.read_text(path, MAX_RULES_BYTES))
-    except OSError as error:
-        raise GnetError(f"rules: {path} cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise GnetError(f"rules: {path} is not UTF-8 (byte {error.start})") from error
-    except (ValueError, RecursionError) as error:  # tomllib's own names line and column
-        raise GnetError(f"rules: {path} is no TOML: {error!s:.200}") from error
+    document = read_toml("rules", path)
     if unknown := sorted(document.keys() - {"margin", "waiver", "accepted"}):
         raise GnetError(f"rules: {path}: {unknown[0]!r:.60} is unknown; use [[margin]], [[waiver]] and [[accepted]]")
     return Rules(

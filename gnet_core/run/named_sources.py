@@ -197,13 +197,13 @@ def _beside_revision(name: str, named: list[Source], checkout: Path, folder: Pat
 
 def _from_file(path: Path, here: Source, checkout: Path, folder: Path) -> tuple[list[Source], str | None]:
     """The sources of a TOML file, and the base that it names. Raises GnetError naming file, source and field."""
-    document = typed(str(path), read_toml(path), SourcesFile)
+    document = typed(f"sources: {path}", read_toml("sources", path), SourcesFile)
     if not document.source:
-        raise GnetError(f"{path}: it has no [[source]]; name one at least")
+        raise GnetError(f"sources: {path}: it has no [[source]]; name one at least")
     checkouts = _checkouts(path, document.source, here, checkout, folder)
     named = []
     for number, entry in enumerate(document.source):
-        where = f"{path}: source[{number}]"
+        where = f"sources: {path}: source[{number}]"
         if not _is_name(entry.name) or entry.name in FRAMEWORKS:
             raise GnetError(
                 f"{where}: name is {entry.name!r:.100}; use up to {MAX_NAME_CHARACTERS} letters, digits and _.-, and "
@@ -233,7 +233,7 @@ def _checkouts(
             try:
                 code = revision(str(entry.revision), checkout, folder / f"revision-{number}")
             except GnetError as error:
-                raise GnetError(f"{path}: source[{number}]: {str(error).replace('against', 'revision', 1)}") from error
+                raise GnetError(f"sources: {path}: source[{number}]: {str(error).replace('against', 'revision', 1)}") from error
             checkouts[entry.revision] = code.checkout
     return checkouts
 

@@ -4,6 +4,7 @@ import datetime
 import functools
 import json
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 
@@ -157,3 +158,21 @@ def test_a_case_s_own_margin_counts(gnet, runs, tmp_path):
     assert gnet(runs, "--fail-on", "slower", "--rules", path)[0] == 0
     assert 0.9 < 1 / (1 + DEFAULT_MARGIN)
     assert gnet(runs, "--fail-on", "slower")[0] == 1
+
+
+def test_a_pipeline_reads_a_case_each_and_waivers_excuse_them(gnet, runs, tmp_path, monkeypatch):
+    summary, junit = tmp_path / "summary.md", tmp_path / "junit.xml"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    words = ("--fail-on", "slower", "--junit", junit, "--github")
+    status, printed, _ = gnet(runs, *words)
+    assert status == 1
+    suite = ElementTree.parse(junit).getroot()[0]
+    outcomes = {case.get("name"): [part.tag for part in case] for case in suite.iter("testcase")}
+    assert outcomes == {CONFIG.name: ["failure"], XLA.name: ["system-out"]}
+    assert "SLOWER now: 0.9" in "".join(suite.itertext())
+    assert f"::error title=gnet history::{CONFIG.name}: slower: " in printed
+    assert "SLOWER now" in summary.read_text()
+    waiver = f'[[waiver]]\ncases = "graph-*"\nreason = "issue 1"\nexpires = {datetime.date.max}\n'
+    status, printed, _ = gnet(runs, *words, "--rules", rules(tmp_path, waiver))
+    assert status == 0
+    assert f"Excused: slower, waived until {datetime.date.max}: issue 1: {CONFIG.name}" in printed

@@ -16,6 +16,7 @@ from gnet_core.report.html import to_html
 from gnet_core.report.markdown import to_markdown
 from gnet_core.report.terminal import to_terminal
 from gnet_core.results.changes import failed_in_history, judge
+from gnet_core.results.gates import GateResult
 from gnet_core.results.history import History, Series
 from tests.histories import FIRST_DAY, history_of, level
 from tests.stored import HOSTILE
@@ -44,15 +45,15 @@ def judged(history, *accepted, margin=0.02):
 
 
 def markdown(history, *accepted):
-    return to_markdown(report.document(judged(history, *accepted), {}, with_pictures=False))
+    return to_markdown(report.document(judged(history, *accepted), GateResult(), with_pictures=False))
 
 
 def terminal(history, *accepted):
-    return to_terminal(report.document(judged(history, *accepted), {}, with_pictures=False))
+    return to_terminal(report.document(judged(history, *accepted), GateResult(), with_pictures=False))
 
 
 def pictures(history, *accepted):
-    document = report.document(judged(history, *accepted), {})
+    document = report.document(judged(history, *accepted), GateResult())
     return next(section.blocks for section in document.sections if section.heading == "Images/s over the runs")
 
 
@@ -139,7 +140,7 @@ def test_a_case_that_was_never_measured_is_told():
 
 
 def test_gates_that_failed_are_told():
-    text = to_markdown(report.document(judged(history_of(SLOWER)), {"slower": ["graph-b8"]}, with_pictures=False))
+    text = to_markdown(report.document(judged(history_of(SLOWER)), GateResult(failed={"slower": ["graph-b8"]}), with_pictures=False))
     assert "slower: graph-b8" in text
 
 
@@ -160,7 +161,7 @@ def test_the_table_has_a_line_a_point_with_its_segment():
 def test_the_json_has_the_same():
     history = history_of(SLOWER)
     rule = Accepted("graph-*", ON_DAY_20)
-    document = json.loads(json.dumps(report.to_json(judged(history, rule), {}), allow_nan=False))
+    document = json.loads(json.dumps(report.to_json(judged(history, rule), GateResult()), allow_nan=False))
     graph, xla = document["series"]
     assert (graph["case"], xla["case"]) == ("graph-b8", "xla-b8")
     (change,) = graph["changes"]
@@ -172,7 +173,7 @@ def test_the_json_has_the_same():
     assert xla["changes"] == []
     assert len(graph["points"]) == 30
     assert graph["slowdown"] is None
-    unaccepted = report.to_json(judged(history), {})["series"][0]["slowdown"]
+    unaccepted = report.to_json(judged(history), GateResult())["series"][0]["slowdown"]
     assert unaccepted["run"] == "run 20"
 
 
@@ -244,7 +245,7 @@ def test_hostile_text_stays_text(tmp_path):
         series.points[:] = [dataclasses.replace(point, commit=HOSTILE) for point in series.points]
     hostile = History(runs=history.runs, series=history.series, notes=[HOSTILE], unread=[HOSTILE])
     rule = Accepted("graph-*", ON_DAY_20, HOSTILE)
-    report.write(judged(hostile, rule), {"slower": [HOSTILE]}, tmp_path)
+    report.write(judged(hostile, rule), GateResult(failed={"slower": [HOSTILE]}), tmp_path)
     page = (tmp_path / report.HTML_FILE).read_text()
     assert "<script" not in page
     assert "<img" not in page
@@ -257,11 +258,11 @@ def test_hostile_text_stays_text(tmp_path):
 
 
 def test_the_files_of_a_report(tmp_path):
-    report.write(judged(history_of(SLOWER)), {}, tmp_path)
+    report.write(judged(history_of(SLOWER)), GateResult(), tmp_path)
     names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     plots = ["plots/history-001-graph-b8.svg", "plots/history-002-xla-b8.svg"]
     assert names == ["history.csv", "history.html", "history.md", *plots]
-    assert to_html(report.document(judged(history_of(SLOWER)), {})).count("<figure") == 2
+    assert to_html(report.document(judged(history_of(SLOWER)), GateResult())).count("<figure") == 2
 
 
 def test_the_data_tells_series_of_one_name_apart():

@@ -9,9 +9,10 @@ import fnmatch
 import pytest
 
 from gnet_core.config import GnetError
-from gnet_core.results.changes import HISTORY_GATES, Judged, Trend, failed_in_history, judge, require_gates
-from gnet_core.results.gates import NOTHING
+from gnet_core.results.changes import HISTORY_GATES, Judged, Trend, failed_in_history, is_idle, judge, require_gates
+from gnet_core.results.gates import NOTHING, under_rules
 from gnet_core.results.history import History
+from gnet_core.results.rules import Rules, Waiver
 from gnet_core.stats.verdicts import DEFAULT_MARGIN
 from tests.histories import FIRST_DAY, history_of, level
 
@@ -210,8 +211,11 @@ def test_a_case_that_failed_in_an_earlier_run_fails_nothing():
 @pytest.mark.parametrize("speeds", [[100.0], [100.0, None], [None, None]])
 def test_a_history_that_compares_nothing_fails_every_gate(speeds):
     history = history_of({"a": speeds})
-    assert failed_in_history(judged(history), ["slower", "missing"]) == {"slower": [NOTHING], "missing": [NOTHING]}
-    assert failed_in_history(judged(history), []) == {}
+    assert is_idle(judged(history))
+    for wanted in (["slower", "missing"], []):
+        rules = Rules(today=datetime.date(2026, 1, 1), waivers=(Waiver(cases="*", reason="all", expires=datetime.date(2027, 1, 1)),))
+        result = under_rules(failed_in_history(judged(history), wanted), wanted, rules, ["a"], idle=True)
+        assert result.failed == dict.fromkeys(wanted, [NOTHING])  # which no waiver excuses
 
 
 def test_a_gate_that_a_history_has_not_is_refused():

@@ -7,7 +7,8 @@ import pytest
 
 from gnet_core.config import GnetError
 from gnet_core.plan.request import GATES
-from gnet_core.results.rules import MAX_RULES_BYTES, NO_RULES, Rules, load_rules
+from gnet_core.files.toml_documents import MAX_TOML_BYTES
+from gnet_core.results.rules import NO_RULES, Rules, load_rules
 from gnet_core.stats.verdicts import Comparison
 
 TODAY = datetime.date(2026, 11, 26)
@@ -155,7 +156,7 @@ WAIVER = '[[waiver]]\ncases = "*"\nreason = "x"\nexpires = 2027-01-31\n'
         ('[[accepted]]\ncases = "*"\ndate = 5\nreason = "x"', ["[[accepted]] 1", "'date' is 5"]),
         ("x = " + "[" * 100_000, ["is no TOML"]),
         (b'[[margin]]\ncases = "\xff"', ["is not UTF-8 (byte 20)"]),
-        ("#" * (MAX_RULES_BYTES + 1), ["more than the"]),
+        ("#" * (MAX_TOML_BYTES + 1), ["more than the"]),
     ],
 )
 def test_what_is_no_rule_is_refused_by_file_table_and_field(rules_of, text, parts):

@@ -183,8 +183,8 @@ def test_a_file_names_interpreters_revisions_and_variables(of, tmp_path):
 
 
 SPOILT_FILES = {
-    "no TOML": ("[[source]\n", "sources.toml: it cannot be read as TOML: .*line 1"),
-    "no UTF-8": (b"name = '\xff'", "sources.toml: it is not UTF-8"),
+    "no TOML": ("[[source]\n", "sources.toml is no TOML: .*line 1"),
+    "no UTF-8": (b"name = '\xff'", "sources.toml is not UTF-8"),
     "no source": ("base = 'x'\n", "sources.toml: field 'source' is missing"),
     "an empty list": ("source = []\n", r"sources.toml: it has no \[\[source\]\]"),
     "an unknown key": ("[[source]]\nname = 'a'\npyton = 'x'\n", r"sources.toml: .*source\[0\].*pyton"),
@@ -210,5 +210,5 @@ def test_a_file_that_cannot_be_is_refused_by_what_is_wrong_with_it(of, tmp_path,
 
 
 def test_a_file_that_is_not_there_is_refused(of, tmp_path):
-    with pytest.raises(GnetError, match="nowhere.toml: it cannot be read"):
+    with pytest.raises(GnetError, match="sources: .*nowhere.toml cannot be read"):
         of(sources=str(tmp_path / "nowhere.toml"))
