@@ -155,7 +155,7 @@ def test_code_that_is_slower_fails_by_its_case(checkout):
     assert (case.tag, case.attrib["type"]) == ("failure", "slower"), case.text
     assert "its own margin of 5 % (a shared runner)" in case.text
     assert "measure it again: gnet bench" in case.text
-    assert f"\n::error title=gnet bench::{CASE}: slower: SLOWER, 0.1" in output
+    assert f"\n::error title=gnet bench::{CASE}: slower: SLOWER, 0." in output
     assert f"Gate failed: slower: {CASE}" in output
     assert "1 failure, 0 errors" in summary
     assert "**failure:** slower: SLOWER" in summary
