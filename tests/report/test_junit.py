@@ -88,7 +88,7 @@ def test_each_case_is_a_test_case_with_its_details_where_viewers_show_them(compa
         "margin: 2.0%",
     ]
     assert "processes: 3 of the base, 3 of the case" in lines
-    assert "environments, from the base to the case: TensorFlow: 2.21.0 → 2.19.0 (software)" in lines
+    assert "differs from the base: TensorFlow: 2.21.0 → 2.19.0 (software)" in lines
     assert lines[-1].startswith("measure it again: gnet bench throughput ")
     assert "because" in cases[EAGER.name][0].attrib["message"]
     assert "more processes a side" in str(cases[XLA.name][0].text)
