@@ -197,8 +197,8 @@ class Ended:
 def measure(runner: Runner, settings: RunSettings, profiled: StepConfig | None) -> Ended:
     """Run it, with its progress on stderr, and write its report."""
     # The report's modules too are imported before the run: their files may change while it goes on.
-    import gnet_core.report.github  # noqa: F401
-    import gnet_core.report.junit  # noqa: F401
+    import gnet_core.report.github
+    import gnet_core.report.junit
     import gnet_core.report.terminal  # noqa: F401
     from gnet_core.cli import progress
     from gnet_core.report import run as reporting

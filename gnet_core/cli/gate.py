@@ -86,7 +86,7 @@ class Gate:
             statuses.append(_write(path, lambda: write_whole(path, junit.to_junit(told))))
         if (summary := self.summary) is not None:
             statuses.append(_write(summary, lambda: _append(summary, told)))
-            for line in github.annotations(told):
+            for line in github.annotation_lines(told):
                 print(line)
         return max(statuses)
 

@@ -26,7 +26,7 @@ def to_summary(outcomes: Outcomes, room: int) -> str:
     return text
 
 
-def annotations(outcomes: Outcomes) -> list[str]:
+def annotation_lines(outcomes: Outcomes) -> list[str]:
     """Lines that GitHub makes annotations of: an error for what failed, a warning for waivers that act or match no
     case.
     """

@@ -32,7 +32,8 @@ def to_junit(outcomes: Outcomes) -> str:
     for outcome in outcomes.outcomes:
         _add(suite, outcome, outcomes)
     ElementTree.indent(whole)
-    return ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True).decode()
+    file: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
+    return file.decode()
 
 
 def _add(suite: ElementTree.Element, outcome: Outcome, outcomes: Outcomes) -> None:

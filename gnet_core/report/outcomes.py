@@ -41,9 +41,7 @@ def details(outcome: Outcome) -> list[Sentence]:
         for name, row in (("base", outcome.base_row), ("case", outcome.row))
         if row is not None
     ]
-    if outcome.differences:
-        differing = "; ".join(f"{difference} ({difference.kind})" for difference in outcome.differences)
-        lines.append(Sentence("environments, from the base to the case:", differing))
+    lines += [Sentence("differs from the base:", f"{item} ({item.kind})") for item in outcome.differences]
     if row := outcome.row or outcome.base_row:
         lines.append(Sentence("measure it again:", row.command))
     return lines

@@ -138,8 +138,9 @@ def under_rules(
     *,
     idle: bool,
 ) -> GateResult:
-    """What is left of the `gates` that `failed`, by gate with its cases, under rules. Where nothing was compared, `idle`,
-    all of them fail, which no rule excuses. `cases` are all that there are, and `judged` what `slower` looked at.
+    """What is left of the `gates` that `failed`, by gate with its cases, under rules. Where nothing was compared, which
+    is `idle`, all of them fail, and no rule excuses that. `cases` are all that there are, and `judged` is what `slower`
+    looked at.
     """
     by_case = {comparison.variant: comparison for comparison in judged}
     left: dict[str, list[str]] = {}

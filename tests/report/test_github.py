@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from gnet_core.report.github import MAX_ANNOTATIONS, MAX_SUMMARY_BYTES, annotations, to_summary
+from gnet_core.report.github import MAX_ANNOTATIONS, MAX_SUMMARY_BYTES, annotation_lines, to_summary
 from gnet_core.results.gates import Excused, GateResult
 from gnet_core.results.outcomes import Outcome, Outcomes
 from gnet_core.results.rules import Waiver
@@ -54,12 +54,12 @@ new against base
 
 ## Case by case
 
-| outcome   | case              | what became of it                           |
-|:----------|:------------------|:--------------------------------------------|
-| failure   | graph-float32     | slower                                      |
-| error     | eager-float32     | missing: NEW: not configured                |
-| skipped   | xla-float32       | slower: waived until 2026-11-26: issue 123  |
-| passed    | graph-float32-b16 |                                             |
+| outcome   | case              | what became of it                          |
+|:----------|:------------------|:-------------------------------------------|
+| failure   | graph-float32     | slower                                     |
+| error     | eager-float32     | missing: NEW: not configured               |
+| skipped   | xla-float32       | slower: waived until 2026-11-26: issue 123 |
+| passed    | graph-float32-b16 |                                            |
 
 ## Waivers that match no case
 
@@ -91,7 +91,7 @@ def test_the_largest_size_is_below_githubs():
 
 
 def test_what_failed_is_an_error_and_what_a_waiver_covers_a_warning():
-    assert annotations(told(PASSED, FAILED, MISSING, WAIVED, unmatched=[WAIVER])) == [
+    assert annotation_lines(told(PASSED, FAILED, MISSING, WAIVED, unmatched=[WAIVER])) == [
         "::error title=gnet compare::graph-float32: slower",
         "::error title=gnet compare::eager-float32: missing: NEW: not configured",
         "::warning title=gnet compare::xla-float32: slower: waived until 2026-11-26: issue 123",
@@ -100,10 +100,10 @@ def test_what_failed_is_an_error_and_what_a_waiver_covers_a_warning():
 
 
 def test_no_more_lines_of_a_kind_are_printed_than_github_shows():
-    lines = annotations(told(*[FAILED] * MAX_ANNOTATIONS))
+    lines = annotation_lines(told(*[FAILED] * MAX_ANNOTATIONS))
     assert len(lines) == MAX_ANNOTATIONS
     assert len(set(lines)) == 1
-    lines = annotations(told(*[FAILED] * (MAX_ANNOTATIONS + 5), *[WAIVED] * 11))
+    lines = annotation_lines(told(*[FAILED] * (MAX_ANNOTATIONS + 5), *[WAIVED] * 11))
     errors, warnings = lines[:MAX_ANNOTATIONS], lines[MAX_ANNOTATIONS:]
     assert errors[-1] == "::error title=gnet compare::and 6 more, which the summary has"
     assert warnings[-1] == "::warning title=gnet compare::and 2 more, which the summary has"
@@ -112,9 +112,9 @@ def test_no_more_lines_of_a_kind_are_printed_than_github_shows():
 
 def test_nothing_in_a_text_ends_its_line_or_begins_another_command():
     waiver = Waiver(cases="100%\r\n::stop-commands::x", reason="a\nb", expires=TODAY)
-    (line,) = annotations(told(unmatched=[waiver]))
+    (line,) = annotation_lines(told(unmatched=[waiver]))
     assert line == (
         "::warning title=gnet compare::100%25%0D%0A::stop-commands::x (waived until 2026-11-26: a%0Ab) matches no case"
     )
     outcomes = Outcomes(command="a:b,c%", subject="x", created="x", outcomes=[FAILED], gates=GateResult())
-    assert annotations(outcomes) == ["::error title=gnet a%3Ab%2Cc%25::graph-float32: slower"]
+    assert annotation_lines(outcomes) == ["::error title=gnet a%3Ab%2Cc%25::graph-float32: slower"]

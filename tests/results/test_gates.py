@@ -453,8 +453,9 @@ def test_a_second_measurement_is_judged_by_the_margin_of_the_case(run_directory,
     assert gates.check_between(base, new, between, ["slower"], own, again).failed == {}
 
 
-@pytest.mark.parametrize("words", [["bench"], ["report", "x"], ["compare", "x", "y"]])
-def test_bad_rules_are_refused_before_anything_else(gnet, rules, words):
-    status, out, err = gnet(*words, "--rules", rules("[[margin]]\n"))
+@pytest.mark.parametrize("command", ["bench", "report", "compare"])
+def test_bad_rules_are_refused_before_anything_else(gnet, slower, rules, command):
+    directories = {"bench": [], "report": slower[:1], "compare": slower}[command]
+    status, out, err = gnet(command, *directories, "--rules", rules("[[margin]]\n"))
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "[[margin]] 1: field 'cases' is missing" in err

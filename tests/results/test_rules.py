@@ -84,8 +84,8 @@ def test_the_last_margin_that_matches_counts(rules_of):
 @pytest.mark.parametrize(("high", "exceeded"), [(0.94, True), (0.96, False), (None, False)])
 def test_a_margin_is_exceeded_where_the_whole_interval_lies_beyond_it(rules_of, high, exceeded):
     margin = rules_of(WHOLE).margins[0]
-    ratio = {"base": "a", "variant": "b", "verdict": "SLOWER", "margin": 0.02, "ratio": 0.92}
-    assert margin.is_exceeded(Comparison(**ratio, low=0.9, high=high)) is exceeded
+    comparison = Comparison(base="a", variant="b", verdict="SLOWER", margin=0.02, ratio=0.92, low=0.9, high=high)
+    assert margin.is_exceeded(comparison) is exceeded
 
 
 def test_a_waiver_acts_until_the_end_of_its_day(rules_of):
