@@ -179,7 +179,9 @@ def store_table(directory: RunDirectory) -> None:
 
 
 def main() -> None:
-    print("| what is simulated | runs | false changes in 1,000 runs | −3 % found | −3 % found, ≥ 3 runs beside | −10 % |")
+    print(
+        "| what is simulated | runs | false changes in 1,000 runs | −3 % found | −3 % found, ≥ 3 runs beside | −10 % |"
+    )
     print("|---|---:|---:|---:|---:|---:|")
     for name, noise in {"usual": USUAL, **DISTURBED, "AR(1), 0.5": RunNoise(memory=0.5)}.items():
         for runs in (12, 20, 30, 60, 100, 300, 1000):

@@ -232,7 +232,9 @@ def _run_directories(directories: Iterable[Path], notes: list[str], unread: list
             if not found:
                 unread.append(f"{given}: it is neither a run directory of gnet bench nor a folder of them")
             elif without:
-                notes.append(f"Folders without a run in them are passed over: {_few([str(folder) for folder in without])}.")
+                notes.append(
+                    f"Folders without a run in them are passed over: {_few([str(folder) for folder in without])}."
+                )
         for directory in found:
             real = os.path.realpath(directory)
             if real not in seen:
