@@ -107,7 +107,7 @@ def _scatter(noise: RunNoise, runs: int, rng: np.random.Generator) -> Array:
 def level(speed: float, runs: int, scatter: float = 0.005) -> list[float]:
     """Speeds of runs of one level, whose noise is alike each time."""
     noise = np.random.default_rng(runs).standard_normal(runs)
-    return (speed * np.exp(scatter * (noise - noise.mean()))).tolist()
+    return list(map(float, speed * np.exp(scatter * (noise - noise.mean()))))
 
 
 def history_of(

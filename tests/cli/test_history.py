@@ -106,7 +106,7 @@ def test_copies_are_a_note_and_no_fault(gnet, runs):
     assert err == f"gnet: note: Copies of one run count once: {runs / 'copy'} of {runs / '03'}.\n"
 
 
-def test_where_nothing_can_be_read_it_ends_with_2(gnet, runs, tmp_path):
+def test_where_nothing_can_be_read_it_ends_with_2(gnet, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     one_line(gnet(empty), 2, "neither a run directory of gnet bench nor a folder of them")
