@@ -107,7 +107,7 @@ def _scatter(noise: RunNoise, runs: int, rng: np.random.Generator) -> Array:
 def level(speed: float, runs: int, scatter: float = 0.005) -> list[float]:
     """Speeds of runs of one level, whose noise is alike each time."""
     noise = np.random.default_rng(runs).standard_normal(runs)
-    return (speed * np.exp(scatter * (noise - noise.mean()))).tolist()
+    return list(map(float, speed * np.exp(scatter * (noise - noise.mean()))))
 
 
 def history_of(
@@ -179,7 +179,9 @@ def store_table(directory: RunDirectory) -> None:
 
 
 def main() -> None:
-    print("| what is simulated | runs | false changes in 1,000 runs | −3 % found | −3 % found, ≥ 3 runs beside | −10 % |")
+    print(
+        "| what is simulated | runs | false changes in 1,000 runs | −3 % found | −3 % found, ≥ 3 runs beside | −10 % |"
+    )
     print("|---|---:|---:|---:|---:|---:|")
     for name, noise in {"usual": USUAL, **DISTURBED, "AR(1), 0.5": RunNoise(memory=0.5)}.items():
         for runs in (12, 20, 30, 60, 100, 300, 1000):

@@ -117,7 +117,8 @@ def to_json(judged: Judged, result: GateResult) -> dict[str, Any]:
                 "case": trend.series.key.case,
                 **_setup_to_dict(trend.series.key.setup),
                 "current": trend.current,
-                "slowdown": trend.slowdown and {"run": trend.slowdown.since.after.run.run, "ratio": trend.slowdown.ratio},
+                "slowdown": trend.slowdown
+                and {"run": trend.slowdown.since.after.run.run, "ratio": trend.slowdown.ratio},
                 "changes": [_change_to_dict(change) for change in trend.changes],
                 "points": list(_point_rows(trend)),
             }

@@ -99,7 +99,7 @@ def judge(
 ) -> Judged:
     """Find the changes of each series and say what is known of them. `margin_of` gives a case's margin, a fraction."""
     measured = [series for series in history.series if series.measured]
-    last_run = {}
+    last_run: dict[tuple[str, str], datetime.datetime] = {}
     for series in measured:
         setup = series.key.setup
         ends = series.points[-1].run.created

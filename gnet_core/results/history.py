@@ -226,13 +226,14 @@ def _run_directories(directories: Iterable[Path], notes: list[str], unread: list
             except OSError as error:
                 unread.append(f"{given}: it cannot be read ({error.strerror or error}); name a run directory")
                 continue
-            found, without = [], []
-            for folder in folders:
-                (found if os.path.lexists(folder / "run.json") else without).append(folder)
+            found = [folder for folder in folders if os.path.lexists(folder / "run.json")]
+            without = sorted(set(folders) - set(found))
             if not found:
                 unread.append(f"{given}: it is neither a run directory of gnet bench nor a folder of them")
             elif without:
-                notes.append(f"Folders without a run in them are passed over: {_few([str(folder) for folder in without])}.")
+                notes.append(
+                    f"Folders without a run in them are passed over: {_few([str(folder) for folder in without])}."
+                )
         for directory in found:
             real = os.path.realpath(directory)
             if real not in seen:
@@ -359,8 +360,6 @@ def _figures_of_table(directory: Path, document: RunDocument) -> dict[str, _Figu
 def _row_of_line(line: dict[str, str]) -> records.Row:
     """A line of cases.csv as far as a history needs it. Raises KeyError, TypeError or ValueError where it is none."""
     text = {name: csv_text.restored(cell) for name, cell in line.items()}
-    names = ("images_per_second", "images_per_second_ci_low", "images_per_second_ci_high")
-    figures = {name: float(text[name]) if text[name] else None for name in names}
     return records.Row(
         case=text["case"],
         suite=text["suite"],
@@ -375,8 +374,14 @@ def _row_of_line(line: dict[str, str]) -> records.Row:
         finite=_TRUTHS[text["finite"]],
         equal_work=_TRUTHS[text["equal_work"]] if text["equal_work"] else None,
         run=text["run"],
-        **figures,
+        images_per_second=_number(text["images_per_second"]),
+        images_per_second_ci_low=_number(text["images_per_second_ci_low"]),
+        images_per_second_ci_high=_number(text["images_per_second_ci_high"]),
     )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 _TRUTHS = {"True": True, "False": False}

@@ -32,6 +32,11 @@ def store(tmp_path, environment):
     return make
 
 
+def into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def read(*directories: Path) -> History:
     return load_history(directories, NOW)
 
@@ -121,7 +126,7 @@ def test_a_figure_that_cannot_be_is_looked_up_in_the_raw_files(store, tmp_path, 
     assert speeds(read(tmp_path / "runs")) == pytest.approx([8.0])
 
 
-@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: (path.unlink(), path.mkdir())])
+@pytest.mark.parametrize("spoil", [Path.unlink, into_a_folder])
 def test_without_a_table_the_raw_files_are_read(store, tmp_path, spoil):
     spoil(store("a", 0).path / CASES_FILE)
     assert speeds(read(tmp_path / "runs")) == pytest.approx([8.0])
@@ -160,8 +165,8 @@ def test_rows_without_a_figure_of_the_work_asked_for_are_gaps_with_their_reason(
 
 def changed(environment: dict[str, Any], *path: str, to: Any) -> dict[str, Any]:
     """The environment with another value in a field."""
-    other = json.loads(json.dumps(environment))
-    inner = other
+    other: dict[str, Any] = json.loads(json.dumps(environment))
+    inner: Any = other
     for field in path[:-1]:
         inner = inner[field]
     inner[path[-1]] = to
@@ -287,12 +292,17 @@ def test_a_time_without_a_zone_is_taken_as_utc_and_one_that_is_none_leaves_the_r
     assert "'yesterday'" in no_time
 
 
+def into_a_link_that_leads_out(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
 UNREADABLE: dict[str, Callable[[Path], object]] = {
     "no JSON": lambda path: path.write_text("{"),
     "another format": lambda path: path.write_text('{"format_version": 99}'),
     "no run": lambda path: path.write_text('{"format_version": 4}'),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
-    "a link that leads out": lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
+    "a folder": into_a_folder,
+    "a link that leads out": into_a_link_that_leads_out,
 }
 
 
