@@ -211,7 +211,7 @@ def _with_earlier(file: ResultFile, path: Path, directory: Path) -> ResultFile:
     document, _digest = read_json(path, directory)
     earlier = typed(str(path), document, ResultFile)
     if (earlier.commit_hash, earlier.result_columns) != (file.commit_hash, file.result_columns):
-        raise GnetError(f"{path}: it has another commit_hash or other result_columns; move it away, or name another out")
+        raise GnetError(f"{path}: it has another commit_hash or other result_columns; move it or name another out")
     return msgspec.structs.replace(file, results={**earlier.results, **file.results})
 
 
@@ -221,7 +221,7 @@ def _known_benchmarks(path: Path, directory: Path) -> dict[str, Any]:
     document, _digest = read_json(path, directory)
     if document.get("version") != _BENCHMARKS_VERSION:
         version = document.get("version")
-        raise GnetError(f"{path}: version is {version!r:.60}; it has to be {_BENCHMARKS_VERSION}, which asv update makes")
+        raise GnetError(f"{path}: version is {version!r:.60}; gnet export adds to {_BENCHMARKS_VERSION} (asv update)")
     return document
 
 

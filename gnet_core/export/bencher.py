@@ -1,4 +1,4 @@
-"""Bencher Metric Format, for `bencher run --adapter json` (https://bencher.dev/docs/reference/bencher-metric-format)."""
+"""Bencher Metric Format, for `bencher run --adapter json` (bencher.dev/docs/reference/bencher-metric-format)."""
 
 from __future__ import annotations
 
@@ -46,5 +46,8 @@ def _metric(
 ) -> Metric | None:
     if value is None:
         return None
-    lower, upper = (UNSET if bound is None else bound * scale for bound in (low, high))
-    return Metric(value=value * scale, lower_value=lower, upper_value=upper)
+    return Metric(value=value * scale, lower_value=_bound(low, scale), upper_value=_bound(high, scale))
+
+
+def _bound(bound: float | None, scale: float) -> float | UnsetType:
+    return UNSET if bound is None else bound * scale

@@ -12,8 +12,8 @@ from gnet_core.export.cases import Case, Export
 from gnet_core.text import plain
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\""})
-"""What a label's value cannot hold as it is (the specification's section "Escaping"), but for the line feed, which plain
-text has none of."""
+"""What a label's value cannot hold as it is (the specification's section "Escaping"), but for the
+line feed, which plain text has none of."""
 
 
 class _Family(NamedTuple):

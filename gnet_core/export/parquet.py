@@ -49,7 +49,7 @@ def write(export: Export, path: Path) -> None:
         import pyarrow as pa
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise GnetError("to: parquet needs pyarrow, which is not installed here; pip install 'gnet[parquet]'") from error
+        raise GnetError("to: parquet needs pyarrow, which is not installed; pip install 'gnet[parquet]'") from error
     kinds = {
         "string": pa.string(),
         "int64": pa.int64(),

@@ -155,7 +155,7 @@ def test_one_process_has_no_interval(run_directory):
     assert (columns["stats_q_25"], columns["stats_q_75"], columns["samples"]) == ([1.0], [1.0], [[1.0]])
 
 
-def test_each_source_is_an_environment_with_the_commit_that_it_had(export, directory):
+def test_each_source_is_an_environment_with_the_commit_that_it_had(directory):
     directory.document["environment"]["machine"]["commit"] = COMMIT
     directory.write()
     results = asv.results(Export.of(load_run(directory.path)))
@@ -233,7 +233,7 @@ def test_another_run_of_the_commit_adds_its_cases_and_replaces_those_that_it_mea
 @pytest.mark.parametrize(
     ("name", "change", "why"),
     [
-        ("benchmarks.json", {"version": 1}, "version is 1; it has to be 2"),
+        ("benchmarks.json", {"version": 1}, "version is 1; gnet export adds to 2"),
         (f"{MACHINE}/{COMMIT[:8]}-py3.11-tensorflow2.21.0.json", {"version": 1}, "'version' is 1"),
         (f"{MACHINE}/{COMMIT[:8]}-py3.11-tensorflow2.21.0.json", {"commit_hash": "a" * 8}, "another commit_hash"),
         (f"{MACHINE}/{COMMIT[:8]}-py3.11-tensorflow2.21.0.json", {"result_columns": ["result"]}, "result_columns"),

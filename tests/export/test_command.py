@@ -125,7 +125,7 @@ def test_parquet_without_pyarrow_tells_what_installs_it(gnet, monkeypatch, tmp_p
 def test_a_case_that_failed_is_named_and_the_others_are_exported(gnet, directory):
     status, printed, err = gnet("export", directory.path, "--to", "bencher")
     assert status == 3
-    assert f"1 of its cases failed and have no figures: {FAILED}" in err  # a batch too large for the memory is a finding
+    assert f"1 of its cases failed and have no figures: {FAILED}" in err
     assert {GRAPH, XLA} <= set(json.loads(printed))
 
 
