@@ -36,9 +36,9 @@ def compared_cases(run: Run) -> set[str]:
     return {name for cell in _cells(run) for name in (cell.base, cell.variant)}
 
 
-def open_cases(run: Run) -> set[str]:
-    """Both sides of each comparison that another pair of processes might settle."""
-    return {name for cell in _open_cells(run) for name in (cell.base, cell.variant)}
+def open_pairs(run: Run) -> list[tuple[str, str]]:
+    """Base and variant of each comparison that another pair of processes might settle."""
+    return [(cell.base, cell.variant) for cell in _open_cells(run)]
 
 
 def lone_cases(run: Run) -> set[str]:

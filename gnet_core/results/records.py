@@ -167,7 +167,7 @@ def load_run(directory: Path) -> Run:
     >>> run = load_run(Path("reports/example"))
     >>> row = next(row for row in run.rows if row.execution == "xla")
     >>> row.case, row.status, f"{row.images_per_second:.1f} images/s"
-    ('xla-float32-b16-i224-synthetic-cpu', 'ok', '18.2 images/s')
+    ('xla-float32-b16-i224-synthetic-cpu', 'ok', '16.9 images/s')
     """
     document = read_run_document(directory)
     run = Run(directory=directory, document=document)

@@ -315,16 +315,13 @@ class Runner:
         run = load_run(self._settings.directory)
         without_any = [case for case, state in states.items() if not state.raw]
         unmeasured = {case.name for case in self._still_wanted(without_any)}  # and not what cannot be measured
-        still_open = looks.open_cases(run) | unmeasured or looks.lone_cases(run)
-        # A process that is lost, or shares no round with another, makes no pair, and the looks would have no end.
+        # A process that is lost, or shares no round with another, makes no pair, and the looks would have no end. The
+        # base has more processes, one in each cohort with a variant of its.
         most = (self._document.max_looks or MAX_LOOKS) + MAX_LOST
-        return self._still_wanted(
-            [
-                case
-                for case, state in states.items()
-                if case.name in still_open and len(state.raw) + len(state.lost) < most
-            ]
-        )
+        exhausted = {case.name for case, state in states.items() if len(state.raw) + len(state.lost) >= most}
+        of_questions = {name for pair in looks.open_pairs(run) if pair[1] not in exhausted for name in pair}
+        wanted = of_questions | unmeasured or looks.lone_cases(run) - exhausted
+        return self._still_wanted([case for case in states if case.name in wanted])
 
     def _look(self, budget: Budget, looked: Looked) -> None:
         """Take a look at the comparisons, which is in run.json from then on if any has pairs that it had not at the

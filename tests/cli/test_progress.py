@@ -61,7 +61,8 @@ def look(*comparisons, cohorts=3):
     return Look(cohorts=cohorts, spent_error=0.1, comparisons=comparisons)
 
 
-def test_a_comparison_that_cannot_be_measured_is_not_counted_among_the_open_ones(run_directory, clock, capsys):
+@pytest.mark.usefixtures("clock")
+def test_a_comparison_that_cannot_be_measured_is_not_counted_among_the_open_ones(run_directory, capsys):
     with progress.shown(0.0, document(run_directory, resolved=True, budget=600.0)) as shown:
         shown.look(look(compared(EAGER, "SLOWER"), compared(XLA, ratio=None, pairs=0)), 12, 500.0)
     _out, err = capsys.readouterr()

@@ -286,16 +286,16 @@ def test_without_all_parts_there_are_no_shares(run_directory):
         (
             three(0.8, wobble=0.001),
             "20% (20–20%) of a step goes to the auxiliary losses: "
-            "a step without is 1.250× (1.247–1.253) as fast, graph, float32, batch 8.",
+            "the speed without is 1.250× (1.247–1.253), graph, float32, batch 8.",
         ),
         (
             three(1.0),
             "Nothing that matters goes to the auxiliary losses: 0% (0–0%) of a step; "
-            "a step without is 1.000× (1.000–1.000) as fast, graph, float32, batch 8.",
+            "the speed without is 1.000× (1.000–1.000), graph, float32, batch 8.",
         ),
         (
             three(1.0)[:1],
-            "UNRESOLVED how much goes to the auxiliary losses: 0% of a step; a step without is 1.00× as fast, graph, "
+            "UNRESOLVED how much goes to the auxiliary losses: 0% of a step; the speed without is 1.00×, graph, "
             "float32, batch 8. 1 of base and 1 of variant processes took turns; a verdict needs at least 3 a side.",
         ),
     ],

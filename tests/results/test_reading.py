@@ -16,8 +16,9 @@ from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.profile import comparison, xprof
 from gnet_core.report import documents
 from gnet_core.report import run as report
-from gnet_core.results import records
+from gnet_core.results import looks, records
 from gnet_core.results.turns import TURNS_FILE
+from gnet_core.stats.verdicts import MIN_PROCESSES
 from gnet_core.system import claims
 from tests.stored import TRACED, processes, store_profile
 
@@ -366,4 +367,5 @@ def test_the_example_in_the_checkout_is_read_whole():
     run = records.load_run(ROOT / "reports" / "example")
     assert run.unread == []
     assert {row.status for row in run.rows} == {"ok", "unsupported"}
-    assert run.document.run == run.document.created
+    assert {row.replicates >= MIN_PROCESSES for row in run.rows if row.status == "ok"} == {True}
+    looks.require_consistent(run)

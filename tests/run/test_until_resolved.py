@@ -150,6 +150,16 @@ def test_a_case_that_is_compared_with_none_gets_processes_for_an_interval_and_af
     assert [len(workers) for workers in small] == [2, 0, 0, 2, 2]
 
 
+def test_a_base_that_is_in_several_cohorts_stays_until_its_last_variant_has_all_its_looks(gnet, laboratory, tmp_path):
+    laboratory.slowdown |= {"eager": 1.0, "xla": 1.0}
+    laboratory.noise = 0.3  # too much of it for anything to be settled
+    status, out, _err = gnet(*WORDS, "--memory", str(3 * 2**30), "--out", tmp_path / "run")
+    assert status == 0, out
+    look = document_of(tmp_path / "run")["looks"][-1]
+    assert [cell["pairs"] for cell in look["comparisons"]] == [20, 20]
+    assert set(map(len, laboratory.cohorts)) == {2}  # the base beside either
+
+
 def test_a_case_that_cannot_be_measured_keeps_no_other_from_its_interval(gnet, laboratory, tmp_path):
     words = ("batch-size", *WORDS[2:], "--execution", "graph,eager", "--precision", "float32,tf32")
     status, out, _err = gnet(*WORDS[:2], *words, "--out", tmp_path / "run")

@@ -132,7 +132,7 @@ class ComparisonView(Section):
         """A ratio of speeds as the share of a step that the base has and the variant has not."""
         low, high = (None if end is None else 1 - 1 / end for end in (comparison.low, comparison.high))
         share, costs = f"{share_in_words(1 - 1 / ratio, low, high)} of a step", self.suite.costs
-        without = f"a step without is {ratio_in_words(comparison)} as fast, {self.named(self.row(comparison.variant))}."
+        without = f"the speed without is {ratio_in_words(comparison)}, {self.named(self.row(comparison.variant))}."
         if comparison.verdict == "UNRESOLVED":
             return Sentence(f"UNRESOLVED how much goes to {costs}:", f"{share}; {without} {comparison.reason}")
         if comparison.verdict == "SAME":
