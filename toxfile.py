@@ -1,4 +1,4 @@
-"""tox environments for a TensorFlow release, a device and configurations, such as tf221-cpu-xla-bf16, made of factors.
+"""tox environments for a release of TensorFlow, a device and configurations, made of factors: tf221-cpu-xla-bf16.
 
 The environments without a configuration, such as tf221-cpu, are in tox.ini: they hold the installation, which all
 configurations of a release share. `tox list` has a line for each, and `tox run -e` takes any combination of the factors.
@@ -57,7 +57,9 @@ CONFIGURATIONS = {
         "one thread beside all", variables={"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}, on=_CPU
     ),
     "fpmathbf16": Configuration(
-        "float32 multiplied as bfloat16 by oneDNN beside float32", variables={"TF_SET_ONEDNN_FPMATH_MODE": "BF16"}, on=_CPU
+        "float32 multiplied as bfloat16 by oneDNN beside float32",
+        variables={"TF_SET_ONEDNN_FPMATH_MODE": "BF16"},
+        on=_CPU,
     ),
 }
 

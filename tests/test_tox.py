@@ -56,9 +56,7 @@ def command_of(environment, *words):
             "tf219-cpu-onednn0-threads1-eager",
             {
                 "execution": ("eager",),
-                "settings": (
-                    "onednn0-threads1=TF_ENABLE_ONEDNN_OPTS=0,TF_NUM_INTRAOP_THREADS=1,OMP_NUM_THREADS=1",
-                ),
+                "settings": ("onednn0-threads1=TF_ENABLE_ONEDNN_OPTS=0,TF_NUM_INTRAOP_THREADS=1,OMP_NUM_THREADS=1",),
             },
         ),
         (

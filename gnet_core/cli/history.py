@@ -9,7 +9,7 @@ import click
 
 from gnet_core.cli import options
 from gnet_core.cli.gate import Gate, print_gates
-from gnet_core.cli.output import CASES_FAILED, FINE, GATE_FAILED, complain, print_document, print_json
+from gnet_core.cli.output import CASES_FAILED, GATE_FAILED, complain, print_document, print_json
 from gnet_core.config import GnetError
 
 

@@ -110,7 +110,7 @@ def results(export: Export) -> Results:
         groups[_commit(where, case), _environment_name(case)].append(case)
     files = []
     for (commit, environment), cases in groups.items():
-        requirements = {cases[0].config.framework: _short(cases[0].version or UNKNOWN)}
+        requirements: dict[str, str] = {cases[0].config.framework: _short(cases[0].version or UNKNOWN)}
         python, variables = _python(cases[0]), cases[0].environment.machine.environment_variables
         lines = {case.row.case: _line(case, of_case.get(case.row.case, []), date) for case in cases}
         files.append(

@@ -14,9 +14,8 @@ from gnet_core.files import csv_text
 def to_text(export: Export) -> str:
     """The table. A case without figures has one line, whose cells are empty where a figure would be."""
     of_case = processes(export.run)
-    lines = [
-        _line(export, case, process) for case in export.cases for process in of_case.get(case.row.case) or [None]
-    ]
+    none: list[Process | None] = [None]
+    lines = [_line(export, case, process) for case in export.cases for process in of_case.get(case.row.case) or none]
     return csv_text.to_csv(pd.DataFrame(lines, dtype=object))
 
 

@@ -54,8 +54,8 @@ class SettingEffect(msgspec.Struct, frozen=True, kw_only=True):
 def setting_effects(
     variables: Mapping[str, str], environment: Environment, without: Environment | None
 ) -> tuple[SettingEffect, ...]:
-    """Of each variable whether it acts in an `environment` that was started with it; `without` is the same interpreter's
-    without any of them, None where that is not known.
+    """Of each variable whether it acts in an `environment` that was started with it; `without` is that of the same
+    interpreter without any of them, None where that is not known.
     """
     here, there = _observed(environment), _observed(without) if without else {}
     effects = []
@@ -69,9 +69,7 @@ def setting_effects(
         elif shows:
             effect, evidence = "acts", f"{name}: {here[name]}, and {there[name]} without it"
         decides = settings.defined_by_case(variable)
-        effects.append(
-            SettingEffect(variable=variable, value=value, effect=effect, evidence=evidence, decides=decides)
-        )
+        effects.append(SettingEffect(variable=variable, value=value, effect=effect, evidence=evidence, decides=decides))
     return tuple(effects)
 
 

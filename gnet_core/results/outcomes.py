@@ -160,8 +160,8 @@ def of_comparison(
 
 
 def of_history(judged: Judged, asked: Sequence[str], rules: Rules, figures: Callable[[Trend], str]) -> Outcomes:
-    """The outcomes of a history by the gates that were `asked` for and those that a pipeline always reads. `figures` says
-    in words what a series has come to.
+    """The outcomes of a history by the gates that were `asked` for and those that a pipeline always reads. `figures`
+    says in words what a series has come to.
     """
     current = {trend.series.key.case: trend for trend in judged.trends if trend.current}
     unmeasured = [series.key.case for series in judged.history.series if not series.measured]

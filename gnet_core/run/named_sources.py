@@ -233,7 +233,9 @@ def _checkouts(
             try:
                 code = revision(str(entry.revision), checkout, folder / f"revision-{number}")
             except GnetError as error:
-                raise GnetError(f"sources: {path}: source[{number}]: {str(error).replace('against', 'revision', 1)}") from error
+                raise GnetError(
+                    f"sources: {path}: source[{number}]: {str(error).replace('against', 'revision', 1)}"
+                ) from error
             checkouts[entry.revision] = code.checkout
     return checkouts
 

@@ -76,9 +76,7 @@ def require_same_environments(directory: Path, before: Environments, now: Enviro
             raise GnetError(f"resume: this is not what {directory} was measured with{name and f' ({name})'}: {changed}")
 
 
-def require_same_settings(
-    directory: Path, before: Sequence[RecordedSource], now: Sequence[RecordedSource]
-) -> None:
+def require_same_settings(directory: Path, before: Sequence[RecordedSource], now: Sequence[RecordedSource]) -> None:
     """Raise GnetError naming the source whose variables are not what they were when the run was started."""
     if not before:  # written before settings were recorded, when there were none
         return

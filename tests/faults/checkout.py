@@ -51,7 +51,7 @@ def observe():
     return {
         "oneDNN": "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "on",
         "float32 products": "of float32 numbers",
-        "graphs": "clustered for XLA" if "auto_jit=2" in os.environ.get("TF_XLA_FLAGS", "") else "not clustered for XLA",
+        "graphs": ("" if "auto_jit=2" in os.environ.get("TF_XLA_FLAGS", "") else "not ") + "clustered for XLA",
     }
 '''
 

@@ -1,16 +1,16 @@
-"""Sources beside each other: a row a case, a column a source, what differs above, and a heat map that needs no colour."""
+"""Sources beside each other: a row a case, a column a source, what differs above, and a heat map without colours."""
 
 import copy
 
 import pytest
 
-from gnet_core.config import StepConfig
+from gnet_core.config import Execution, StepConfig
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from tests.stored import markdown, processes, terminal
 from tests.svg import words
 
-CASES = {"graph": 1.0, "xla": 2.0}
+CASES: dict[Execution, float] = {"graph": 1.0, "xla": 2.0}
 SLOWDOWN = {"tf219": 1.0, "tf220": 0.8, "tf221": 1.25, "tf221-onednn0": 1.0}
 
 

@@ -140,7 +140,9 @@ def test_a_case_that_was_never_measured_is_told():
 
 
 def test_gates_that_failed_are_told():
-    text = to_markdown(report.document(judged(history_of(SLOWER)), GateResult(failed={"slower": ["graph-b8"]}), with_pictures=False))
+    text = to_markdown(
+        report.document(judged(history_of(SLOWER)), GateResult(failed={"slower": ["graph-b8"]}), with_pictures=False)
+    )
     assert "slower: graph-b8" in text
 
 

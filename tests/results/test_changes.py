@@ -213,9 +213,12 @@ def test_a_history_that_compares_nothing_fails_every_gate(speeds):
     history = history_of({"a": speeds})
     assert is_idle(judged(history))
     for wanted in (["slower", "missing"], []):
-        rules = Rules(today=datetime.date(2026, 1, 1), waivers=(Waiver(cases="*", reason="all", expires=datetime.date(2027, 1, 1)),))
+        rules = Rules(
+            today=datetime.date(2026, 1, 1),
+            waivers=(Waiver(cases="*", reason="all", expires=datetime.date(2027, 1, 1)),),
+        )
         result = under_rules(failed_in_history(judged(history), wanted), wanted, rules, ["a"], idle=True)
-        assert result.failed == dict.fromkeys(wanted, [NOTHING])  # which no waiver excuses
+        assert result.failed == {gate: [NOTHING] for gate in wanted}  # which no waiver excuses
 
 
 def test_a_gate_that_a_history_has_not_is_refused():

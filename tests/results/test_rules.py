@@ -6,8 +6,8 @@ import os
 import pytest
 
 from gnet_core.config import GnetError
-from gnet_core.plan.request import GATES
 from gnet_core.files.toml_documents import MAX_TOML_BYTES
+from gnet_core.plan.request import GATES
 from gnet_core.results.rules import NO_RULES, Rules, load_rules
 from gnet_core.stats.verdicts import Comparison
 

@@ -54,7 +54,9 @@ def test_what_names_no_interpreter_is_refused(pairs, message):
 
 def test_settings_are_variables_by_name_and_a_value_may_hold_commas_blanks_and_equal_signs():
     flags = "clusters=TF_XLA_FLAGS=--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
-    assert named_sources.variables(["onednn0=TF_ENABLE_ONEDNN_OPTS=0", "one=A_B=1,C=2", flags, "x=XLA_FLAGS=--p=a,b"]) == {
+    assert named_sources.variables(
+        ["onednn0=TF_ENABLE_ONEDNN_OPTS=0", "one=A_B=1,C=2", flags, "x=XLA_FLAGS=--p=a,b"]
+    ) == {
         "onednn0": {"TF_ENABLE_ONEDNN_OPTS": "0"},
         "one": {"A_B": "1", "C": "2"},
         "clusters": {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"},
@@ -193,8 +195,14 @@ SPOILT_FILES = {
     "a framework": ("[[source]]\nname = 'torch'\n", r"source\[0\]: name is 'torch'"),
     "a path for a name": ("[[source]]\nname = '../x'\n", r"source\[0\]: name is '../x'"),
     "twice": ("[[source]]\nname = 'a'\n[[source]]\nname = 'A'\n", "sources: two of them are called 'a'"),
-    "no revision": ("[[source]]\nname = 'a'\nrevision = 'nowhere'\n", r"source\[0\]: revision: 'nowhere' cannot be read"),
-    "no variable": ("[[source]]\nname = 'a'\nvariables = { 'x y' = '1' }\n", r"source\[0\]: variables: 'x y' is no name"),
+    "no revision": (
+        "[[source]]\nname = 'a'\nrevision = 'nowhere'\n",
+        r"source\[0\]: revision: 'nowhere' cannot be read",
+    ),
+    "no variable": (
+        "[[source]]\nname = 'a'\nvariables = { 'x y' = '1' }\n",
+        r"source\[0\]: variables: 'x y' is no name",
+    ),
     "an unknown base": ("base = 'b'\n[[source]]\nname = 'a'\n[[source]]\nname = 'c'\n", "base: 'b' is unknown"),
 }
 
@@ -210,5 +218,5 @@ def test_a_file_that_cannot_be_is_refused_by_what_is_wrong_with_it(of, tmp_path,
 
 
 def test_a_file_that_is_not_there_is_refused(of, tmp_path):
-    with pytest.raises(GnetError, match="sources: .*nowhere.toml cannot be read"):
+    with pytest.raises(GnetError, match=r"sources: .*nowhere\.toml cannot be read"):
         of(sources=str(tmp_path / "nowhere.toml"))

@@ -912,9 +912,7 @@ def test_an_unsupported_precision_is_a_row_in_a_sweep_and_an_error_alone(environ
 
 
 def test_a_batch_of_more_images_than_there_are_is_a_row_in_a_sweep_and_an_error_alone(environment):
-    states = discovery.make_states(
-        [planned(batch_size=8), planned(batch_size=64)], HERE, probed_here(environment), 50
-    )
+    states = discovery.make_states([planned(batch_size=8), planned(batch_size=64)], HERE, probed_here(environment), 50)
     assert [(state.status, state.note) for state in states] == [
         (None, ""),
         ("unsupported", "the data has only 50 images to train on"),

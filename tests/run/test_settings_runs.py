@@ -29,8 +29,8 @@ def variables_of(directory, source):
 
 def test_each_source_has_its_own_settings_and_they_take_turns(checkout, tmp_path):
     run = tmp_path / "run"
-    outside = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=1", "TF_ENABLE_ONEDNN_OPTS": "1"}
-    status, out, err = gnet(checkout, *WORDS, ONEDNN, CLUSTERS, "--out", str(run), **outside)
+    words = (*WORDS, ONEDNN, CLUSTERS, "--out", str(run))
+    status, out, err = gnet(checkout, *words, TF_XLA_FLAGS="--tf_xla_auto_jit=1", TF_ENABLE_ONEDNN_OPTS="1")
     assert status == 0, err
     assert statuses(run) == {"default": ("ok", ""), "onednn0": ("ok", ""), "clusters": ("ok", "")}
     document = read(run)
@@ -71,7 +71,7 @@ def test_settings_that_end_the_process_are_rows_with_the_reason_and_the_others_a
 def test_a_file_of_sources_has_columns_for_those_that_are_not_installed(checkout, tmp_path):
     file, run = tmp_path / "sources.toml", tmp_path / "run"
     file.write_text('[[source]]\nname = "here"\n[[source]]\nname = "gone"\npython = "no/python"\n')
-    status, out, err = gnet(checkout, *WORDS, "--sources", str(file), "--out", str(run))
+    status, _, err = gnet(checkout, *WORDS, "--sources", str(file), "--out", str(run))
     assert status == 0, err
     assert "was its installation finished?" in statuses(run)["gone"][1]
     assert "gone" in (run / "report.md").read_text()

@@ -1,4 +1,4 @@
-"""What TensorFlow does in this process, seen from a few small operations: the proof that a setting acts, or does not."""
+"""What TensorFlow does in this process, seen from a few small operations: the proof that a setting acts or does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tensorflow.python.util import _pywrap_util_port
 
 _SIDE = 64
 _BELOW_BFLOAT16, _BELOW_TF32 = 2.0**-9, 2.0**-12
-"""What is added to 1 and lost where a product is of bfloat16 numbers, which have 8 bits, or of TF32's, which have 11."""
+"""What is added to 1 and lost where a product is of bfloat16 numbers, of 8 bits, or of TF32's, of 11."""
 
 
 def observe() -> dict[str, str]:
@@ -38,15 +38,14 @@ def _clusters_for_xla() -> bool:
     """Whether operations of a graph that asks for nothing are compiled by XLA, as autoclustering does."""
     weights = tf.random.stateless_normal((_SIDE, _SIDE), seed=(1, 2))
 
-    @tf.function(jit_compile=None)
-    def graph(values: tf.Tensor) -> tf.Tensor:
+    def layers(values: tf.Tensor) -> tf.Tensor:
         for _ in range(4):  # a cluster has four operations at least
             values = tf.nn.relu(tf.linalg.matmul(values, weights) + 1.0)
         return values
 
     context.enable_run_metadata()
     try:
-        graph(weights)
+        tf.function(layers, autograph=False)(weights)
         metadata = context.export_run_metadata()
     finally:
         context.disable_run_metadata()
