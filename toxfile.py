@@ -1,7 +1,7 @@
-"""tox environments for a release of TensorFlow, a device and configurations, made of factors: tf221-cpu-xla-bf16.
+"""tox environments for a release of TensorFlow, a device and configurations, made of factors (tf221-cpu-xla-bf16).
 
 The environments without a configuration, such as tf221-cpu, are in tox.ini: they hold the installation, which all
-configurations of a release share. `tox list` has a line for each, and `tox run -e` takes any combination of the factors.
+configurations of a release share. `tox list` has a line for each, and `tox run -e` takes any combination of factors.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CONFIGURATIONS = {
         "XLA's autoclustering beside none",
         variables={"TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"},
     ),
-    "fp32": Configuration("float32", "--precision", "float32"),
+    "fp32": Configuration("float32 throughout", "--precision", "float32"),
     "tf32": Configuration("float32 multiplied as TF32", "--precision", "tf32", on=("gpu",)),
     "bf16": Configuration("mixed precision with bfloat16", "--precision", "mixed_bfloat16"),
     "fp16": Configuration("mixed precision with float16", "--precision", "mixed_float16"),

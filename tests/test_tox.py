@@ -42,7 +42,9 @@ def test_each_configuration_is_explained_for_each_release(listed, factor):
 
 def command_of(environment, *words):
     config = configparser.ConfigParser(interpolation=None)
-    config.read_string(tox("config", "-e", environment, "-k", "commands", "env_dir", "deps", "--", *words))
+    config.read_string(
+        tox("config", "-e", environment, "-k", "commands", "env_dir", "deps", *(("--", *words) if words else ()))
+    )
     return config[f"testenv:{environment}"]
 
 

@@ -70,6 +70,7 @@ def published(repository, results):
         name: [
             [value for _revision, value in json.loads(path.read_text())]
             for path in (html / "graphs").rglob(f"{name}.json")
+            if "summary" not in path.parts  # which has the same values once more
         ]
         for name in index["benchmarks"]
     }

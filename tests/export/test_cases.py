@@ -1,5 +1,6 @@
 """What every format is given."""
 
+import csv
 import datetime
 from pathlib import Path
 
@@ -63,8 +64,9 @@ def test_processes_add_up_to_the_figures_of_the_rows():
 def test_blocks_have_the_place_of_their_turn_in_each_round():
     """Every turn of the example stands in turns.csv as well."""
     run = load_run(EXAMPLE)
-    lines = [line.split(",")[:4] for line in (EXAMPLE / "turns.csv").read_text().splitlines()[1:]]
-    turns = {(worker, int(number)): (int(cohort), int(order)) for cohort, number, order, worker in lines}
+    with (EXAMPLE / "turns.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    turns = {(line["worker"], int(line["round"])): (int(line["cohort"]), int(line["position"])) for line in lines}
     places = {
         (f"{case}.r{process.number}", block.round): (process.cohort, block.order)
         for case, measured in processes(run).items()

@@ -115,10 +115,11 @@ def test_the_help_names_every_format_and_the_tool_that_reads_it(gnet):
         assert f"\n  {name} " in printed
 
 
-def test_parquet_without_pyarrow_tells_what_installs_it(gnet, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    answer = gnet("export", EXAMPLE, "--to", "parquet", "--out", tmp_path / "out")
-    refused(answer, "parquet needs pyarrow", "pip install 'gnet[parquet]'")
+def test_parquet_without_pyarrow_tells_what_installs_it(tmp_path):
+    program = "import sys; sys.modules['pyarrow'] = None; from gnet_core.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "export", str(EXAMPLE), "--to", "parquet", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused((ended.returncode, ended.stdout, ended.stderr), "parquet needs pyarrow", "pip install 'gnet[parquet]'")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -46,9 +46,10 @@ chmod +x .venv/bin/pip .venv/bin/gnet
 """
 
 
-def block(language):
-    """The only block of that language in the README."""
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def block(language, holding=""):
+    """The only block of that language in the README that holds these words."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (text,) = [text for text in blocks if holding in text]
     return text
 
 
@@ -84,7 +85,8 @@ def checkout(origin, tmp_path):
     folder = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], check=True)
     next_month = datetime.date.today() + datetime.timedelta(days=30)
-    (folder / "gnet-rules.toml").write_text(re.sub(r"expires = [\d-]+", f"expires = {next_month}", block("toml")))
+    rules = re.sub(r"expires = [\d-]+", f"expires = {next_month}", block("toml", "[[waiver]]"))
+    (folder / "gnet-rules.toml").write_text(rules)
     stand_in = tmp_path / "bin" / "python3"
     stand_in.parent.mkdir()
     stand_in.write_text(VENV.format(python=shlex.quote(sys.executable)))

@@ -207,7 +207,7 @@ def test_all_that_is_described_of_the_machine_is_compared_or_volatile(environmen
 
 def test_all_that_is_described_of_tensorflow_is_compared(environment):
     of_kind: dict[type, Any] = {str: "another", int: 1, list: [GPU], bool: True, NoneType: "9"}
-    for field in TensorFlow.__struct_fields__:
+    for field in environment["tensorflow"].keys() & TensorFlow.__struct_fields__:  # not what was observed on request
         value = of_kind[type(environment["tensorflow"][field])]
         other = {**environment, "tensorflow": {**environment["tensorflow"], field: value}}
         assert len(differences(environment, other)) == 1, field

@@ -57,7 +57,7 @@ def test_the_table_has_a_row_a_case_and_a_column_a_source(stored):
     rows = {row[0].text: dict(zip(table.headings, row, strict=True)) for row in table.rows}
     assert [name for name in rows if name in CASES] == list(CASES)
     graph = rows["graph"]
-    assert graph["tf219"].text.startswith("8.0 images/s (")
+    assert graph["tf219"].text.startswith("32.0 images/s (")
     assert "1.25" in graph["tf220"].text
     assert (graph["tf220"].verdict, graph["tf221"].verdict) == ("FASTER", "SLOWER")
     assert "0.80" in graph["tf221"].text
@@ -86,11 +86,11 @@ def test_the_heat_map_says_each_verdict_by_a_mark_and_its_ratio(stored):
     section = section_of(stored)
     picture = section.picture()
     said = " ".join(words(picture))
-    assert "1.25× ▲" in said
-    assert "0.80× ▼" in said
+    assert "1.250× ▲" in said
+    assert "0.800× ▼" in said
     assert "▲" in said
     assert "–" in said  # of the source that could not be measured
-    assert "graph, tf220: 1.25×" in picture.description
+    assert "graph, tf220: 1.250×" in picture.description
 
 
 def test_it_answers_by_source_and_says_which_could_not_be_measured(stored):

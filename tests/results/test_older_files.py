@@ -326,6 +326,9 @@ def test_an_option_that_a_run_was_not_asked_for_has_the_value_that_means_so(tmp_
         "until": "fixed" if name == "replicates" else None,
         "budget": None,
         "case": [],
+        "settings": [],
+        "sources": None,
+        "base": None,
         name: (MEANINGS | beside)[name],
     }
 

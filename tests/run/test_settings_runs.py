@@ -34,7 +34,7 @@ def test_each_source_has_its_own_settings_and_they_take_turns(checkout, tmp_path
     assert status == 0, err
     assert statuses(run) == {"default": ("ok", ""), "onednn0": ("ok", ""), "clusters": ("ok", "")}
     document = read(run)
-    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [3]
+    assert [len(cohort["workers"]) for cohort in document["cohorts"]] == [3, 3]
     # A setting from outside that a case defines acts nowhere, and that of a source in its own processes alone.
     assert "TF_XLA_FLAGS" not in variables_of(run, "default")
     assert variables_of(run, "default")["TF_ENABLE_ONEDNN_OPTS"] == "1"
