@@ -160,7 +160,8 @@ def _open_idx(name: str, folder: Path, class_names: tuple[str, ...] = ()) -> Dat
         wanted = f"0 to {len(class_names) - 1}" if class_names else "two classes or more"
         raise bad_data(folder, f"has labels up to {highest}; it needs those of {wanted}")
     class_names = class_names or tuple(map(str, range(highest + 1)))
-    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, _notes(class_names, train, test, keys))
+    notes, duplicates = _notes(class_names, train, test, keys), len(keys) - len(set(keys))
+    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, notes, duplicates=duplicates)
 
 
 def _array_keys(images: npt.NDArray[np.uint8]) -> list[Hashable]:
@@ -240,8 +241,19 @@ def _of_files(name: str, class_names: tuple[str, ...], train: Looked, test: Look
         splits.append(Split.of_files([file for file, _ in whole], [label for _, label in whole]))
         before = np.array([label for _, label in looked], np.uint16)
         require_classes_left(class_names, before, splits[-1].labels, part, broken)
-    notes = (*_notes(class_names, splits[0], splits[1], content_keys(files)), *broken_notes(broken))
-    return DataSet(name, class_names, splits[0], splits[1], PHOTO_IMAGE_SIZE, notes, broken, mirrored="same")
+    keys = content_keys(files)
+    notes = (*_notes(class_names, splits[0], splits[1], keys), *broken_notes(broken))
+    return DataSet(
+        name,
+        class_names,
+        splits[0],
+        splits[1],
+        PHOTO_IMAGE_SIZE,
+        notes,
+        broken,
+        duplicates=len(keys) - len(set(keys)),
+        mirrored="same",
+    )
 
 
 def _is_dtd(folder: Path) -> bool:

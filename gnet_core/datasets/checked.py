@@ -51,5 +51,6 @@ def _path(key: str) -> Path:
     """The file of a key, in the folder that the XDG Base Directory Specification has for caches."""
     assert _KEY.fullmatch(key), key
     named = os.environ.get("XDG_CACHE_HOME", "")
-    caches = Path(named) if named.startswith("/") else Path(os.path.expanduser("~")) / ".cache"  # noqa: PTH111  raises not
+    home = os.path.expanduser("~")  # noqa: PTH111  Path.home raises where there is none
+    caches = Path(named) if named.startswith("/") else Path(home) / ".cache"
     return caches / "gnet" / f"decoded-{key}.json"

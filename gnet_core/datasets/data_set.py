@@ -81,6 +81,8 @@ class DataSet:
     """Sentences that a user should read before trusting a test accuracy."""
     broken: tuple[BrokenImage, ...] = ()
     """Images that cannot be used and were left out."""
+    duplicates: int = 0
+    """Images with the content of another one before them, as far as contents were compared."""
     mirrored: Mirrored = "unknown"
 
     @property

@@ -64,6 +64,7 @@ class PackIndex(msgspec.Struct, frozen=True, kw_only=True):
     class_names: list[str]
     default_image_size: Count
     mirrored: Mirrored
+    duplicates: Count
     notes: list[str]
     train: PackedSplit
     test: PackedSplit
@@ -94,6 +95,7 @@ def open_pack(name: str, folder: Path) -> DataSet:
         test,
         index.default_image_size,
         tuple(index.notes),
+        duplicates=index.duplicates,
         mirrored=index.mirrored,
     )
 

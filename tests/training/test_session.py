@@ -359,7 +359,7 @@ def test_values_that_are_not_finite_are_not_saved(saved: Path) -> None:
     with pytest.raises(GnetError, match=r"^weights: variable is not finite after epoch 3"):
         save_state(saved / "state.npz", SESSION, spoilt, RECORDS)
     assert (saved / "state.npz").read_bytes() == before
-    assert {path.name for path in saved.iterdir()} == {"train.json", "state.npz"}
+    assert {path.name for path in saved.iterdir()} == {"train.json", "split.json", "state.npz"}
 
 
 def test_names_that_are_no_utf_8_survive(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from gnet_core.training import training
 from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
 from gnet_core.training.training import train
 
-SESSION_FILES = {"train.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
+SESSION_FILES = {"train.json", "split.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
 
 # Eager, because tracing the tiny network takes longer than running it.
 CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)
@@ -308,7 +308,7 @@ def test_results_that_an_interrupt_kept_from_being_written_are_written_on_resume
         patch.setattr(training, "_write_results", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, bright, tmp_path, epochs=1)
-    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "state.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "split.json", "state.npz"}
     with pytest.raises(GnetError, match=r"^epochs: 1 are done already"):
         train(CONFIG, bright, tmp_path, epochs=1, resume=True)
     assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
@@ -429,7 +429,7 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
             save(out, line)
         if before or out.exists():
             assert load_state(out / "state.npz", Session.read(out), variables) in (before, [*before, record]), line
-            assert {path.name for path in out.iterdir()} <= {"train.json", "state.npz", "history.csv"}, line
+            assert {path.name for path in out.iterdir()} <= {"train.json", "split.json", "state.npz", "history.csv"}, line
 
 
 def test_weights_that_cannot_be_written_are_an_error_and_no_end_of_the_process(tmp_path: Path) -> None:

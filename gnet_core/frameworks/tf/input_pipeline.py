@@ -102,7 +102,7 @@ class Loader:
                 f"batch_size: {config.batch_size} is too large; the data has {len(split)} training images, "
                 f"so use at most {len(split)}"
             )
-        self._split = split
+        self.split = split
         self._config = config
         self._training = training
         self._augmentation: Augmentation = augmentation if training else "none"
@@ -118,7 +118,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        whole, rest = divmod(len(self._split), self._config.batch_size)
+        whole, rest = divmod(len(self.split), self._config.batch_size)
         return whole if self._training else whole + bool(rest)
 
     def epoch(self, number: int) -> tf.data.Dataset:
@@ -150,7 +150,7 @@ class Loader:
 
     def _in_order(self) -> tf.data.Dataset:
         """The images (see Image) in the order of the split."""
-        images = len(self._split)
+        images = len(self.split)
         if self._kept is None:
             return self._made(0, images)
         return self._kept if self.kept == images else self._kept.concatenate(self._made(self.kept, images))
@@ -161,13 +161,13 @@ class Loader:
         The buffer of the shuffle holds what an image is made of, such as its path, and of those that are kept a
         reference, so that no image is in memory twice.
         """
-        images, size = len(self._split), self._config.image_size
+        images, size = len(self.split), self._config.image_size
         if self._kept is not None and self.kept == images:
             return self._kept.shuffle(images, seed=seed, reshuffle_each_iteration=True)
-        if isinstance(self._split.images, RecordFiles):
-            return self._decoded(_shuffled_records(self._split.images, seed))
+        if isinstance(self.split.images, RecordFiles):
+            return self._decoded(_shuffled_records(self.split.images, seed))
         if self._kept is None:
-            source = _source(self._split, 0, images)
+            source = _source(self.split, 0, images)
             return self._decoded(source.shuffle(images, seed=seed, reshuffle_each_iteration=True))
 
         def with_image(columns: tuple[tf.Tensor, ...], image: Image) -> tuple[tf.Tensor, ...]:
@@ -185,14 +185,14 @@ class Loader:
             )
             return number, levels, label
 
-        kept = tf.data.Dataset.zip((_source(self._split, 0, self.kept), self._kept)).map(with_image)
-        source = kept.concatenate(_source(self._split, self.kept, images).map(without_image))
+        kept = tf.data.Dataset.zip((_source(self.split, 0, self.kept), self._kept)).map(with_image)
+        source = kept.concatenate(_source(self.split, self.kept, images).map(without_image))
         source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True)
         return source.map(kept_or_made, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _made(self, start: int, stop: int) -> tf.data.Dataset:
         """The images (see Image) from `start` to `stop` in the order of the split."""
-        return self._decoded(_source(self._split, start, stop))
+        return self._decoded(_source(self.split, start, stop))
 
     def _decoded(self, source: tf.data.Dataset) -> tf.data.Dataset:
         """The images (see Image) of a source, decoded and resized in parallel."""
@@ -204,9 +204,9 @@ class Loader:
 
     def _levels(self, *content: tf.Tensor) -> tf.Tensor:
         """Levels, uint8 (height, width, 3), of what a source has of an image beside its number and its label."""
-        if isinstance(self._split.images, RecordFiles):
+        if isinstance(self.split.images, RecordFiles):
             return decode(*content)
-        return read_and_decode(*content) if isinstance(self._split.images, tuple) else _in_colour(*content)
+        return read_and_decode(*content) if isinstance(self.split.images, tuple) else _in_colour(*content)
 
 
 def explain_decode_error(split: Split) -> GnetError:
@@ -214,7 +214,7 @@ def explain_decode_error(split: Split) -> GnetError:
     if isinstance(split.images, RecordFiles):
         for shard in packs.changed_shards(split.images):
             return bad_data(shard.path, shard.reason)
-        return bad_data(split.images.paths[0], "or a file beside it holds a record that cannot be read; pack them again")
+        return bad_data(split.images.paths[0], "or a file beside it has a record that cannot be read; pack them again")
     if isinstance(split.images, tuple):
         for path, *look in zip(split.images, split.orientations(), split.transparencies(), strict=True):
             try:
