@@ -101,7 +101,7 @@ class Session:
     data_set: RecordedData
     unrecorded: frozenset[str] = frozenset()
     """Fields of the configuration that train.json, which an older version wrote, does not have."""
-    split: RecordedSplit | None = None
+    split: RecordedSplit | None = dataclasses.field(default=None, compare=False)
     """The images of a session that begins. One that goes on has them in split.json, where they are compared."""
 
     @classmethod
