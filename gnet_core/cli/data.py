@@ -82,7 +82,6 @@ def _opened(path: str, *, strict: bool) -> DataSet:
     from gnet_core.frameworks.tf import decode_check, device
 
     device.prepare(StepConfig(device="cpu"))  # a GPU is of no use here, and may be another's
-
     return decode_check.decodable(data, strict=strict, progress=complain)
 
 
@@ -90,7 +89,8 @@ def _print(found: Overview) -> None:
     """Print tables of what was found."""
     from tabulate import tabulate
 
-    rows = [(item.name if item.name.isprintable() else ascii(item.name), item.train, item.test) for item in found.classes]
+    names = [item.name if item.name.isprintable() else ascii(item.name) for item in found.classes]
+    rows = [(name, item.train, item.test) for name, item in zip(names, found.classes, strict=True)]
     total = ("all", sum(item.train for item in found.classes), sum(item.test for item in found.classes))
     print(tabulate([*rows, total], headers=("class", "train", "test"), disable_numparse=True))
     sizes = (("smallest", found.smallest), ("median", found.median), ("largest", found.largest))

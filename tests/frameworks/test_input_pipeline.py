@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets.catalog import Split, open_data
+from gnet_core.datasets.catalog import open_data
+from gnet_core.datasets.data_set import Split
 from gnet_core.frameworks.tf.input_pipeline import batches, endless_batches, explain_decode_error, synthetic_batch
 from tests.pictures import write_dtd, write_folder, write_image
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets.catalog import DataSet, Split
+from gnet_core.datasets.data_set import DataSet, Split
 from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
 
 MUTATIONS = 400

@@ -18,7 +18,7 @@ import tensorflow as tf
 from matplotlib.image import imread
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets.catalog import DataSet, Split
+from gnet_core.datasets.data_set import DataSet, Split
 from gnet_core.files.whole import write_whole
 from gnet_core.frameworks.tf.input_pipeline import batches
 from gnet_core.frameworks.tf.model import build_model
