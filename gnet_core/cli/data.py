@@ -46,7 +46,8 @@ def check(path: str, strict: bool, as_json: bool) -> int:
 @click.argument("path", metavar="NAME_OR_PATH")
 @click.option("--out", type=options.PATH, help="New or empty directory to write.")
 @options.strict
-def pack(path: str, out: Path | None, strict: bool) -> int:
+@options.as_json
+def pack(path: str, out: Path | None, strict: bool, as_json: bool) -> int:
     """Write the images, as they are encoded, into TFRecord files that --data takes."""
     from gnet_core.files.whole import require_empty
     from gnet_core.system.claims import claimed_empty
@@ -61,7 +62,10 @@ def pack(path: str, out: Path | None, strict: bool) -> int:
         index = packing.pack(data, out)
     shards = [*index.train.shards, *index.test.shards]
     images, size_bytes = sum(shard.images for shard in shards), sum(shard.size_bytes for shard in shards)
-    click.echo(f"{images:,} images, {size_bytes / 1e6:,.1f} MB, are in {len(shards)} files in {out}")
+    if as_json:
+        print_json({"directory": str(out), "images": images, "size_bytes": size_bytes, "files": len(shards)})
+    else:
+        click.echo(f"{images:,} images, {size_bytes / 1e6:,.1f} MB, are in {len(shards)} files in {out}")
     for note in data.notes:
         complain(f"note: {note}")
     return FINE

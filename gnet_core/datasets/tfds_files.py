@@ -33,8 +33,9 @@ def absolute(name: str) -> str:
 def open_prepared(name: str) -> DataSet:
     """The data set of a name such as tfds:dtd@DIR, whose splits are called train and test.
 
-    Each record is looked at once, since only they have the labels and which way is up. Raises GnetError where the extra
-    is not installed, nothing is prepared there or it holds no images with a label each.
+    Each record is looked at once, since only they have the labels. What their EXIF data say of turning is left alone,
+    as TensorFlow Datasets itself leaves it, and alpha is dropped. Raises GnetError where the extra is not installed,
+    nothing is prepared there or it holds no images with a label each.
     """
     data_set, directory = _parts(name)
     prepared = _prepared(name, Path(directory), data_set)

@@ -24,7 +24,7 @@ from gnet_core.datasets.catalog import check_labels, fingerprint, open_data
 from gnet_core.datasets.data_set import DataSet, Split, leave_out
 from gnet_core.datasets.image_files import BrokenImage, content_keys, look_at
 from gnet_core.datasets.image_headers import picture_header
-from tests.pictures import write_dtd, write_folder, write_image
+from tests.pictures import paths_of, write_dtd, write_folder, write_image
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -58,7 +58,7 @@ def refused(name: object, *parts: object) -> None:
 
 
 def file_names(split: Split) -> list[str]:
-    return ["/".join(Path(str(path)).parts[-2:]) for path in split.images]
+    return ["/".join(path.parts[-2:]) for path in paths_of(split)]
 
 
 def test_opening_and_importing_do_not_import_tensorflow(tmp_path: Path) -> None:
@@ -639,7 +639,7 @@ def test_broken_images_are_left_out_named_and_counted(tmp_path: Path) -> None:
     assert reasons["loop.png"] == "cannot be read: Too many levels of symbolic links"
     assert reasons["nowhere.png"] == "cannot be read: No such file or directory"
     assert len(opened.train) + len(opened.test) == 30
-    assert not {*opened.train.images, *opened.test.images} & set(odd)  # type: ignore[misc]
+    assert not {*map(str, paths_of(opened.train)), *map(str, paths_of(opened.test))} & set(odd)
     note = opened.notes[-1]
     assert note.startswith("images left out because they are broken: 6, ")
     assert note.endswith("(gnet data check names each)")
@@ -669,7 +669,7 @@ def test_mending_a_broken_image_moves_no_other_between_train_and_test(tmp_path: 
 def test_a_class_whose_last_image_is_broken_is_refused_by_name(tmp_path: Path, part: str) -> None:
     opened = open_data(str(write_folder(tmp_path, images=2)))
     split = {"train": opened.train, "test": opened.test}[part]
-    path = Path(str(split.images[1]))
+    path = paths_of(split)[1]
     path.write_bytes(b"")
     with pytest.raises(GnetError) as caught:
         open_data(str(tmp_path))
@@ -697,7 +697,7 @@ def test_a_link_loop_that_a_dtd_list_names_is_left_out(tmp_path: Path) -> None:
 def test_leaving_out_joins_what_was_left_out_before_in_one_note(tmp_path: Path) -> None:
     write_odd(write_folder(tmp_path) / "sand")
     opened = open_data(str(tmp_path))
-    path = str(opened.train.images[0])
+    path = str(paths_of(opened.train)[0])
     less = leave_out(opened, [BrokenImage(path=path, reason="cannot be decoded")])
     assert less.broken == (*opened.broken, BrokenImage(path=path, reason="cannot be decoded"))
     assert len(less.train) == len(opened.train) - 1 == len(less.train.orientations())

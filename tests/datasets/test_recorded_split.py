@@ -13,14 +13,14 @@ from gnet_core.config import GnetError
 from gnet_core.datasets.catalog import open_data
 from gnet_core.datasets.data_set import Split
 from gnet_core.datasets.recorded_split import RecordedSplit, require_same
-from tests.pictures import write_folder, write_image
+from tests.pictures import paths_of, write_folder, write_image
 
 
 def test_the_same_images_pass_and_their_files_are_listed(tmp_path: Path) -> None:
     data = open_data(str(write_folder(tmp_path / "photos")))
     RecordedSplit.of(data).write(tmp_path)
     written = json.loads((tmp_path / "split.json").read_text())
-    assert written["train"] == [ascii(path) for path in data.train.images]  # type: ignore[union-attr]
+    assert written["train"] == [ascii(str(path)) for path in paths_of(data.train)]
     assert len(written["test"]) == 6
     require_same(tmp_path, open_data(str(tmp_path / "photos")))
 
@@ -33,7 +33,7 @@ def test_the_first_file_that_differs_is_named(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "photos")
     data = open_data(str(folder))
     RecordedSplit.of(data).write(tmp_path)
-    gone = Path(str(data.train.images[0]))
+    gone = paths_of(data.train)[0]
     gone.rename(gone.with_name("0.png"))
     with pytest.raises(GnetError, match=r"^data: to (train|test) with, .* stands where the session in .* had "):
         require_same(tmp_path, open_data(str(folder)))

@@ -1,4 +1,4 @@
-"""What TensorFlow Datasets has prepared, with a stand-in for its package: nothing is downloaded, and little is asked."""
+"""What TensorFlow Datasets has prepared, with a stand-in for its package: little is asked, nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def test_a_prepared_set_opens_by_its_name_and_its_directory(prepared: Any) -> No
 def test_without_the_package_one_line_says_what_to_install(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = prepared()
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # type: ignore[arg-type]
-    with pytest.raises(GnetError, match=r"^data: .* needs the package tensorflow-datasets .*; pip install -e '\.\[tfds\]'"):
+    needed = r"^data: .* needs the package tensorflow-datasets .*; pip install -e '\.\[tfds\]'"
+    with pytest.raises(GnetError, match=needed):
         open_data(f"tfds:dtd@{directory}")
 
 
@@ -134,6 +135,8 @@ def test_a_damaged_description_is_named(prepared: Any) -> None:
         open_data(f"tfds:dtd@{directory}")
 
 
-def test_the_directory_is_made_absolute_for_a_process_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_is_made_absolute_for_a_process_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert absolute("tfds:dtd@here") == f"tfds:dtd@{tmp_path / 'here'}"

@@ -11,7 +11,7 @@ from gnet_core.config import GnetError
 from gnet_core.datasets.catalog import open_data
 from gnet_core.frameworks.tf import decode_check
 from gnet_core.frameworks.tf.decode_check import decodable
-from tests.pictures import write_folder
+from tests.pictures import paths_of, write_folder
 
 
 def cut(path: Path) -> Path:
@@ -64,7 +64,7 @@ def test_images_are_decoded_once_as_long_as_they_stay_as_they_are(
 
 def test_an_image_that_is_gone_meanwhile_is_named(tmp_path: Path) -> None:
     opened = open_data(str(write_folder(tmp_path)))
-    gone = Path(str(opened.train.images[3]))
+    gone = paths_of(opened.train)[3]
     gone.unlink()
     with pytest.raises(GnetError, match=re.escape(repr(str(gone)))):
         decodable(opened)

@@ -22,7 +22,7 @@ from gnet_core.frameworks.tf.input_pipeline import (
     synthetic_batch,
 )
 from gnet_core.frameworks.tf.pack import pack
-from tests.pictures import write_dtd, write_folder, write_image
+from tests.pictures import paths_of, write_dtd, write_folder, write_image
 
 SIZE = 67
 
@@ -186,7 +186,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     path = write_folder(tmp_path, images=2) / "sand" / "01.png"
     path.write_bytes(path.read_bytes()[:60])
     opened = open_data(str(tmp_path))
-    damaged, whole = (opened.train, opened.test) if str(path) in opened.train.images else (opened.test, opened.train)
+    damaged, whole = (opened.train, opened.test) if path in paths_of(opened.train) else (opened.test, opened.train)
     with pytest.raises(tf.errors.InvalidArgumentError):
         list(batches(damaged, config(), training=False))
     assert str(explain_decode_error(damaged)).startswith(f"data: {str(path)!r} cannot be decoded")
@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_has_gone_since_opening_is_named(tmp_path: Path) -> None:
     opened = open_data(str(write_folder(tmp_path, images=2)))
-    gone = Path(str(opened.train.images[1]))
+    gone = paths_of(opened.train)[1]
     gone.unlink()
     assert str(gone) in str(explain_decode_error(opened.train))
 
@@ -271,8 +271,8 @@ def test_what_is_kept_in_memory_changes_no_batch(photos: Split, kind: str, kept:
 def test_an_image_that_is_kept_is_read_once(photos: Split) -> None:
     loader = Loader(photos, config(batch_size=4), training=True, memory_bytes=24 * IMAGE_BYTES)
     first = passes(loader, 1)
-    for path in photos.images:
-        Path(str(path)).unlink()
+    for path in paths_of(photos):
+        path.unlink()
     require_equal(passes(loader, 1), first)
 
 

@@ -18,7 +18,7 @@ from gnet_core.datasets.data_set import RecordFiles, Split
 from gnet_core.datasets.packs import changed_shards
 from gnet_core.frameworks.tf import pack as packing
 from gnet_core.frameworks.tf.pack import pack
-from tests.pictures import write_folder, write_image
+from tests.pictures import paths_of, write_folder, write_image
 
 
 @pytest.fixture
@@ -137,7 +137,9 @@ def set_to(*where: Any, value: Any) -> Callable[[Any], None]:
         (set_to("notes", value=None), "'notes' is None"),
     ],
 )
-def test_a_field_of_the_index_that_is_wrong_is_named(packed: Path, change: Callable[[Any], None], complaint: str) -> None:
+def test_a_field_of_the_index_that_is_wrong_is_named(
+    packed: Path, change: Callable[[Any], None], complaint: str
+) -> None:
     path = packed / "pack.json"
     index = json.loads(path.read_text())
     change(index)
@@ -153,7 +155,7 @@ def test_an_index_that_is_none_is_named(packed: Path, text: str) -> None:
 
 def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = open_data(str(write_folder(tmp_path / "photos")))
-    gone = Path(str(data.test.images[4]))
+    gone = paths_of(data.test)[4]
 
     def removes(split: Split, number: int) -> Any:
         gone.unlink(missing_ok=True)

@@ -171,10 +171,10 @@ class Loader:
             return self._decoded(source.shuffle(images, seed=seed, reshuffle_each_iteration=True))
 
         def with_image(columns: tuple[tf.Tensor, ...], image: Image) -> tuple[tf.Tensor, ...]:
-            return *columns, image[1]
+            return (*columns, image[1])
 
         def without_image(*columns: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return *columns, tf.zeros((0, 0, 3), tf.uint8)
+            return (*columns, tf.zeros((0, 0, 3), tf.uint8))
 
         def kept_or_made(number: tf.Tensor, label: tf.Tensor, *content_and_image: tf.Tensor) -> Image:
             *content, image = content_and_image

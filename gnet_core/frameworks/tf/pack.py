@@ -124,4 +124,4 @@ def _example(image: bytes, label: int, header: PictureHeader) -> bytes:
         "transparent": number(int(header.transparent)),
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    return bytes(example.SerializeToString())
+    return bytes(example.SerializeToString(deterministic=True))  # so that two packs of the same are the same
