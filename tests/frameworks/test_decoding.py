@@ -37,7 +37,8 @@ def test_a_picture_is_turned_as_its_exif_data_say(tmp_path: Path, suffix: str, o
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"1.{suffix}"
-    quarters().save(path, exif=exif, **({"quality": 100, "subsampling": 0} if suffix == "jpg" else {}))
+    options: dict[str, Any] = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+    quarters().save(path, exif=exif, **options)
     with Image.open(path) as picture:
         expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.int16)
     levels = decoded(path)
@@ -66,9 +67,13 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_what_can_be_seen_through_is_seen_on_white(tmp_path: Path, mode: str) -> None:
-    colours = {"RGBA": [(200, 100, 0, 255), (200, 100, 0, 128), (0, 0, 0, 0)], "LA": [(200, 255), (200, 128), (0, 0)]}
+    colours: dict[str, Any] = {
+        "RGBA": [(200, 100, 0, 255), (200, 100, 0, 128), (0, 0, 0, 0)],
+        "LA": [(200, 255), (200, 128), (0, 0)],
+    }
     picture = Image.new(mode, (3, 1))
-    picture.putdata(colours[mode])
+    for place, colour in enumerate(colours[mode]):
+        picture.putpixel((place, 0), colour)
     picture.save(tmp_path / "1.png")
     white = Image.new("RGBA", (3, 1), "white")
     expected = np.asarray(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"), np.int16)

@@ -294,10 +294,8 @@ def test_an_epoch_is_the_same_whenever_it_is_run_with_its_augmentation(photos: S
 
 
 def test_augmentation_changes_images_of_training_anew_in_each_epoch_and_none_of_test(photos: Split) -> None:
-    plain, changed = (
-        Loader(photos, config(batch_size=24), training=True, augmentation=augmentation)
-        for augmentation in ("none", "crop-flip")
-    )
+    plain = Loader(photos, config(batch_size=24), training=True)
+    changed = Loader(photos, config(batch_size=24), training=True, augmentation="crop-flip")
     for (images, labels), (others, other_labels) in zip(passes(plain, 1, 2), passes(changed, 1, 2), strict=True):
         np.testing.assert_array_equal(labels, other_labels)
         assert sum(np.array_equal(image, other) for image, other in zip(images, others, strict=True)) < 4

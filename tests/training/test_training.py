@@ -198,6 +198,32 @@ def test_resume_names_a_damaged_file(
 
 
 @pytest.mark.usefixtures("tiny")
+def test_resume_refuses_another_augmentation_and_other_images(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    with pytest.raises(GnetError, match=r"^augment: 'flip' differs from the session in .*; use 'none'$"):
+        train(CONFIG, bright, session[0], epochs=6, resume=True, augmentation="flip")
+    other = dataclasses.replace(bright, train=bright_or_dark(20, seed=9))
+    with pytest.raises(GnetError, match=r"^data: images of 'bright' have changed since the session in .* began"):
+        train(CONFIG, other, session[0], epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_that_augments_and_keeps_images_is_resumed_as_though_it_had_not_stopped(
+    bright: DataSet, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, execution="eager")
+    how: dict[str, Any] = {"augmentation": "crop-flip"}
+    whole = train(config, bright, tmp_path / "whole", epochs=2, memory_bytes=2**20, **how)
+    train(config, bright, tmp_path / "parts", epochs=1, memory_bytes=2**16, **how)
+    parts = train(config, bright, tmp_path / "parts", epochs=2, resume=True, **how)
+    assert without_times(parts) == without_times(whole)
+    written = json.loads((tmp_path / "parts" / "train.json").read_text())
+    assert written["data_set"]["augment"] == "crop-flip"
+    assert "memory" not in written["data_set"]
+
+
+@pytest.mark.usefixtures("tiny")
 def test_best_weights_are_kept_when_a_later_epoch_is_worse(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
