@@ -15,11 +15,13 @@ Widths = Literal["published", "paper"]
 Part = Literal["train", "gradients", "forward"]
 Layers = Literal["keras", "fused"]
 Framework = Literal["tensorflow", "torch", "jax"]
+Augmentation = Literal["none", "flip", "crop", "crop-flip"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYERS: tuple[Layers, ...] = get_args(Layers)
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 PEERS: tuple[Framework, ...] = ("torch", "jax")
 COMPUTE_DTYPES: Mapping[Precision, str] = {
     "float32": "float32",

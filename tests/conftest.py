@@ -310,6 +310,12 @@ def run_directory(tmp_path: Path, environment: dict[str, Any]) -> RunDirectory:
     return RunDirectory(tmp_path / "run", environment)
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps what was found of a test's images out of the user's cache. All tests of a process may share it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def gnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
     """Calls the command line in this process: exit status, stdout, stderr."""

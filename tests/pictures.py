@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from gnet_core.datasets.data_set import Split
+
 
 def write_image(path: Path, colour: tuple[int, ...] | int = (200, 100, 50), size: tuple[int, int] = (90, 80)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,3 +34,9 @@ def write_dtd(root: Path) -> Path:
             list_path.parent.mkdir(exist_ok=True)
             list_path.write_text("".join(lines))
     return root
+
+
+def paths_of(split: Split) -> list[Path]:
+    """The image files of a split."""
+    assert isinstance(split.images, tuple)
+    return list(map(Path, split.images))

@@ -22,7 +22,7 @@ ALLOWED = {
     "plan": {"config", "files"},
     "stats": {"config"},
     "machine": {"config", "files", "system"},
-    "frameworks": {"config", "datasets", "machine", "networks", "system"},
+    "frameworks": {"config", "datasets", "files", "machine", "networks", "system"},
     "training": {"config", "datasets", "files", "frameworks", "networks", "system"},
     "results": {"config", "files", "machine", "networks", "plan", "stats"},
     "profile": {"config", "files", "machine", "networks", "text"},

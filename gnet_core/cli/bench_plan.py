@@ -14,6 +14,7 @@ from gnet_core.cli import options
 from gnet_core.cli.output import complain
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.catalog import absolute, fingerprint, open_data
+from gnet_core.datasets.data_set import broken_notes
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine.description import available_memory_bytes
 from gnet_core.machine.environment import Environment
@@ -50,6 +51,8 @@ class BenchPlan:
         self._here = sources.working_tree(discovery.find_checkout(Path.cwd()), code / "here")
         self._suites = discovery.choose_suites(discovery.discover(self._here.checkout), request.suites, request.preset)
         self._data = _Data.of(request.data)
+        for note in self._data.left_out:
+            complain(f"note: {note}")
         fields: dict[str, Any] = {"data": self._data.name, "seed": request.seed}
         fields |= {"layers": request.layers, "widths": request.widths}
         StepConfig(**fields, image_size=request.image_size or StepConfig.image_size)
@@ -260,6 +263,8 @@ class _Data:
     classes: int = StepConfig.classes
     train_images: float = math.inf
     fingerprint: str = ""
+    left_out: tuple[str, ...] = ()
+    """What is to be said of images that are broken."""
 
     @classmethod
     def of(cls, name: str) -> _Data:
@@ -267,7 +272,13 @@ class _Data:
             return cls(name=name)
         data, name = open_data(name), absolute(name)
         options.require_utf8("data", name)
-        return cls(name=name, classes=data.classes, train_images=len(data.train), fingerprint=fingerprint(data))
+        return cls(
+            name=name,
+            classes=data.classes,
+            train_images=len(data.train),
+            fingerprint=fingerprint(data),
+            left_out=broken_notes(data.broken),
+        )
 
     def require_unchanged(self) -> None:
         """Raise GnetError where it is not what it was; other images make another step."""

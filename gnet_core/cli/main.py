@@ -22,6 +22,7 @@ import click
 from gnet_core.cli import options
 from gnet_core.cli.bench import bench
 from gnet_core.cli.compare import compare
+from gnet_core.cli.data import data_group
 from gnet_core.cli.export import export
 from gnet_core.cli.gpu_check import gpu_check
 from gnet_core.cli.history import history
@@ -117,17 +118,20 @@ def _unexpected(error: BaseException) -> int:
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 fine; 1 a gate of --fail-on failed, or a claim of gpu-check is wrong; 2 bad usage or input, "
-    "or no room to write; 3 cases failed or cannot be read; 70 an unexpected error, which is a fault in gnet "
-    "(GNET_TRACEBACK=1 prints all of it); 130 interrupted.",
+    "or no room to write; 3 cases failed or cannot be read, or images are broken; 70 an unexpected error, which is a "
+    "fault in gnet (GNET_TRACEBACK=1 prints all of it); 130 interrupted.",
 )
 @click.version_option(package_name="gnet")
 def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, export, gpu_check, history, report):
+for _command in (bench, compare, data_group, export, gpu_check, history, report):
     commands.add_command(_command)
 
+
+KEPT_BYTES = 2**30
+"""Memory for images that are decoded once, where none is named: all of Fashion-MNIST at its size, or 7,000 photos."""
 
 _DOCUMENTS = {
     "run": ("results.run_document", "RunDocument"),
@@ -254,13 +258,21 @@ def _trace(config: StepConfig, environment: Environment, out: Path, steps: int) 
 
 
 @commands.command()
-@options.data("digits", "digits, fashion-mnist or a folder.")
+@options.data("digits", "digits, fashion-mnist, a folder, or tfds:NAME@DIR.")
 @click.option("--epochs", type=options.WHOLE, default=10, show_default=True)
 @click.option("--batch-size", type=options.WHOLE, default=32, show_default=True)
 @click.option("--image-size", type=options.WHOLE, help="Pixels a side; else what suits the data.")
 @options.step
 @options.out("<date-time>-train-<data>")
 @click.option("--resume", type=options.PATH, help="Go on with the session in this directory.")
+@click.option(
+    "--augment",
+    type=options.AUGMENT,
+    metavar="none|flip|crop|crop-flip",
+    help="What is done to images of training; else what suits the data.",
+)
+@click.option("--memory", type=options.WHOLE, metavar="BYTES", help="For images that are decoded once; else 1 GiB.")
+@options.strict
 @options.takes(TrainRequest)
 def train(request: TrainRequest) -> int:
     """Train and test for some epochs; write history, curves and the best weights."""
@@ -279,16 +291,21 @@ def train(request: TrainRequest) -> int:
         # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
         asked = {**request.asked(), "data": data}
         given = {name: asked[name] for name in asked if name != "device" and options.is_given(name)}
-        config = dataclasses.replace(session.recorded_config(resume), **given)
-        dataset = open_data(config.data)
+        recorded = session.recorded_session(resume)
+        config = dataclasses.replace(recorded.config, **given)
+        dataset = open_data(config.data, strict=request.strict)
+        augmentation = request.augment or recorded.data_set.augment
+        memory_bytes = request.memory or recorded.data_set.memory or KEPT_BYTES
     else:
-        dataset = open_data(data)
+        dataset = open_data(data, strict=request.strict)
         config = request.config(device="cpu", data=data, classes=dataset.classes, image_size=dataset.default_image_size)
+        augmentation = request.augment or ("none" if request.as_published else dataset.default_augmentation)
+        memory_bytes = request.memory or KEPT_BYTES
+    dataset.require_augmentation(augmentation)
     if out is not None:
         require_empty(out)
     require_learnable(config)
-    for note in dataset.notes:
-        complain(f"note: {note}")
+    from gnet_core.frameworks.tf import decode_check
     from gnet_core.frameworks.tf import device as devices
     from gnet_core.machine.devices import require_precision
     from gnet_core.training import training
@@ -298,7 +315,19 @@ def train(request: TrainRequest) -> int:
     config = dataclasses.replace(config, device=options.choose_device(asked_device, environment))
     require_precision(config.precision, config.device, environment)
     directory = resume or out or options.default_directory("train", slug(config.data))
-    history = training.train(config, dataset, directory, request.epochs, resume=resume is not None)
+    devices.prepare(config)  # before the first image is decoded, which begins to use devices
+    dataset = decode_check.decodable(dataset, strict=request.strict, progress=complain)
+    for note in dataset.notes:
+        complain(f"note: {note}")
+    history = training.train(
+        config,
+        dataset,
+        directory,
+        request.epochs,
+        resume=resume is not None,
+        augmentation=augmentation,
+        memory_bytes=memory_bytes,
+    )
     epochs = [dataclasses.asdict(record) for record in history]
     if request.as_json:
         print_json({"directory": str(directory), "epochs": epochs})

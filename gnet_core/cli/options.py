@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gnet_core.cli.output import complain
-from gnet_core.config import EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
+from gnet_core.config import AUGMENTATIONS, EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 from gnet_core.plan.request import GATES, STOPPING_RULES, Request
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _one_of(choices: tuple[str, ...], field: str, word: str) -> str:
 WHOLE, WHOLES = Parsed("whole", _whole), Parsed("whole", _whole, many=True)
 DURATION = Parsed("duration", _duration)
 UNTIL = Parsed("choice", partial(_one_of, STOPPING_RULES))
+AUGMENT = Parsed("choice", partial(_one_of, AUGMENTATIONS))
 EXECUTION_LIST = Parsed("choices", partial(_one_of, EXECUTIONS), many=True)
 PRECISION_LIST = Parsed("choices", partial(_one_of, PRECISIONS), many=True)
 PATH: click.Path = click.Path(path_type=Path)
@@ -109,6 +110,7 @@ PATH: click.Path = click.Path(path_type=Path)
 _with_default = partial(click.option, show_default=True)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+strict = click.option("--strict", is_flag=True, help="Broken images are an error; else they are left out and named.")
 device = _with_default("--device", default="auto", metavar="auto|cpu|gpu[:N]", help="Where to run.")
 layers = _with_default("--layers", default="fused", metavar="fused|keras", help="Our layers, or plain Keras ones.")
 widths = _with_default("--widths", default="published", metavar="published|paper", help="Table of filters.")

@@ -1,24 +1,25 @@
-"""Data sets, opened and checked without TensorFlow: digits, Fashion-MNIST, folders of images, DTD's own folders."""
+"""Data sets, opened and checked without TensorFlow: digits, Fashion-MNIST, folders of images, DTD's folders, packs."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import itertools
 import os
 import re
 import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from gnet_core.config import MAX_CLASSES, GnetError, bad_data
+from gnet_core.datasets import packs, tfds_files
+from gnet_core.datasets.data_set import DataSet, RecordFiles, Split, broken_notes, require_classes_left
 from gnet_core.datasets.idx_files import holds_idx, read_idx_split
-from gnet_core.datasets.image_files import ImageFile, content_keys, look_at
+from gnet_core.datasets.image_files import BrokenImage, BrokenImageError, ImageFile, content_keys, look_at
 from gnet_core.files.whole import read_bytes
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's package dataset-fashion-mnist
@@ -34,53 +35,29 @@ _MAX_COMPARED_ARRAY_BYTES = 2**28
 _SPLIT_SEED = 0  # not StepConfig.seed: runs with different seeds are compared, so they must share their test images
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The images of either training or testing, with their labels."""
-
-    images: npt.NDArray[np.uint8] | tuple[str, ...]
-    """An array (n, height, width) of grey or (n, height, width, 3) of RGB levels 0..255; or n paths of image files."""
-    labels: npt.NDArray[np.uint16]
-    """Positions in DataSet.class_names, (n,)."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True, eq=False)
-class DataSet:
-    """A named data set, opened and checked, its image files not yet decoded."""
-
-    name: str
-    class_names: tuple[str, ...]
-    train: Split
-    test: Split
-    default_image_size: int
-    """Pixels a side in a training session that names none."""
-    notes: tuple[str, ...] = ()
-    """Sentences that a user should read before trusting a test accuracy."""
-
-    @property
-    def classes(self) -> int:
-        return len(self.class_names)
-
-
-def open_data(name_or_path: str) -> DataSet:
+def open_data(name_or_path: str, *, strict: bool = False) -> DataSet:
     """Open and check a data set, without TensorFlow: `digits`, `fashion-mnist`, or the path of a folder.
 
     A folder is one of
+    - what `gnet data pack` wrote;
     - the four IDX files of (Fashion-)MNIST, plain or .gz;
     - DTD's `images/<class>/<file>` with `labels/train1.txt`: split 1, or split N of 1 to 10 as `PATH:N`. The lists
       trainN.txt and testN.txt are used and valN.txt is left alone, as in the published run;
     - `<class>/<file>`: of each class a fixed 80 % trains and 20 % tests. Hidden files, and files beside the class
       folders, are ignored.
+    `tfds:NAME@DIR` is what TensorFlow Datasets has prepared in a local directory; it needs the extra `tfds`.
     Images are JPEG, PNG, GIF or BMP (in full colour or grey: TensorFlow takes a BMP palette's numbers for grey levels),
     regular files of at most 256 MiB and 67 million pixels.
+
+    A file that is no such image, is empty, damaged in its header or cannot be read is left out and stands in
+    DataSet.broken with its reason; with `strict` it is an error. Whether the pixels of the others decode, only decoding
+    tells (gnet_core.frameworks.tf.decode_check). Which images of a folder test does not hang on which are broken.
 
     A list of DTD's that names a file twice, also under two spellings, or a file of another class is refused. Images
     whose content is the same in train and test, which many data sets have, are counted in DataSet.notes.
 
-    Raises GnetError naming the file or folder that is missing, damaged, empty or not what it should be.
+    Raises GnetError naming the file or folder that is missing, damaged, empty or not what it should be, and a class of
+    which no image is left to train or to test with.
 
     >>> from gnet_core import open_data
     >>> digits = open_data("digits")
@@ -91,24 +68,30 @@ def open_data(name_or_path: str) -> DataSet:
         return NAMED[name_or_path]()
     if name_or_path == "synthetic":
         raise GnetError(f"data: 'synthetic' has nothing to learn; use {', '.join(NAMED)}, or the path of a folder")
+    if name_or_path.startswith(tfds_files.PREFIX):
+        return tfds_files.open_prepared(name_or_path)
     numbered = re.fullmatch(r"(.+):([1-9]|10)", name_or_path)
     if numbered and _is_dtd(Path(numbered[1])):
-        return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]))
+        return _open_dtd(name_or_path, Path(numbered[1]), int(numbered[2]), strict=strict)
     if not _exists(name_or_path):
         known = f"{', '.join(NAMED)}, or the path of an existing folder"
         raise GnetError(f"data: {name_or_path!r} is unknown; use {known}")
     folder = Path(name_or_path)
     if not folder.is_dir():
         raise bad_data(folder, "is a file; use the path of a folder")
+    if packs.holds_pack(folder):
+        return packs.open_pack(name_or_path, folder)
     if holds_idx(folder):
         return _open_idx(name_or_path, folder)
     if _is_dtd(folder):
-        return _open_dtd(name_or_path, folder, 1)
-    return _open_folder(name_or_path, folder)
+        return _open_dtd(name_or_path, folder, 1, strict=strict)
+    return _open_folder(name_or_path, folder, strict=strict)
 
 
 def absolute(name_or_path: str) -> str:
     """The name or path for a process in another directory: paths are made absolute, names are kept."""
+    if name_or_path.startswith(tfds_files.PREFIX):
+        return tfds_files.absolute(name_or_path)
     path, colon, split = name_or_path.rpartition(":")
     if colon and _is_dtd(Path(path)):
         return f"{Path(path).resolve()}:{split}"
@@ -121,6 +104,9 @@ def fingerprint(data: DataSet) -> str:
     digest = hashlib.sha256(ascii(data.class_names).encode())
     for split in (data.train, data.test):
         digest.update(split.labels.tobytes())
+        if isinstance(split.images, RecordFiles):
+            digest.update(split.images.digest.encode())
+            continue
         if not isinstance(split.images, tuple):
             digest.update(split.images.tobytes())
             continue
@@ -148,14 +134,16 @@ def _open_digits() -> DataSet:
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     train, test = _split_each_class(images, digits.target.astype(np.uint16))
-    return DataSet("digits", tuple(map(str, digits.target_names)), train, test, TINY_IMAGE_SIZE)
+    names = tuple(map(str, digits.target_names))
+    return DataSet("digits", names, train, test, TINY_IMAGE_SIZE, mirrored="other")
 
 
 def _open_fashion_mnist() -> DataSet:
     if not holds_idx(FASHION_MNIST_FOLDER):
         remedy = "install Debian's package dataset-fashion-mnist, or give the folder that holds the four IDX files"
         raise GnetError(f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; {remedy}")
-    return _open_idx("fashion-mnist", FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
+    opened = _open_idx("fashion-mnist", FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
+    return dataclasses.replace(opened, mirrored="same")
 
 
 NAMED: Mapping[str, Callable[[], DataSet]] = {"digits": _open_digits, "fashion-mnist": _open_fashion_mnist}
@@ -172,7 +160,8 @@ def _open_idx(name: str, folder: Path, class_names: tuple[str, ...] = ()) -> Dat
         wanted = f"0 to {len(class_names) - 1}" if class_names else "two classes or more"
         raise bad_data(folder, f"has labels up to {highest}; it needs those of {wanted}")
     class_names = class_names or tuple(map(str, range(highest + 1)))
-    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, _notes(class_names, train, test, keys))
+    notes, duplicates = _notes(class_names, train, test, keys), len(keys) - len(set(keys))
+    return DataSet(name, class_names, train, test, TINY_IMAGE_SIZE, notes, duplicates=duplicates)
 
 
 def _array_keys(images: npt.NDArray[np.uint8]) -> list[Hashable]:
@@ -206,22 +195,65 @@ def _notes(class_names: tuple[str, ...], train: Split, test: Split, keys: Sequen
     return tuple(notes)
 
 
-def _open_folder(name: str, folder: Path) -> DataSet:
+def _open_folder(name: str, folder: Path, *, strict: bool) -> DataSet:
     """`<class>/<file>`, split within each class."""
     class_names = _class_names(folder)
-    files: list[ImageFile] = []
+    looks: list[ImageFile | BrokenImage] = []
     labels: list[int] = []
     for label, class_name in enumerate(class_names):
         paths = _visible(folder / class_name)
         if len(paths) < 2:
             problem = f"has {len(paths)} images; a class needs 2, one to train and one to test"
             raise bad_data(folder / class_name, problem)
-        files += map(look_at, paths)
+        looks += [_look(path, strict=strict) for path in paths]
         labels += [label] * len(paths)
-    train, test = _split_each_class(tuple(file.path for file in files), np.array(labels, np.uint16))
-    keys = dict(zip((file.path for file in files), content_keys(files), strict=True))
-    notes = _notes(class_names, train, test, [keys[path] for split in (train, test) for path in split.images])
-    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
+    # Broken images take part in the split, so that no other one changes sides when they are mended.
+    tested = _tested(np.array(labels, np.uint16)).tolist()
+    train, test = (
+        [(look, label) for look, label, tests in zip(looks, labels, tested, strict=True) if tests is part]
+        for part in (False, True)
+    )
+    return _of_files(name, class_names, train, test)
+
+
+Looked = Sequence[tuple[ImageFile | BrokenImage, int]]
+"""Files of one split that were looked at, each with its label."""
+
+
+def _look(path: Path, *, strict: bool) -> ImageFile | BrokenImage:
+    """The image file, or if not `strict` what is wrong with it. Raises GnetError."""
+    try:
+        return look_at(path)
+    except BrokenImageError as error:
+        if strict:
+            raise
+        return error.image
+
+
+def _of_files(name: str, class_names: tuple[str, ...], train: Looked, test: Looked) -> DataSet:
+    """The data set of those files that are not broken."""
+    broken = tuple(look for look, _ in (*train, *test) if isinstance(look, BrokenImage))
+    splits: list[Split] = []
+    files: list[ImageFile] = []
+    for part, looked in (("train", train), ("test", test)):
+        whole = [(look, label) for look, label in looked if isinstance(look, ImageFile)]
+        files += [file for file, _ in whole]
+        splits.append(Split.of_files([file for file, _ in whole], [label for _, label in whole]))
+        before = np.array([label for _, label in looked], np.uint16)
+        require_classes_left(class_names, before, splits[-1].labels, part, broken)
+    keys = content_keys(files)
+    notes = (*_notes(class_names, splits[0], splits[1], keys), *broken_notes(broken))
+    return DataSet(
+        name,
+        class_names,
+        splits[0],
+        splits[1],
+        PHOTO_IMAGE_SIZE,
+        notes,
+        broken,
+        duplicates=len(keys) - len(set(keys)),
+        mirrored="same",
+    )
 
 
 def _is_dtd(folder: Path) -> bool:
@@ -229,19 +261,23 @@ def _is_dtd(folder: Path) -> bool:
     return os.path.isfile(folder / "labels" / "train1.txt") and (folder / "images").is_dir()  # noqa: PTH113
 
 
-def _open_dtd(name: str, folder: Path, number: int) -> DataSet:
+def _open_dtd(name: str, folder: Path, number: int, *, strict: bool) -> DataSet:
     class_names = _class_names(folder / "images")
     first_lines: dict[tuple[int, int], str] = {}
-    (train, train_files), (test, test_files) = (
-        _read_list(folder, f"{part}{number}.txt", class_names, first_lines) for part in ("train", "test")
+    train, test = (
+        _read_list(folder, f"{part}{number}.txt", class_names, first_lines, strict=strict) for part in ("train", "test")
     )
-    notes = _notes(class_names, train, test, content_keys([*train_files, *test_files]))
-    return DataSet(name, class_names, train, test, PHOTO_IMAGE_SIZE, notes)
+    return _of_files(name, class_names, train, test)
 
 
 def _read_list(
-    folder: Path, list_name: str, class_names: tuple[str, ...], first_lines: dict[tuple[int, int], str]
-) -> tuple[Split, list[ImageFile]]:
+    folder: Path,
+    list_name: str,
+    class_names: tuple[str, ...],
+    first_lines: dict[tuple[int, int], str],
+    *,
+    strict: bool,
+) -> Looked:
     """The images in a list of lines such as `banded/banded_0002.jpg`; adds the line of each file to `first_lines`."""
     list_path = folder / "labels" / list_name
     label_of = {class_name: label for label, class_name in enumerate(class_names)}
@@ -249,8 +285,7 @@ def _read_list(
         text = read_bytes(list_path).decode(errors="replace")
     except OSError as error:
         raise bad_data(list_path, f"cannot be read: {error.strerror}") from None
-    files: list[ImageFile] = []
-    labels: list[int] = []
+    looked: list[tuple[ImageFile | BrokenImage, int]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not (entry := line.strip()):
             continue
@@ -262,15 +297,16 @@ def _read_list(
         if not os.path.lexists(folder / "images" / entry):
             raise bad_data(list_path, f"{where} is not in images")
         _require_own_class(list_path, where, folder / "images", entry)
-        file = look_at(folder / "images" / entry)
-        if file.identity in first_lines:
-            raise bad_data(list_path, f"{where} is the same file as {first_lines[file.identity]}; remove one of them")
-        first_lines[file.identity] = f"{entry!r:.200} in line {number} of {list_name}"
-        files.append(file)
-        labels.append(label_of[class_name])
-    if not files:
+        file = _look(folder / "images" / entry, strict=strict)
+        if isinstance(file, ImageFile):
+            if file.identity in first_lines:
+                first = first_lines[file.identity]
+                raise bad_data(list_path, f"{where} is the same file as {first}; remove one of them")
+            first_lines[file.identity] = f"{entry!r:.200} in line {number} of {list_name}"
+        looked.append((file, label_of[class_name]))
+    if not looked:
         raise bad_data(list_path, "lists no images")
-    return Split(tuple(file.path for file in files), np.array(labels, np.uint16)), files
+    return looked
 
 
 def _require_own_class(list_path: Path, where: str, images: Path, entry: str) -> None:
@@ -281,7 +317,7 @@ def _require_own_class(list_path: Path, where: str, images: Path, entry: str) ->
     if (images / class_name).is_symlink():
         raise bad_data(list_path, f"{where} is of a class whose folder is a link; put the folder itself there")
     if (images / entry).is_symlink():
-        home = Path(os.path.relpath((images / entry).resolve(), images.resolve())).parts[0]
+        home = Path(os.path.relpath(os.path.realpath(images / entry), os.path.realpath(images))).parts[0]
         if home not in (class_name, os.pardir):
             raise bad_data(list_path, f"{where} is a link to an image of {home!r}, which is another class")
 
@@ -326,18 +362,17 @@ def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises for a text too long to be a name
 
 
-def _split_each_class(
-    images: npt.NDArray[np.uint8] | tuple[str, ...], labels: npt.NDArray[np.uint16]
-) -> tuple[Split, Split]:
-    """Train and test: a fixed random fifth of each class, at least one image, tests."""
+def _split_each_class(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint16]) -> tuple[Split, Split]:
+    """Train and test of images in an array."""
+    tested = _tested(labels)
+    return Split(images[~tested], labels[~tested]), Split(images[tested], labels[tested])
+
+
+def _tested(labels: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+    """Which images test: a fixed random fifth of each class, at least one image."""
     random = np.random.RandomState(_SPLIT_SEED)  # NumPy promises this generator's numbers for all versions
-    tests = np.zeros(len(labels), bool)
+    tested = np.zeros(len(labels), np.bool_)
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
-        tests[members[: max(1, round(_TEST_SHARE * len(members)))]] = True
-
-    train, test = (
-        Split(tuple(itertools.compress(images, part)) if isinstance(images, tuple) else images[part], labels[part])
-        for part in (~tests, tests)
-    )
-    return train, test
+        tested[members[: max(1, round(_TEST_SHARE * len(members)))]] = True
+    return tested

@@ -6,11 +6,12 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from gnet_core.config import bad_data
-from gnet_core.datasets.image_headers import HeaderError, picture_size
+from gnet_core.config import GnetError, bad_data
+from gnet_core.datasets.image_headers import HeaderError, PictureHeader, picture_header
 from gnet_core.files.whole import open_regular, read_bytes
 
 MAX_IMAGE_BYTES = 2**28
@@ -23,6 +24,23 @@ _END_BYTES = 4096
 _MAX_COMPARED_BYTES = 2**28  # of files with equal lengths and ends, which are read whole to be sure
 
 
+@dataclass(frozen=True, kw_only=True)
+class BrokenImage:
+    """An image that cannot be used."""
+
+    path: str
+    reason: str
+    """What is wrong with it. It continues a sentence that begins with the path."""
+
+
+class BrokenImageError(GnetError):
+    """The error that names one image that cannot be used."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(str(bad_data(path, reason)))
+        self.image = BrokenImage(path=str(path), reason=reason)
+
+
 class ImageFile(NamedTuple):
     """An image file, before it is decoded."""
 
@@ -32,31 +50,40 @@ class ImageFile(NamedTuple):
     size_bytes: int
     ends: bytes
     """A digest of how the file begins and ends."""
+    header: PictureHeader
 
 
 def look_at(path: Path) -> ImageFile:
-    """The file, undecoded. Raises GnetError for no regular file, no image, a damaged header or too large a picture."""
-    if path.is_dir():
+    """The file, undecoded. Raises BrokenImageError for no regular file, no image, a damaged header or too large a
+    picture, and GnetError for a folder, whose images would be lost without a word.
+    """
+    if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where a folder above may not be searched
         raise bad_data(path, "is a folder; images stand directly in the folder of their class")
     try:
         with open_regular(path, MAX_IMAGE_BYTES) as file:
             status = os.fstat(file.fileno())
-            size = picture_size(file)
+            header = usable_header(file)
             file.seek(0)
             digest = hashlib.blake2b(file.read(_END_BYTES), digest_size=16)
             file.seek(max(0, status.st_size - _END_BYTES))
             digest.update(file.read(_END_BYTES))
     except HeaderError as error:
-        raise bad_data(path, str(error)) from None
+        raise BrokenImageError(path, str(error)) from None
     except OSError as error:
-        raise bad_data(path, f"cannot be read: {error.strerror}") from None
-    if not 0 < size.width * size.height <= MAX_PICTURE_PIXELS:
+        raise BrokenImageError(path, f"cannot be read: {error.strerror}") from None
+    return ImageFile(str(path), (status.st_dev, status.st_ino), status.st_size, digest.digest(), header)
+
+
+def usable_header(file: BinaryIO) -> PictureHeader:
+    """The header of an image of a size that is decoded. Raises HeaderError and OSError."""
+    header = picture_header(file)
+    if not 0 < header.width * header.height <= MAX_PICTURE_PIXELS:
         limit = f"a picture has 1 to {MAX_PICTURE_PIXELS}"
-        raise bad_data(path, f"is to be {size.width} x {size.height} pixels; {limit}, so replace or remove it")
-    if size.frames_pixels > MAX_FRAMES_PIXELS:
+        raise HeaderError(f"is to be {header.width} x {header.height} pixels; {limit}, so replace or remove it")
+    if header.frames_pixels > MAX_FRAMES_PIXELS:
         limit = f"at most {MAX_FRAMES_PIXELS} are unpacked"
-        raise bad_data(path, f"has frames of {size.frames_pixels} pixels; {limit}, so keep its first frame alone")
-    return ImageFile(str(path), (status.st_dev, status.st_ino), status.st_size, digest.digest())
+        raise HeaderError(f"has frames of {header.frames_pixels} pixels; {limit}, so keep its first frame alone")
+    return header
 
 
 def content_keys(files: Sequence[ImageFile]) -> list[Hashable]:

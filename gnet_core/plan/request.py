@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from gnet_core.config import Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
+from gnet_core.config import Augmentation, Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
 
 Until = Literal["resolved", "fixed"]
 """resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
@@ -213,6 +213,11 @@ class TrainRequest(StepRequest):
     batch_size: int = 32
     image_size: int | None = None
     """None: what suits the data."""
+    augment: Augmentation | None = None
+    """None: what suits the data."""
+    memory: int | None = None
+    """Bytes for images that are decoded once and kept; None: 1 GiB, or as the session had it."""
+    strict: bool = False
     resume: Path | None = None
 
 

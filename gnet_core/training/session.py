@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets.catalog import DataSet
+from gnet_core.config import Augmentation, GnetError, StepConfig
+from gnet_core.datasets.data_set import DataSet, RecordFiles
+from gnet_core.datasets.recorded_split import RecordedSplit
 from gnet_core.files.json_documents import Count, typed
 from gnet_core.files.migrations import read_config
 from gnet_core.files.whole import open_regular, read_text, write_whole, written_whole
@@ -72,13 +73,17 @@ def best(records: Sequence[EpochRecord]) -> EpochRecord:
     return max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
 
 
-class RecordedData(msgspec.Struct, frozen=True, kw_only=True):
-    """A data set as far as a session that goes on has to find it unchanged."""
+class RecordedData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A data set as far as a session that goes on has to find it unchanged. Its images are in split.json."""
 
     data: str
     class_names: list[str]
     train_images: int
     test_images: int
+    augment: Augmentation = "none"
+    """As it was before there was any. What is at its default is not written, as older versions did not."""
+    memory: int = 0
+    """Of data in records, the memory in bytes for keeping them, on which the order of training hangs."""
 
 
 class _SessionFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +101,23 @@ class Session:
     data_set: RecordedData
     unrecorded: frozenset[str] = frozenset()
     """Fields of the configuration that train.json, which an older version wrote, does not have."""
+    split: RecordedSplit | None = dataclasses.field(default=None, compare=False)
+    """The images of a session that begins. One that goes on has them in split.json, where they are compared."""
 
     @classmethod
-    def of(cls, config: StepConfig, dataset: DataSet) -> Session:
-        sizes = {"train_images": len(dataset.train), "test_images": len(dataset.test)}
-        data_set = RecordedData(data=dataset.name, class_names=list(dataset.class_names), **sizes)
-        return cls(config=config, data_set=data_set)
+    def of(
+        cls, config: StepConfig, dataset: DataSet, augmentation: Augmentation = "none", memory_bytes: int = 0
+    ) -> Session:
+        in_records = isinstance(dataset.train.images, RecordFiles)
+        data_set = RecordedData(
+            data=dataset.name,
+            class_names=list(dataset.class_names),
+            train_images=len(dataset.train),
+            test_images=len(dataset.test),
+            augment=augmentation,
+            memory=memory_bytes if in_records else 0,
+        )
+        return cls(config=config, data_set=data_set, split=RecordedSplit.of(dataset))
 
     @classmethod
     def read(cls, directory: Path) -> Session:
@@ -123,14 +139,16 @@ class Session:
         return cls(config=config, data_set=recorded.data_set, unrecorded=unrecorded)
 
     def write(self, directory: Path, tensorflow: dict[str, Any]) -> None:
-        """Write train.json, which also describes the TensorFlow that began it."""
+        """Write train.json, which also describes the TensorFlow that began it, and before it split.json."""
+        if self.split:
+            self.split.write(directory)
         document = {"format": 1, **self._document(), "python": platform.python_version(), "tensorflow": tensorflow}
         # In ASCII, since file names that are no UTF-8 could not be written otherwise.
         write_whole(directory / SESSION_FILE, json.dumps(document, indent=2) + "\n")
 
     def require_same(self, other: Session, directory: Path) -> None:
         """Raise GnetError naming the first field in which the session asked for differs from the one in a directory."""
-        data_set, there = (msgspec.to_builtins(session.data_set) for session in (self, other))
+        data_set, there = (msgspec.structs.asdict(session.data_set) for session in (self, other))
         differences = self.config.differences(other.config)
         differences |= {field: (value, there[field]) for field, value in data_set.items() if value != there[field]}
         for field, (value, use) in differences.items():
@@ -151,12 +169,17 @@ class Session:
         return {"config": config, "data_set": msgspec.to_builtins(self.data_set)}
 
 
-def recorded_config(directory: Path) -> StepConfig:
-    """The configuration of a directory's session. Raises BusyError where it is under way, GnetError where none is."""
+def recorded_session(directory: Path) -> Session:
+    """The session of a directory. Raises BusyError where it is under way, GnetError where none is."""
     if not directory.is_dir():
         raise GnetError(f"resume: {str(directory)!r} is no directory; name the directory of a session")
     with claimed(directory):
-        return Session.read(directory).config
+        return Session.read(directory)
+
+
+def recorded_config(directory: Path) -> StepConfig:
+    """The configuration of a directory's session. Raises as recorded_session does."""
+    return recorded_session(directory).config
 
 
 def save_state(path: Path, session: Session, variables: Sequence[Any], records: Sequence[EpochRecord]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import math
 import os
@@ -13,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from gnet_core.config import GnetError, StepConfig, require_whole
-from gnet_core.datasets.catalog import DataSet, check_labels
+from gnet_core.config import Augmentation, GnetError, StepConfig, require_whole
+from gnet_core.datasets import recorded_split
+from gnet_core.datasets.catalog import check_labels
+from gnet_core.datasets.data_set import DataSet
 from gnet_core.files import csv_text
 from gnet_core.files.whole import write_whole, written_whole
 from gnet_core.frameworks.tf import device
-from gnet_core.frameworks.tf.input_pipeline import batches, named_errors
+from gnet_core.frameworks.tf.input_pipeline import Loader, named_errors
 from gnet_core.frameworks.tf.model import build_model
 from gnet_core.frameworks.tf.step import Step, make_test_step, make_train_step
 from gnet_core.networks.builder import Tensor
@@ -41,13 +41,24 @@ _STEPS_BETWEEN_READS = 10
 """Reading the loss waits for the device, so the bar shows it, and a lost run is noticed, only every so many steps."""
 
 
-def train(config: StepConfig, dataset: DataSet, out: Path, epochs: int, *, resume: bool = False) -> list[EpochRecord]:
+def train(
+    config: StepConfig,
+    dataset: DataSet,
+    out: Path,
+    epochs: int,
+    *,
+    resume: bool = False,
+    augmentation: Augmentation = "none",
+    memory_bytes: int = 0,
+) -> list[EpochRecord]:
     """Train the network of `config` up to `epochs` epochs in all, testing after each; return one record an epoch.
 
     After every epoch `out` holds history.csv, curves.png, best.weights.h5 (highest test accuracy so far, of equals the
-    lowest test loss), train.json (what was run on what) and state.npz, each written whole or not at all. `resume`
-    continues the session in `out` as though it had not stopped: weights, optimizer, dropout and shuffling go on. A
-    session that ends before its first epoch is saved leaves nothing.
+    lowest test loss), train.json (what was run on what), split.json (which images) and state.npz, each written whole or
+    not at all. `augmentation` changes the images of training, and as many images as fit into `memory_bytes` are decoded
+    once (see gnet_core.frameworks.tf.input_pipeline.Loader), those of training first. `resume` continues the session in
+    `out` as though it had not stopped: weights, optimizer, dropout, shuffling and augmentation go on. A session that
+    ends before its first epoch is saved leaves nothing.
 
     Raises BusyError where another process writes into `out`; GnetError where `out` has files in it or, to resume, holds
     no session or a different one or has no epoch left to do; for labels beyond config.classes, a batch larger than the
@@ -67,23 +78,28 @@ def train(config: StepConfig, dataset: DataSet, out: Path, epochs: int, *, resum
     >>> build_model(config).load_weights("trained-digits/best.weights.h5")
     """
     require_whole("epochs", epochs, least=1)
-    session = Session.of(config, dataset)
+    dataset.require_augmentation(augmentation)
+    session = Session.of(config, dataset, augmentation, memory_bytes)
     with claimed(out) if resume else _new_session(out), _out_of_memory_named(config):
         if resume:
             recorded = Session.read(out)
             session.require_same(recorded, out)
+            recorded_split.require_same(out, dataset)
             session = recorded  # equal, and signed as the version signed that began it
             _require_own_files(out)
         require_learnable(config)
         check_labels(dataset, config.classes)
         device.prepare(config)
-        return _train(session, dataset, out, epochs)
+        return _train(session, dataset, out, epochs, memory_bytes)
 
 
-def _train(session: Session, dataset: DataSet, out: Path, epochs: int) -> list[EpochRecord]:
+def _train(session: Session, dataset: DataSet, out: Path, epochs: int, memory_bytes: int) -> list[EpochRecord]:
     config = session.config
-    # Asked for before the network is built, since it refuses a batch larger than the data.
-    steps = len(batches(dataset.train, config, training=True)) + len(batches(dataset.test, config, training=False))
+    # Made before the network is built, since it refuses a batch larger than the data.
+    augmentation = session.data_set.augment
+    training = Loader(dataset.train, config, training=True, augmentation=augmentation, memory_bytes=memory_bytes)
+    testing = Loader(dataset.test, config, training=False, memory_bytes=memory_bytes - training.kept_bytes)
+    steps = len(training) + len(testing)
     model = build_model(config)
     train_step, test_step = make_train_step(model, config), make_test_step(model, config)
     variables = [*model.variables, *train_step.optimizer.variables]  # moving statistics and dropout's seeds included
@@ -97,7 +113,7 @@ def _train(session: Session, dataset: DataSet, out: Path, epochs: int) -> list[E
 
     with tqdm(total=epochs * steps, initial=done * steps, unit="step", dynamic_ncols=True) as bar:
         for epoch in range(done + 1, epochs + 1):
-            record = _run_epoch(epoch, config, dataset, train_step, test_step, bar)
+            record = _run_epoch(epoch, config, training, testing, train_step, test_step, bar)
             _save_epoch(record, records, out, session, model, variables)
     return records
 
@@ -126,12 +142,13 @@ def _new_session(out: Path) -> Iterator[None]:
             if not (out / STATE_FILE).exists():
                 with contextlib.suppress(OSError):  # which would hide why it ends
                     (out / SESSION_FILE).unlink(missing_ok=True)
+                    (out / recorded_split.SPLIT_FILE).unlink(missing_ok=True)
             raise
 
 
 def _require_own_files(out: Path) -> None:
     """Raise GnetError where what will be written over is no file, and where an epoch was finished but has no state."""
-    for name in (SESSION_FILE, STATE_FILE, HISTORY_FILE, CURVES_FILE, BEST_FILE):
+    for name in (SESSION_FILE, recorded_split.SPLIT_FILE, STATE_FILE, HISTORY_FILE, CURVES_FILE, BEST_FILE):
         path = out / name
         if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
             raise GnetError(f"resume: {str(path)!r} is no regular file; move it away")
@@ -172,24 +189,27 @@ def _out_of_memory_named(config: StepConfig) -> Iterator[None]:
 
 
 def _run_epoch(
-    epoch: int, config: StepConfig, dataset: DataSet, train_step: Step, test_step: Step, bar: Any
+    epoch: int,
+    config: StepConfig,
+    training: Loader,
+    testing: Loader,
+    train_step: Step,
+    test_step: Step,
+    bar: Any,
 ) -> EpochRecord:
-    # A resumed epoch must see the order it would have had, so that order hangs on the epoch, not on what ran before.
-    epoch_seed = int(np.random.SeedSequence((config.seed, epoch)).generate_state(1)[0])
-    shuffled = dataclasses.replace(config, seed=epoch_seed)
     skipped_before = train_step.skipped_steps()
 
     bar.set_description(f"epoch {epoch}, training")
     start = time.perf_counter()
-    examples = named_errors(dataset.train, batches(dataset.train, shuffled, training=True))
+    examples = named_errors(training.split, training.epoch(epoch))
     train_loss, train_accuracy = _run_steps(train_step, examples, config, epoch, bar)
     trained = time.perf_counter()
     bar.set_description(f"epoch {epoch}, testing")
-    examples = named_errors(dataset.test, batches(dataset.test, config, training=False))
+    examples = named_errors(testing.split, testing.epoch(epoch))
     test_loss, test_accuracy = _run_steps(test_step, examples, config, epoch, bar)
     end = time.perf_counter()
 
-    train_images = len(dataset.train) // config.batch_size * config.batch_size
+    train_images = len(training) * config.batch_size
     return EpochRecord(
         epoch=epoch,
         train_loss=train_loss,

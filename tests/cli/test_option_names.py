@@ -53,6 +53,8 @@ def test_every_option_that_a_text_names_is_one_of_some_command(file: Path) -> No
         "training/session",
         "networks/map_sizes",
         "datasets/catalog",
+        "datasets/data_set",
+        "datasets/recorded_split",
         "datasets/image_files",
         "datasets/idx_files",
         "frameworks/tf/input_pipeline",

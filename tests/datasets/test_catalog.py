@@ -20,10 +20,11 @@ from PIL import Image
 
 from gnet_core.config import GnetError
 from gnet_core.datasets import catalog
-from gnet_core.datasets.catalog import DataSet, Split, check_labels, fingerprint, open_data
-from gnet_core.datasets.image_files import content_keys, look_at
-from gnet_core.datasets.image_headers import picture_size
-from tests.pictures import write_dtd, write_folder, write_image
+from gnet_core.datasets.catalog import check_labels, fingerprint, open_data
+from gnet_core.datasets.data_set import DataSet, Split, leave_out
+from gnet_core.datasets.image_files import BrokenImage, content_keys, look_at
+from gnet_core.datasets.image_headers import picture_header
+from tests.pictures import paths_of, write_dtd, write_folder, write_image
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -46,9 +47,9 @@ def write_idx(root: Path, compress: bool = False) -> Path:
 
 
 def refused(name: object, *parts: object) -> None:
-    """Opening fails with one line that holds each of the parts."""
+    """Opening fails with one line that holds each of the parts. Broken images are refused as well."""
     with pytest.raises(GnetError) as caught:
-        open_data(str(name))
+        open_data(str(name), strict=True)
     message = str(caught.value)
     assert message.startswith("data: ")
     assert "\n" not in message
@@ -57,7 +58,7 @@ def refused(name: object, *parts: object) -> None:
 
 
 def file_names(split: Split) -> list[str]:
-    return ["/".join(Path(str(path)).parts[-2:]) for path in split.images]
+    return ["/".join(path.parts[-2:]) for path in paths_of(split)]
 
 
 def test_opening_and_importing_do_not_import_tensorflow(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_class_with_too_few_images_is_named(tmp_path: Path, images: int) -> No
     refused(tmp_path, tmp_path / "moss", f"has {images} images", "needs 2")
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"RIFF\0\0\0\0WEBPVP8 "])
+@pytest.mark.parametrize("content", [b"text", b"RIFF\0\0\0\0WEBPVP8 "])
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = write_folder(tmp_path, images=2) / "sand" / "Thumbs.db"
     path.write_bytes(content)
@@ -545,7 +546,7 @@ def test_the_size_that_a_header_promises_is_the_picture_s(tmp_path: Path, suffix
     options: dict[str, Any] = {"save_all": True, "append_images": [picture.rotate(90)] * 3} if suffix == "gif" else {}
     picture.save(tmp_path / f"1.{suffix}", **options)
     with (tmp_path / f"1.{suffix}").open("rb") as file:
-        assert picture_size(file)[:2] == (91, 47)
+        assert picture_header(file)[1:3] == (91, 47)
 
 
 def test_a_progressive_photo_with_a_profile_and_a_comment_has_its_size_read(tmp_path: Path) -> None:
@@ -555,7 +556,7 @@ def test_a_progressive_photo_with_a_profile_and_a_comment_has_its_size_read(tmp_
         tmp_path / "1.jpg", progressive=True, icc_profile=bytes(200_000), comment=b"of a test", exif=exif
     )
     with (tmp_path / "1.jpg").open("rb") as file:
-        assert picture_size(file) == (91, 47, 91 * 47)
+        assert picture_header(file) == ("JPEG", 91, 47, 91 * 47, 1, False)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop", "huge", "unreadable"])
@@ -609,3 +610,115 @@ def test_a_fingerprint_changes_with_what_a_data_set_holds(tmp_path):
     more = fingerprint(open_data(str(folder)))
     (folder / "wool").rename(folder / "silk")
     assert len({first, changed, more, fingerprint(open_data(str(folder)))}) == 4
+
+
+ODD_FILES = {
+    "empty.png": (b"", "is empty"),
+    "text.png": (b"text", "is not an image; use JPEG, PNG, GIF or BMP"),
+    "cut.jpg": (b"\xff\xd8\xff\xe0", "is cut short"),
+    "bomb.png": (png_of(100_000, 100_000), "is to be 100000 x 100000 pixels"),
+}
+
+
+def write_odd(folder: Path) -> list[str]:
+    """Broken images beside whole ones; their paths in order."""
+    for name, (content, _) in ODD_FILES.items():
+        (folder / name).write_bytes(content)
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "nowhere.png").symlink_to("nothing")
+    return [str(folder / name) for name in sorted([*ODD_FILES, "loop.png", "nowhere.png"])]
+
+
+def test_broken_images_are_left_out_named_and_counted(tmp_path: Path) -> None:
+    odd = write_odd(write_folder(tmp_path) / "sand")
+    opened = open_data(str(tmp_path))
+    assert sorted(image.path for image in opened.broken) == odd
+    reasons = {Path(image.path).name: image.reason for image in opened.broken}
+    for name, (_, reason) in ODD_FILES.items():
+        assert reasons[name].startswith(reason)
+    assert reasons["loop.png"] == "cannot be read: Too many levels of symbolic links"
+    assert reasons["nowhere.png"] == "cannot be read: No such file or directory"
+    assert len(opened.train) + len(opened.test) == 30
+    assert not {*map(str, paths_of(opened.train)), *map(str, paths_of(opened.test))} & set(odd)
+    note = opened.notes[-1]
+    assert note.startswith("images left out because they are broken: 6, ")
+    assert note.endswith("(gnet data check names each)")
+
+
+def test_an_image_that_may_not_be_read_is_left_out(tmp_path: Path) -> None:
+    path = write_folder(tmp_path) / "sand" / "03.png"
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("root may read everything")
+    assert open_data(str(tmp_path)).broken == (BrokenImage(path=str(path), reason="cannot be read: Permission denied"),)
+
+
+def test_mending_a_broken_image_moves_no_other_between_train_and_test(tmp_path: Path) -> None:
+    whole = open_data(str(write_folder(tmp_path)))
+    path = tmp_path / "sand" / "04.png"
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    broken = open_data(str(tmp_path))
+    for before, after in ((whole.train, broken.train), (whole.test, broken.test)):
+        assert [name for name in file_names(before) if name != "sand/04.png"] == file_names(after)
+    path.write_bytes(content)
+    assert file_names(open_data(str(tmp_path)).train) == file_names(whole.train)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_class_whose_last_image_is_broken_is_refused_by_name(tmp_path: Path, part: str) -> None:
+    opened = open_data(str(write_folder(tmp_path, images=2)))
+    split = {"train": opened.train, "test": opened.test}[part]
+    path = paths_of(split)[1]
+    path.write_bytes(b"")
+    with pytest.raises(GnetError) as caught:
+        open_data(str(tmp_path))
+    lost = f"data: class 'sand' has no image left to {part} with; of those that are broken, 1 in all, {str(path)!r}"
+    assert str(caught.value).startswith(lost)
+
+
+def test_a_broken_image_that_a_dtd_list_names_is_left_out(tmp_path: Path) -> None:
+    root = write_dtd(tmp_path)
+    list_of(root, "train1.txt", "banded/banded_0001.jpg", "banded/banded_0002.jpg", "woven/woven_0001.jpg")
+    path = root / "images" / "banded" / "banded_0001.jpg"
+    path.write_bytes(b"")
+    opened = open_data(str(root))
+    assert [image.path for image in opened.broken] == [str(path)]
+    assert file_names(opened.train) == ["banded/banded_0002.jpg", "woven/woven_0001.jpg"]
+
+
+def test_a_link_loop_that_a_dtd_list_names_is_left_out(tmp_path: Path) -> None:
+    root = write_dtd(tmp_path)
+    (root / "images" / "woven" / "loop.jpg").symlink_to("loop.jpg")
+    list_of(root, "train1.txt", "banded/banded_0001.jpg", "woven/woven_0001.jpg", "woven/loop.jpg")
+    assert [Path(image.path).name for image in open_data(str(root)).broken] == ["loop.jpg"]
+
+
+def test_leaving_out_joins_what_was_left_out_before_in_one_note(tmp_path: Path) -> None:
+    write_odd(write_folder(tmp_path) / "sand")
+    opened = open_data(str(tmp_path))
+    path = str(paths_of(opened.train)[0])
+    less = leave_out(opened, [BrokenImage(path=path, reason="cannot be decoded")])
+    assert less.broken == (*opened.broken, BrokenImage(path=path, reason="cannot be decoded"))
+    assert len(less.train) == len(opened.train) - 1 == len(less.train.orientations())
+    told = [note.partition(",")[0] for note in less.notes if note.startswith("images left out")]
+    assert told == ["images left out because they are broken: 7"]
+    with pytest.raises(GnetError, match=re.escape(f"data: {path!r} cannot be decoded")):
+        leave_out(opened, [BrokenImage(path=path, reason="cannot be decoded")], strict=True)
+    assert leave_out(opened, [], strict=True) is opened
+
+
+def test_images_whose_content_was_there_before_are_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    assert open_data(str(tmp_path)).duplicates == 20  # the classes hold the same ten
+    assert open_data("digits").duplicates == 0
+
+
+def test_a_mirror_suits_photos_and_no_digits(tmp_path: Path) -> None:
+    assert open_data(str(write_folder(tmp_path / "photos"))).default_augmentation == "crop-flip"
+    assert open_data(str(write_idx(tmp_path / "idx"))).default_augmentation == "crop"
+    digits = open_data("digits")
+    assert digits.default_augmentation == "crop"
+    digits.require_augmentation("crop")
+    with pytest.raises(GnetError, match=r"^augment: 'flip' will not do for digits, .*; use one of none, crop$"):
+        digits.require_augmentation("flip")

@@ -18,6 +18,7 @@ from hypothesis import strategies as some
 
 from gnet_core.cli.main import commands
 from gnet_core.config import (
+    AUGMENTATIONS,
     EXECUTIONS,
     FRAMEWORKS,
     LAYERS,
@@ -92,6 +93,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "Path": TEXT.map(Path),
     "Path | None": some.none() | TEXT.map(Path),
     "Until | None": some.none() | some.sampled_from(STOPPING_RULES),
+    "Augmentation | None": some.none() | some.sampled_from(AUGMENTATIONS),
     "Layers": TEXT,
     "Execution": TEXT,
     "Precision": TEXT,

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets.catalog import DataSet, Split
+from gnet_core.datasets.data_set import DataSet, Split
 from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
 
 MUTATIONS = 400
@@ -359,7 +359,7 @@ def test_values_that_are_not_finite_are_not_saved(saved: Path) -> None:
     with pytest.raises(GnetError, match=r"^weights: variable is not finite after epoch 3"):
         save_state(saved / "state.npz", SESSION, spoilt, RECORDS)
     assert (saved / "state.npz").read_bytes() == before
-    assert {path.name for path in saved.iterdir()} == {"train.json", "state.npz"}
+    assert {path.name for path in saved.iterdir()} == {"train.json", "split.json", "state.npz"}
 
 
 def test_names_that_are_no_utf_8_survive(tmp_path: Path) -> None:

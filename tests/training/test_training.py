@@ -18,7 +18,7 @@ import tensorflow as tf
 from matplotlib.image import imread
 
 from gnet_core.config import GnetError, StepConfig
-from gnet_core.datasets.catalog import DataSet, Split
+from gnet_core.datasets.data_set import DataSet, Split
 from gnet_core.files.whole import write_whole
 from gnet_core.frameworks.tf.input_pipeline import batches
 from gnet_core.frameworks.tf.model import build_model
@@ -28,7 +28,7 @@ from gnet_core.training import training
 from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
 from gnet_core.training.training import train
 
-SESSION_FILES = {"train.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
+SESSION_FILES = {"train.json", "split.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
 
 # Eager, because tracing the tiny network takes longer than running it.
 CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)
@@ -198,6 +198,32 @@ def test_resume_names_a_damaged_file(
 
 
 @pytest.mark.usefixtures("tiny")
+def test_resume_refuses_another_augmentation_and_other_images(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    with pytest.raises(GnetError, match=r"^augment: 'flip' differs from the session in .*; use 'none'$"):
+        train(CONFIG, bright, session[0], epochs=6, resume=True, augmentation="flip")
+    other = dataclasses.replace(bright, train=bright_or_dark(20, seed=9))
+    with pytest.raises(GnetError, match=r"^data: images of 'bright' have changed since the session in .* began"):
+        train(CONFIG, other, session[0], epochs=6, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_that_augments_and_keeps_images_is_resumed_as_though_it_had_not_stopped(
+    bright: DataSet, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, execution="eager")
+    how: dict[str, Any] = {"augmentation": "crop-flip"}
+    whole = train(config, bright, tmp_path / "whole", epochs=2, memory_bytes=2**20, **how)
+    train(config, bright, tmp_path / "parts", epochs=1, memory_bytes=2**16, **how)
+    parts = train(config, bright, tmp_path / "parts", epochs=2, resume=True, **how)
+    assert without_times(parts) == without_times(whole)
+    written = json.loads((tmp_path / "parts" / "train.json").read_text())
+    assert written["data_set"]["augment"] == "crop-flip"
+    assert "memory" not in written["data_set"]
+
+
+@pytest.mark.usefixtures("tiny")
 def test_best_weights_are_kept_when_a_later_epoch_is_worse(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,7 +334,7 @@ def test_results_that_an_interrupt_kept_from_being_written_are_written_on_resume
         patch.setattr(training, "_write_results", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, bright, tmp_path, epochs=1)
-    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "state.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "split.json", "state.npz"}
     with pytest.raises(GnetError, match=r"^epochs: 1 are done already"):
         train(CONFIG, bright, tmp_path, epochs=1, resume=True)
     assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
@@ -429,7 +455,7 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
             save(out, line)
         if before or out.exists():
             assert load_state(out / "state.npz", Session.read(out), variables) in (before, [*before, record]), line
-            assert {path.name for path in out.iterdir()} <= {"train.json", "state.npz", "history.csv"}, line
+            assert {path.name for path in out.iterdir()} <= {"train.json", "split.json", "state.npz", "history.csv"}, line
 
 
 def test_weights_that_cannot_be_written_are_an_error_and_no_end_of_the_process(tmp_path: Path) -> None:
