@@ -70,6 +70,17 @@ def batches(split: Split, config: StepConfig, *, training: bool) -> tf.data.Data
         return dataset.batch(config.batch_size, drop_remainder=training).prefetch(tf.data.AUTOTUNE)
 
 
+def decoded_image(path: str, size: int) -> tf.Tensor:
+    """One picture as a step is fed it: float32 (size, size, 3) in [0, 1]. Raises GnetError naming a file that cannot be
+    decoded.
+    """
+    try:
+        with tf.device("/CPU:0"):
+            return _fit(_decode(os.fsencode(path)), size)
+    except tf.errors.OpError:
+        raise bad_data(path, "cannot be decoded") from None
+
+
 def explain_decode_error(split: Split) -> GnetError:
     """The error to raise after iterating `batches` has failed: it names the first file that cannot be decoded."""
     for path in split.images if isinstance(split.images, tuple) else ():
