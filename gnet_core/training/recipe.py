@@ -48,9 +48,11 @@ class Recipe:
         _require_fraction("warmup", self.warmup)
         _require_fraction("final_learning_rate", self.final_learning_rate, closed=True)
         _require_fraction("label_smoothing", self.label_smoothing)
-        decay = self.weight_decay
+        decay: object = self.weight_decay
         if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay <= sys.float_info.max:
             raise GnetError(f"weight_decay: {decay!r:.200} will not do; use a number of at least 0")
+        for field in ("warmup", "final_learning_rate", "label_smoothing", "weight_decay"):
+            object.__setattr__(self, field, float(getattr(self, field)))  # as a file that was read back has it
         for field in ("fit_bn_momentum", "average"):
             if not isinstance(getattr(self, field), bool):
                 raise GnetError(f"{field}: {getattr(self, field)!r:.200} will not do; use true or false")

@@ -174,9 +174,11 @@ def _make_forward_pass(
     model: GoogleNet_2, config: StepConfig, label_smoothing: float = 0.0
 ) -> Callable[..., tuple[Tensor, Tensor]]:
     """The case's loss and main logits of images and labels; only the published run computes idle classifiers."""
-    crossentropy: Callable[[Tensor, Tensor], Tensor] = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
+    crossentropy: Callable[[Tensor, Tensor], Tensor]
     if label_smoothing:
         crossentropy = _make_smoothed_crossentropy(label_smoothing)
+    else:
+        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
 
     def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
         if config.trains_classifiers or config.as_published:
