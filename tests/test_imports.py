@@ -19,7 +19,7 @@ ALLOWED = {
     "system": {"config", "files"},
     "datasets": {"config", "files"},
     "networks": {"config"},
-    "plan": {"config", "files"},
+    "plan": {"config", "files", "training"},
     "stats": {"config"},
     "machine": {"config", "files", "system"},
     "frameworks": {"config", "datasets", "machine", "networks", "system"},
@@ -27,7 +27,7 @@ ALLOWED = {
     "results": {"config", "files", "machine", "networks", "plan", "stats"},
     "profile": {"config", "files", "machine", "networks", "text"},
     "run": {"config", "datasets", "files", "frameworks", "machine", "plan", "results", "stats", "system"},
-    "report": {"config", "files", "machine", "plan", "profile", "results", "stats", "text"},
+    "report": {"config", "files", "machine", "plan", "profile", "results", "stats", "text", "training"},
     "gpu_check": {
         *("config", "files", "frameworks", "machine", "plan", "profile", "report", "results", "run", "stats", "system"),
         "text",

@@ -24,9 +24,11 @@ from gnet_core.cli.bench import bench
 from gnet_core.cli.compare import compare
 from gnet_core.cli.gpu_check import gpu_check
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
+from gnet_core.cli.predict import predict
 from gnet_core.cli.report import print_profile, report
+from gnet_core.cli.train import train
 from gnet_core.config import GnetError, StepConfig, require_choice
-from gnet_core.plan.request import InfoRequest, ProfileRequest, TrainRequest
+from gnet_core.plan.request import InfoRequest, ProfileRequest
 from gnet_core.system import interrupts, streams
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, gpu_check, report):
+for _command in (bench, compare, gpu_check, predict, report, train):
     commands.add_command(_command)
 
 
@@ -248,61 +250,3 @@ def _trace(config: StepConfig, environment: Environment, out: Path, steps: int) 
         }
         write_whole(out / "run.json", json.dumps(document, indent=1))
         undo.pop_all()
-
-
-@commands.command()
-@options.data("digits", "digits, fashion-mnist or a folder.")
-@click.option("--epochs", type=options.WHOLE, default=10, show_default=True)
-@click.option("--batch-size", type=options.WHOLE, default=32, show_default=True)
-@click.option("--image-size", type=options.WHOLE, help="Pixels a side; else what suits the data.")
-@options.step
-@options.out("<date-time>-train-<data>")
-@click.option("--resume", type=options.PATH, help="Go on with the session in this directory.")
-@options.takes(TrainRequest)
-def train(request: TrainRequest) -> int:
-    """Train and test for some epochs; write history, curves and the best weights."""
-    from gnet_core.config import slug
-    from gnet_core.datasets.catalog import absolute, open_data
-    from gnet_core.files.whole import require_empty
-    from gnet_core.networks.map_sizes import require_learnable
-    from gnet_core.training import session
-
-    out, resume, device = request.out, request.resume, request.device
-    if out is not None and resume is not None:
-        raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
-    options.require_device_form(device)
-    data = absolute(request.data)
-    if resume is not None:
-        # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
-        asked = {**request.asked(), "data": data}
-        given = {name: asked[name] for name in asked if name != "device" and options.is_given(name)}
-        config = dataclasses.replace(session.recorded_config(resume), **given)
-        dataset = open_data(config.data)
-    else:
-        dataset = open_data(data)
-        config = request.config(device="cpu", data=data, classes=dataset.classes, image_size=dataset.default_image_size)
-    if out is not None:
-        require_empty(out)
-    require_learnable(config)
-    for note in dataset.notes:
-        complain(f"note: {note}")
-    from gnet_core.frameworks.tf import device as devices
-    from gnet_core.machine.devices import require_precision
-    from gnet_core.training import training
-
-    environment = devices.environment()
-    asked_device = config.device if resume is not None and device == "auto" else device
-    config = dataclasses.replace(config, device=options.choose_device(asked_device, environment))
-    require_precision(config.precision, config.device, environment)
-    directory = resume or out or options.default_directory("train", slug(config.data))
-    history = training.train(config, dataset, directory, request.epochs, resume=resume is not None)
-    epochs = [dataclasses.asdict(record) for record in history]
-    if request.as_json:
-        print_json({"directory": str(directory), "epochs": epochs})
-    else:
-        from tabulate import tabulate
-
-        best = session.best(history)
-        click.echo(tabulate(epochs, headers="keys", floatfmt=".4g"))
-        click.echo(f"\nBest test accuracy {best.test_accuracy:.2%} in epoch {best.epoch}. Written to {directory}")
-    return FINE

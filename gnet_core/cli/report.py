@@ -37,23 +37,20 @@ class Unwritten(NamedTuple):
 @options.as_json
 @options.takes(ReportRequest)
 def report(request: ReportRequest) -> int:
-    """Build the report of RUN_DIR anew from its raw files.
+    """Build the report of RUN_DIR, of gnet bench, gnet profile or gnet train, anew from its raw files.
 
     Documents of before are left as they were where raw files are missing by now, where RUN_DIR may only be read and
     while another process writes into it; what can be read is printed all the same.
     """
-    from gnet_core.profile.document import is_profile
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
     from gnet_core.results import gates, looks, records
 
     run_dir, fail_on = request.run_dir, request.fail_on
-    is_check = not (run_dir / "run.json").exists() and (run_dir / _CHECK).exists()
-    if is_check or is_profile(run_dir):
+    if other := _other_kind(run_dir):
         if fail_on:
-            instead = f"the check in {run_dir} left none" if is_check else f"{run_dir} holds a profile"
-            raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {instead}")
-        return (_report_check if is_check else _report_profile)(run_dir, as_json=request.as_json)
+            raise GnetError(f"fail_on: {fail_on[0]!r} is about runs of gnet bench, and {other.instead}")
+        return other.report(run_dir, as_json=request.as_json)
     run = records.load_run(run_dir)
     looks.require_consistent(run)
     failed = gates.failed_in(run, fail_on)  # refuses what cannot fail before anything is written
@@ -65,6 +62,25 @@ def report(request: ReportRequest) -> int:
     else:
         unwritten = write_documents(lambda: reporting.write(summary), run_dir)
     return print_run(summary, failed, unwritten, as_json=request.as_json)
+
+
+class _Kind(NamedTuple):
+    """What a directory holds that is no run of gnet bench, in words, and what reports it."""
+
+    instead: str
+    report: Callable[..., int]
+
+
+def _other_kind(directory: Path) -> _Kind | None:
+    from gnet_core.profile.document import is_profile
+    from gnet_core.training.document import is_training
+
+    if not (directory / "run.json").exists():
+        if (directory / _CHECK).exists():
+            return _Kind(f"the check in {directory} left none", _report_check)
+        if is_training(directory):
+            return _Kind(f"{directory} holds a training session", _report_training)
+    return _Kind(f"{directory} holds a profile", _report_profile) if is_profile(directory) else None
 
 
 def write_documents(write: Callable[[], None], unclaimed: Path | None = None) -> Unwritten | None:
@@ -140,6 +156,22 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
     document = reporting.read(directory)
     unwritten = write_documents(lambda: reporting.write_documents(document, directory), directory)
     print_profile(document, directory, as_json=as_json)
+    return complain_of(unwritten, directory)
+
+
+def _report_training(directory: Path, *, as_json: bool) -> int:
+    import msgspec
+
+    from gnet_core.report import training as reporting
+    from gnet_core.training.document import read_training
+
+    training = read_training(directory)
+    unwritten = write_documents(lambda: reporting.write(directory, training), directory)
+    if as_json:
+        print_json({"directory": str(directory), **msgspec.to_builtins(training)})
+    else:
+        print_document(reporting.document(training, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md")
     return complain_of(unwritten, directory)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from gnet_core.config import Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
+from gnet_core.training.recipe import Recipe, Schedule
 
 Until = Literal["resolved", "fixed"]
 """resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
@@ -203,7 +204,35 @@ class TrainRequest(StepRequest):
     batch_size: int = 32
     image_size: int | None = None
     """None: what suits the data."""
+    schedule: Schedule = Recipe.schedule
+    warmup: float = Recipe.warmup
+    final_learning_rate: float = Recipe.final_learning_rate
+    weight_decay: float = Recipe.weight_decay
+    label_smoothing: float = Recipe.label_smoothing
+    fit_bn_momentum: bool = Recipe.fit_bn_momentum
+    average: bool = Recipe.average
+    target: float | None = None
+    """A test accuracy in percent."""
+    save_every: int | None = None
+    """Steps."""
+    saved_model: bool = False
     resume: Path | None = None
+
+    def recipe(self) -> Recipe:
+        """The recipe that is asked for. Raises GnetError naming the field of a value that cannot be."""
+        return Recipe(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictRequest(Request):
+    """Options of `gnet predict`."""
+
+    program: ClassVar = ("gnet_core", "predict")
+
+    model: Path = dataclasses.field(metadata=_ARGUMENT)
+    images: tuple[str, ...] = dataclasses.field(metadata=_ARGUMENT)
+    top: int = 3
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
