@@ -117,7 +117,7 @@ def _unexpected(error: BaseException) -> int:
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 fine; 1 a gate of --fail-on failed, or a claim of gpu-check is wrong; 2 bad usage or input, "
-    "or no room to write; 3 cases failed or cannot be read; 70 an unexpected error, which is a fault in gnet "
+    "or no room to write; 3 cases or images failed or cannot be read; 70 an unexpected error, which is a fault in gnet "
     "(GNET_TRACEBACK=1 prints all of it); 130 interrupted.",
 )
 @click.version_option(package_name="gnet")

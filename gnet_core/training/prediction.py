@@ -84,7 +84,8 @@ def _load(path: Path) -> GoogleNet_2:
     except GnetError:
         raise
     except _UNREADABLE as error:
-        raise GnetError(f"model: {str(path)!r} cannot be loaded ({type(error).__name__}: {error!s:.200})") from error
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GnetError(f"model: {str(path)!r} cannot be loaded ({why:.200})") from error
     if not isinstance(model, GoogleNet_2):
         raise GnetError(f"model: {str(path)!r} holds {type(model).__name__:.60}; it has to be GoogleNet_2")
     return model
