@@ -45,6 +45,7 @@ from gnet_core.training.session import (
     STATE_FILE,
     EpochRecord,
     PartOfEpoch,
+    RecordedData,
     Session,
     State,
     best,
@@ -247,7 +248,7 @@ def _train(run: _Run) -> Reached | None:
     images = len(run.dataset.test) + run.steps_per_epoch * run.session.config.batch_size
     if run.state.records and run.state.part is None:  # the session may have ended between its state and its results
         _test_epoch(done, run)
-        with _errors_of_writing(run):
+        with run.watch.of("checkpoint"), _errors_of_writing(run):
             _write_results(run)
     if run.epochs <= done:
         _finish(run, saved_model=False)
@@ -496,7 +497,7 @@ def _write_document(run: _Run) -> None:
         recipe=run.session.recipe,
         epochs=run.epochs,
         steps_per_epoch=run.steps_per_epoch,
-        data_set=msgspec.convert(_in_utf8(msgspec.to_builtins(run.session.data_set)), type(run.session.data_set)),
+        data_set=msgspec.convert(_in_utf8(msgspec.to_builtins(run.session.data_set)), RecordedData),
         history=run.state.records,
         wall_time=wall_time,
         wall_seconds=time.monotonic() - run.began,
