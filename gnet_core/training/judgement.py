@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,19 @@ class Judgement:
     probability: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, logits: list[Tensor]) -> Judgement:
-        """Of the main outputs of all batches, each float32 (batch, classes)."""
-        said = np.concatenate([tf.argmax(batch, axis=-1).numpy() for batch in logits])
-        probability = np.concatenate([tf.reduce_max(tf.nn.softmax(batch), axis=-1).numpy() for batch in logits])
+    def of(cls, judged: Sequence[tuple[Tensor, Tensor]]) -> Judgement:
+        """Of what `said_of` tells of each batch."""
+        columns = zip(*judged, strict=True)
+        said, probability = (np.concatenate([tensor.numpy() for tensor in column]) for column in columns)
         return cls(said=said, probability=probability)
+
+
+def said_of(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The classes that are said of a batch and their probabilities, (batch,) each, of logits (batch, classes).
+
+    They stay on the device: logits of many classes would fill it, and reading them would wait for it.
+    """
+    return tf.argmax(logits, axis=-1), tf.reduce_max(tf.nn.softmax(logits), axis=-1)
 
 
 def confusion(split: Split, judgement: Judgement) -> list[Confusion]:

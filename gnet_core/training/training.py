@@ -423,18 +423,18 @@ def _test_epoch(epoch: int, run: _Run) -> tuple[float, float]:
     step.reset_metrics()
     losses = _Losses(run, f"the test of epoch {epoch}")
     accuracy: Any = 0.0
-    logits: list[Tensor] = []
+    judged: list[tuple[Tensor, Tensor]] = []
     with run.watch.of("test"), run.averaged():
         examples = named_errors(split, batches(split, config, training=False))
         for number, (images, labels) in enumerate(run.inputs(examples), start=1):
             outputs = run.call(step, step.with_logits, images, labels)
             losses.add(number, outputs.result.loss, int(labels.shape[0]))  # the last batch is smaller than the others
             accuracy = outputs.result.accuracy
-            logits.append(outputs.logits)
+            judged.append(judgement.said_of(outputs.logits))
             if run.bar is not None:
                 run.bar.update(int(labels.shape[0]))
         mean_loss = losses.mean()
-        run.judgement = Judgement.of(logits)
+        run.judgement = Judgement.of(judged)
     return mean_loss, float(accuracy)
 
 
