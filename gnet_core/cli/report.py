@@ -74,12 +74,15 @@ class _Kind(NamedTuple):
 def _other_kind(directory: Path) -> _Kind | None:
     from gnet_core.profile.document import is_profile
     from gnet_core.training.document import is_training
+    from gnet_core.training.session import SESSION_FILE
 
     if not (directory / "run.json").exists():
         if (directory / _CHECK).exists():
             return _Kind(f"the check in {directory} left none", _report_check)
         if is_training(directory):
             return _Kind(f"{directory} holds a training session", _report_training)
+        if (directory / SESSION_FILE).exists():
+            raise GnetError(f"{directory}: no epoch of its session is finished yet; go on with gnet train --resume")
     return _Kind(f"{directory} holds a profile", _report_profile) if is_profile(directory) else None
 
 

@@ -483,3 +483,11 @@ def test_info_tells_the_machine_as_one_json_document(tmp_path):
     document = json.loads(answer.stdout)
     assert document["precisions"]["cpu"]["float32"]["supported"] is True
     assert document["tensorflow"]["version"]
+
+
+def test_a_session_without_a_finished_epoch_has_no_report_yet_and_a_finished_one_no_gates(gnet, tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    refused(gnet("report", tmp_path), "no epoch of its session is finished yet")
+    (tmp_path / "training.json").write_text("{}")
+    refused(gnet("report", tmp_path), "training.json: field 'format_version' is missing")
+    refused(gnet("report", tmp_path, "--fail-on", "slower"), "fail_on: 'slower' is about runs of gnet bench", "a training")

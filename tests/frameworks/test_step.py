@@ -261,7 +261,7 @@ def test_weight_decay_takes_the_learning_rate_times_itself_off_kernels_and_leave
         np.testing.assert_array_equal(variable.numpy(), np.ones(variable.shape, np.float32))
 
 
-def test_smoothed_labels_add_their_share_of_all_classes_to_each_loss_and_the_test_loss_has_none():
+def test_smoothed_labels_add_their_share_of_all_classes_to_each_loss():
     images, labels = batch()
     config = dataclasses.replace(CONFIG, execution="eager")
     model = TinyNetwork(config)
