@@ -490,4 +490,4 @@ def test_a_session_without_a_finished_epoch_has_no_report_yet_and_a_finished_one
     refused(gnet("report", tmp_path), "no epoch of its session is finished yet")
     (tmp_path / "training.json").write_text("{}")
     refused(gnet("report", tmp_path), "training.json: field 'format_version' is missing")
-    refused(gnet("report", tmp_path, "--fail-on", "slower"), "fail_on: 'slower' is about runs of gnet bench", "a training")
+    refused(gnet("report", tmp_path, "--fail-on", "slower"), "fail_on: 'slower' is about runs", "a training session")
