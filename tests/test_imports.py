@@ -19,7 +19,7 @@ ALLOWED = {
     "system": {"config", "files"},
     "datasets": {"config", "files"},
     "networks": {"config"},
-    "plan": {"config", "files"},
+    "plan": {"config", "files", "training"},
     "stats": {"config"},
     "machine": {"config", "files", "system"},
     "frameworks": {"config", "datasets", "files", "machine", "networks", "system"},
@@ -28,7 +28,7 @@ ALLOWED = {
     "profile": {"config", "files", "machine", "networks", "text"},
     "run": {"config", "datasets", "files", "frameworks", "machine", "plan", "results", "stats", "system"},
     "export": {"config", "files", "machine", "plan", "results", "stats", "text"},
-    "report": {"config", "files", "machine", "plan", "profile", "results", "stats", "text"},
+    "report": {"config", "files", "machine", "plan", "profile", "results", "stats", "text", "training"},
     "gpu_check": {
         *("config", "files", "frameworks", "machine", "plan", "profile", "report", "results", "run", "stats", "system"),
         "text",

@@ -27,9 +27,11 @@ from gnet_core.cli.export import export
 from gnet_core.cli.gpu_check import gpu_check
 from gnet_core.cli.history import history
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, UNEXPECTED, complain, print_json
+from gnet_core.cli.predict import predict
 from gnet_core.cli.report import print_profile, report
+from gnet_core.cli.train import train
 from gnet_core.config import GnetError, StepConfig, require_choice
-from gnet_core.plan.request import InfoRequest, ProfileRequest, TrainRequest
+from gnet_core.plan.request import InfoRequest, ProfileRequest
 from gnet_core.system import interrupts, streams
 
 if TYPE_CHECKING:
@@ -126,12 +128,9 @@ def commands() -> None:
     """How fast does GoogleNet_2's TensorFlow train step run here, and where does its time go?"""
 
 
-for _command in (bench, compare, data_group, export, gpu_check, history, report):
+for _command in (bench, compare, data_group, export, gpu_check, history, predict, report, train):
     commands.add_command(_command)
 
-
-KEPT_BYTES = 2**30
-"""Memory for images that are decoded once, where none is named: all of Fashion-MNIST at its size, or 7,000 photos."""
 
 _DOCUMENTS = {
     "run": ("results.run_document", "RunDocument"),
@@ -255,86 +254,3 @@ def _trace(config: StepConfig, environment: Environment, out: Path, steps: int) 
         }
         write_whole(out / "run.json", json.dumps(document, indent=1))
         undo.pop_all()
-
-
-@commands.command()
-@options.data("digits", "digits, fashion-mnist, a folder, or tfds:NAME@DIR.")
-@click.option("--epochs", type=options.WHOLE, default=10, show_default=True)
-@click.option("--batch-size", type=options.WHOLE, default=32, show_default=True)
-@click.option("--image-size", type=options.WHOLE, help="Pixels a side; else what suits the data.")
-@options.step
-@options.out("<date-time>-train-<data>")
-@click.option("--resume", type=options.PATH, help="Go on with the session in this directory.")
-@click.option(
-    "--augment",
-    type=options.AUGMENT,
-    metavar="none|flip|crop|crop-flip",
-    help="What is done to images of training; else what suits the data.",
-)
-@click.option("--memory", type=options.WHOLE, metavar="BYTES", help="For images that are decoded once; else 1 GiB.")
-@options.strict
-@options.takes(TrainRequest)
-def train(request: TrainRequest) -> int:
-    """Train and test for some epochs; write history, curves and the best weights."""
-    from gnet_core.config import slug
-    from gnet_core.datasets.catalog import absolute, open_data
-    from gnet_core.files.whole import require_empty
-    from gnet_core.networks.map_sizes import require_learnable
-    from gnet_core.training import session
-
-    out, resume, device = request.out, request.resume, request.device
-    if out is not None and resume is not None:
-        raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
-    options.require_device_form(device)
-    data = absolute(request.data)
-    if resume is not None:
-        # What is not asked for again is as it was; what is asked for otherwise will be refused by name.
-        asked = {**request.asked(), "data": data}
-        given = {name: asked[name] for name in asked if name != "device" and options.is_given(name)}
-        recorded = session.recorded_session(resume)
-        config = dataclasses.replace(recorded.config, **given)
-        dataset = open_data(config.data, strict=request.strict)
-        augmentation = request.augment or recorded.data_set.augment
-        memory_bytes = request.memory or recorded.data_set.memory or KEPT_BYTES
-    else:
-        dataset = open_data(data, strict=request.strict)
-        config = request.config(device="cpu", data=data, classes=dataset.classes, image_size=dataset.default_image_size)
-        augmentation = request.augment or ("none" if request.as_published else dataset.default_augmentation)
-        memory_bytes = request.memory or KEPT_BYTES
-    dataset.require_augmentation(augmentation)
-    if out is not None:
-        require_empty(out)
-    require_learnable(config)
-    from gnet_core.frameworks.tf import decode_check
-    from gnet_core.frameworks.tf import device as devices
-    from gnet_core.machine.devices import require_precision
-    from gnet_core.training import training
-
-    environment = devices.environment()
-    asked_device = config.device if resume is not None and device == "auto" else device
-    config = dataclasses.replace(config, device=options.choose_device(asked_device, environment))
-    require_precision(config.precision, config.device, environment)
-    directory = resume or out or options.default_directory("train", slug(config.data))
-    devices.prepare(config)  # before the first image is decoded, which begins to use devices
-    dataset = decode_check.decodable(dataset, strict=request.strict, progress=complain)
-    for note in dataset.notes:
-        complain(f"note: {note}")
-    history = training.train(
-        config,
-        dataset,
-        directory,
-        request.epochs,
-        resume=resume is not None,
-        augmentation=augmentation,
-        memory_bytes=memory_bytes,
-    )
-    epochs = [dataclasses.asdict(record) for record in history]
-    if request.as_json:
-        print_json({"directory": str(directory), "epochs": epochs})
-    else:
-        from tabulate import tabulate
-
-        best = session.best(history)
-        click.echo(tabulate(epochs, headers="keys", floatfmt=".4g"))
-        click.echo(f"\nBest test accuracy {best.test_accuracy:.2%} in epoch {best.epoch}. Written to {directory}")
-    return FINE

@@ -16,6 +16,7 @@ import click
 from gnet_core.cli.output import complain
 from gnet_core.config import AUGMENTATIONS, EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 from gnet_core.plan.request import GATES, STOPPING_RULES, Request
+from gnet_core.training.recipe import SCHEDULES, Recipe
 
 if TYPE_CHECKING:
     from gnet_core.machine.environment import Environment
@@ -100,6 +101,7 @@ def _one_of(choices: tuple[str, ...], field: str, word: str) -> str:
 
 
 WHOLE, WHOLES = Parsed("whole", _whole), Parsed("whole", _whole, many=True)
+NUMBER = Parsed("number", _number)
 DURATION = Parsed("duration", _duration)
 UNTIL = Parsed("choice", partial(_one_of, STOPPING_RULES))
 AUGMENT = Parsed("choice", partial(_one_of, AUGMENTATIONS))
@@ -117,10 +119,10 @@ widths = _with_default("--widths", default="published", metavar="published|paper
 seed = _with_default("--seed", type=Parsed("whole", partial(_whole, least=0)), default=0, help="Of weights and data.")
 
 
-def number(name: str, text: str) -> Option:
-    """The option of a field of StepConfig that is a number, with its default."""
+def number(name: str, text: str, owner: type[StepConfig | Recipe] = StepConfig) -> Option:
+    """The option of a field that is a number, with its default."""
     field = name.removeprefix("--").replace("-", "_")
-    return _with_default(name, type=Parsed("number", _number), default=getattr(StepConfig, field), help=text)
+    return _with_default(name, type=NUMBER, default=getattr(owner, field), help=text)
 
 
 def data(default: str, text: str = "What is fed to the step.") -> Option:
@@ -166,6 +168,32 @@ def step(command: Callable[..., Any]) -> Callable[..., Any]:
         device,
         seed,
         as_json,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of gnet_core.training.recipe.Recipe."""
+    options = (
+        _with_default("--schedule", default=Recipe.schedule, metavar="|".join(SCHEDULES), help="Of the learning rate."),
+        number("--warmup", "Share of the run in which the learning rate rises.", Recipe),
+        number("--final-learning-rate", "At the end, as a fraction of the highest.", Recipe),
+        number("--weight-decay", "Decoupled; 0 leaves it out.", Recipe),
+        number("--label-smoothing", "In the training loss; 0 leaves it out.", Recipe),
+        _with_default(
+            "--fit-bn-momentum/--no-fit-bn-momentum",
+            default=Recipe.fit_bn_momentum,
+            help="Fit --bn-momentum, unless it is given, to the run's length.",
+        ),
+        _with_default("--average/--no-average", default=Recipe.average, help="Test and keep averaged weights."),
+        click.option(
+            "--augment",
+            type=AUGMENT,
+            metavar="|".join(AUGMENTATIONS),
+            help="How images of training are varied; else what suits the data.",
+        ),
     )
     for option in reversed(options):
         command = option(command)

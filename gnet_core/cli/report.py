@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -37,23 +38,20 @@ _CHECK = f"{GPU_CHECK}.md"
 @options.as_json
 @options.takes(ReportRequest)
 def report(request: ReportRequest) -> int:
-    """Build the report of RUN_DIR anew from its raw files.
+    """Build the report of RUN_DIR, of gnet bench, gnet profile or gnet train, anew from its raw files.
 
     Documents of before are left as they were where raw files are missing by now, where RUN_DIR may only be read and
     while another process writes into it; what can be read is printed all the same.
     """
-    from gnet_core.profile.document import is_profile
     from gnet_core.report import run as reporting
     from gnet_core.report.summary import Summary
     from gnet_core.results import gates, looks, outcomes, records
 
     run_dir = request.run_dir
-    is_check = not (run_dir / "run.json").exists() and (run_dir / _CHECK).exists()
-    if is_check or is_profile(run_dir):
+    if other := _other_kind(run_dir):
         for name in filter(options.is_given, options.OF_GATE):
-            instead = f"the check in {run_dir} left none" if is_check else f"{run_dir} holds a profile"
-            raise GnetError(f"{name}: it is about runs of gnet bench, and {instead}")
-        return (_report_check if is_check else _report_profile)(run_dir, as_json=request.as_json)
+            raise GnetError(f"{name}: it is about runs of gnet bench, and {other.instead}")
+        return other.report(run_dir, as_json=request.as_json)
     gate = Gate.of_request(request)
     run = records.load_run(run_dir)
     looks.require_consistent(run)
@@ -68,6 +66,28 @@ def report(request: ReportRequest) -> int:
     status = print_run(summary, result, unwritten, as_json=request.as_json)
     told = gate.tell(result, lambda: outcomes.of_run(run, gate.fail_on, gate.rules))
     return status or told
+
+
+class _Kind(NamedTuple):
+    """What a directory holds that is no run of gnet bench, in words, and what reports it."""
+
+    instead: str
+    report: Callable[..., int]
+
+
+def _other_kind(directory: Path) -> _Kind | None:
+    from gnet_core.profile.document import is_profile
+    from gnet_core.training.document import is_training
+    from gnet_core.training.session import SESSION_FILE
+
+    if not (directory / "run.json").exists():
+        if (directory / _CHECK).exists():
+            return _Kind(f"the check in {directory} left none", _report_check)
+        if is_training(directory):
+            return _Kind(f"{directory} holds a training session", _report_training)
+        if (directory / SESSION_FILE).exists():
+            raise GnetError(f"{directory}: no epoch of its session is finished yet; go on with gnet train --resume")
+    return _Kind(f"{directory} holds a profile", _report_profile) if is_profile(directory) else None
 
 
 def print_run(summary: Summary, result: GateResult, unwritten: Unwritten | None, *, as_json: bool) -> int:
@@ -119,6 +139,22 @@ def _report_profile(directory: Path, *, as_json: bool) -> int:
     document = reporting.read(directory)
     unwritten = write_documents(lambda: reporting.write_documents(document, directory), directory)
     print_profile(document, directory, as_json=as_json)
+    return complain_of(unwritten, directory)
+
+
+def _report_training(directory: Path, *, as_json: bool) -> int:
+    import msgspec
+
+    from gnet_core.report import training as reporting
+    from gnet_core.training.document import read_training
+
+    training = read_training(directory)
+    unwritten = write_documents(lambda: reporting.write(directory, training), directory)
+    if as_json:
+        print_json({"directory": str(directory), **msgspec.to_builtins(training)})
+    else:
+        print_document(reporting.document(training, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md")
     return complain_of(unwritten, directory)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from gnet_core.config import Augmentation, Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
+from gnet_core.training.recipe import Recipe, Schedule
 
 Until = Literal["resolved", "fixed"]
 """resolved: a run goes on until its comparisons are settled; fixed: each case has a number of processes."""
@@ -213,12 +214,36 @@ class TrainRequest(StepRequest):
     batch_size: int = 32
     image_size: int | None = None
     """None: what suits the data."""
-    augment: Augmentation | None = None
-    """None: what suits the data."""
     memory: int | None = None
     """Bytes for images that are decoded once and kept; None: 1 GiB, or as the session had it."""
     strict: bool = False
+    schedule: Schedule = Recipe.schedule
+    warmup: float = Recipe.warmup
+    final_learning_rate: float = Recipe.final_learning_rate
+    weight_decay: float = Recipe.weight_decay
+    label_smoothing: float = Recipe.label_smoothing
+    fit_bn_momentum: bool = Recipe.fit_bn_momentum
+    average: bool = Recipe.average
+    augment: Augmentation | None = None
+    """None: what suits the data."""
+    target: float | None = None
+    """A test accuracy in percent."""
+    save_every: int | None = None
+    """Steps."""
+    saved_model: bool = False
     resume: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictRequest(Request):
+    """Options of `gnet predict`."""
+
+    program: ClassVar = ("gnet_core", "predict")
+
+    model: Path = dataclasses.field(metadata=_ARGUMENT)
+    images: tuple[str, ...] = dataclasses.field(metadata=_ARGUMENT)
+    top: int = 3
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

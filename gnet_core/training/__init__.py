@@ -1,4 +1,5 @@
 """The training session: epochs, checkpoints, and going on with them.
 
-Doors: training (train), session (the files that a session is resumed from).
+Doors: training (train), prediction (what a trained network says of images), recipe (how it trains, without TensorFlow),
+session (the files that a session is resumed from) and document (what it leaves for its report).
 """

@@ -19,13 +19,15 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from gnet_core.config import Augmentation, GnetError, StepConfig
+from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.data_set import DataSet, RecordFiles
 from gnet_core.datasets.recorded_split import RecordedSplit
-from gnet_core.files.json_documents import Count, typed
+from gnet_core.files.json_documents import Count, Positive, typed
 from gnet_core.files.migrations import read_config
 from gnet_core.files.whole import open_regular, read_text, write_whole, written_whole
 from gnet_core.system.claims import claimed
+from gnet_core.training.ledger import WallTime
+from gnet_core.training.recipe import PLAIN, Recipe
 
 SESSION_FILE = "train.json"
 STATE_FILE = "state.npz"
@@ -51,8 +53,9 @@ class EpochRecord:
     """One finished epoch, counted from 1: a row of history.csv.
 
     Losses are cross-entropies in nats with the auxiliary ones weighted in; accuracies are fractions of the images that
-    the main output names rightly. Training figures are means over steps, each with the weights it had; testing figures
-    are means over all test images with the weights at the end of the epoch.
+    the main output names rightly. Training figures are means over steps, each with the weights it had and with labels
+    smoothed as the recipe says. Testing figures are means over all test images, with labels as they are and the weights
+    at the end of the epoch, or their averages where the recipe averages.
     """
 
     epoch: Count
@@ -61,7 +64,8 @@ class EpochRecord:
     test_loss: _Loss
     test_accuracy: _Fraction
     epoch_seconds: _Amount
-    """Wall time of training and testing. Tracing and compiling fall into the first epoch after a start."""
+    """Wall time of training and testing. Tracing and compiling fall into the first epoch after a start, and states that
+    are saved amid the epoch into it."""
     images_per_second: _Amount
     """Images a second of the training part."""
     skipped_steps: Count
@@ -73,6 +77,41 @@ def best(records: Sequence[EpochRecord]) -> EpochRecord:
     return max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartOfEpoch:
+    """What was done of the epoch after the finished ones, in a state that was saved amid it."""
+
+    steps: Positive
+    loss_sum: _Loss
+    """Sum over the images seen of the loss of their step, as float32 added it up."""
+    metrics: list[_Loss]
+    """Values of the variables of the step's metrics."""
+    skipped_steps: Count
+    seconds: _Amount
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State:
+    """How far a session is, beside the values of its variables."""
+
+    records: list[EpochRecord] = dataclasses.field(default_factory=list)
+    """The finished epochs 1, 2, 3 …"""
+    part: PartOfEpoch | None = None
+    wall_time: WallTime = dataclasses.field(default_factory=WallTime)
+
+    @property
+    def words(self) -> str:
+        """What of it is saved, in words."""
+        epochs = len(self.records)
+        finished = {0: "", 1: "epoch 1"}.get(epochs, f"epochs 1 to {epochs}")
+        steps = self.part.steps if self.part else 0
+        begun = f"{steps} step{'s' * (steps > 1)} of epoch {epochs + 1}" if steps else ""
+        if not finished and not begun:
+            return "no epoch was finished, so nothing is kept"
+        several = epochs + steps > 1
+        return f"{' and '.join(filter(None, (finished, begun)))} {'are' if several else 'is'} saved"
+
+
 class RecordedData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A data set as far as a session that goes on has to find it unchanged. Its images are in split.json."""
 
@@ -80,10 +119,9 @@ class RecordedData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     class_names: list[str]
     train_images: int
     test_images: int
-    augment: Augmentation = "none"
-    """As it was before there was any. What is at its default is not written, as older versions did not."""
     memory: int = 0
-    """Of data in records, the memory in bytes for keeping them, on which the order of training hangs."""
+    """Of data in records, the memory in bytes for keeping them, on which the order of training hangs. What is at its
+    default is not written, as older versions did not."""
 
 
 class _SessionFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,14 +129,19 @@ class _SessionFile(msgspec.Struct, frozen=True, kw_only=True):
 
     config: dict[str, Any]
     data_set: RecordedData
+    recipe: Recipe | None = None
+    epochs: Positive | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Session:
-    """The case and the data that a session's epochs have in common."""
+    """The case, the data and the recipe that a session's epochs have in common."""
 
     config: StepConfig
     data_set: RecordedData
+    recipe: Recipe = PLAIN
+    epochs: int | None = None
+    """Length of the run; None where the recipe does not depend on it, so that it may be extended."""
     unrecorded: frozenset[str] = frozenset()
     """Fields of the configuration that train.json, which an older version wrote, does not have."""
     split: RecordedSplit | None = dataclasses.field(default=None, compare=False)
@@ -106,18 +149,24 @@ class Session:
 
     @classmethod
     def of(
-        cls, config: StepConfig, dataset: DataSet, augmentation: Augmentation = "none", memory_bytes: int = 0
+        cls,
+        config: StepConfig,
+        dataset: DataSet,
+        recipe: Recipe = PLAIN,
+        epochs: int | None = None,
+        memory_bytes: int = 0,
     ) -> Session:
-        in_records = isinstance(dataset.train.images, RecordFiles)
+        """The session that begins, with `memory_bytes` to keep images in. Raises GnetError for a file that is gone."""
         data_set = RecordedData(
             data=dataset.name,
             class_names=list(dataset.class_names),
             train_images=len(dataset.train),
             test_images=len(dataset.test),
-            augment=augmentation,
-            memory=memory_bytes if in_records else 0,
+            memory=memory_bytes if isinstance(dataset.train.images, RecordFiles) else 0,
         )
-        return cls(config=config, data_set=data_set, split=RecordedSplit.of(dataset))
+        length = epochs if recipe.depends_on_length else None
+        split = RecordedSplit.of(dataset)
+        return cls(config=config, data_set=data_set, recipe=recipe, epochs=length, split=split)
 
     @classmethod
     def read(cls, directory: Path) -> Session:
@@ -126,6 +175,9 @@ class Session:
         try:
             recorded = typed(SESSION_FILE, _strict_json(read_text(path)), _SessionFile)
             config = read_config(recorded.config)
+            recipe = recorded.recipe or PLAIN
+            if recipe.depends_on_length and recorded.epochs is None:
+                raise GnetError("field 'epochs' is missing, on which its recipe depends")
         except FileNotFoundError:
             raise GnetError(
                 f"resume: {str(path)!r} is missing, so there is no finished epoch to go on from; "
@@ -136,7 +188,13 @@ class Session:
         except _DAMAGE as error:
             raise _damaged(path, error) from None
         unrecorded = frozenset(config.to_dict().keys() - recorded.config.keys())
-        return cls(config=config, data_set=recorded.data_set, unrecorded=unrecorded)
+        return cls(
+            config=config,
+            data_set=recorded.data_set,
+            recipe=recipe,
+            epochs=recorded.epochs,
+            unrecorded=unrecorded,
+        )
 
     def write(self, directory: Path, tensorflow: dict[str, Any]) -> None:
         """Write train.json, which also describes the TensorFlow that began it, and before it split.json."""
@@ -151,6 +209,10 @@ class Session:
         data_set, there = (msgspec.structs.asdict(session.data_set) for session in (self, other))
         differences = self.config.differences(other.config)
         differences |= {field: (value, there[field]) for field, value in data_set.items() if value != there[field]}
+        recipe, recorded = (dataclasses.asdict(session.recipe) for session in (self, other))
+        differences |= {field: (value, recorded[field]) for field, value in recipe.items() if value != recorded[field]}
+        if self.epochs != other.epochs:
+            differences["epochs"] = (self.epochs, other.epochs)
         for field, (value, use) in differences.items():
             raise GnetError(f"{field}: {value!r:.200} differs from the session in {str(directory)!r}; use {use!r:.200}")
 
@@ -166,41 +228,43 @@ class Session:
     def _document(self) -> dict[str, Any]:
         """The contents of train.json."""
         config = {field: value for field, value in self.config.to_dict().items() if field not in self.unrecorded}
-        return {"config": config, "data_set": msgspec.to_builtins(self.data_set)}
+        document: dict[str, Any] = {"config": config, "data_set": msgspec.to_builtins(self.data_set)}
+        if self.recipe != PLAIN:  # which was the only one before there were recipes
+            document |= {"recipe": dataclasses.asdict(self.recipe), "epochs": self.epochs}
+        return document
 
 
 def recorded_session(directory: Path) -> Session:
-    """The session of a directory. Raises BusyError where it is under way, GnetError where none is."""
+    """The session in a directory. Raises BusyError where it is under way, GnetError where none is."""
     if not directory.is_dir():
         raise GnetError(f"resume: {str(directory)!r} is no directory; name the directory of a session")
     with claimed(directory):
         return Session.read(directory)
 
 
-def recorded_config(directory: Path) -> StepConfig:
-    """The configuration of a directory's session. Raises as recorded_session does."""
-    return recorded_session(directory).config
-
-
-def save_state(path: Path, session: Session, variables: Sequence[Any], records: Sequence[EpochRecord]) -> None:
-    """Write the variables and the history, whole or not at all. Raises GnetError for values that are not finite."""
+def save_state(path: Path, session: Session, variables: Sequence[Any], state: State) -> None:
+    """Write the variables and how far the session is, whole or not at all. Raises GnetError for values that are not
+    finite.
+    """
     # Plain arrays in the variables' order leave nothing out; tf.train.Checkpoint and .weights.h5 lack dropout's seeds.
     values = [np.asarray(variable.numpy()) for variable in variables]
     for variable, value in zip(variables, values, strict=True):
         if not np.isfinite(value).all():
-            raise GnetError(f"weights: {variable.path} is not finite after epoch {len(records)}, so it cannot go on")
-    history = json.dumps([dataclasses.asdict(record) for record in records])
+            when = f"step {state.part.steps} of epoch {len(state.records) + 1}" if state.part else ""
+            when = when or f"epoch {len(state.records)}"
+            raise GnetError(f"weights: {variable.path} is not finite after {when}, so it cannot go on")
+    history = json.dumps(dataclasses.asdict(state))
     with written_whole(path) as partial:
         np.savez(partial, *values, history=history, sha256=session.digest(values, history))
 
 
-def load_state(path: Path, session: Session, variables: Sequence[Any]) -> list[EpochRecord]:
-    """Set the variables to a saved state and return its records; where there is none, no epoch was finished.
+def load_state(path: Path, session: Session, variables: Sequence[Any]) -> State:
+    """Set the variables to a saved state and return how far it is; where there is none, nothing was done.
 
     Nothing is set unless all of the file is as save_state writes it. Raises GnetError naming the file.
     """
     if not os.path.lexists(path):
-        return []
+        return State()
     kinds = [(np.dtype(variable.dtype), tuple(variable.shape)) for variable in variables]
     try:
         values, history, sha256 = _read_state(path, kinds)
@@ -208,12 +272,12 @@ def load_state(path: Path, session: Session, variables: Sequence[Any]) -> list[E
             raise ValueError("values are not finite")
         if sha256 != session.digest(values, history):
             raise ValueError(f"its digest is not that of its content and {SESSION_FILE}")
-        records = _records(history)
+        state = _state(history)
     except _DAMAGE as error:
         raise _damaged(path, error) from None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return records
+    return state
 
 
 def _read_state(path: Path, kinds: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> tuple[list[Array], str, str]:
@@ -262,18 +326,20 @@ def _text(content: bytes) -> str:
     return str(_array(content, np.dtype(f"<U{characters}"), ()))
 
 
-def _records(history: str) -> list[EpochRecord]:
-    """The records of epochs 1, 2, 3 …; raises ValueError for whatever cannot have been an epoch."""
+def _state(history: str) -> State:
+    """How far a session is; raises ValueError for whatever cannot have been. Older versions wrote the records alone."""
     plain = _strict_json(history)
-    records = typed("history", plain, list[EpochRecord])
-    if [dataclasses.asdict(record) for record in records] != plain:
+    if isinstance(plain, list):
+        plain = dataclasses.asdict(State()) | {"records": plain}
+    state = typed("history", plain, State)
+    if dataclasses.asdict(state) != plain:
         raise ValueError("it holds what is of no epoch")
-    if not records:
+    if not state.records and state.part is None:
         raise ValueError("it holds no epoch")
-    for epoch, record in enumerate(records, start=1):
+    for epoch, record in enumerate(state.records, start=1):
         if record.epoch != epoch:
             raise ValueError(f"epoch {record.epoch} stands where {epoch} should")
-    return records
+    return state
 
 
 def _strict_json(text: str) -> Any:

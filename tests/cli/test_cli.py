@@ -107,6 +107,14 @@ def refused(answer, *parts):
         (["train", "--image-size", "10"], ["image_size: 10"]),
         (["train", "--widths", "wide"], ["widths: 'wide' is unknown"]),
         (["train", "--learning-rate", "fast"], ["learning_rate: 'fast' will not do; use a number"]),
+        (["train", "--schedule", "linear"], ["schedule: 'linear' is unknown; use one of cosine, constant"]),
+        (["train", "--warmup", "1"], ["warmup: 1 will not do; use a fraction from 0 to below 1"]),
+        (["train", "--weight-decay", "-1"], ["weight_decay: -1 will not do"]),
+        (["train", "--save-every", "0"], ["save_every: 0"]),
+        (["train", "--as-published", "--average"], ["average: it cannot be chosen beside --as-published"]),
+        (["predict", "nowhere.keras", "x.png"], ["model: 'nowhere.keras' is missing"]),
+        (["predict", "tests", "x.png"], ["best.keras' is missing"]),
+        (["predict", "tests"], ["IMAGE"]),
         (["train", "--learning-rate", "-1"], ["learning_rate: -1 will not do; use a number of at least 0"]),
         (["train", "--bn-momentum", "1"], ["bn_momentum: 1 will not do; use a number below 1"]),
         (["train", "--resume", "tests"], ["train.json", "missing"]),
@@ -444,7 +452,8 @@ def test_profile_switches_command_buffers_off_for_xla_before_tensorflow_is_asked
 
 def test_train_runs_a_session_for_real_and_resumes_it_without_its_options(tmp_path):
     folder, out = write_folder(tmp_path / "pictures", images=5), tmp_path / "session"
-    words = ("--execution", "eager", "--batch-size", 4, "--image-size", 67, "--device", "cpu")
+    plain = ("--schedule", "constant", "--warmup", 0, "--no-average")  # of any length, with --bn-momentum given
+    words = ("--execution", "eager", "--batch-size", 4, "--image-size", 67, "--device", "cpu", *plain)
     how = ("--learning-rate", "0.002", "--no-dropout", "--aux-weight", 0, "--widths", "paper", "--bn-momentum", 0.5)
     answer = run_gnet("train", "--data", folder, *words, *how, "--epochs", 1, "--out", out)
     assert answer.returncode == 0, answer.stderr
@@ -458,6 +467,18 @@ def test_train_runs_a_session_for_real_and_resumes_it_without_its_options(tmp_pa
     answer = run_gnet("train", "--resume", out, "--epochs", 2, "--json")
     assert answer.returncode == 0, answer.stderr
     assert [record["epoch"] for record in json.loads(answer.stdout)["epochs"]] == [1, 2]
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 5
+    answer = run_gnet("report", out, "--json")
+    assert (answer.returncode, json.loads(answer.stdout)["epochs"]) == (0, 2), answer.stderr
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    some = next((folder / "wool").iterdir())
+    answer = run_gnet("predict", out, some, tmp_path / "broken.png", "--top", 2, "--json")
+    assert answer.returncode == 3, answer.stderr
+    document = json.loads(answer.stdout)
+    assert [image["image"] for image in document["images"]] == [str(some)]
+    assert len(document["images"][0]["classes"]) == 2
+    assert [image["image"] for image in document["failed"]] == [str(tmp_path / "broken.png")]
 
 
 def test_info_tells_the_machine_as_one_json_document(tmp_path):
@@ -465,3 +486,11 @@ def test_info_tells_the_machine_as_one_json_document(tmp_path):
     document = json.loads(answer.stdout)
     assert document["precisions"]["cpu"]["float32"]["supported"] is True
     assert document["tensorflow"]["version"]
+
+
+def test_a_session_without_a_finished_epoch_has_no_report_yet_and_a_finished_one_no_gates(gnet, tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    refused(gnet("report", tmp_path), "no epoch of its session is finished yet")
+    (tmp_path / "training.json").write_text("{}")
+    refused(gnet("report", tmp_path), "training.json: field 'format_version' is missing")
+    refused(gnet("report", tmp_path, "--fail-on", "slower"), "fail_on: it is about runs", "a training session")

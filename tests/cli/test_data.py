@@ -143,7 +143,7 @@ def test_train_leaves_broken_images_out_and_says_so(gnet, photos, trained):
     ((_, dataset, how),) = trained
     assert len(dataset.broken) == 2
     assert "gnet: note: images left out because they are broken: 2, " in err
-    assert how == {"resume": False, "augmentation": "crop-flip", "memory_bytes": 2**30}
+    assert (how["resume"], how["recipe"].augment, how["memory_bytes"]) == (False, "crop-flip", 2**30)
 
 
 @pytest.mark.parametrize("damage", [b"", None], ids=["header", "pixels"])
@@ -160,14 +160,13 @@ def test_train_with_strict_refuses_a_broken_image(gnet, photos, trained, damage)
     [
         ((), "crop"),
         (("--augment", "none"), "none"),
-        (("--as-published",), "none"),
-        (("--as-published", "--augment", "crop"), "crop"),
+        (("--schedule", "constant", "--augment", "crop"), "crop"),
     ],
 )
 def test_train_shifts_digits_unless_it_is_told_otherwise(gnet, trained, words, augmentation):
     gnet("train", "--data", "digits", "--device", "cpu", "--memory", 1000, *words)
     ((_, _, how),) = trained
-    assert (how["augmentation"], how["memory_bytes"]) == (augmentation, 1000)
+    assert (how["recipe"].augment, how["memory_bytes"]) == (augmentation, 1000)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +175,7 @@ def test_train_shifts_digits_unless_it_is_told_otherwise(gnet, trained, words, a
         (["--augment", "flip"], "augment: 'flip' will not do for digits"),
         (["--augment", "rotate"], "augment: 'rotate' is unknown; use one of none, flip, crop, crop-flip"),
         (["--memory", "lots"], "memory: 'lots'"),
+        (["--as-published", "--augment", "crop"], "augment: it cannot be chosen beside --as-published"),
     ],
 )
 def test_train_refuses_what_does_not_suit_the_data(gnet, trained, words, part):

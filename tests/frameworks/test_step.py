@@ -231,3 +231,76 @@ def test_applied_steps_count_only_steps_that_moved_the_weights():
     images, labels = batch()
     step(images * np.inf, labels)
     assert (step.applied_steps(), step.skipped_steps()) == (0, 1)
+
+
+def trained_weights(execution, precision="float32", layers_kind="fused", **options):
+    config = dataclasses.replace(CONFIG, execution=execution, precision=precision, layers=layers_kind)
+    model = TinyNetwork(config)
+    step = make_train_step(model, config, **options)
+    for _ in range(3):
+        step(*batch())
+    return model, step
+
+
+@pytest.mark.parametrize("layers_kind", ["fused", "keras"])
+def test_weight_decay_takes_the_learning_rate_times_itself_off_kernels_and_leaves_biases_alone(layers_kind):
+    """Without a gradient Adam stands still, so what moves is the decay."""
+    config = dataclasses.replace(CONFIG, execution="eager", learning_rate=0.5, layers=layers_kind, aux_weight=0.0)
+    model = TinyNetwork(config)
+    step, trained = make_train_step(model, config, weight_decay=0.1), model.inception_model.trainable_variables
+    biases = [variable for variable in trained if len(variable.shape) < 2]
+    for variable in biases:
+        variable.assign(np.ones(variable.shape, np.float32))
+    kernels = [variable for variable in trained if len(variable.shape) >= 2]
+    before = [variable.numpy() for variable in kernels]
+    gradients = [(tf.zeros(variable.shape), variable) for variable in trained]
+    step.optimizer.apply_gradients(gradients)
+    for variable, value in zip(kernels, before, strict=True):
+        np.testing.assert_allclose(variable.numpy(), 0.95 * value, rtol=1e-6)
+    for variable in biases:
+        np.testing.assert_array_equal(variable.numpy(), np.ones(variable.shape, np.float32))
+
+
+def test_smoothed_labels_add_their_share_of_all_classes_to_each_loss():
+    images, labels = batch()
+    config = dataclasses.replace(CONFIG, execution="eager")
+    model = TinyNetwork(config)
+    outputs = model(images, training=True)
+    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3)
+    one_hot = tf.one_hot(tf.cast(labels, tf.int32), config.classes)
+    main, aux_1, aux_2 = (float(smoothed(one_hot, logits)) for logits in outputs)
+    expected = main + config.aux_weight * (aux_1 + aux_2)
+    step = make_train_step(TinyNetwork(config), config, label_smoothing=0.3)
+    assert float(step(images, labels).loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("execution", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("layers_kind", ["fused", "keras"])
+def test_the_learning_rate_may_be_assigned_between_steps_without_another_trace(execution, precision, layers_kind):
+    model, step = trained_weights(execution, precision, layers_kind, weight_decay=0.1, label_smoothing=0.1)
+    step.optimizer.learning_rate = 0.0
+    before = weights(model, "trunk")
+    step(*batch())
+    np.testing.assert_array_equal(before[0], weights(model, "trunk")[0])
+    step.optimizer.learning_rate = 0.1
+    for _ in range(4):  # loss scaling may leave some out
+        step(*batch())
+    assert not np.array_equal(before[0], weights(model, "trunk")[0])
+    assert step.trace_count == (0 if execution == "eager" else 1)
+
+
+def test_what_a_session_may_add_to_a_step_changes_nothing_where_it_is_off():
+    plain, _ = trained_weights("graph")
+    off, _ = trained_weights("graph", weight_decay=0.0, label_smoothing=0.0, average=None)
+    for ours, theirs in zip(plain.variables, off.variables, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6, err_msg=ours.path)
+
+
+def test_a_test_step_tells_its_logits_beside_its_result():
+    model = TinyNetwork(CONFIG)
+    images, labels = batch()
+    step = make_test_step(model, CONFIG)
+    result, logits = step.with_logits(images, labels)
+    assert float(result.loss) == pytest.approx(float(step(images, labels).loss))
+    np.testing.assert_allclose(logits, model(images, training=False)[0], rtol=1e-4, atol=1e-5)

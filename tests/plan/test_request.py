@@ -36,6 +36,7 @@ from gnet_core.plan.request import (
     BenchRequest,
     InfoRequest,
     PeaksRequest,
+    PredictRequest,
     ProfileRequest,
     ReportRequest,
     Request,
@@ -49,7 +50,7 @@ COMMANDS: dict[type[Request], click.Command] = {
     PeaksRequest: peaks.command,
     **{
         kind: commands.commands[kind.program[1]]
-        for kind in (BenchRequest, InfoRequest, ProfileRequest, ReportRequest, TrainRequest)
+        for kind in (BenchRequest, InfoRequest, PredictRequest, ProfileRequest, ReportRequest, TrainRequest)
     },
 }
 
@@ -90,6 +91,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "int": WHOLE,
     "int | None": some.none() | WHOLE,
     "float": NUMBER,
+    "float | None": some.none() | NUMBER,
     "Path": TEXT.map(Path),
     "Path | None": some.none() | TEXT.map(Path),
     "Until | None": some.none() | some.sampled_from(STOPPING_RULES),
@@ -99,6 +101,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "Precision": TEXT,
     "Part": TEXT,
     "Widths": TEXT,
+    "Schedule": TEXT,
     "tuple[str, ...]": several(TEXT, 0),
     "tuple[int, ...] | None": some.none() | several(WHOLE),
     "tuple[Execution, ...] | None": some.none() | several(some.sampled_from(EXECUTIONS)),
@@ -109,6 +112,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
 OWN_VALUES: dict[str, some.SearchStrategy[Any]] = {
     "fail_on": several(some.sampled_from(GATES), 0),
     "seconds": some.floats(allow_nan=False),
+    "images": several(TEXT),
     "budget": some.none() | some.integers(1, 10**8 - 1),
 }
 """By the name of a field of which its command takes less than its type could have."""

@@ -21,7 +21,7 @@ from gnet_core.profile import comparison
 from gnet_core.profile import document as profile_document
 from gnet_core.results import comparisons, records
 from gnet_core.run import resuming
-from gnet_core.training.session import Session, load_state, recorded_config, save_state
+from gnet_core.training.session import Session, State, load_state, recorded_session, save_state
 from tests.run.test_resuming import OPTIONS, states_of
 from tests.traces import document as profile_of
 from tests.training.test_session import RECORDS, SESSION, VALUES, Variable
@@ -204,10 +204,11 @@ def test_a_training_session_goes_on_from_files_without_a_field(tmp_path, fields)
     session.write(tmp_path, {"version": "2.21"})
     rewritten(tmp_path / "train.json", lambda document: [document["config"].pop(field) for field in fields])
     older = Session.read(tmp_path)  # a state is signed with what train.json says, which an older version wrote itself
-    save_state(tmp_path / "state.npz", older, [Variable(value) for value in VALUES], RECORDS)
-    assert recorded_config(tmp_path) == BEFORE
+    save_state(tmp_path / "state.npz", older, [Variable(value) for value in VALUES], State(records=RECORDS))
+    assert recorded_session(tmp_path).config == BEFORE
     session.require_same(Session.read(tmp_path), tmp_path)
-    assert load_state(tmp_path / "state.npz", Session.read(tmp_path), [Variable(value) for value in VALUES]) == RECORDS
+    state = load_state(tmp_path / "state.npz", Session.read(tmp_path), [Variable(value) for value in VALUES])
+    assert state.records == RECORDS
     digests = {each.digest(VALUES, "") for each in (session, older)}
     assert len(digests) == (2 if fields else 1)
 

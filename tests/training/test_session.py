@@ -19,7 +19,17 @@ import pytest
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.data_set import DataSet, Split
-from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
+from gnet_core.training.ledger import WallTime
+from gnet_core.training.recipe import PLAIN, RECIPE
+from gnet_core.training.session import (
+    EpochRecord,
+    PartOfEpoch,
+    Session,
+    State,
+    load_state,
+    recorded_session,
+    save_state,
+)
 
 MUTATIONS = 400
 
@@ -44,6 +54,8 @@ RECORDS = [
     )
     for epoch in (1, 2, 3)
 ]
+PART = PartOfEpoch(steps=2, loss_sum=32.5, metrics=[1.0, 2.0, 3.0, 4.0], skipped_steps=0, seconds=0.5)
+STATE = State(records=RECORDS, part=PART, wall_time=WallTime(train=3.0))
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**70, 10**300, 1e308, float("nan"), float("inf")),
     *("", "\ud800", [], {}, [[]], [1] * 50),
@@ -80,7 +92,7 @@ SESSION = Session.of(
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     SESSION.write(tmp_path, {"version": "2.21"})
-    save_state(tmp_path / "state.npz", SESSION, variables(), RECORDS)
+    save_state(tmp_path / "state.npz", SESSION, variables(), STATE)
     return tmp_path
 
 
@@ -167,7 +179,7 @@ def mutate(directory: Path, chance: random.Random) -> None:
         case 5:
             rewritten(state, {f"arr_{number}": chance.choice(others)}, signed=chance.random() < 0.7)
         case 6:
-            history = mutated_json([dataclasses.asdict(record) for record in RECORDS], chance)
+            history = mutated_json(dataclasses.asdict(STATE), chance)
             rewritten(state, {"history": np.array(json.dumps(history))})
         case _:
             name = chance.choice(("extra", f"arr_{len(VALUES)}", "../x", f"arr_{number}", "history", "sha256"))
@@ -186,8 +198,8 @@ def test_a_mutated_session_is_refused_in_one_line_or_resumed_whole(saved: Path, 
         loaded = variables()
         refusal, records = None, []
         try:
-            assert recorded_config(saved) == Session.read(saved).config
-            records = load_state(saved / "state.npz", Session.read(saved), loaded)
+            assert recorded_session(saved) == Session.read(saved)
+            records = load_state(saved / "state.npz", Session.read(saved), loaded).records
         except GnetError as error:
             refusal = str(error)
         if refusal is not None:
@@ -207,13 +219,19 @@ def test_a_mutated_session_is_refused_in_one_line_or_resumed_whole(saved: Path, 
 
 def test_what_was_saved_is_loaded(saved: Path) -> None:
     loaded = variables()
-    assert load_state(saved / "state.npz", Session.read(saved), loaded) == RECORDS
+    assert load_state(saved / "state.npz", Session.read(saved), loaded) == STATE
     for variable, value in zip(loaded, VALUES, strict=True):
         np.testing.assert_array_equal(variable.assigned, value)
 
 
 def record_with(**changes: Any) -> Callable[[Path], None]:
     history = [dataclasses.asdict(RECORDS[0]) | changes]
+    return lambda path: rewritten(path, {"history": np.array(json.dumps(history))})
+
+
+def part_with(**changes: Any) -> Callable[[Path], None]:
+    history = dataclasses.asdict(STATE)
+    history["part"] |= changes
     return lambda path: rewritten(path, {"history": np.array(json.dumps(history))})
 
 
@@ -276,7 +294,12 @@ def many_members(path: Path) -> None:
         (record_with(skipped_steps=10**300), "skipped_steps' is 1000"),
         (record_with(odd=1), "it holds what is of no epoch"),
         (history_of("[]"), "it holds no epoch"),
-        (history_of("{}"), "history: .* has to be a list"),
+        (history_of("{}"), "it holds what is of no epoch"),
+        (history_of("3"), "history: 3 is not what is read here; it has to be an object"),
+        (history_of('{"records": {}}'), "'records' is \\{\\}; it has to be a list"),
+        (part_with(steps=0), "steps' is 0; it has to be a whole number, 1 or more"),
+        (part_with(loss_sum=1e300), "loss_sum' is 1e\\+300"),
+        (part_with(metrics="all"), "metrics' is 'all'; it has to be a list"),
         (history_of('[{"epoch": 1, "epoch": 1}]'), "a member twice"),
         (history_of("[" * 20_000 + "]" * 20_000), "recursion"),
         (history_of("[1e999]"), ""),
@@ -344,7 +367,7 @@ DATA_SET = '{"data": "x", "class_names": [], "train_images": 1, "test_images": 1
 def test_a_train_json_that_is_none_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "train.json").write_text(text)
     with pytest.raises(GnetError, match=rf"^resume: '.*train\.json' is damaged \(.*{complaint}"):
-        recorded_config(tmp_path)
+        recorded_session(tmp_path)
 
 
 def test_a_state_of_another_session_is_refused(saved: Path) -> None:
@@ -356,8 +379,8 @@ def test_a_state_of_another_session_is_refused(saved: Path) -> None:
 def test_values_that_are_not_finite_are_not_saved(saved: Path) -> None:
     before = (saved / "state.npz").read_bytes()
     spoilt = [*variables()[:-1], Variable(np.array(np.nan, np.float32))]
-    with pytest.raises(GnetError, match=r"^weights: variable is not finite after epoch 3"):
-        save_state(saved / "state.npz", SESSION, spoilt, RECORDS)
+    with pytest.raises(GnetError, match=r"^weights: variable is not finite after step 2 of epoch 4"):
+        save_state(saved / "state.npz", SESSION, spoilt, STATE)
     assert (saved / "state.npz").read_bytes() == before
     assert {path.name for path in saved.iterdir()} == {"train.json", "split.json", "state.npz"}
 
@@ -368,3 +391,64 @@ def test_names_that_are_no_utf_8_survive(tmp_path: Path) -> None:
     )
     session.write(tmp_path, {})
     assert Session.read(tmp_path) == session
+
+
+def test_a_state_of_an_older_version_which_had_the_records_alone_is_loaded(saved: Path) -> None:
+    rewritten(saved / "state.npz", {"history": np.array(json.dumps([dataclasses.asdict(one) for one in RECORDS]))})
+    assert load_state(saved / "state.npz", SESSION, variables()) == State(records=RECORDS)
+
+
+def test_a_recipe_and_the_length_of_the_run_are_kept_and_compared(tmp_path: Path) -> None:
+    session = dataclasses.replace(SESSION, recipe=RECIPE, epochs=7)
+    session.write(tmp_path, {})
+    assert Session.read(tmp_path) == session
+    other = dataclasses.replace(session, recipe=dataclasses.replace(RECIPE, weight_decay=0.5))
+    with pytest.raises(GnetError, match=r"^weight_decay: 0.5 differs from the session in .*; use 0.05$"):
+        other.require_same(session, tmp_path)
+    with pytest.raises(GnetError, match=r"^epochs: 8 differs from the session in .*; use 7$"):
+        dataclasses.replace(session, epochs=8).require_same(session, tmp_path)
+
+
+def test_whole_numbers_of_a_recipe_are_read_back_with_the_same_digest(tmp_path: Path) -> None:
+    session = dataclasses.replace(SESSION, recipe=dataclasses.replace(RECIPE, warmup=0, weight_decay=1), epochs=7)
+    session.write(tmp_path, {})
+    assert Session.read(tmp_path).digest([], "") == session.digest([], "")
+
+
+def test_without_a_recipe_the_file_is_as_it_was_before_there_were_any(tmp_path: Path) -> None:
+    SESSION.write(tmp_path, {})
+    assert SESSION.recipe == PLAIN
+    assert not {"recipe", "epochs"} & json.loads((tmp_path / "train.json").read_text()).keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "complaint"),
+    [
+        ({"schedule": "linear"}, "'recipe.schedule' is 'linear'; it has to be one of cosine, constant"),
+        ({"warmup": 1}, "warmup: 1.0 will not do; use a fraction from 0 to below 1"),
+        ({}, "'epochs' is missing, on which its recipe depends"),
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(tmp_path: Path, recipe: dict[str, Any], complaint: str) -> None:
+    data_set = json.loads(DATA_SET)
+    text = json.dumps({"config": {}, "data_set": data_set, "recipe": recipe})
+    (tmp_path / "train.json").write_text(text)
+    with pytest.raises(GnetError, match=rf"^resume: '.*train\.json' is damaged \(.*{complaint}"):
+        recorded_session(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "words"),
+    [
+        (0, 0, "no epoch was finished, so nothing is kept"),
+        (1, 0, "epoch 1 is saved"),
+        (2, 0, "epochs 1 to 2 are saved"),
+        (0, 1, "1 step of epoch 1 is saved"),
+        (0, 5, "5 steps of epoch 1 are saved"),
+        (1, 5, "epoch 1 and 5 steps of epoch 2 are saved"),
+        (3, 1, "epochs 1 to 3 and 1 step of epoch 4 are saved"),
+    ],
+)
+def test_a_state_says_what_of_it_is_saved(epochs: int, steps: int, words: str) -> None:
+    part = dataclasses.replace(PART, steps=steps) if steps else None
+    assert State(records=RECORDS[:epochs], part=part).words == words

@@ -15,23 +15,36 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from matplotlib.image import imread
+from tensorflow.core.util.event_pb2 import Event
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.data_set import DataSet, Split
 from gnet_core.files.whole import write_whole
 from gnet_core.frameworks.tf.input_pipeline import batches
-from gnet_core.frameworks.tf.model import build_model
 from gnet_core.frameworks.tf.step import make_test_step, make_train_step
 from gnet_core.system.claims import BusyError, claimed
 from gnet_core.training import training
-from gnet_core.training.session import EpochRecord, Session, load_state, recorded_config, save_state
-from gnet_core.training.training import train
+from gnet_core.training.document import read_training
+from gnet_core.training.ledger import Stopwatch, WallTime
+from gnet_core.training.recipe import PLAIN, RECIPE
+from gnet_core.training.scalars import Scalars
+from gnet_core.training.session import EpochRecord, Session, State, load_state, recorded_session, save_state
+from gnet_core.training.training import Trained
 
-SESSION_FILES = {"train.json", "split.json", "history.csv", "best.weights.h5", "curves.png", "state.npz"}
+RESULTS = {"train.json", "split.json", "history.csv", "best.keras", "training.json", "state.npz"}
+SESSION_FILES = {*RESULTS, "final.keras", "tensorboard"}
 
 # Eager, because tracing the tiny network takes longer than running it.
 CONFIG = StepConfig(data="bright", execution="eager", classes=2, image_size=67, batch_size=8, learning_rate=0.05)
+
+
+def trained(*given: Any, **options: Any) -> Trained:
+    """What train returns, without a recipe unless one is named: these sessions are of any length."""
+    return training.train(*given, **{"recipe": PLAIN, **options})
+
+
+def train(*given: Any, **options: Any) -> list[EpochRecord]:
+    return trained(*given, **options).history
 
 
 def bright_or_dark(images: int, seed: int) -> Split:
@@ -42,10 +55,14 @@ def bright_or_dark(images: int, seed: int) -> Split:
     return Split(levels.astype(np.uint8), labels)
 
 
-@pytest.fixture(scope="module")
-def bright() -> DataSet:
+def make_bright() -> DataSet:
     """20 training images make 2 steps of 8; 11 test images make a batch of 8 and one of 3."""
     return DataSet("bright", ("dark", "light"), bright_or_dark(20, seed=1), bright_or_dark(11, seed=2), 67)
+
+
+@pytest.fixture(scope="module")
+def bright() -> DataSet:
+    return make_bright()
 
 
 def build_tiny_model(config: StepConfig) -> keras.Model:
@@ -125,25 +142,18 @@ def test_a_separable_set_is_learnt(session: tuple[Path, list[EpochRecord]]) -> N
     assert records[-1].test_loss < 0.5 * records[0].test_loss
 
 
-def test_the_best_weights_give_the_best_loss_and_accuracy_over_all_test_images(
+def test_the_best_network_gives_the_best_loss_and_accuracy_over_all_test_images(
     session: tuple[Path, list[EpochRecord]], bright: DataSet
 ) -> None:
     out, records = session
     best = max(records, key=lambda record: (record.test_accuracy, -record.test_loss))
-    model = build_tiny_model(CONFIG)
-    model.load_weights(out / "best.weights.h5")
+    model = keras.saving.load_model(out / "best.keras")
     images, labels = next(iter(batches(bright.test, dataclasses.replace(CONFIG, batch_size=11), training=False)))
     main, class_1, class_2 = model(images, training=False)
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     loss = crossentropy(labels, main) + 0.3 * (crossentropy(labels, class_1) + crossentropy(labels, class_2))
     assert np.mean(np.argmax(main, axis=1) == labels) == pytest.approx(best.test_accuracy)
     assert float(loss) == pytest.approx(best.test_loss, rel=1e-4)
-
-
-def test_curves_are_a_picture_with_something_on_it(session: tuple[Path, list[EpochRecord]]) -> None:
-    picture = imread(session[0] / "curves.png", format="png")
-    assert picture.shape[:2] == (480, 1200)
-    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 10
 
 
 def test_session_file_says_what_was_run_on_what(session: tuple[Path, list[EpochRecord]]) -> None:
@@ -202,7 +212,7 @@ def test_resume_refuses_another_augmentation_and_other_images(
     session: tuple[Path, list[EpochRecord]], bright: DataSet
 ) -> None:
     with pytest.raises(GnetError, match=r"^augment: 'flip' differs from the session in .*; use 'none'$"):
-        train(CONFIG, bright, session[0], epochs=6, resume=True, augmentation="flip")
+        train(CONFIG, bright, session[0], epochs=6, resume=True, recipe=dataclasses.replace(PLAIN, augment="flip"))
     other = dataclasses.replace(bright, train=bright_or_dark(20, seed=9))
     with pytest.raises(GnetError, match=r"^data: images of 'bright' have changed since the session in .* began"):
         train(CONFIG, other, session[0], epochs=6, resume=True)
@@ -212,37 +222,34 @@ def test_resume_refuses_another_augmentation_and_other_images(
 def test_a_session_that_augments_and_keeps_images_is_resumed_as_though_it_had_not_stopped(
     bright: DataSet, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(CONFIG, execution="eager")
-    how: dict[str, Any] = {"augmentation": "crop-flip"}
-    whole = train(config, bright, tmp_path / "whole", epochs=2, memory_bytes=2**20, **how)
-    train(config, bright, tmp_path / "parts", epochs=1, memory_bytes=2**16, **how)
-    parts = train(config, bright, tmp_path / "parts", epochs=2, resume=True, **how)
+    how: dict[str, Any] = {"recipe": dataclasses.replace(PLAIN, augment="crop-flip")}
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=2, memory_bytes=2**20, **how)
+    train(CONFIG, bright, tmp_path / "parts", epochs=1, memory_bytes=2**16, **how)
+    parts = train(CONFIG, bright, tmp_path / "parts", epochs=2, resume=True, **how)
     assert without_times(parts) == without_times(whole)
     written = json.loads((tmp_path / "parts" / "train.json").read_text())
-    assert written["data_set"]["augment"] == "crop-flip"
+    assert written["recipe"]["augment"] == "crop-flip"
     assert "memory" not in written["data_set"]
 
 
 @pytest.mark.usefixtures("tiny")
-def test_best_weights_are_kept_when_a_later_epoch_is_worse(
+def test_the_best_network_is_kept_when_a_later_epoch_is_worse(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = iter([(1.0, 0.5), (0.9, 0.8), (0.8, 0.7), (0.95, 0.8), (0.85, 0.8)])  # test loss and accuracy
-    saved: list[int] = []
+    saved: list[str] = []
     epoch = 0
 
-    def run_steps(step: Any, _: Any, __: Any, number: int, *___: Any) -> tuple[float, float]:
+    def test_epoch(number: int, _: Any) -> tuple[float, float]:
         nonlocal epoch
         epoch = number
-        return (2.0, 0.5) if step.optimizer else next(results)
+        return next(results)
 
-    def save_weights(*_: Any) -> None:
-        saved.append(epoch)
-
-    monkeypatch.setattr(training, "_run_steps", run_steps)
-    monkeypatch.setattr(keras.Model, "save_weights", save_weights)
+    monkeypatch.setattr(training, "_test_epoch", test_epoch)
+    monkeypatch.setattr(training, "write_keras", lambda path, _: saved.append(f"{path.name} {epoch}"))
     train(CONFIG, bright, tmp_path, epochs=5)
-    assert saved == [1, 2, 5]  # more accurate; more accurate; as accurate with a lower loss
+    # More accurate; more accurate; as accurate with a lower loss; and the last one whatever it is.
+    assert saved == ["best.keras 1", "best.keras 2", "best.keras 5", "final.keras 5"]
 
 
 @pytest.mark.parametrize(("execution", "precision"), [("eager", "float32"), ("graph", "mixed_float16")])
@@ -290,12 +297,12 @@ def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
 ) -> None:
     orders: list[bytes] = []
 
-    def look_only(step: Any, examples: Any, *_: Any) -> tuple[float, float]:
-        if step.optimizer:
-            orders.append(np.concatenate([images for images, _ in examples]).tobytes())
+    def look_only(epoch: int, run: Any, *_: Any) -> tuple[float, float]:
+        examples = training._training_examples(epoch, run, 0)
+        orders.append(np.concatenate([images for images, _ in examples]).tobytes())
         return 1.0, 0.5
 
-    monkeypatch.setattr(training, "_run_steps", look_only)
+    monkeypatch.setattr(training, "_train_epoch", look_only)
     train(CONFIG, bright, tmp_path / "a", epochs=2)
     train(CONFIG, bright, tmp_path / "b", epochs=2)
     train(dataclasses.replace(CONFIG, seed=1), bright, tmp_path / "c", epochs=2)
@@ -309,10 +316,10 @@ def test_an_epoch_whose_state_was_not_saved_is_done_again(
 ) -> None:
     save = save_state
 
-    def save_first_only(path: Path, session: Session, variables: Any, records: Any) -> None:
-        if len(records) == 2:
+    def save_first_only(path: Path, session: Session, variables: Any, state: State) -> None:
+        if len(state.records) == 2:
             raise KeyboardInterrupt
-        save(path, session, variables, records)
+        save(path, session, variables, state)
 
     whole = train(CONFIG, bright, tmp_path / "whole", epochs=2)
     with monkeypatch.context() as patch:
@@ -337,7 +344,7 @@ def test_results_that_an_interrupt_kept_from_being_written_are_written_on_resume
     assert {path.name for path in tmp_path.iterdir()} == {"train.json", "split.json", "state.npz"}
     with pytest.raises(GnetError, match=r"^epochs: 1 are done already"):
         train(CONFIG, bright, tmp_path, epochs=1, resume=True)
-    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+    assert {path.name for path in tmp_path.iterdir()} == {*RESULTS, "final.keras"}
 
 
 @pytest.mark.usefixtures("tiny")
@@ -370,7 +377,7 @@ def test_what_a_killed_session_left_is_no_obstacle(bright: DataSet, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("left", ["history.csv", "best.weights.h5"])
+@pytest.mark.parametrize("left", ["history.csv", "best.keras"])
 def test_a_session_whose_state_is_gone_is_not_begun_anew_over_what_it_has_left(
     session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path, left: str
 ) -> None:
@@ -392,7 +399,7 @@ def test_a_session_killed_before_its_first_state_resumes_from_the_start(bright: 
 def test_a_session_under_way_is_neither_resumed_nor_begun_anew(bright: DataSet, tmp_path: Path) -> None:
     with claimed(tmp_path):
         for attempt in (
-            lambda: recorded_config(tmp_path),
+            lambda: recorded_session(tmp_path),
             lambda: train(CONFIG, bright, tmp_path, epochs=1, resume=True),
             lambda: train(CONFIG, bright, tmp_path, epochs=1),
         ):
@@ -400,7 +407,10 @@ def test_a_session_under_way_is_neither_resumed_nor_begun_anew(bright: DataSet, 
                 attempt()
 
 
-MODULES_THAT_SAVE = ("training.training", "training.session", "files.whole", "system.claims")
+MODULES_THAT_SAVE = (
+    *("training.training", "training.session", "training.ledger"),
+    *("datasets.recorded_split", "files.whole", "system.claims"),
+)
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -408,9 +418,12 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
     epochs: int, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each line of training, session, files and claims that saving a first or a second epoch runs."""
-    monkeypatch.setattr(training, "_write_results", lambda out, *_: write_whole(out / "history.csv", "epoch"))
-    session, model = Session.of(CONFIG, bright), build_tiny_model(CONFIG)
-    variables = list(model.variables)
+    monkeypatch.setattr(training, "_write_results", lambda run: write_whole(run.out / "history.csv", "epoch"))
+    monkeypatch.setattr(Scalars, "write", lambda *_: None)
+    monkeypatch.setattr(training, "build_model", build_tiny_model)
+    session = Session.of(CONFIG, bright)
+    run = training._Run.begin(session, bright, tmp_path / "none", 9, Stopwatch(WallTime()))
+    variables = run.variables
     before = [EpochRecord(**RECORD)][: epochs - 1]
     record = EpochRecord(**{**RECORD, "epoch": epochs})
     watched = {sys.modules[f"gnet_core.{name}"].__file__ for name in MODULES_THAT_SAVE}
@@ -429,12 +442,12 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
                     raise KeyboardInterrupt
             return trace
 
-        records = list(before)
+        run.out, run.state = out, State(records=list(before))
         coverage = sys.gettrace()
         with claimed(out) if before else training._new_session(out):
             sys.settrace(trace)
             try:
-                training._save_epoch(record, records, out, session, model, variables)
+                training._save_epoch(record, run)
             finally:
                 sys.settrace(coverage)
         return count
@@ -444,7 +457,7 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
         if before:
             out.mkdir()
             session.write(out, {})
-            save_state(out / "state.npz", session, variables, before)
+            save_state(out / "state.npz", session, variables, State(records=before))
         return out
 
     lines = save(begin("whole"), None)
@@ -454,21 +467,22 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
         with pytest.raises(KeyboardInterrupt):
             save(out, line)
         if before or out.exists():
-            assert load_state(out / "state.npz", Session.read(out), variables) in (before, [*before, record]), line
-            assert {path.name for path in out.iterdir()} <= {"train.json", "split.json", "state.npz", "history.csv"}, line
+            records = load_state(out / "state.npz", Session.read(out), variables).records
+            assert records in (before, [*before, record]), line
+            files = {path.name for path in out.iterdir()}
+            assert files <= {"train.json", "split.json", "state.npz", "history.csv"}, line
 
 
-def test_weights_that_cannot_be_written_are_an_error_and_no_end_of_the_process(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_written_is_an_error_and_no_end_of_the_process(tmp_path: Path) -> None:
     """A limit on a file's size stands in for a disk that is full: HDF5 would fail at exit as well, in its own way."""
     script = """
 import resource, sys, keras
 from pathlib import Path
-from gnet_core.training import training
-from tests.training.test_training import RECORD, EpochRecord
+from gnet_core.training.exports import write_keras
 model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(2000)])
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
-    training._write_results(Path(sys.argv[1]), model, [EpochRecord(**RECORD)])
+    write_keras(Path(sys.argv[1]) / "best.keras", model)
 except OSError as error:
     print("refused:", error.strerror)
 """
@@ -479,25 +493,25 @@ except OSError as error:
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("name", ["state.npz", "best.weights.h5", "history.csv", "curves.png"])
+@pytest.mark.parametrize("name", ["state.npz", "best.keras", "history.csv", "training.json"])
 def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes_on(
     name: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = Path.replace
 
     def full(self: Path, target: Path) -> Path:
-        if target.name == name and (tmp_path / "curves.png").exists():
+        if target.name == name and (tmp_path / "tensorboard").exists():  # the first epoch is saved
             raise OSError(errno.ENOSPC, "No space left on device")
         return replace(self, target)
 
-    if name == "best.weights.h5":  # written where the second epoch is the better one
+    if name == "best.keras":  # written where the second epoch is the better one
         monkeypatch.setattr(training, "best", lambda records: records[-1])
     saved = "epoch 1 is saved" if name == "state.npz" else "epochs 1 to 2 are saved"
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         with pytest.raises(GnetError, match=rf"^out: .* No space left on device; {saved}; once it can be, go on with"):
             train(CONFIG, bright, tmp_path, epochs=2)
-    assert {path.name for path in tmp_path.iterdir()} == SESSION_FILES
+    assert {path.name for path in tmp_path.iterdir()} == {*RESULTS, "tensorboard"}
     resumed = train(CONFIG, bright, tmp_path, epochs=3, resume=True)
     assert without_times(resumed) == without_times(session[1][:3])
 
@@ -526,9 +540,9 @@ def test_a_link_in_the_place_of_a_result_is_replaced_and_not_written_through(
     out = Path(shutil.copytree(session[0], tmp_path / "copy"))
     outside = tmp_path / "outside"
     outside.write_text("precious")
-    for name in ("best.weights.h5", "history.csv", "curves.png"):
+    for name in ("best.keras", "history.csv", "training.json"):
         (out / name).unlink()
-    for name in ("best.weights.h5", "history.csv", "curves.png", "partial-state.npz", ".partial-0.npz"):
+    for name in ("best.keras", "history.csv", "training.json", "partial-state.npz", ".partial-0.npz"):
         (out / name).symlink_to(outside)
     (out / "state.npz").rename(tmp_path / "kept.npz")
     (out / "state.npz").symlink_to(tmp_path / "kept.npz")
@@ -536,10 +550,10 @@ def test_a_link_in_the_place_of_a_result_is_replaced_and_not_written_through(
     train(CONFIG, bright, out, epochs=6, resume=True)
     assert outside.read_text() == "precious"
     assert (tmp_path / "kept.npz").read_bytes() == kept
-    assert not any((out / name).is_symlink() for name in ("history.csv", "curves.png", "state.npz"))
+    assert not any((out / name).is_symlink() for name in ("history.csv", "training.json", "state.npz"))
 
 
-@pytest.mark.parametrize("name", sorted(SESSION_FILES))
+@pytest.mark.parametrize("name", sorted({*RESULTS, "final.keras"}))
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
 def test_what_is_no_file_in_the_place_of_one_is_refused_before_an_epoch_is_run(
     name: str, kind: str, session: tuple[Path, list[EpochRecord]], bright: DataSet, tmp_path: Path
@@ -564,7 +578,7 @@ def test_a_loss_that_is_not_finite_in_the_first_epoch_says_what_can_be_done_and_
 ) -> None:
     config = dataclasses.replace(CONFIG, precision=precision, learning_rate=1e30)
     with pytest.raises(
-        GnetError, match=rf"^loss: .* in epoch 1, .*{advice}.*\(no epoch was finished, so nothing is kept"
+        GnetError, match=rf"^loss: .* of epoch 1; .*{advice}.*\(no epoch was finished, so nothing is kept"
     ):
         train(config, bright, tmp_path / "out", epochs=1)
     assert not (tmp_path / "out").exists()
@@ -610,7 +624,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_keeps_the_epochs_bef
         return run_epoch(epoch, *arguments)
 
     monkeypatch.setattr(training, "_run_epoch", poison_second)
-    with pytest.raises(GnetError, match=r"^loss: nan in epoch 2, after 16 images; .* or --seed \(epoch 1 is saved\)$"):
+    with pytest.raises(GnetError, match=r"^loss: nan in step 1 of epoch 2; .* or --seed \(epoch 1 is saved\)$"):
         train(CONFIG, bright, tmp_path, epochs=3)
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [1]
     assert all(
@@ -647,12 +661,234 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
         train(CONFIG, DataSet("cut", ("a", "b"), split, split, 67), tmp_path / "out", epochs=1)
 
 
-def test_the_real_network_trains_and_its_best_weights_load(bright: DataSet, tmp_path: Path) -> None:
+def test_the_real_network_trains_and_the_best_of_it_loads(bright: DataSet, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, learning_rate=1e-3)
     (record,) = train(config, bright, tmp_path, epochs=1)
-    model = build_model(config)
-    model.load_weights(tmp_path / "best.weights.h5")
+    model = keras.saving.load_model(tmp_path / "best.keras")
     step = make_test_step(model, config)
     for images, labels in batches(bright.test, config, training=False):
         accuracy = step(images, labels).accuracy
     assert float(accuracy) == pytest.approx(record.test_accuracy)
+
+
+def assert_same_state(actual: Path, expected: Path) -> None:
+    """Weights, moving statistics, averages, dropout's seeds and the optimizer, bit for bit."""
+    here, there = state_of(actual), state_of(expected)
+    assert here.keys() == there.keys()
+    for name in here.keys() - {"history", "sha256"}:  # which have times in them
+        np.testing.assert_array_equal(here[name], there[name], err_msg=name)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("cut", [1, 3, 5])
+@pytest.mark.parametrize("recipe", [PLAIN, RECIPE], ids=["plain", "recipe"])
+def test_a_session_cut_amid_an_epoch_goes_on_to_the_same_weights_and_history(
+    cut: int, recipe: Any, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=3, recipe=recipe)
+    call, steps = training._Run.call, 0
+
+    def cut_short(run: Any, step: Any, *rest: Any) -> Any:
+        nonlocal steps
+        steps += step.optimizer is not None
+        if steps > cut:
+            raise KeyboardInterrupt
+        return call(run, step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "call", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, bright, tmp_path / "cut", epochs=3, recipe=recipe, save_every=1)
+    state = load_state(
+        tmp_path / "cut" / "state.npz",
+        Session.read(tmp_path / "cut"),
+        training._Run.begin(
+            Session.read(tmp_path / "cut"), bright, tmp_path / "none", 3, Stopwatch(WallTime())
+        ).variables,
+    )
+    assert state.part is not None
+    assert (len(state.records), state.part.steps) == (cut // 2, 1)
+    resumed = train(CONFIG, bright, tmp_path / "cut", epochs=3, recipe=recipe, resume=True)
+    assert without_times(resumed) == without_times(whole)
+    assert_same_state(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("saves", [1, 2, 4])
+def test_a_session_that_was_killed_goes_on_to_the_same_weights(saves: int, bright: DataSet, tmp_path: Path) -> None:
+    """By SIGKILL as soon as a state is saved: the first amid an epoch, the second at its end, and so on."""
+    script = """
+import os, signal, sys
+from pathlib import Path
+from gnet_core.training import training
+from tests.training.test_training import CONFIG, RECIPE, build_tiny_model, make_bright
+save, left = training.save_state, int(sys.argv[2])
+def save_and_die(*given):
+    global left
+    save(*given)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+training.build_model, training.save_state = build_tiny_model, save_and_die
+training.train(CONFIG, make_bright(), Path(sys.argv[1]), 3, recipe=RECIPE, save_every=1)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(saves)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == -9
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=3, recipe=RECIPE)
+    resumed = train(CONFIG, bright, tmp_path / "killed", epochs=3, recipe=RECIPE, resume=True)
+    assert without_times(resumed) == without_times(whole)
+    assert_same_state(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_loss_that_is_not_finite_keeps_the_state_of_the_last_good_step(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[Any]
+) -> None:
+    call, steps = training._Run.call, 0
+
+    def poison_fourth(run: Any, step: Any, *rest: Any) -> Any:
+        nonlocal steps
+        steps += step.optimizer is not None
+        if steps == 4:
+            tiny[-1].trainable_variables[-1].assign([np.nan, np.nan])
+        return call(run, step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "call", poison_fourth)
+        with pytest.raises(GnetError, match=r"^loss: nan in step 2 of epoch 2; .*\(epoch 1 and 1 step of epoch 2 are"):
+            train(CONFIG, bright, tmp_path / "out", epochs=3, save_every=1)
+    assert len(train(CONFIG, bright, tmp_path / "out", epochs=3, resume=True)) == 3
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_disk_that_fills_amid_an_epoch_keeps_the_state_before(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, saves = Path.replace, 0
+
+    def full(self: Path, target: Path) -> Path:
+        nonlocal saves
+        saves += target.name == "state.npz"
+        if saves == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(GnetError, match=r"^out: .* No space left on device; epoch 1 is saved; once it can be"):
+            train(CONFIG, bright, tmp_path / "out", epochs=3, save_every=1)
+    whole = train(CONFIG, bright, tmp_path / "whole", epochs=3)
+    assert without_times(train(CONFIG, bright, tmp_path / "out", epochs=3, resume=True)) == without_times(whole)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_another_recipe_or_length_is_refused_by_field(bright: DataSet, tmp_path: Path) -> None:
+    train(CONFIG, bright, tmp_path, epochs=2, recipe=RECIPE)
+    other = dataclasses.replace(RECIPE, label_smoothing=0.3)
+    with pytest.raises(GnetError, match=r"^label_smoothing: 0.3 differs from the session in .*; use 0.1$"):
+        train(CONFIG, bright, tmp_path, epochs=2, recipe=other, resume=True)
+    with pytest.raises(GnetError, match=r"^epochs: 3 differs from the session in .*; use 2$"):
+        train(CONFIG, bright, tmp_path, epochs=3, recipe=RECIPE, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_as_published_there_is_no_recipe(bright: DataSet, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, as_published=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "make_train_step", refuse_a_recipe)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, bright, tmp_path / "out", epochs=1, recipe=RECIPE)
+
+
+def refuse_a_recipe(*_: Any, **options: Any) -> None:
+    assert options == {"weight_decay": 0.0, "label_smoothing": 0.0, "average": None}
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_learning_rate_follows_the_recipe_step_by_step(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    call = training._Run.call
+
+    def note(run: Any, step: Any, *rest: Any) -> Any:
+        if step.optimizer is not None:
+            rates.append(float(step.optimizer.learning_rate.numpy()))
+        return call(run, step, *rest)
+
+    monkeypatch.setattr(training._Run, "call", note)
+    recipe = dataclasses.replace(RECIPE, warmup=0.5)
+    train(CONFIG, bright, tmp_path, epochs=2, recipe=recipe)
+    assert rates == pytest.approx([0.025, 0.05, 0.05 * (0.01 + 0.99 / 2), 0.0005])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_ends_at_its_target_and_says_when_it_was_reached(bright: DataSet, tmp_path: Path) -> None:
+    done = trained(CONFIG, bright, tmp_path, epochs=9, target=0.01)
+    assert [record.epoch for record in done.history] == [1]
+    assert done.reached is not None
+    assert (done.reached.epoch, done.reached.step) == (1, 2)
+    assert 0 < done.reached.seconds <= done.wall_time.total
+    assert read_training(tmp_path).reached == done.reached
+    assert (tmp_path / "final.keras").exists()
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, 1.5, float("nan")])
+def test_a_target_that_no_accuracy_can_be_is_refused(target: float, bright: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(GnetError, match=r"^target: .* will not do; use a test accuracy above 0 %"):
+        train(CONFIG, bright, tmp_path / "out", epochs=1, target=target)
+
+
+def test_the_document_tells_of_each_test_image_and_its_ledger_sums_to_the_wall_time(
+    session: tuple[Path, list[EpochRecord]], bright: DataSet
+) -> None:
+    out, records = session
+    document = read_training(out)
+    assert document.history == records
+    assert sum(entry.images for entry in document.confusion) == 11
+    right = sum(entry.images for entry in document.confusion if entry.label == entry.said)
+    assert right / 11 == pytest.approx(records[-1].test_accuracy)
+    assert len(document.samples) == 11
+    assert document.wall_time.total == pytest.approx(document.wall_seconds, rel=0.01)
+    assert document.wall_time.train > 0
+    labels = bright.test.labels.tolist()
+    assert sorted(sample.label for sample in document.samples) == sorted(labels)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_graph_counts_its_traces_and_first_steps_apart(bright: DataSet, tmp_path: Path) -> None:
+    wall_time = trained(dataclasses.replace(CONFIG, execution="graph"), bright, tmp_path, epochs=1).wall_time
+    assert wall_time.trace > 0
+    assert wall_time.compile > 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_averages_are_what_is_tested_and_kept(bright: DataSet, tmp_path: Path) -> None:
+    records = train(CONFIG, bright, tmp_path, epochs=2, recipe=RECIPE)
+    model = keras.saving.load_model(tmp_path / "final.keras")
+    images, labels = next(iter(batches(bright.test, dataclasses.replace(CONFIG, batch_size=11), training=False)))
+    main, *_ = model(images, training=False)
+    assert np.mean(np.argmax(main, axis=1) == labels) == pytest.approx(records[-1].test_accuracy)
+    kernel = model.layers[-1].get_weights()[0]
+    state = state_of(tmp_path)
+    own = [state[f"arr_{number}"] for number in range(len(model.variables))]
+    assert not any(np.array_equal(kernel, value) for value in own)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_saved_model_answers_as_the_last_network_does(bright: DataSet, tmp_path: Path) -> None:
+    training.train(CONFIG, bright, tmp_path, 1, recipe=PLAIN, saved_model=True)
+    images, _ = next(iter(batches(bright.test, CONFIG, training=False)))
+    served = tf.saved_model.load(str(tmp_path / "saved_model")).serve(images)
+    expected = keras.saving.load_model(tmp_path / "final.keras")(images, training=False)
+    for ours, theirs in zip(served, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_tensorboard_has_a_point_of_each_curve_an_epoch(session: tuple[Path, list[EpochRecord]]) -> None:
+    files = (session[0] / "tensorboard").iterdir()
+    records = [record.numpy() for file in files for record in tf.data.TFRecordDataset(str(file))]
+    points = [(value.tag, event.step) for event in map(Event.FromString, records) for value in event.summary.value]
+    assert {"loss/train", "loss/test", "accuracy/train", "learning_rate"} <= {tag for tag, _ in points}
+    assert [step for tag, step in points if tag == "accuracy/test"] == [2, 4, 6, 8, 10]

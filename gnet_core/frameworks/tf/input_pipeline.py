@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from gnet_core.config import Augmentation, GnetError, StepConfig, bad_data
 from gnet_core.datasets import packs, synthetic
 from gnet_core.datasets.catalog import check_labels, open_data
 from gnet_core.datasets.data_set import RecordFiles, Split
+from gnet_core.datasets.image_files import BrokenImageError, ImageFile
 from gnet_core.frameworks.tf.augmentation import augmented
 from gnet_core.frameworks.tf.decoding import decode, fit, read_and_decode
 
@@ -134,8 +135,8 @@ class Loader:
         def changed(number: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> Image:
             return number, augmented(image, self._augmentation, seed, number), label
 
-        def as_fed(_: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.cast(images, tf.float32) / 255.0, labels
+        def fed(_: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return _as_fed(images), labels
 
         options = tf.data.Options()
         options.deterministic = True
@@ -144,9 +145,21 @@ class Loader:
             if self._augmentation != "none":
                 images = images.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
             dataset = images.batch(self._config.batch_size, drop_remainder=self._training)
-            dataset = dataset.map(as_fed, num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.map(fed, num_parallel_calls=tf.data.AUTOTUNE)
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
             return dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)
+
+    def pictures(self, numbers: Sequence[int]) -> tf.data.Dataset:
+        """Number, int64, and levels, uint8 (image_size, image_size, 3), of the images that have these numbers in the
+        split, in its order. Iterating raises as that of `batches` does.
+        """
+
+        def is_one_of_them(number: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_any(tf.equal(number, tf.constant(numbers, tf.int64)))
+
+        with tf.device("/CPU:0"):
+            images = self._decoded(_source(self.split, 0, len(self.split)).filter(is_one_of_them))
+            return images.map(lambda number, image, _: (number, image))
 
     def _in_order(self) -> tf.data.Dataset:
         """The images (see Image) in the order of the split."""
@@ -207,6 +220,23 @@ class Loader:
         if isinstance(self.split.images, RecordFiles):
             return decode(*content)
         return read_and_decode(*content) if isinstance(self.split.images, tuple) else _in_colour(*content)
+
+
+def decoded_image(file: ImageFile, size: int) -> tf.Tensor:
+    """One picture as a step is fed it: float32 (size, size, 3) in [0, 1]. Raises BrokenImageError for a file that cannot
+    be decoded.
+    """
+    look = (tf.constant(file.header.orientation), tf.constant(file.header.transparent))
+    try:
+        with tf.device("/CPU:0"):
+            return _as_fed(fit(read_and_decode(os.fsencode(file.path), *look), size))
+    except tf.errors.OpError:
+        raise BrokenImageError(file.path, UNDECODABLE) from None
+
+
+def _as_fed(levels: tf.Tensor) -> tf.Tensor:
+    """Levels as a step takes them: float32 in [0, 1]."""
+    return tf.cast(levels, tf.float32) / 255.0
 
 
 def explain_decode_error(split: Split) -> GnetError:

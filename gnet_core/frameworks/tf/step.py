@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gnet_core.config import Execution, StepConfig
 from gnet_core.frameworks.tf import device, fused
+from gnet_core.frameworks.tf.averaging import AveragedWeights
 from gnet_core.frameworks.tf.model import GoogleNet_2
 from gnet_core.networks.builder import Tensor
 
@@ -30,7 +31,15 @@ class ResultAndGradients(NamedTuple):
     """Gradients in float32, one a trained variable."""
 
 
-Body = Callable[[Tensor, Tensor], StepResult | ResultAndGradients]
+class ResultAndLogits(NamedTuple):
+    """Outputs of a test step, of which a session also counts what was said of which image."""
+
+    result: StepResult
+    logits: Tensor
+    """The main output, float32 (batch, classes)."""
+
+
+Body = Callable[[Tensor, Tensor], StepResult | ResultAndGradients | ResultAndLogits]
 
 
 class Step:
@@ -49,7 +58,7 @@ class Step:
         self.function: Body = body
         if config.execution != "eager":
 
-            def counted(images: Tensor, labels: Tensor) -> StepResult | ResultAndGradients:
+            def counted(images: Tensor, labels: Tensor) -> StepResult | ResultAndGradients | ResultAndLogits:
                 self.trace_count += 1  # Python runs only while tracing
                 return body(images, labels)
 
@@ -59,7 +68,14 @@ class Step:
     def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
         self.calls += 1
         returned = self.function(images, labels)
-        return returned.result if isinstance(returned, ResultAndGradients) else returned
+        return returned if isinstance(returned, StepResult) else returned.result
+
+    def with_logits(self, images: Tensor, labels: Tensor) -> ResultAndLogits:
+        """As a call, of a step that make_test_step has made."""
+        self.calls += 1
+        returned = self.function(images, labels)
+        assert isinstance(returned, ResultAndLogits)
+        return returned
 
     def trace(self, images: Tensor, labels: Tensor) -> None:
         """Trace for these shapes without running, where the execution traces at all. XLA compiles at the first call."""
@@ -81,10 +97,20 @@ class Step:
         return 0 if self.optimizer is None else self.calls - self.applied_steps()
 
 
-def make_train_step(model: GoogleNet_2, config: StepConfig) -> Step:
+def make_train_step(
+    model: GoogleNet_2,
+    config: StepConfig,
+    *,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    average: AveragedWeights | None = None,
+) -> Step:
     """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
 
     Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
+    What a training session adds is off by default: `weight_decay`, times the learning rate, comes off the weights of
+    convolutions and dense layers before each update; labels are smoothed over all classes; `average` moves after each
+    update. The learning rate is a variable, which may be assigned to step.optimizer.learning_rate between steps.
 
     >>> import numpy as np
     >>> from gnet_core import StepConfig, build_model, make_train_step
@@ -94,11 +120,15 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> Step:
     >>> bool(result.loss > 0), step.applied_steps()
     (True, 1)
     """
-    loss_and_logits, metrics = _make_forward_pass(model, config), _make_metrics()
+    loss_and_logits, metrics = _make_forward_pass(model, config, label_smoothing), _make_metrics()
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
     trained = model if config.trains_classifiers else model.inception_model
     variables = trained.trainable_variables
-    adam = (fused.Adam if config.layers == "fused" else keras.optimizers.Adam)(config.learning_rate)
+    adam = (fused.Adam if config.layers == "fused" else keras.optimizers.Adam)(
+        config.learning_rate, weight_decay=weight_decay or None
+    )
+    if weight_decay:  # scales, offsets and biases have one axis
+        adam.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     # In float16 gradients would fall below the smallest number without loss scaling.
     optimizer = keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
 
@@ -118,6 +148,8 @@ def make_train_step(model: GoogleNet_2, config: StepConfig) -> Step:
     def train(images: Tensor, labels: Tensor) -> StepResult:
         result, gradients = forward_and_backward(images, labels)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if average is not None:
+            average.update(optimizer.iterations.value)
         return result
 
     if config.part == "train":
@@ -130,17 +162,23 @@ def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
     """The step that judges `model` in inference mode with the same loss, changing nothing but its metrics."""
     loss_and_logits, metrics = _make_forward_pass(model, config), _make_metrics()
 
-    def test_step(images: Tensor, labels: Tensor) -> StepResult:
+    def test_step(images: Tensor, labels: Tensor) -> ResultAndLogits:
         labels = tf.cast(labels, tf.int32)
         loss, logits = loss_and_logits(images, labels, training=False)
-        return _update_metrics(metrics, loss, labels, logits)
+        return ResultAndLogits(_update_metrics(metrics, loss, labels, logits), logits)
 
     return Step(test_step, config, metrics)
 
 
-def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., tuple[Tensor, Tensor]]:
+def _make_forward_pass(
+    model: GoogleNet_2, config: StepConfig, label_smoothing: float = 0.0
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """The case's loss and main logits of images and labels; only the published run computes idle classifiers."""
-    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
+    crossentropy: Callable[[Tensor, Tensor], Tensor]
+    if label_smoothing:
+        crossentropy = _make_smoothed_crossentropy(label_smoothing)
+    else:
+        crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
 
     def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
         if config.trains_classifiers or config.as_published:
@@ -154,6 +192,19 @@ def _make_forward_pass(model: GoogleNet_2, config: StepConfig) -> Callable[..., 
             return loss, main
 
     return loss_and_logits
+
+
+def _make_smoothed_crossentropy(smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean cross-entropy of logits (batch, classes) with labels (batch,) that hold with probability 1 - smoothing and
+    else are any class alike (Szegedy et al., arXiv 1512.00567, section 7).
+    """
+
+    def crossentropy(labels: Tensor, logits: Tensor) -> Tensor:
+        by_label = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        over_all = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
+        return tf.reduce_mean((1 - smoothing) * by_label + smoothing * over_all)
+
+    return crossentropy
 
 
 def _make_metrics() -> list[Any]:
