@@ -119,7 +119,7 @@ class RecordedData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     class_names: list[str]
     train_images: int
     test_images: int
-    memory: int = 0
+    memory: Count = 0
     """Of data in records, the memory in bytes for keeping them, on which the order of training hangs. What is at its
     default is not written, as older versions did not."""
 
