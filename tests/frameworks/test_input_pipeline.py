@@ -268,10 +268,12 @@ def test_what_is_kept_in_memory_changes_no_batch(photos: Split, kind: str, kept:
     require_equal(passes(keeping, 1, 2, 1), passes(fresh, 1, 2, 1))
 
 
-def test_an_image_that_is_kept_is_read_once(photos: Split) -> None:
-    loader = Loader(photos, config(batch_size=4), training=True, memory_bytes=24 * IMAGE_BYTES)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kept", [10, 24])
+def test_an_image_that_is_kept_is_read_once(photos: Split, kept: int, training: bool) -> None:
+    loader = Loader(photos, config(batch_size=4), training=training, memory_bytes=kept * IMAGE_BYTES)
     first = passes(loader, 1)
-    for path in paths_of(photos):
+    for path in paths_of(photos)[:kept]:
         path.unlink()
     require_equal(passes(loader, 1), first)
 

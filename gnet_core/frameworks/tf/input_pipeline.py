@@ -183,7 +183,7 @@ class Loader:
             source = _source(self.split, 0, images)
             return self._decoded(source.shuffle(images, seed=seed, reshuffle_each_iteration=True))
 
-        def with_image(columns: tuple[tf.Tensor, ...], image: Image) -> tuple[tf.Tensor, ...]:
+        def with_image(image: Image, columns: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
             return (*columns, image[1])
 
         def without_image(*columns: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -198,7 +198,8 @@ class Loader:
             )
             return number, levels, label
 
-        kept = tf.data.Dataset.zip((_source(self.split, 0, self.kept), self._kept)).map(with_image)
+        # What is kept comes first, since only a pass that has asked beyond its last image keeps it, and zip asks in order.
+        kept = tf.data.Dataset.zip((self._kept, _source(self.split, 0, self.kept))).map(with_image)
         source = kept.concatenate(_source(self.split, self.kept, images).map(without_image))
         source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True)
         return source.map(kept_or_made, num_parallel_calls=tf.data.AUTOTUNE)
