@@ -198,7 +198,7 @@ class Loader:
             )
             return number, levels, label
 
-        # What is kept comes first, since only a pass that has asked beyond its last image keeps it, and zip asks in order.
+        # What is kept comes first: only a pass that has asked beyond its last image keeps it, and zip asks in order.
         kept = tf.data.Dataset.zip((self._kept, _source(self.split, 0, self.kept))).map(with_image)
         source = kept.concatenate(_source(self.split, self.kept, images).map(without_image))
         source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True)
@@ -224,8 +224,8 @@ class Loader:
 
 
 def decoded_image(file: ImageFile, size: int) -> tf.Tensor:
-    """One picture as a step is fed it: float32 (size, size, 3) in [0, 1]. Raises BrokenImageError for a file that cannot
-    be decoded.
+    """One picture as a step is fed it: float32 (size, size, 3) in [0, 1]. Raises BrokenImageError for a file that does
+    not decode.
     """
     look = (tf.constant(file.header.orientation), tf.constant(file.header.transparent))
     try:

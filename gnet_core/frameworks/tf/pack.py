@@ -27,7 +27,7 @@ _ORDER_SEED = 0
 
 
 def pack(data: DataSet, out: Path, shard_bytes: int = SHARD_BYTES) -> PackIndex:
-    """Write a data set into a folder: train-00000.tfrecord and so on, test-00000.tfrecord and so on, and last pack.json.
+    """Write a data set into a folder: train-00000.tfrecord and on, test-00000.tfrecord and on, and last pack.json.
 
     A record is a tf.train.Example with `image`, the bytes of the image file as they are or an array's image as PNG,
     `label`, `orientation` (EXIF's) and `transparent`. What is not finished leaves nothing. Raises GnetError for data in
