@@ -1,5 +1,5 @@
-"""The recipe of a training session: how the learning rate moves, what keeps the weights small, what is averaged, and how
-the images are varied.
+"""The recipe of a training session: how the learning rate moves, what keeps the weights small, what is averaged, how
+images are varied.
 """
 
 from __future__ import annotations
