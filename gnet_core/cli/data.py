@@ -110,6 +110,6 @@ def _print(found: Overview) -> None:
     if found.broken or found.notes:
         print()
     for image in found.broken:
-        print(f"Broken: {ascii(image.path)} {image.reason}")
+        print(f"Broken: {image.path!a} {image.reason}")
     for note in found.notes:
         print(f"Note: {note}")

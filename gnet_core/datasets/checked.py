@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gnet_core.datasets.image_files import BrokenImage
 from gnet_core.files.json_documents import read_json, typed
 from gnet_core.files.whole import write_whole
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from gnet_core.files.json_documents import Count, Positive, read_json, typed
 from gnet_core.files.whole import MAX_TEXT_BYTES, open_regular, write_whole
 
 INDEX_FILE = "pack.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 MAX_SHARD_BYTES = 2**40
 """Largest shard that is opened; those that are written are far smaller."""
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gnet_core.files.json_documents import read_json, typed
 from gnet_core.files.whole import MAX_TEXT_BYTES, write_whole
 
 SPLIT_FILE = "split.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 
 
 class RecordedSplit(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from gnet_core.config import GnetError
 
@@ -38,7 +38,7 @@ PROFILE_FILE = "profile.json"
 """The document of a trace, beside it."""
 
 
-def open_regular(path: Path, limit: int = MAX_TEXT_BYTES) -> BinaryIO:
+def open_regular(path: Path, limit: int = MAX_TEXT_BYTES) -> BufferedReader:
     """Open a regular file, which a link may lead to, for reading. Raises OSError, also for any other kind of file (a
     pipe would wait for ever, a device never ends) and for one of more than `limit` bytes.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,7 +103,8 @@ def read_training(directory: Path) -> Training:
     except GnetError as error:
         raise GnetError(f"{path}: {error}") from None
     classes = len(training.data_set.class_names)
-    for field, items in (("confusion", training.confusion), ("samples", training.samples)):
+    of_classes: dict[str, Sequence[Confusion | Sample]] = {"confusion": training.confusion, "samples": training.samples}
+    for field, items in of_classes.items():
         for number, item in enumerate(items):
             if max(item.label, item.said) >= classes:
                 raise GnetError(f"{path}: field '{field}[{number}]' is of a class beyond the {classes} that there are")

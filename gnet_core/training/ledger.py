@@ -35,7 +35,7 @@ class WallTime:
 
     @property
     def total(self) -> float:
-        return sum(dataclasses.astuple(self))
+        return float(sum(dataclasses.astuple(self)))
 
 
 class Stopwatch:

@@ -93,7 +93,7 @@ def test_other_files_are_opaque(kind: str) -> None:
 
 
 def test_an_empty_file_is_named_as_such() -> None:
-    with pytest.raises(HeaderError, match="^is empty; "):
+    with pytest.raises(HeaderError, match=r"^is empty; "):
         header_of(b"")
 
 

@@ -70,7 +70,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             as_numpy=lambda examples: examples,
             decode=SimpleNamespace(SkipDecoding=lambda: "as it is"),
         )
-        monkeypatch.setitem(sys.modules, "tensorflow_datasets", package)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", package)
         return tmp_path / "data"
 
     return prepare
@@ -91,7 +91,7 @@ def test_a_prepared_set_opens_by_its_name_and_its_directory(prepared: Any) -> No
 
 def test_without_the_package_one_line_says_what_to_install(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = prepared()
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     needed = r"^data: .* needs the package tensorflow-datasets .*; pip install -e '\.\[tfds\]'"
     with pytest.raises(GnetError, match=needed):
         open_data(f"tfds:dtd@{directory}")

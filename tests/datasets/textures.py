@@ -29,7 +29,7 @@ class Texture(NamedTuple):
 
 def wave(place: Field, repetitions: float, chance: Random) -> Field:
     """-1 to 1, repeated along a place, beginning anywhere."""
-    return np.sin(2 * np.pi * (repetitions * place + chance.random(dtype=np.float32)), dtype=np.float32)
+    return np.asarray(np.sin(2 * np.pi * (repetitions * place + chance.random(dtype=np.float32))), np.float32)
 
 
 def either_way(u: Field, v: Field, chance: Random) -> Field:
@@ -90,7 +90,7 @@ def darker_aside(u: Field, _: Field, __: float, chance: Random) -> Field:
 
 
 def darker_outside(u: Field, v: Field, __: float, ___: Random) -> Field:
-    return np.maximum(0, 1 - np.hypot(u - 0.5, v - 0.5, dtype=np.float32) * np.float32(1.6))
+    return np.asarray(np.maximum(0, 1 - 1.6 * np.hypot(u - 0.5, v - 0.5)), np.float32)
 
 
 def wavy(u: Field, v: Field, repetitions: float, chance: Random) -> Field:
@@ -105,7 +105,7 @@ def bricks(u: Field, v: Field, repetitions: float, chance: Random) -> Field:
     row = np.floor(v * repetitions)
     shifted = u * repetitions / 2 + row / 2 + chance.random(dtype=np.float32)
     mortar = (v * repetitions % 1 < 0.2) | (shifted % 1 < 0.1)
-    return 1 - mortar.astype(np.float32)
+    return np.asarray(~mortar, np.float32)
 
 
 def zigzag(u: Field, v: Field, repetitions: float, chance: Random) -> Field:

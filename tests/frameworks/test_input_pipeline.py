@@ -333,7 +333,8 @@ def test_a_pack_gives_the_same_images_as_what_it_was_made_of(photos: Split, tmp_
         assert sorted_images(loader, 3) == expected
 
 
-def test_a_record_that_is_damaged_names_its_file(photos: Split, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("photos")
+def test_a_record_that_is_damaged_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     pack(open_data(str(tmp_path / "photos")), tmp_path / "pack")
     packed = open_data(str(tmp_path / "pack"))

@@ -50,7 +50,7 @@ def test_without_the_fit_the_momentum_is_the_cases() -> None:
 def test_a_plain_recipe_does_not_depend_on_the_length_of_the_run_and_each_other_does() -> None:
     assert not PLAIN.depends_on_length
     for changes in ({"schedule": "cosine"}, {"warmup": 0.1}, {"fit_bn_momentum": True}, {"average": True}):
-        assert dataclasses.replace(PLAIN, **changes).depends_on_length  # type: ignore[arg-type]
+        assert dataclasses.replace(PLAIN, **changes).depends_on_length
 
 
 def test_as_published_nothing_of_a_recipe_is_left() -> None:

@@ -240,12 +240,12 @@ def test_the_best_network_is_kept_when_a_later_epoch_is_worse(
     saved: list[str] = []
     epoch = 0
 
-    def test_epoch(number: int, _: Any) -> tuple[float, float]:
+    def tell(number: int, _: Any) -> tuple[float, float]:
         nonlocal epoch
         epoch = number
         return next(results)
 
-    monkeypatch.setattr(training, "_test_epoch", test_epoch)
+    monkeypatch.setattr(training, "_test_epoch", tell)
     monkeypatch.setattr(training, "write_keras", lambda path, _: saved.append(f"{path.name} {epoch}"))
     train(CONFIG, bright, tmp_path, epochs=5)
     # More accurate; more accurate; as accurate with a lower loss; and the last one whatever it is.
