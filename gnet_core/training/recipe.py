@@ -88,6 +88,19 @@ class Recipe:
         return _decay(_AVERAGE_SHARE * steps, _AVERAGE_LEAST, _AVERAGE_MOST)
 
 
+def _decay(time_constant: float, least: float, most: float) -> float:
+    """The momentum of an exponential moving average whose time constant is so many steps, within bounds."""
+    return min(most, max(least, 1 - 1 / max(1.0, time_constant)))
+
+
+def _require_fraction(field: str, value: object, *, closed: bool = False) -> None:
+    """Raise GnetError unless the value is from 0 to below 1, or to 1 where the interval is closed."""
+    fits = not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= 1
+    if not fits or (value == 1 and not closed):
+        most = "to 1" if closed else "to below 1"
+        raise GnetError(f"{field}: {value!r:.200} will not do; use a fraction from 0 {most}")
+
+
 RECIPE = Recipe()
 """The recipe of a session that names none."""
 
@@ -106,16 +119,3 @@ PLAIN = Recipe(
 def recipe_of(config: StepConfig, recipe: Recipe) -> Recipe:
     """The recipe that a case is trained with: the published run's collapse is kept by leaving it as it was."""
     return PLAIN if config.as_published else recipe
-
-
-def _decay(time_constant: float, least: float, most: float) -> float:
-    """The momentum of an exponential moving average whose time constant is so many steps, within bounds."""
-    return min(most, max(least, 1 - 1 / max(1.0, time_constant)))
-
-
-def _require_fraction(field: str, value: object, *, closed: bool = False) -> None:
-    """Raise GnetError unless the value is from 0 to below 1, or to 1 where the interval is closed."""
-    fits = not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= 1
-    if not fits or (value == 1 and not closed):
-        most = "to 1" if closed else "to below 1"
-        raise GnetError(f"{field}: {value!r:.200} will not do; use a fraction from 0 {most}")
