@@ -31,7 +31,7 @@ def packed(tmp_path: Path) -> Path:
     Image.new("RGBA", (9, 5)).save(folder / "wool" / "00.png")
     out = tmp_path / "pack"
     out.mkdir()
-    pack(open_data(str(folder)), out, shard_bytes=2000)
+    pack(open_data(str(folder)), out, shard_bytes=500)
     return out
 
 
@@ -73,12 +73,12 @@ def test_arrays_are_packed_as_png(tmp_path: Path) -> None:
 
 def test_two_packs_of_the_same_are_the_same_and_one_of_another_seed_is_not(packed: Path, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
-    pack(open_data(str(tmp_path / "photos")), tmp_path / "again", shard_bytes=2000)
+    pack(open_data(str(tmp_path / "photos")), tmp_path / "again", shard_bytes=500)
     for path in packed.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
     write_image(tmp_path / "photos" / "bark" / "01.png", (5, 6, 7))
     (tmp_path / "other").mkdir()
-    pack(open_data(str(tmp_path / "photos")), tmp_path / "other", shard_bytes=2000)
+    pack(open_data(str(tmp_path / "photos")), tmp_path / "other", shard_bytes=500)
     assert fingerprint(open_data(str(packed))) != fingerprint(open_data(str(tmp_path / "other")))
 
 
@@ -165,7 +165,7 @@ def test_what_is_not_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(packing, "_encoded", removes)
     (tmp_path / "pack").mkdir()
     with pytest.raises(GnetError, match=f"^data: {re.escape(repr(str(gone)))} cannot be read: No such file"):
-        pack(data, tmp_path / "pack", shard_bytes=2000)
+        pack(data, tmp_path / "pack", shard_bytes=500)
     assert list((tmp_path / "pack").iterdir()) == []
 
 

@@ -880,7 +880,8 @@ def test_the_averages_are_what_is_tested_and_kept(bright: DataSet, tmp_path: Pat
 def test_a_saved_model_answers_as_the_last_network_does(bright: DataSet, tmp_path: Path) -> None:
     training.train(CONFIG, bright, tmp_path, 1, recipe=PLAIN, saved_model=True)
     images, _ = next(iter(batches(bright.test, CONFIG, training=False)))
-    served = tf.saved_model.load(str(tmp_path / "saved_model")).serve(images)
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))  # which holds the variables that serve refers to
+    served = loaded.serve(images)
     expected = keras.saving.load_model(tmp_path / "final.keras")(images, training=False)
     for ours, theirs in zip(served, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
