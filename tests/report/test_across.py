@@ -111,7 +111,9 @@ def test_two_sources_keep_the_plot_of_intervals(run_directory, environment):
         run_directory.add(StepConfig(), *processes(seconds, number=4), source=name)
     section = section_of(run_directory)
     assert "band: ±2 %, the margin" in " ".join(words(section.picture()))
-    assert section.short_table().headings == ["case, × old", "old", "new"]
+    table = section.short_table()
+    assert table.headings == ["case, × old", "old", "new"]
+    assert table.rows[-1][0].text == "graph"  # a single case is not called by its first source
 
 
 def test_a_case_that_did_other_work_has_no_verdict_across_sources(stored):

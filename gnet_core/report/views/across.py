@@ -13,7 +13,7 @@ from gnet_core.report.drawing import COLOURS, FAINT, INK, Picture, described, dr
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio
 from gnet_core.report.ratios import MAX_LINES, distinct, verdict_words, wrapped
 from gnet_core.report.views.answers import NoAnswer, relation, speed_in_words
-from gnet_core.report.views.bars import row_words, without_figure
+from gnet_core.report.views.bars import without_figure
 from gnet_core.report.views.comparison import ComparisonView, counted
 from gnet_core.results.records import Row
 from gnet_core.results.run_document import RecordedSource
@@ -63,6 +63,12 @@ class AcrossView(ComparisonView):
             cases.setdefault(row.case.removesuffix(f"@{row.source}"), {})[row.source] = row
         return cases
 
+    @functools.cached_property
+    def _case_names(self) -> tuple[list[str], str]:
+        """What distinguishes each case, and what all have in common (see distinct)."""
+        first_rows = [next(iter(rows.values())) for rows in self.cases.values()]
+        return distinct([self.words(row) for row in first_rows])
+
     def answer(self) -> list[Sentence]:
         missing = [NoAnswer(f"{one.name} could not be measured: {one.missing}") for one in self.sources if one.missing]
         idle = [
@@ -80,7 +86,7 @@ class AcrossView(ComparisonView):
 
     def short_table(self) -> Grid:
         """What differs between the sources above what was measured from each."""
-        names, shared = distinct([row_words(self, next(iter(rows.values()))) for rows in self.cases.values()])
+        names, shared = self._case_names
         lines = [*self._differing(), *map(self._case_line, names, self.cases.values())]
         columns = [Column[_Line](f"case, × {self.base}", lambda line: line.name, text=True)]
         columns += [self._column(one.name) for one in self.sources]
@@ -148,7 +154,7 @@ class AcrossView(ComparisonView):
     def _heat_map(self) -> Picture:
         """Ratios as colours with the verdicts as marks: sources are columns, or lines where they are the more."""
         sources = [one.name for one in self.sources if one.name != self.suite.base]
-        words, shared = distinct([row_words(self, next(iter(rows.values()))) for rows in self.cases.values()])
+        words, shared = self._case_names
         cells = {
             (name, source): self.comparisons[row.case]
             for name, rows in zip(words, self.cases.values(), strict=True)
