@@ -107,9 +107,10 @@ class AcrossView(ComparisonView):
         with_ratio = [comparison for comparison in comparisons if comparison.ratio is not None]
         if not with_ratio:
             return NoAnswer(f"{source} against {self.base}. {comparisons[0].reason}")
-        if len({comparison.verdict for comparison in with_ratio}) > 1 or len(with_ratio) == 1:
-            return Sentence(f"{source} against {self.base}:", f"{counted(with_ratio)}.")
-        return Sentence(f"{source} {relation(with_ratio[0])} {self.base}:", f"{counted(with_ratio)}.")
+        verdicts = {comparison.verdict for comparison in with_ratio}
+        agree = len(verdicts) == 1 and "UNRESOLVED" not in verdicts
+        relating = relation(with_ratio[0]) if agree else "against"
+        return Sentence(f"{source} {relating} {self.base}:", f"{counted(with_ratio)}.")
 
     def _case_line(self, name: str, rows: dict[str, Row]) -> _Line:
         return _Line(name, {source: self._cell(row) for source, row in rows.items()})
