@@ -66,7 +66,7 @@ def require_sources(gates: Sequence[str], *, compared: bool) -> None:
     if idle and not compared:
         raise GnetError(
             f"fail_on: {idle[0]!r} is about sources that are compared, and this run compares none; "
-            "compare two (--against REV, or --python twice), or leave it out"
+            "compare two (--against REV, --set, --sources, or --python twice), or leave it out"
         )
 
 
@@ -92,7 +92,10 @@ def check_run(run: Run, gates: Sequence[str], rules: Rules = NO_RULES) -> GateRe
         for row in run.rows
         if row.status == "ok" and (base := comparisons.base_row(run, suite, row)) and base.status == "unsupported"
     ]
-    missing = [*unfinished, *without_base, *beside_unsupported]
+    # A source that was asked for and could not be measured has none of its cases.
+    unmeasured = {one.name for one in run.document.sources if one.missing}
+    of_unmeasured = [row.case for row in run.rows if row.source in unmeasured]
+    missing = [*unfinished, *without_base, *beside_unsupported, *of_unmeasured]
     failed = _failed(gates, run, run, judged, compared, missing)
     idle = bool(source_suites) and _is_idle(judged)
     return under_rules(failed, gates, rules, [case.case for case in run.document.cases], judged, idle=idle)
