@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from gnet_core.config import StepConfig
 from gnet_core.files import csv_text
 from gnet_core.report import documents, gates
 from gnet_core.report.document import Bullets, Document, Paragraph, Sentence, section
@@ -271,29 +272,35 @@ def _names(series: Sequence[Series]) -> tuple[dict[Series, str], str]:
 def _words(series: Sequence[Series]) -> list[list[str]]:
     """Of each series its case, and then all in which two of them can differ."""
     machines: dict[str, set[int]] = {}
-    configs: dict[str, list[dict[str, Any]]] = {}
+    configs: dict[str, set[StepConfig]] = {}
     for one in series:
         machines.setdefault(one.key.setup.label, set()).add(one.key.setup.machine)
-        configs.setdefault(one.key.case, []).append(one.key.config.to_dict())
-    return [_words_of(one.key, machines[one.key.setup.label], configs[one.key.case]) for one in series]
+        configs.setdefault(one.key.case, set()).add(one.key.config)
+    fields = {case: _differing_fields(of_case) for case, of_case in configs.items()}
+    return [
+        _words_of(one.key, numbered=len(machines[one.key.setup.label]) > 1, fields=fields[one.key.case])
+        for one in series
+    ]
 
 
-def _words_of(key: SeriesKey, machines: Collection[int], configs: Sequence[dict[str, Any]]) -> list[str]:
-    """The words for one series, of whose label there are these machines, and of whose case there are these
-    configurations.
-    """
-    setup, values = key.setup, key.config.to_dict()
-    differing = [name for name in values if any(other[name] != values[name] for other in configs)]
-    data = key.config.data
+def _differing_fields(configs: Collection[StepConfig]) -> list[str]:
+    """Fields in which the configurations of one case differ, but for the data, which is told in any case."""
+    first, *others = (config.to_dict() for config in configs)
+    return [name for name in first if name != "data" and any(other[name] != first[name] for other in others)]
+
+
+def _words_of(key: SeriesKey, *, numbered: bool, fields: Sequence[str]) -> list[str]:
+    """The words for one series, with the number of its machine and these fields of its configuration."""
+    setup, data = key.setup, key.config.data
     words = [
         key.case,
-        f"{setup.label}{f' (machine {setup.machine})' if len(machines) > 1 else ''}",
+        f"{setup.label}{f' (machine {setup.machine})' if numbered else ''}",
         setup.framework,
         f"driver {setup.driver}" if setup.driver else "",
         *(f"{name}={value}" for name, value in setup.variables),
         "" if data == "synthetic" else f"data {data}",
         f"images {key.data_fingerprint[:_DIGEST_CHARACTERS]}" if key.data_fingerprint else "",
-        *(f"{name} {values[name]}" for name in differing if name != "data"),
+        *(f"{name} {getattr(key.config, name)}" for name in fields),
     ]
     return list(filter(None, words))
 

@@ -377,9 +377,12 @@ def test_a_gpu_is_named_though_a_build_for_cpus_ran_first(store, tmp_path, envir
     machine = changed(environment, "machine", "gpus", to=[GPU])
     sees = changed(machine, "tensorflow", "gpus", to=[{"device": "gpu:0", "name": "A Fast GPU"}])
     on_gpu = StepConfig(batch_size=8, device="gpu:0")
-    store("a", 0, {CONFIG: 1.0}, environment=machine)
+    blind = store("a", 0, {CONFIG: 1.0}, environment=machine)
+    blind.add(on_gpu, status="failed", note="it sees no GPU")
     store("b", 1, {CONFIG: 1.0, on_gpu: 0.1}, environment=sees)
-    labels = {series.key.config.device: series.key.setup.label for series in read(tmp_path / "runs").series}
+    history = read(tmp_path / "runs")
+    assert [len(series.points) for series in history.series] == [2, 2]
+    labels = {series.key.config.device: series.key.setup.label for series in history.series}
     assert labels["gpu:0"].startswith("A Fast GPU in ")
     assert labels["cpu"].startswith("Test Processor")
 
@@ -424,3 +427,25 @@ def test_an_odd_cell_that_a_history_does_not_use_rejects_no_table(store, tmp_pat
     history = read(tmp_path / "runs")
     assert speeds(history) == pytest.approx([8.0])
     assert history.unread == []
+
+
+def test_runs_are_of_one_kind_by_options_and_sources_and_by_frameworks_and_variables(store, tmp_path, environment):
+    options: dict[str, Any] = {"suites": ["throughput"], "replicates": 5, "seed": 1}
+    store("a", 0)
+    store("b", 1, options=options)
+    store("c", 2, options=options | {"replicates": 8, "seed": 2})
+    store("d", 3, environment=changed(environment, "tensorflow", "version", to="2.20.0"))
+    store("e", 4, environment=changed(environment, "machine", "environment_variables", to={"OMP_NUM_THREADS": "1"}))
+    a, b, c, d, e = read(tmp_path / "runs").runs
+    assert a.request != b.request == c.request
+    assert a.request == d.request == e.request
+    assert a.software == b.software
+    assert len({a.software, d.software, e.software}) == 3
+
+
+def test_each_source_is_part_of_what_was_asked_for_also_one_that_could_not_be_measured(store, tmp_path):
+    store("a", 0, sources=[{"name": "old"}, {"name": "new"}])
+    store("b", 1, sources=[{"name": "old"}, {"name": "new", "missing": "it cannot be imported"}])
+    store("c", 2, sources=[{"name": "old"}])
+    a, b, c = read(tmp_path / "runs").runs
+    assert a.request == b.request != c.request
