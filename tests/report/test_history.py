@@ -343,3 +343,9 @@ def test_machines_of_one_label_keep_their_numbers_beside_another_label_of_theirs
     assert "a machine (machine 1)" in text
     assert "a machine (machine 2)" in text
     assert "a GPU in it" in text
+
+
+def test_a_case_of_a_long_name_has_a_picture_whose_file_can_be_written(tmp_path):
+    report.write(judged(history_of({"a" * 250: level(100, 10)})), GateResult(), tmp_path)
+    (path,) = (tmp_path / "plots").iterdir()
+    assert path.name.startswith("history-001-aaa")

@@ -236,9 +236,9 @@ SLOWER = level(100, 20) + level(90, 10)
 
 def test_each_series_of_a_case_is_an_outcome_with_its_own_figures_and_machine():
     slower, fine = history_of({"a": SLOWER}), history_of({"a": level(100, 30)}, machine=2, hours_later=1)
-    told = of_history(together(slower, fine))
-    assert kinds(told) == {"a, a machine": ("failure", ["slower"]), "a, machine 2": ("passed", [])}
-    failure, passed = told.outcomes
+    of_it = of_history(together(slower, fine))
+    assert kinds(of_it) == {"a, a machine": ("failure", ["slower"]), "a, machine 2": ("passed", [])}
+    failure, passed = of_it.outcomes
     assert "SLOWER now: 0.90" in message(failure)
     assert "SLOWER" not in message(passed)
     for text in (
@@ -256,9 +256,9 @@ def test_each_series_of_a_case_is_an_outcome_with_its_own_figures_and_machine():
 def test_a_waiver_covers_every_series_of_its_cases():
     both = together(history_of({"a": SLOWER}), history_of({"a": SLOWER}, machine=2, hours_later=1))
     waiver = Waiver(cases="a", reason="issue 123", expires=TODAY)
-    told = of_history(both, "slower", rules=Rules(today=TODAY, waivers=(waiver,)))
-    assert [(outcome.kind, len(outcome.excused)) for outcome in told.outcomes] == [("skipped", 1), ("skipped", 1)]
-    assert told.gates.unmatched == []
+    of_it = of_history(both, "slower", rules=Rules(today=TODAY, waivers=(waiver,)))
+    assert [(outcome.kind, len(outcome.excused)) for outcome in of_it.outcomes] == [("skipped", 1), ("skipped", 1)]
+    assert of_it.gates.unmatched == []
 
 
 def test_a_series_of_too_few_runs_is_skipped_with_the_number_that_it_takes():
