@@ -28,7 +28,7 @@ _OBSERVATIONS = {
 }
 """By variable, how the names of the observations begin that show whether it acts."""
 
-_WHOLLY_SHOWN = {"TF_XLA_FLAGS": re.compile(r"(--tf_xla_auto_jit=-?[0-9]+|--tf_xla_cpu_global_jit)( +|$)")}
+_WHOLLY_SHOWN = {"TF_XLA_FLAGS": re.compile(r"-{2}tf_xla_(auto_jit=-?[0-9]+|cpu_global_jit)( +|$)")}
 """By variable, of which parts a value has to consist so that what changes no observation changes nothing at all: other
 flags make clusters of some graphs and not of the small one that is observed."""
 
