@@ -201,7 +201,7 @@ SPOILT_FILES = {
     "no UTF-8": (b"name = '\xff'", "sources.toml is not UTF-8"),
     "no source": ("base = 'x'\n", "sources.toml: field 'source' is missing"),
     "an empty list": ("source = []\n", r"sources.toml: it has no \[\[source\]\]"),
-    "an unknown key": ("[[source]]\nname = 'a'\npyton = 'x'\n", r"sources.toml: .*source\[0\].*pyton"),
+    "an unknown key": ("[[source]]\nname = 'a'\ninterpreter = 'x'\n", r"sources.toml: .*source\[0\].*interpreter"),
     "no name": ("[[source]]\npython = 'x'\n", r"sources.toml: field 'source\[0\].name' is missing"),
     "a number": ("[[source]]\nname = 3\n", r"sources.toml: field 'source\[0\].name' is 3; it has to be text"),
     "a framework": ("[[source]]\nname = 'torch'\n", r"source\[0\]: name is 'torch'"),
