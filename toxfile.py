@@ -15,6 +15,7 @@ from tox.config.loader.memory import MemoryLoader
 from tox.config.sets import ConfigSet
 from tox.config.types import Command
 from tox.plugin import impl
+from tox.report import HandledError
 from tox.session.state import State
 
 RELEASES = {
@@ -25,6 +26,7 @@ RELEASES = {
 }
 """By factor; their sections in tox.ini say what they install."""
 
+DEVICES = ("cpu", "gpu")
 DEFAULT_WORDS = ("throughput", "--preset", "quick")
 
 
@@ -74,27 +76,43 @@ def tox_extend_envs() -> Iterable[str]:
 def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:
     """Give each of these environments, and the combinations that are asked for, its description and commands."""
     for name in dict.fromkeys([*_names(), *(getattr(state.conf.options, "env", None) or ())]):
-        release, _, rest = name.partition("-")
-        device, *factors = rest.split("-")
-        if release in RELEASES and device in ("cpu", "gpu") and factors and CONFIGURATIONS.keys() >= set(factors):
-            installed = Path(core_conf["work_dir"]) / f"{release}-{device}"
+        release, device, factors = _factors(name)
+        if factors:
             words = state.conf.pos_args(None)
-            loader = _loader(release, device, factors, installed, DEFAULT_WORDS if words is None else words)
-            state.conf.memory_seed_loaders[name].append(loader)
+            words = DEFAULT_WORDS if words is None else words
+            state.conf.memory_seed_loaders[name].append(_loader(release, device, factors, core_conf["work_dir"], words))
+
+
+def _factors(name: str) -> tuple[str, str, list[str]]:
+    """Release, device and configurations of an environment; empty of one that has nothing of these. Raises HandledError
+    for what names no installation, in which tox would run the tests.
+    """
+    release, device, *factors = [*name.split("-"), ""]
+    factors = factors[:-1]
+    if not {*RELEASES, *CONFIGURATIONS} & {release, device, *factors}:
+        return "", "", []
+    unknown = [factor for factor in factors if factor not in CONFIGURATIONS or device not in CONFIGURATIONS[factor].on]
+    if release not in RELEASES or device not in DEVICES or unknown:
+        raise HandledError(
+            f"{name}: there is no such environment; name a release, a device and configurations of that device, in "
+            "this order, such as tf221-cpu-xla-bf16 (tox list has them all)"
+        )
+    return release, device, factors
 
 
 def _names() -> Iterator[str]:
     for release in RELEASES:
-        for device in ("cpu", "gpu"):
+        for device in DEVICES:
             for name, configuration in CONFIGURATIONS.items():
                 if device in configuration.on:
                     yield f"{release}-{device}-{name}"
 
 
-def _loader(release: str, device: str, factors: list[str], installed: Path, words: Iterable[str]) -> MemoryLoader:
+def _loader(release: str, device: str, factors: list[str], work_dir: Path, words: Iterable[str]) -> MemoryLoader:
     """The settings of an environment whose command runs in the release's installation, made first if there is none."""
-    gnet = installed / "bin" / "gnet"
-    provide = [sys.executable, "-m", "tox", "run", "--notest", "-e", installed.name]
+    installation = f"{release}-{device}"
+    gnet = work_dir / installation / "bin" / "gnet"
+    provide = [sys.executable, "-m", "tox", "run", "--workdir", str(work_dir), "--notest", "-e", installation]
     explained = "; ".join(CONFIGURATIONS[factor].explained for factor in factors)
     return MemoryLoader(
         base=[],  # nothing of the tests' environment
@@ -103,18 +121,20 @@ def _loader(release: str, device: str, factors: list[str], installed: Path, word
         allowlist_externals=[sys.executable, str(gnet)],
         pass_env=["*"],
         commands_pre=[] if gnet.exists() else [Command(provide)],
-        commands=[Command([str(gnet), "bench", *_options(factors), *words])],
+        commands=[Command([str(gnet), "bench", *_options(device, factors), *words])],
     )
 
 
-def _options(factors: Iterable[str]) -> list[str]:
+def _options(device: str, factors: Iterable[str]) -> list[str]:
     """The options of gnet bench for the factors: values of one option are compared, variables are set together."""
     chosen = {factor: CONFIGURATIONS[factor] for factor in factors}
     values: dict[str, list[str]] = {}
     for configuration in chosen.values():
         if configuration.option:
             values.setdefault(configuration.option, []).append(configuration.value)
-    options = [f"{option}={','.join(of_option)}" for option, of_option in values.items()]
+    # A release for the CPU knows no other device, and a GPU that is missing is not to be replaced by the CPU.
+    options = ["--device=gpu"] if device == "gpu" else []
+    options += [f"{option}={','.join(of_option)}" for option, of_option in values.items()]
     setting = {name: value for one in chosen.values() for name, value in one.variables.items()}
     if setting:
         name = "-".join(factor for factor, one in chosen.items() if one.variables)

@@ -268,6 +268,7 @@ class RunDirectory:
         Processes of one replicate number take turns in one cohort, whatever their case, unless they are sequential.
         """
         name, raw = PlannedCase(config=config, suites=(), source=source).name, []
+        extra = {"run": self.document.get("run", CREATED), **extra}
         for replicate, block_seconds in enumerate(processes, start=1):
             stem = f"{name}.r{replicate}"
             raw.append(f"raw/{stem}.json")

@@ -118,6 +118,9 @@ def history_of(
     gap: str = "failed",
     skip_gaps: bool = False,
     framework: str = "TensorFlow 2.21.0",
+    machine: int = 1,
+    hours_later: float = 0,
+    request: str = "nightly",
 ) -> History:
     """A history of one machine without files, by case the speed in each run; None is a row of the status `gap`, or no
     row where gaps are skipped.
@@ -131,17 +134,20 @@ def history_of(
         RunInHistory(
             directory=Path(f"runs/{run}"),
             run=f"run {run}",
-            created=FIRST_DAY + datetime.timedelta(days=run * days_apart),
+            created=FIRST_DAY + datetime.timedelta(days=run * days_apart, hours=hours_later),
             seconds=60,
-            machine=1,
+            machine=machine,
+            request=request,
+            software=framework,
             cases=rows[run],
         )
         for run in range(number)
     ]
-    setup = Setup(machine=1, label="a machine", driver="", framework=framework, variables=())
+    label = "a machine" if machine == 1 else f"machine {machine}"
+    setup = Setup(machine=machine, label=label, driver="", framework=framework, variables=())
     series = []
     for case, of_case in speeds.items():
-        key = SeriesKey(case=case, config=StepConfig(), source="", setup=setup)
+        key = SeriesKey(case=case, config=StepConfig(), source="", setup=setup, data_fingerprint="")
         points = [
             Point(
                 run=run,
@@ -157,6 +163,17 @@ def history_of(
         ]
         series.append(Series(key=key, points=points))
     return History(runs=about, series=series, notes=[], unread=[])
+
+
+def together(*histories: History) -> History:
+    """Several histories as one, their runs in the order of time."""
+    runs = [run for history in histories for run in history.runs]
+    return History(
+        runs=sorted(runs, key=lambda run: run.created),
+        series=[series for history in histories for series in history.series],
+        notes=[note for history in histories for note in history.notes],
+        unread=[line for history in histories for line in history.unread],
+    )
 
 
 def store_run(

@@ -80,6 +80,7 @@ def test_factors_combine_into_options_that_the_command_takes(environment, option
     parsed = BenchRequest(**context.params)
     assert {name: getattr(parsed, name) for name in options} == options
     assert parsed.suites == ("throughput",)
+    assert parsed.device == ("gpu" if device == "gpu" else "auto")
     assert section.get("deps", "").strip() == ""
 
 
@@ -89,11 +90,19 @@ def test_words_after_the_dashes_replace_the_default():
     )
 
 
-def test_an_unknown_factor_is_refused_and_named():
-    command = [sys.executable, "-m", "tox", "config", "-e", "tf221-cpu-xlaa", "-k", "commands"]
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tf221-cpu-xlaa", "tf221", "tf221-xla", "cpu-tf221-xla", "xla", "tf218-cpu-xla"),
+        "tf221-gpu-onednn0",  # which makes no difference on a GPU
+    ],
+)
+def test_what_names_no_installation_and_configuration_of_it_is_refused_in_a_line(name):
+    command = [sys.executable, "-m", "tox", "config", "-e", name, "-k", "commands"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode != 0
-    assert "tf221-cpu-xlaa" in answer.stdout + answer.stderr
+    assert f"{name}: there is no such environment" in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -71,12 +71,14 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
     metavar="NAME=VARIABLE=VALUE[,…]",
     help="Compare with these environment variables, such as onednn0=TF_ENABLE_ONEDNN_OPTS=0; several: each for itself.",
 )
-@click.option("--sources", metavar="FILE", help="Compare the sources of this TOML file, in place of the options above.")
+@click.option(
+    "--sources", metavar="FILE", help="Compare the sources of this TOML file, in place of --python and --against."
+)
 @click.option("--base", metavar="NAME", help="The source that the others are compared with; else the first.")
 @options.out("<date-time>-<device>")
 @click.option("--resume", type=options.PATH, help="Go on with the interrupted run in this directory.")
 @click.option("--dry-run", is_flag=True, help="Measure nothing: print cases, cohorts, predicted time and memory.")
-@options.gate("Exit with 1 where one fails; slower and unresolved are about --against or several --python.")
+@options.gate("Exit with 1 where one fails; slower and unresolved are about sources that are compared.")
 @options.as_json
 @options.takes(BenchRequest)
 def bench(request: BenchRequest) -> int:
@@ -121,8 +123,7 @@ def bench(request: BenchRequest) -> int:
         if request.dry_run:
             print_forecast(forecast(runner, settings, traces=plan.profiled is not None), as_json=request.as_json)
             return FINE  # the directory that was claimed goes again, as nothing was written into it
-        named = {name: getattr(measured, name) for name in ("python", "against", "settings", "sources")}
-        to_resume = BenchRequest(resume=directory.resolve(), **named)
+        to_resume = measured.to_resume(directory.resolve())
         return _run_and_report(runner, settings, plan.profiled, request, gate, to_resume)
 
 
@@ -139,17 +140,24 @@ def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> RunDocument
     return document
 
 
-def _refuse_what_differs(request: BenchRequest, before: BenchRequest, directory: Path) -> None:
-    """Raise GnetError for an option that was given and is not what the run was started with."""
+def _absolute(name: str, value: Any) -> Any:
+    """An option's value as run.json records it."""
     from gnet_core.datasets.catalog import absolute
 
+    if name == "sources":
+        return str(Path(value).absolute())
+    return absolute(value) if name == "data" else value
+
+
+def _refuse_what_differs(request: BenchRequest, before: BenchRequest, directory: Path) -> None:
+    """Raise GnetError for an option that was given and is not what the run was started with."""
     for name in filter(options.is_given, request.to_dict()):
         if name == "budget":  # which a run that goes on is given anew
             continue
         value, was = getattr(request, name), getattr(before, name)
-        if (absolute(value) if name == "data" else value) != was:
+        if (_absolute(name, value) if value is not None else None) != was:
             # Sources have to be named where there are any (see resuming.require_sources_named).
-            named_again = was and name in ("python", "against", "settings", "sources")
+            named_again = was and name in BenchRequest.named_again
             then = "name just that" if named_again else "leave it out"
             raise GnetError(f"{name}: {value!r} was asked, but {directory} was started with {was!r}; {then}")
 

@@ -31,7 +31,7 @@ from gnet_core.plan.suites import (
     plan_cases,
     preset_for,
 )
-from gnet_core.results.run_document import MAX_RAW_FILES, RecordedSource, RunDocument
+from gnet_core.results.run_document import MAX_RAW_FILES, RecordedSource, RunDocument, source_of_peaks
 from gnet_core.run import discovery, named_sources, resuming, runner, sources
 from gnet_core.run.worker import RunSettings
 from gnet_core.stats.sequential import MAX_LOOKS
@@ -134,11 +134,13 @@ class BenchPlan:
             worker_bytes=request.worker_memory,
             with_peaks=self._preset.with_peaks,
             sources=self._sources,
-            # Beside an older revision the working tree, which knows how to.
-            own_source=self._sources[sources.HERE if sources.HERE in self.environments else self._compared[0].name],
+            own_source=self._sources[
+                source_of_peaks(self._recorded_sources(), self.environments) or self._compared[0].name
+            ],
             environments=self.environments,
         )
-        recorded = dataclasses.replace(request, data=self._data.name).to_dict()
+        listed = None if request.sources is None else str(Path(request.sources).absolute())
+        recorded = dataclasses.replace(request, data=self._data.name, sources=listed).to_dict()
         kept: dict[str, Any] = {"created": options.now(), "options": recorded}
         if previous is not None:
             names = (
@@ -211,7 +213,14 @@ class BenchPlan:
         """The sources as run.json has them; none where there is one, with neither name nor settings."""
         effects, missing = self._probed.effects, self._probed.missing
         return tuple(
-            RecordedSource(name=source.name, effects=effects.get(source.name, ()), missing=missing.get(source.name, ""))
+            RecordedSource(
+                name=source.name,
+                python=source.python,
+                own_code=source.checkout == self._here.checkout,
+                variables=dict(source.variables),
+                effects=effects.get(source.name, ()),
+                missing=missing.get(source.name, ""),
+            )
             for source in self._compared
             if source.name
         )
@@ -250,7 +259,7 @@ def _require_room_for_names(directory: Path, cases: list[str]) -> None:
     except OSError as error:
         raise GnetError(
             f"out: {directory} can hold no file named {attempt} ({error.strerror}); name a folder that can, or give "
-            "the data a shorter name"
+            "data and sources shorter names"
         ) from error
 
 

@@ -110,8 +110,8 @@ def compare(
                 beyond = " by more than the rules allow" if result.excused else ""
                 print(f"\nNothing looked SLOWER{beyond}, so nothing is measured again.")
         _print_end(compared, result, out, as_json=as_json)
-        told = gate.tell(result, lambda: comparison.outcomes(compared, fail_on, gate.rules))
-        return GATE_FAILED if result.failed else told
+        written = gate.tell(result, lambda: comparison.outcomes(compared, fail_on, gate.rules))
+        return GATE_FAILED if result.failed else written
 
 
 def _require_to_confirm(to_confirm: bool, fail_on: tuple[str, ...], base_python: str | None) -> None:
@@ -143,10 +143,11 @@ def _confirm(compared: Compared, slower: list[str], gate: Gate, how: HowToConfir
         sys.stdout.flush()  # before what is said on stderr
     try:
         confirmed = confirm(compared, slower, how)
-    except GnetError:
+    except GnetError:  # the first verdicts are what is known
         _print_end(compared, result, how.out, as_json=as_json)
+        gate.tell(result, lambda: comparison.outcomes(compared, gate.fail_on, gate.rules))
         raise
-    compared = dataclasses.replace(compared, confirmation=confirmed.confirmation)
+    at_first, compared = compared, dataclasses.replace(compared, confirmation=confirmed.confirmation)
     if confirmed.ended.complete:
         result = check(gate.fail_on)
     if how.out is not None:
@@ -157,11 +158,12 @@ def _confirm(compared: Compared, slower: list[str], gate: Gate, how: HowToConfir
     _print_end(compared, result, how.out, as_json=as_json)
     status = complain_of(confirmed.ended.unwritten, confirmed.confirmation.run.directory)
     if incomplete := confirmed.ended.why_incomplete(confirmed.to_resume):
+        gate.tell(result, lambda: comparison.outcomes(at_first, gate.fail_on, gate.rules))
         return incomplete
-    told = gate.tell(result, lambda: comparison.outcomes(compared, gate.fail_on, gate.rules))
+    written = gate.tell(result, lambda: comparison.outcomes(compared, gate.fail_on, gate.rules))
     if result.failed:
         return GATE_FAILED
-    return CASES_FAILED if gates.failures(confirmed.confirmation.run) else status or told
+    return CASES_FAILED if gates.failures(confirmed.confirmation.run) else status or written
 
 
 def _print_end(compared: Compared, result: GateResult, out: Path | None, *, as_json: bool) -> None:

@@ -76,10 +76,8 @@ def confirm(compared: Compared, cases: list[str], how: HowToConfirm) -> Confirme
     return Confirmed(
         confirmation=Confirmation(run=again, cases=cases, comparisons=found, why_sequential=why_sequential),
         ended=ended,
-        to_resume=BenchRequest(
-            resume=directory.resolve(),
-            python=request.python,
-            against=request.against,
+        to_resume=request.to_resume(
+            directory.resolve(),
             fail_on=() if why_sequential else ("slower",),
             rules=None if why_sequential else how.rules,
         ),

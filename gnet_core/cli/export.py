@@ -15,7 +15,6 @@ from gnet_core.config import GnetError, require_choice
 
 if TYPE_CHECKING:
     from gnet_core.export.cases import Export
-    from gnet_core.results.records import Run
 
 _TEXTS = {
     "github-action-benchmark": "github_action_benchmark",
@@ -26,6 +25,9 @@ _TEXTS = {
 """The formats that are one text, by their modules in gnet_core.export."""
 
 FORMATS = (*_TEXTS, "asv", "parquet")
+
+_TABLES = ("csv", "parquet")
+"""Formats that say of each case whether its figures count; the others have those that do alone."""
 
 
 @click.command()
@@ -60,7 +62,7 @@ def export(run_dir: Path, to: str, out: Path | None) -> int:
         click.echo(_text(prepared, to), nl=False)
     else:
         _write(prepared, to, out)
-    return _status(run)
+    return _status(prepared, to)
 
 
 def _text(prepared: Export, to: str) -> str:
@@ -96,15 +98,19 @@ def _add_to_asv(prepared: Export, out: Path) -> None:
         asv.add(results, out)
 
 
-def _status(run: Run) -> int:
-    """Say what of the run is missing in the export; return the exit status."""
+def _status(prepared: Export, to: str) -> int:
+    """Say what of the run is missing in the export; return the exit status. Other work is no failure."""
     from gnet_core.results import gates
     from gnet_core.text import plain
 
+    run = prepared.run
     if run.unread:
         more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
         complain(f"{run.unread[0]}{more}")
     if failed := gates.failures(run):
         names = plain(", ".join(row.case for row in failed))
         complain(f"{run.directory}: {len(failed)} of its cases failed and have no figures: {names}")
+    if to not in _TABLES and prepared.not_counted:
+        names = plain(", ".join(case.row.case for case in prepared.not_counted))
+        complain(f"{run.directory}: losses that are not finite, or not those of float32, so no figures of: {names}")
     return CASES_FAILED if run.unread or failed else FINE

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnet_core.cli.output import FINE, complain, write_documents
+from gnet_core.cli.output import BAD_USAGE, FINE, complain, write_documents
 from gnet_core.config import GnetError
 from gnet_core.plan.request import BenchRequest, ReportRequest
 
@@ -52,6 +52,10 @@ class Gate:
             raise GnetError(f"junit: {junit} cannot be written, as there is no folder {junit.parent}; make it first")
         if junit is not None and junit.exists() and not junit.is_file():
             raise GnetError(f"junit: {junit} is no file; name one, which may be new")
+        if junit is not None and not os.access(junit.parent, os.W_OK | os.X_OK):
+            raise GnetError(
+                f"junit: {junit} cannot be written, as {junit.parent} is not yours to write in; name another"
+            )
         return cls(
             fail_on=fail_on,
             rules=load_rules(rules) if rules is not None else NO_RULES,
@@ -81,12 +85,12 @@ class Gate:
         from gnet_core.files.whole import write_whole
         from gnet_core.report import github, junit
 
-        told, statuses = outcomes(), [FINE]
+        outcomes_to_write, statuses = outcomes(), [FINE]
         if (path := self.junit) is not None:
-            statuses.append(_write(path, lambda: write_whole(path, junit.to_junit(told))))
+            statuses.append(_write(path, lambda: write_whole(path, junit.to_junit(outcomes_to_write))))
         if (summary := self.summary) is not None:
-            statuses.append(_write(summary, lambda: _append(summary, told)))
-            for line in github.annotation_lines(told):
+            statuses.append(_write(summary, lambda: _append(summary, outcomes_to_write)))
+            for line in github.annotation_lines(outcomes_to_write):
                 print(line)
         return max(statuses)
 
@@ -103,12 +107,14 @@ def print_gates(result: GateResult) -> None:
 
 
 def _write(path: Path, write: Callable[[], None]) -> int:
-    """Write a file; say why where it cannot be written, and return the exit status."""
+    """Write a file that an option names; say why where it cannot be written, and return the exit status: also where
+    it may only be read, as a pipeline that finds no file would take that for a run without outcomes.
+    """
     unwritten = write_documents(write)
     if unwritten is None:
         return FINE
     complain(f"{path}: it was not written: {unwritten.why}")
-    return unwritten.status
+    return BAD_USAGE
 
 
 def _append(path: Path, outcomes: Outcomes) -> None:

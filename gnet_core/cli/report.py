@@ -64,8 +64,8 @@ def report(request: ReportRequest) -> int:
     else:
         unwritten = write_documents(lambda: reporting.write(summary), run_dir)
     status = print_run(summary, result, unwritten, as_json=request.as_json)
-    told = gate.tell(result, lambda: outcomes.of_run(run, gate.fail_on, gate.rules))
-    return status or told
+    written = gate.tell(result, lambda: outcomes.of_run(run, gate.fail_on, gate.rules))
+    return status or written
 
 
 class _Kind(NamedTuple):

@@ -1,4 +1,4 @@
 """A run's figures in the formats of other tools, at process level: what failed is absent or null, never zero.
 
-Doors: cases (what is exported), and a module a format with `to_text` or `write`. Nothing here judges a figure.
+`cases` prepares what is exported, and each format is a module with `to_text` or `write`. Nothing here judges a figure.
 """

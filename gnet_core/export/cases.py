@@ -16,7 +16,7 @@ from gnet_core.text import plain
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """A case of a run, with or without figures."""
+    """A case of a run, with or without figures that count."""
 
     row: Row
     config: StepConfig
@@ -24,7 +24,8 @@ class Case:
 
     @property
     def has_figures(self) -> bool:
-        return self.row.status == "ok"
+        """Whether it has figures of the work that was asked for: of finite losses, which are those of float32."""
+        return self.row.status == "ok" and self.row.finite and self.row.equal_work is not False
 
     @property
     def version(self) -> str:
@@ -74,8 +75,13 @@ class Export:
 
     @property
     def measured(self) -> list[Case]:
-        """The cases that have figures."""
+        """The cases that have figures of the work that was asked for."""
         return [case for case in self.cases if case.has_figures]
+
+    @property
+    def not_counted(self) -> list[Case]:
+        """The cases that were measured and whose figures do not count, as they are of other work."""
+        return [case for case in self.cases if case.row.status == "ok" and not case.has_figures]
 
     def columns(self, case: Case) -> Mapping[str, Any]:
         """What a table says of a case beside its figures: where, when and with what it was measured, and every field of
@@ -85,6 +91,8 @@ class Export:
         return {
             "source": plain(case.row.source),
             "status": plain(case.row.status),
+            "finite": case.row.finite if case.row.status == "ok" else None,
+            "equal_work": case.row.equal_work,
             "created": self.created,
             "machine": self.machine,
             "processor": plain(machine.processor),

@@ -40,6 +40,11 @@ def _entry(export: Export, case: Case) -> Entry:
         name=row.case,
         unit="images/s",
         value=row.images_per_second,
-        range=UNSET if low is None or high is None else f"{low:.4g}–{high:.4g}",
+        range=UNSET if low is None or high is None else f"{_short(low)}–{_short(high)}",
         extra="\n".join(lines),
     )
+
+
+def _short(speed: float) -> str:
+    """Four digits, or all of a whole number of images."""
+    return f"{speed:.0f}" if speed >= 1000 else f"{speed:.4g}"

@@ -26,6 +26,8 @@ _FIGURES = {
 _ORIGIN = {
     "source": "string",
     "status": "string",
+    "finite": "bool",
+    "equal_work": "bool",
     "created": "time",
     "machine": "string",
     "processor": "string",
@@ -65,9 +67,9 @@ def write(export: Export, path: Path) -> None:
 
 def _rows(export: Export) -> Iterator[dict[str, Any]]:
     of_case = processes(export.run)
-    for case in export.measured:
+    for case in export.cases:
         columns = export.columns(case)
-        for process in of_case[case.row.case]:
+        for process in of_case.get(case.row.case, ()):
             for block in process.blocks:
                 yield {
                     "run": export.identity,

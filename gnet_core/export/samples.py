@@ -57,7 +57,8 @@ def _processes(run: Run, case: RecordedCase) -> Iterator[Process]:
         path = run.directory / name
         raw = raw_files.read(path, run.directory, case.case, run.configs[case.case], run.document.run)
         cohorts = (cohort for cohort in enumerate(run.document.cohorts, start=1) if path.stem in cohort[1].workers)
-        number, cohort = next(cohorts)  # a run whose process is in none was not read
+        # A worker that was crowded out is in an earlier cohort as well; a run whose process is in none was not read.
+        *_, (number, cohort) = cohorts
         worker = cohort.workers.index(path.stem)
         places = [order.index(worker) + 1 if worker in order else None for order in cohort.order]
         blocks = (

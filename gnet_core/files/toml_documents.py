@@ -23,5 +23,5 @@ def read_toml(field: str, path: Path) -> dict[str, Any]:
         raise GnetError(f"{field}: {path} cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise GnetError(f"{field}: {path} is not UTF-8 (byte {error.start}), as TOML has to be") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python converts
         raise GnetError(f"{field}: {path} is no TOML: {error!s:.200}") from error

@@ -90,6 +90,12 @@ def differences(base: Environment | None, new: Environment | None, alone: Framew
     return sorted(differing, key=lambda difference: difference.kind != "hardware")
 
 
+def compared_names(environment: Environment) -> set[str]:
+    """The names of all that is compared of an environment; what it lacks, such as a framework's version, has none."""
+    frameworks = [framework for framework in FRAMEWORKS if environment.section(framework)]
+    return {name for group in _groups(environment, frameworks, None) for name in group.texts or {}}
+
+
 def _groups(environment: Environment, frameworks: list[Framework], alone: Framework | None) -> Iterator[_Group]:
     """All that is compared, in the order in which differences are listed; of `frameworks` both sides have a section."""
     machine = environment.machine

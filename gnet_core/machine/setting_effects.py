@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,26 +15,24 @@ from gnet_core.system import settings
 
 Effect = Literal["acts", "changes nothing", "unverified"]
 
+_PRODUCTS = "float32 products"
 _OBSERVATIONS = {
     "TF_ENABLE_ONEDNN_OPTS": "oneDNN",
-    "TF_NUM_INTRAOP_THREADS": "intra-op threads",
+    "TF_NUM_INTRAOP_THREADS": "intra-op and other threads",
     "TF_NUM_INTEROP_THREADS": "inter-op threads",
-    "OMP_NUM_THREADS": "PyTorch's threads",
     "TF_XLA_FLAGS": "graphs",
-    **dict.fromkeys(
-        (
-            "TF_SET_ONEDNN_FPMATH_MODE",
-            "ONEDNN_DEFAULT_FPMATH_MODE",
-            "DNNL_DEFAULT_FPMATH_MODE",
-            "NVIDIA_TF32_OVERRIDE",
-        ),
-        "float32 products",
-    ),
+    "TF_SET_ONEDNN_FPMATH_MODE": _PRODUCTS,
+    "ONEDNN_DEFAULT_FPMATH_MODE": _PRODUCTS,
+    "DNNL_DEFAULT_FPMATH_MODE": _PRODUCTS,
+    "NVIDIA_TF32_OVERRIDE": _PRODUCTS,
 }
-"""By variable, what shows whether it acts."""
+"""By variable, how the names of the observations begin that show whether it acts."""
 
-_ONLY_WITH = {"TF_XLA_FLAGS": "tf_xla_auto_jit"}
-"""By variable, what its value has to name; its other values show in nothing that is observed."""
+_WHOLLY_SHOWN = {"TF_XLA_FLAGS": re.compile(r"-{2}tf_xla_(auto_jit=-?[0-9]+|cpu_global_jit)( +|$)")}
+"""By variable, of which parts a value has to consist so that what changes no observation changes nothing at all: other
+flags make clusters of some graphs and not of the small one that is observed."""
+
+_ANYTHING = re.compile(r".*", re.DOTALL)
 
 
 class SettingEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class SettingEffect(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     effect: Effect
     evidence: str
-    """What was observed, such as "oneDNN: off, where it is on without"; empty where nothing shows it."""
+    """What was observed, such as "oneDNN: off, and on without it"; empty where nothing shows it."""
     decides: str = ""
     """The field of a case that the variable decides in place of the case's own value."""
 
@@ -58,17 +58,22 @@ def setting_effects(
     interpreter without any of them, None where that is not known.
     """
     here, there = _observed(environment), _observed(without) if without else {}
+    kinds = Counter(_OBSERVATIONS[variable] for variable in variables if variable in _OBSERVATIONS)
     effects = []
     for variable, value in variables.items():
-        name = _OBSERVATIONS.get(variable, "")
-        shows = _ONLY_WITH.get(variable, "") in value and name in here and name in there
+        kind = _OBSERVATIONS.get(variable, "")
+        # Of two variables that show in one thing, nothing tells which of them changed it.
+        names = [name for name in here.keys() & there.keys() if name.startswith(kind)] if kinds[kind] == 1 else []
+        changed = sorted(name for name in names if here[name] != there[name])
         effect: Effect = "unverified"
         evidence = ""
-        if shows and here[name] == there[name]:
-            effect, evidence = "changes nothing", f"{name}: {here[name]}, as without it"
-        elif shows:
-            effect, evidence = "acts", f"{name}: {here[name]}, and {there[name]} without it"
-        decides = settings.defined_by_case(variable)
+        if changed:
+            effect = "acts"
+            evidence = "; ".join(f"{name}: {here[name]}, and {there[name]} without it" for name in changed)
+        elif names and not _WHOLLY_SHOWN.get(variable, _ANYTHING).sub("", value.strip()):
+            effect = "changes nothing"
+            evidence = "; ".join(f"{name}: {here[name]}, as without it" for name in sorted(names))
+        decides = settings.defined_by_case(variable, value)
         effects.append(SettingEffect(variable=variable, value=value, effect=effect, evidence=evidence, decides=decides))
     return tuple(effects)
 
@@ -84,13 +89,6 @@ def why_left_out(variables: Mapping[str, str], environment: Environment) -> str:
     return f"its code does not leave {', '.join(lacking)} in force, so its rows would not be what they are called"
 
 
-def _observed(environment: Environment) -> dict[str, str]:
-    observed: dict[str, str] = {}
-    if tensorflow := environment.tensorflow:
-        observed["intra-op threads"] = str(tensorflow.intra_op_threads)
-        observed["inter-op threads"] = str(tensorflow.inter_op_threads)
-        if tensorflow.observed is not UNSET:
-            observed |= tensorflow.observed
-    if (torch := environment.torch) and torch.threads is not UNSET:
-        observed["PyTorch's threads"] = str(torch.threads)
-    return observed
+def _observed(environment: Environment) -> Mapping[str, str]:
+    tensorflow = environment.tensorflow
+    return tensorflow.observed if tensorflow and tensorflow.observed is not UNSET else {}

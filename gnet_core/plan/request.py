@@ -96,6 +96,8 @@ class BenchRequest(Request):
     program: ClassVar = ("gnet_core", "bench")
     not_recorded: ClassVar = ("out", "resume", "dry_run", "fail_on", "rules", "junit", "github", "as_json")
     """Where a run goes and how it is reported, which decides nothing that is measured, so run.json lacks it."""
+    named_again: ClassVar = ("python", "against", "settings", "sources")
+    """What processes are started with. It is never taken from a file, so who goes on with a run names it again."""
 
     suites: tuple[str, ...] = dataclasses.field(default=(), metadata=_ARGUMENT)
     preset: str = "quick"
@@ -136,6 +138,11 @@ class BenchRequest(Request):
         names = [field.name for field in dataclasses.fields(self) if field.name not in self.not_recorded]
         values = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def to_resume(self, directory: Path, **changes: Any) -> BenchRequest:
+        """A request that goes on with the run of this one in `directory`."""
+        again = {name: getattr(self, name) for name in self.named_again}
+        return BenchRequest(resume=directory, **again, **changes)
 
     @classmethod
     def from_dict(cls, where: str, options: Mapping[str, Any]) -> BenchRequest:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from gnet_core.plan.request import BenchRequest, command_line
+from gnet_core.plan.request import command_line
 from gnet_core.report.document import Banner, Command
 from gnet_core.report.summary import Judged, Summary
 from gnet_core.results.remaining import pairs_to_settle, seconds_of, seconds_to_settle
@@ -61,8 +61,7 @@ def next_step(summary: Summary) -> Command | None:
     seconds = seconds_to_settle(document, [item.comparison for item in summary.open])
     if seconds is None:
         return None
-    budget, sources = 60 * math.ceil((seconds + _END_SECONDS) / 60), document.request
-    request = BenchRequest(resume=summary.run.directory, budget=budget, python=sources.python, against=sources.against)
+    request = document.request.to_resume(summary.run.directory, budget=60 * math.ceil((seconds + _END_SECONDS) / 60))
     return Command(command_line(request), f"What is open would probably be settled in {duration(seconds)} more, by:")
 
 

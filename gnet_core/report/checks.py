@@ -19,16 +19,23 @@ MAX_WAITING_CPU_SHARE = 0.01
 
 
 def failed_checks(run: Run, families: Sequence[Family]) -> list[str]:
-    """A sentence for each check that fails; empty where all is well."""
+    """A sentence for each check of the figures that fails; empty where all is well."""
     failed = list(_check_cases(run))
     for row in run.rows:
         if row.status == "ok":
-            failed += [f"{row.case}: {text}" for text in (*_check_figures(row), *_check_work(run, row))]
+            failed += [f"{row.case}: {text}" for text in (*_check_figures(row), *_check_waiting(row))]
     for family in families:
         for comparison in family.comparisons.values():
             interval = _check_interval("the ratio", comparison.low, comparison.ratio, comparison.high)
             failed += [f"{family.suite}, {comparison.variant}: {text}" for text in interval]
     return failed
+
+
+def unproven_work(run: Run) -> list[tuple[str, str]]:
+    """Cases of which it is not known that they did the work of their names, each with a sentence that says why. They
+    speak against themselves alone.
+    """
+    return [(row.case, text) for row in run.rows if row.status == "ok" for text in _check_work(run, row)]
 
 
 def _check_cases(run: Run) -> Iterator[str]:
@@ -63,7 +70,7 @@ def _check_figures(row: Row) -> Iterator[str]:
 
 
 def _check_work(run: Run, row: Row) -> Iterator[str]:
-    """Whether it did the work of its precision, was compared with float32's losses, and let the others work."""
+    """Whether it did the work of its precision, and was compared with float32's losses."""
     share, config = row.low_precision_share, run.configs[row.case]
     mixed = config.compute_dtype != "float32"
     if mixed and share is None and config.framework == "tensorflow":  # other frameworks cannot always report it
@@ -74,6 +81,10 @@ def _check_work(run: Run, row: Row) -> Iterator[str]:
         yield f"{share:.0%} of its matrix work was done in a lower precision: it is float32 by name."
     if mixed and row.equal_work is None and config.part == "train":
         yield "its losses were compared with no float32's; measure float32 beside it."
+
+
+def _check_waiting(row: Row) -> Iterator[str]:
+    """Whether it let the others work while it waited."""
     waiting = row.waiting_cpu_share
     if waiting is not None and waiting > MAX_WAITING_CPU_SHARE:
         yield f"its processes used {waiting:.1%} of a processor while they waited, which disturbed the others' turns."

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gnet_core.config import StepConfig
 from gnet_core.files import csv_text
 from gnet_core.report import documents, gates
 from gnet_core.report.document import Bullets, Document, Paragraph, Sentence, section
 from gnet_core.report.drawing import Picture
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_and_interval, ratio_interval
-from gnet_core.report.history_plot import direction, over_runs
+from gnet_core.report.history_plot import change_words, direction, over_runs
 from gnet_core.report.ratios import distinct
-from gnet_core.results.changes import AcceptedChange, Change, Judged, Trend
+from gnet_core.results.changes import Change, Judged, Trend
 from gnet_core.results.gates import GateResult
-from gnet_core.results.history import Point, Series, Setup
+from gnet_core.results.history import Point, Series, SeriesKey
+from gnet_core.results.rules import Accepted
 from gnet_core.stats.changepoints import MIN_RUNS, MIN_SEGMENT
 from gnet_core.stats.verdicts import DEFAULT_MARGIN
-from gnet_core.text import plain
+from gnet_core.text import percent, plain
 
 HTML_FILE = "history.html"
 CSV_FILE = "history.csv"
@@ -33,14 +35,17 @@ MAX_SENTENCES = 12
 """Changes that the page begins with. The others stand in the table."""
 
 _COMMIT_CHARACTERS = 10
+_DIGEST_CHARACTERS = 8
 
 _HOW_TO_READ = Bullets(
     [
         Sentence(
             "series:",
-            "A case over the runs that measured it alike: on the same hardware with the same driver, version of the "
-            "framework, configuration and environment variables that tune. Other seeds are the same series. A change "
-            "of any of these begins another one, so no new machine and no upgrade is ever a change point.",
+            "A case over the runs that measured it alike. What parts series is the machine's model (processor, "
+            "threads, memory, GPUs), the GPUs' driver, the framework's version, the environment variables that tune, "
+            "the configuration without its seed, and the images of a data set. A change of these is no change point. "
+            "Two machines of one model are one series, and an upgrade of anything else, such as Python or the system, "
+            "may be a change.",
         ),
         Sentence(
             "change:",
@@ -56,8 +61,9 @@ _HOW_TO_READ = Bullets(
         ),
         Sentence(
             "SLOWER, FASTER:",
-            f"The ratio is more than the margin ({100 * DEFAULT_MARGIN:g} % unless the rules have another) away from "
-            "1; in small letters it is within, so the change is certain and too small to matter.",
+            f"The ratio is more than the margin ({100 * DEFAULT_MARGIN:g} % unless the rules have another, as the "
+            "table of all series shows) away from 1; in small letters it is within, so the change is certain and too "
+            "small to matter.",
         ),
         Sentence(
             "SLOWER now:",
@@ -78,9 +84,9 @@ def document(judged: Judged, result: GateResult, *, with_pictures: bool = True) 
     names, shared = _names([trend.series for trend in trends])
     changes = [(trend, change) for trend in trends for change in trend.changes]
     changes.sort(key=lambda item: (_stands(*item), item[1].after.run.created), reverse=True)
-    told = [_change_words(names[trend.series], trend, change) for trend, change in changes[:MAX_SENTENCES]]
+    sentences = [_change_words(names[trend.series], trend, change) for trend, change in changes[:MAX_SENTENCES]]
     if len(changes) > MAX_SENTENCES:
-        told.append(Sentence(f"{len(changes) - MAX_SENTENCES} more", "are in the table of changes."))
+        sentences.append(Sentence(f"{len(changes) - MAX_SENTENCES} more", "are in the table of changes."))
     outcome = _result(judged)
     pictures = _pictures(trends, names, shared) if with_pictures else []
     left_out = len(trends) - len(pictures)
@@ -91,7 +97,7 @@ def document(judged: Judged, result: GateResult, *, with_pictures: bool = True) 
         heading=f"{len(trends)} series over {len(history.runs)} runs",
         title=outcome,
         intro=[Paragraph(f"Runs from {first} to {last}, in the order in which they began.")],
-        summary=[Paragraph(f"{outcome}."), Bullets(told)] if told else [Paragraph(f"{outcome}.")],
+        summary=[Paragraph(f"{outcome}."), Bullets(sentences)] if sentences else [Paragraph(f"{outcome}.")],
         sections=[
             section("What changed", _changes(changes, names, shared)),
             section("Images/s over the runs", *pictures, more),
@@ -115,8 +121,9 @@ def to_json(judged: Judged, result: GateResult) -> dict[str, Any]:
         "series": [
             {
                 "case": trend.series.key.case,
-                **_setup_to_dict(trend.series.key.setup),
+                **_setup_to_dict(trend.series.key),
                 "current": trend.current,
+                "margin": trend.margin,
                 "slowdown": trend.slowdown
                 and {"run": trend.slowdown.since.after.run.run, "ratio": trend.slowdown.ratio},
                 "changes": [_change_to_dict(change) for change in trend.changes],
@@ -136,22 +143,74 @@ def to_csv(judged: Judged) -> str:
     rows = []
     for trend in judged.trends:
         key = trend.series.key
-        setup = _setup_to_dict(key.setup)
+        setup = _setup_to_dict(key)
         variables = " ".join(f"{name}={value}" for name, value in key.setup.variables)
         same = {"case": key.case, "source": key.source, **setup, "variables": variables}
         rows += [same | row for row in _point_rows(trend)]
-    columns = ["case", "source", "machine", "machine_name", "driver", "framework", "variables", *_POINT_COLUMNS]
+    columns = [
+        *("case", "source", "machine", "machine_name", "driver", "framework", "variables", "data_fingerprint"),
+        *_POINT_COLUMNS,
+    ]
     return csv_text.to_csv(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
 def figures(trend: Trend) -> str:
-    """What a series has come to: 41.2 images/s over 20 runs; SLOWER now: 0.940× since 2026-11-20."""
-    state = _state(trend).text
-    speed = f"{trend.segments[-1].level:.1f} images/s over {len(trend.series.measured)} runs"
-    return f"{speed}; {state}" if state else speed
+    """The level of a series now, and whether it is slower than it was: 41.2 images/s over 12 runs since 2026-11-20;
+    SLOWER now: 0.940× of its best level, below its margin since 2026-11-20. A level is now's where the last run has it.
+    """
+    segment, last = trend.segments[-1], trend.series.points[-1]
+    since = trend.series.measured[segment.start].run.created.date()
+    level = f"{segment.level:.1f} images/s over {segment.end - segment.start} runs since {since}"
+    return "; ".join(filter(None, [level if last.images_per_second is not None else "", _slower_now(trend)]))
 
 
-def accepted_words(rule: AcceptedChange) -> str:
+def details(series: Series, trend: Trend | None) -> list[Sentence]:
+    """With what a series was measured, its last run, and the changes that it is slower since, else its last one."""
+    setup, last = series.key.setup, series.points[-1]
+    lines = [Sentence("machine:", f"{setup.label} (machine {setup.machine})")]
+    texts = {
+        "driver": setup.driver,
+        "framework": setup.framework,
+        "variables": " ".join(f"{name}={value}" for name, value in setup.variables),
+        "data": " ".join(filter(None, [series.key.config.data, series.key.data_fingerprint])),
+    }
+    lines += [Sentence(f"{name}:", text) for name, text in texts.items() if text]
+    lines.append(
+        Sentence("last run:", f"{last.run.directory} of {last.run.created.date()} {_commit_words(last)}: {last.status}")
+    )
+    if trend is None:
+        return lines
+    lines.append(Sentence("margin:", percent(trend.margin)))
+    standing = [change for change in trend.changes if trend.stands(change)] or trend.changes[-1:]
+    return lines + [
+        Sentence(
+            f"change since {change.after.run.created.date()}:",
+            f"{change_words(change)} {_commit_words(change.after)}, first in {change.after.run.directory}",
+        )
+        for change in standing
+    ]
+
+
+def series_names(series: Sequence[Series]) -> dict[Series, str]:
+    """A name for each series: its case, and whatever tells it from the others of that case."""
+    words_of_case: dict[str, list[list[str]]] = {}
+    words = _words(series)
+    for one, of_one in zip(series, words, strict=True):
+        words_of_case.setdefault(one.key.case, []).append(of_one)
+    names = {}
+    for one, of_one in zip(series, words, strict=True):
+        others = words_of_case[one.key.case]
+        names[one] = ", ".join([one.key.case, *(word for word in of_one if not all(word in other for other in others))])
+    return names
+
+
+def not_looked_at(series: Sequence[Series], names: Mapping[Series, str]) -> str:
+    """A sentence on series in which changes are not looked for."""
+    listed = [f"{names[one]} ({len(one.measured)})" for one in series]
+    return f"slower: changes are not looked for below {MIN_RUNS} runs, so not in {', '.join(listed)}"
+
+
+def accepted_words(rule: Accepted) -> str:
     """An accepted change with its date, its reason and its end."""
     until = f", until {rule.expires}" if rule.expires else ""
     return f"{rule.date}: {rule.reason}{until}"
@@ -168,7 +227,7 @@ def _point_rows(trend: Trend) -> Iterator[dict[str, Any]]:
     after a change its ratio.
     """
     number_of = {point: number for number, point in enumerate(trend.series.measured)}
-    ratio_at = {change.found.index: change.found.ratio for change in trend.changes}
+    ratio_at = {change.change_point.index: change.change_point.ratio for change in trend.changes}
     for point in trend.series.points:
         number = number_of.get(point)
         inside = [one for one in enumerate(trend.segments, start=1) if number in range(one[1].start, one[1].end)]
@@ -183,7 +242,7 @@ def _point_rows(trend: Trend) -> Iterator[dict[str, Any]]:
 
 def _change_to_dict(change: Change) -> dict[str, Any]:
     return {
-        **dataclasses.asdict(change.found),
+        **dataclasses.asdict(change.change_point),
         "run": change.after.run.run,
         "date": change.after.run.created.date().isoformat(),
         "commit": change.after.commit or None,
@@ -195,46 +254,80 @@ def _change_to_dict(change: Change) -> dict[str, Any]:
     }
 
 
-def _setup_to_dict(setup: Setup) -> dict[str, Any]:
-    plain_data = dataclasses.asdict(setup) | {"variables": dict(setup.variables)}
-    return {"machine": plain_data.pop("machine"), "machine_name": plain_data.pop("label"), **plain_data}
+def _setup_to_dict(key: SeriesKey) -> dict[str, Any]:
+    setup = dataclasses.asdict(key.setup) | {"variables": dict(key.setup.variables)}
+    machine, label = setup.pop("machine"), setup.pop("label")
+    return {"machine": machine, "machine_name": label, **setup, "data_fingerprint": key.data_fingerprint or None}
 
 
 def _names(series: Sequence[Series]) -> tuple[dict[Series, str], str]:
     """What distinguishes each series from the others, and what all have in common."""
-    labels = {one.key.setup.machine: one.key.setup.label for one in series}
-    words = []
-    for one in series:
-        setup = one.key.setup
-        number = f" (machine {setup.machine})" if list(labels.values()).count(setup.label) > 1 else ""
-        variables = [f"{name}={value}" for name, value in setup.variables]
-        data = [] if one.key.config.data == "synthetic" else [f"data {one.key.config.data}"]
-        driver = [f"driver {setup.driver}"] if setup.driver else []
-        parts = [one.key.case, f"{setup.label}{number}", setup.framework, *driver, *variables, *data]
-        words.append(list(filter(None, parts)))
+    words = _words(series)
     if not words:
         return {}, ""
     names, shared = distinct(words)
     return dict(zip(series, names, strict=True)), shared
 
 
+def _words(series: Sequence[Series]) -> list[list[str]]:
+    """Of each series its case, and then all in which two of them can differ."""
+    machines: dict[str, set[int]] = {}
+    configs: dict[str, set[StepConfig]] = {}
+    for one in series:
+        machines.setdefault(one.key.setup.label, set()).add(one.key.setup.machine)
+        configs.setdefault(one.key.case, set()).add(one.key.config)
+    fields = {case: _differing_fields(of_case) for case, of_case in configs.items()}
+    return [
+        _words_of(one.key, numbered=len(machines[one.key.setup.label]) > 1, fields=fields[one.key.case])
+        for one in series
+    ]
+
+
+def _differing_fields(configs: Collection[StepConfig]) -> list[str]:
+    """Fields in which the configurations of one case differ, but for the data, which is told in any case."""
+    first, *others = (config.to_dict() for config in configs)
+    return [name for name in first if name != "data" and any(other[name] != first[name] for other in others)]
+
+
+def _words_of(key: SeriesKey, *, numbered: bool, fields: Sequence[str]) -> list[str]:
+    """The words for one series, with the number of its machine and these fields of its configuration."""
+    setup, data = key.setup, key.config.data
+    words = [
+        key.case,
+        f"{setup.label}{f' (machine {setup.machine})' if numbered else ''}",
+        setup.framework,
+        f"driver {setup.driver}" if setup.driver else "",
+        *(f"{name}={value}" for name, value in setup.variables),
+        "" if data == "synthetic" else f"data {data}",
+        f"images {key.data_fingerprint[:_DIGEST_CHARACTERS]}" if key.data_fingerprint else "",
+        *(f"{name} {getattr(key.config, name)}" for name in fields),
+    ]
+    return list(filter(None, words))
+
+
 def _stands(trend: Trend, change: Change) -> bool:
-    """Whether the change is one that the series has been slower since, which nobody accepted."""
-    slowdown = trend.slowdown
-    return trend.current and slowdown is not None and change.found.index >= slowdown.since.found.index
+    """Whether the change is one that a current series has been slower since, which nobody accepted."""
+    return trend.current and trend.stands(change)
 
 
 def _result(judged: Judged) -> str:
     """What the history comes to, in a sentence."""
     current = [trend for trend in judged.trends if trend.current]
     slower = [trend for trend in current if trend.slowdown]
+    few = _few_runs(judged.trends)
     if slower:
-        return f"{len(slower)} of {len(current)} current series are SLOWER now than they were"
+        verb = "is" if len(slower) == 1 else "are"
+        return f"{len(slower)} of {len(current)} current series {verb} SLOWER now than before{few}"
     if any(trend.changes for trend in judged.trends):
-        return f"No current series of {len(current)} is SLOWER now than it was"
-    short = [trend for trend in judged.trends if len(trend.series.measured) < MIN_RUNS]
-    few = f"; in {len(short)} of them changes are not looked for, below {MIN_RUNS} runs" if short else ""
+        return f"No current series of {len(current)} is SLOWER now than before{few}"
     return f"No series of {len(judged.trends)} changed{few}"
+
+
+def _few_runs(trends: Sequence[Trend]) -> str:
+    short = [trend for trend in trends if not trend.is_looked_at]
+    return (
+        f"; in {len(short)} of {len(trends)} series changes are not looked for, below {MIN_RUNS} runs" if short else ""
+    )
 
 
 def _change_words(name: str, trend: Trend, change: Change) -> Sentence:
@@ -242,17 +335,22 @@ def _change_words(name: str, trend: Trend, change: Change) -> Sentence:
     remark = _remark(trend, change)
     return Sentence(
         f"{name}: {direction(change)} since {change.after.run.created.date()}",
-        f"{_commit_words(change.after)}: {ratio_and_interval(change.found)}{f', {remark}' if remark else ''}.",
+        f"{_commit_words(change.after)}: {ratio_and_interval(change.change_point)}{f', {remark}' if remark else ''}.",
     )
 
 
 def _commit_words(point: Point) -> str:
+    return f"(commit {_commit(point) or 'unknown'})"
+
+
+def _commit(point: Point) -> str:
+    """The commit in short; empty where it is unknown."""
     commit, plus, _changes = point.commit.partition("+")
-    return f"(commit {commit[:_COMMIT_CHARACTERS]}{' with changes' if plus else ''})" if commit else "(commit unknown)"
+    return f"{commit[:_COMMIT_CHARACTERS]}{' with changes' if plus else ''}"
 
 
 def _remark(trend: Trend, change: Change) -> str:
-    """What has become of a change since."""
+    """Whether a change is accepted, undone, or in a series that was replaced."""
     remarks = []
     if rule := change.accepted:
         over = ", which is over" if change.expired else ""
@@ -261,7 +359,7 @@ def _remark(trend: Trend, change: Change) -> str:
     if change.verdict == "SLOWER" and trend.is_undone(change):
         remarks.append("undone since")
     if not trend.current:
-        remarks.append("in a series that a newer setup has taken the place of")
+        remarks.append("a newer setup has replaced this series")
     return "; ".join(remarks)
 
 
@@ -269,9 +367,9 @@ def _changes(changes: Sequence[tuple[Trend, Change]], names: dict[Series, str], 
     columns = [
         Column[tuple[Trend, Change]]("series", lambda item: names[item[0].series], text=True),
         Column[tuple[Trend, Change]]("since", lambda item: str(item[1].after.run.created.date()), text=True),
-        Column[tuple[Trend, Change]]("commit", lambda item: item[1].after.commit[:_COMMIT_CHARACTERS], text=True),
-        Column[tuple[Trend, Change]]("× before", lambda item: ratio(item[1].found)),
-        Column[tuple[Trend, Change]]("95 % of ×", lambda item: ratio_interval(item[1].found)),
+        Column[tuple[Trend, Change]]("commit", lambda item: _commit(item[1].after), text=True),
+        Column[tuple[Trend, Change]]("× before", lambda item: ratio(item[1].change_point)),
+        Column[tuple[Trend, Change]]("95 % of ×", lambda item: ratio_interval(item[1].change_point)),
         Column[tuple[Trend, Change]]("change", lambda item: _direction_cell(item[1]), text=True),
         Column[tuple[Trend, Change]]("remark", lambda item: _remark(*item), text=True),
     ]
@@ -292,6 +390,7 @@ def _series(trends: Sequence[Trend], names: dict[Series, str], shared: str) -> G
         Column[Trend]("images/s at first", lambda trend: f"{trend.segments[0].level:.1f}"),
         Column[Trend]("images/s now", lambda trend: f"{trend.segments[-1].level:.1f}"),
         Column[Trend]("changes", lambda trend: str(len(trend.changes))),
+        Column[Trend]("margin", lambda trend: percent(trend.margin)),
         Column[Trend]("state", _state, text=True),
     ]
     return grid(columns, trends, "All series, with the levels of their first and last segments", shared)
@@ -308,22 +407,34 @@ def _gaps(series: Series) -> str:
 
 def _state(trend: Trend) -> Cell:
     if trend.slowdown:
-        since = trend.slowdown.since.after.run.created.date()
-        return Cell(f"SLOWER now: {trend.slowdown.ratio:.3f}× since {since}", "SLOWER")
-    measured = len(trend.series.measured)
-    return Cell(f"{measured} of {MIN_RUNS} runs that changes take" if measured < MIN_RUNS else "")
+        return Cell(_slower_now(trend), "SLOWER")
+    return Cell("" if trend.is_looked_at else _runs_of_changes(trend))
+
+
+def _slower_now(trend: Trend) -> str:
+    """How slow a series is now, and since when; empty where it is not slower. The ratio is to the best level, which may
+    be older than the change that brought the series below its margin.
+    """
+    if trend.slowdown is None:
+        return ""
+    since = trend.slowdown.since.after.run.created.date()
+    return f"SLOWER now: {trend.slowdown.ratio:.3f}× of its best level, below its margin since {since}"
+
+
+def _runs_of_changes(trend: Trend) -> str:
+    return f"{len(trend.series.measured)} of {MIN_RUNS} runs that changes take"
 
 
 def _accepted(judged: Judged) -> list[str]:
-    """Accepted changes in words: those that were found, and those that no series shows."""
-    rules: list[AcceptedChange] = []
+    """Accepted changes in words: those that a series shows, and those that no series shows."""
+    rules: list[Accepted] = []
     for trend in judged.trends:
         for change in trend.changes:
             if change.accepted and not any(change.accepted is rule for rule in rules):
                 rules.append(change.accepted)
     expired = {id(change.accepted) for trend in judged.trends for change in trend.changes if change.expired}
-    found = [f"{accepted_words(rule)}{', which is over' if id(rule) in expired else ''}" for rule in rules]
-    return [*found, *(f"{accepted_words(rule)}: no series shows it" for rule in judged.unmatched)]
+    shown = [f"{accepted_words(rule)}{', which is over' if id(rule) in expired else ''}" for rule in rules]
+    return [*shown, *(f"{accepted_words(rule)}: no series shows it" for rule in judged.unmatched)]
 
 
 def _never_words(series: Series) -> str:
@@ -341,10 +452,11 @@ def _pictures(trends: Sequence[Trend], names: dict[Series, str], shared: str) ->
 
 
 def _picture_title(name: str, trend: Trend) -> str:
-    if trend.slowdown:
-        since = trend.slowdown.since.after.run.created.date()
-        return plain(f"{name}: {trend.slowdown.ratio:.3f}×, SLOWER since {since}")
-    if not trend.changes:
-        return plain(f"{name}: no change")
     number = len(trend.changes)
-    return plain(f"{name}: {number} change{'s' if number > 1 else ''}, not SLOWER now")
+    if trend.slowdown:
+        text = _slower_now(trend)
+    elif not trend.is_looked_at:
+        text = _runs_of_changes(trend)
+    else:
+        text = f"{number} change{'s' if number > 1 else ''}, not SLOWER now" if number else "no change"
+    return plain(f"{name}: {text}")

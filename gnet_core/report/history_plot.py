@@ -54,14 +54,14 @@ def over_runs(trend: Trend, number: int, title: str, shared: str) -> Picture:
 
 def change_words(change: Change) -> str:
     """0.94× (0.92–0.96) SLOWER, or in small letters where it is within the margin."""
-    return f"{ratio_and_interval(change.found)} {direction(change)}"
+    return f"{ratio_and_interval(change.change_point)} {direction(change)}"
 
 
 def direction(change: Change) -> str:
     """SLOWER or FASTER; in small letters where it is within the margin."""
     if change.verdict != "SAME":
         return change.verdict
-    return "faster" if change.found.ratio > 1 else "slower"
+    return "faster" if change.change_point.ratio > 1 else "slower"
 
 
 def _paint_points(axes: Any, places: Sequence[int], speeds: Sequence[float], points: Sequence[Point]) -> None:
@@ -87,7 +87,7 @@ def _limits(speeds: Sequence[float], points: Sequence[Point]) -> tuple[float, fl
 def _paint_changes(axes: Any, changes: Sequence[Change], places: Sequence[int], runs: int) -> None:
     """A vertical line at each change, dashed where it is accepted, with its ratio in words beside it."""
     for number, change in enumerate(changes):
-        index = change.found.index
+        index = change.change_point.index
         x = (places[index - 1] + places[index]) / 2
         style = "--" if change.is_accepted else "-"
         axes.axvline(x, color=LOOKS[change.verdict][0], linestyle=style, linewidth=1.2)
@@ -96,7 +96,7 @@ def _paint_changes(axes: Any, changes: Sequence[Change], places: Sequence[int], 
         at_left = x > 0.6 * runs
         remark = ", accepted" if change.is_accepted else ""
         axes.annotate(
-            legible(f"{ratio(change.found)}× {direction(change)}{remark}"),
+            legible(f"{ratio(change.change_point)}× {direction(change)}{remark}"),
             (x, 1),
             xycoords=axes.get_xaxis_transform(),
             xytext=(-4 if at_left else 4, -3 - _LABEL_ROW_POINTS * (number % _LABEL_ROWS)),

@@ -41,11 +41,19 @@ def _add(suite: ElementTree.Element, outcome: Outcome, outcomes: Outcomes) -> No
     case = ElementTree.SubElement(suite, "testcase", names | {"time": _seconds([outcome])})
     lines = [*outcomes.warnings, *(" ".join(sentence) for sentence in details(outcome))]
     if outcome.kind == "passed":
-        told = ElementTree.SubElement(case, "system-out")
+        element = ElementTree.SubElement(case, "system-out")
     else:
-        why = ", ".join(outcome.failed) or ("waived" if outcome.waived else "unresolved")
-        told = ElementTree.SubElement(case, outcome.kind, {"type": why, "message": message(outcome)})
-    told.text = "\n".join(map(plain, lines))
+        why = ", ".join(outcome.failed) or _why_skipped(outcome)
+        element = ElementTree.SubElement(case, outcome.kind, {"type": why, "message": message(outcome)})
+    element.text = "\n".join(map(plain, lines))
+
+
+def _why_skipped(outcome: Outcome) -> str:
+    """The type of a skipped outcome. A case that cannot be measured is not UNRESOLVED, which more processes settle."""
+    if outcome.waived:
+        return "waived"
+    judged_later = outcome.trend is not None and outcome.trend.series.points[-1].images_per_second is not None
+    return "unresolved" if judged_later or (outcome.comparison and not outcome.note) else "no-figures"
 
 
 def _seconds(outcomes: Iterable[Outcome]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
+from gnet_core.report import history
 from gnet_core.report.document import Banner, Bullets, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.grid import Column, Grid, grid, ratio, ratio_interval
 from gnet_core.report.views.answers import ratio_in_words, speed_in_words
@@ -17,7 +18,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def message(outcome: Outcome) -> str:
-    """What became of a case, in a line."""
+    """How a case ended, in a line."""
     texts = [_figures(outcome), *(f"{item.gate}: {item.why}" for item in outcome.excused)]
     return plain(": ".join(filter(None, [", ".join(outcome.failed), "; ".join(filter(None, texts))])))
 
@@ -34,14 +35,18 @@ def details(outcome: Outcome) -> list[Sentence]:
             Sentence("margin:", f"{percent(comparison.margin)}{own}"),
             Sentence("processes:", f"{counts[0]} of the base, {counts[1]} of the case"),
         ]
+    at_first = ""
     if first := outcome.first:
+        at_first = ", when it was measured first"
         lines.append(Sentence("before it was measured again:", f"{first.verdict}, {ratio_in_words(first)}"))
     lines += [
         Sentence(f"{name}:", _measured(row))
-        for name, row in (("base", outcome.base_row), ("case", outcome.row))
+        for name, row in ((f"base{at_first}", outcome.base_row), (f"case{at_first}", outcome.row))
         if row is not None
     ]
     lines += [Sentence("differs from the base:", f"{item} ({item.kind})") for item in outcome.differences]
+    if outcome.series:
+        lines += history.details(outcome.series, outcome.trend)
     if row := outcome.row or outcome.base_row:
         lines.append(Sentence("measure it again:", row.command))
     return lines
@@ -79,19 +84,21 @@ def _table(outcomes: Sequence[Outcome]) -> Grid:
         Column[Outcome]("case", lambda outcome: outcome.case, text=True),
         Column[Outcome]("× base", lambda outcome: ratio(outcome.comparison) if outcome.comparison else ""),
         Column[Outcome]("95 % of ×", lambda outcome: ratio_interval(outcome.comparison) if outcome.comparison else ""),
-        Column[Outcome]("what became of it", message, text=True),
+        Column[Outcome]("how it ended", message, text=True),
     ]
     return grid(columns, outcomes, "Case by case")
 
 
 def _figures(outcome: Outcome) -> str:
     """The figures that decide, or why there are none."""
+    if outcome.trend and outcome.kind != "error":  # the figures of a case without any now are of before
+        return "; ".join(filter(None, [outcome.note, history.figures(outcome.trend)]))
     if outcome.note:
         return outcome.note
     if comparison := outcome.comparison:
         figures = ratio_in_words(comparison) if comparison.ratio else comparison.reason
         return f"{comparison.verdict}, {figures}"
-    return speed_in_words(outcome.row) if outcome.row else outcome.figures
+    return speed_in_words(outcome.row) if outcome.row else ""
 
 
 def _measured(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from gnet_core.report import checks
 from gnet_core.report.views.answers import DIFFERENT, processes_in_words
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
@@ -60,8 +61,10 @@ def doubts(run: Run) -> list[Doubt]:
         "no steady state, its time still changed over the run": lambda row: row.drift is not None,
         f"more than {MAX_DISTURBED:.0%} of its turns were disturbed": _was_disturbed,
     }
-    found = (Doubt(why, [row.case for row in measured if applies(row)]) for why, applies in tests.items())
-    return [doubt for doubt in found if doubt.cases]
+    cases_by_reason = {why: [row.case for row in measured if applies(row)] for why, applies in tests.items()}
+    for case, text in checks.unproven_work(run):
+        cases_by_reason.setdefault(text.rstrip("."), []).append(case)
+    return [Doubt(why, cases) for why, cases in cases_by_reason.items() if cases]
 
 
 def _measured(run: Run) -> list[Row]:

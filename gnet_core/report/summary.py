@@ -80,6 +80,11 @@ class Summary:
 
     @functools.cached_property
     def failed_checks(self) -> list[str]:
+        """Each of the report's own checks that failed, in a sentence, first those that speak against all of the run."""
+        return [*self._failed_of_run, *(f"{case}: {text}" for case, text in checks.unproven_work(self.run))]
+
+    @functools.cached_property
+    def _failed_of_run(self) -> list[str]:
         return checks.failed_checks(self.run, self.families)
 
     @functools.cached_property
@@ -91,7 +96,7 @@ class Summary:
     @functools.cached_property
     def faults(self) -> list[str]:
         """Reasons against quoting any of the run's figures."""
-        return list(reservations.faults(self.run, self.families, self.failed_checks))
+        return list(reservations.faults(self.run, self.families, self._failed_of_run))
 
     @functools.cached_property
     def doubts(self) -> list[Doubt]:

@@ -186,9 +186,9 @@ def other_work(base_run: Run, base: Row, variant_run: Run, variant: Row) -> str:
 
 
 def _settings_on_precision(run: Run, source: str) -> list[SettingEffect]:
-    """The settings of a source of the run that decide in what precision float32 is multiplied."""
+    """The settings of a source of the run that were seen to decide in what precision float32 is multiplied."""
     effects = (effect for one in run.document.sources if one.name == source for effect in one.effects)
-    return [effect for effect in effects if effect.decides == "precision" and effect.effect != "changes nothing"]
+    return [effect for effect in effects if effect.decides == "precision" and effect.effect == "acts"]
 
 
 def _why_not(row: Row) -> str:

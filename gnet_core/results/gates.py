@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gnet_core.config import GnetError
@@ -66,7 +66,7 @@ def require_sources(gates: Sequence[str], *, compared: bool) -> None:
     if idle and not compared:
         raise GnetError(
             f"fail_on: {idle[0]!r} is about sources that are compared, and this run compares none; "
-            "compare two (--against REV, or --python twice), or leave it out"
+            "compare two (--against REV, --set, --sources, or --python twice), or leave it out"
         )
 
 
@@ -92,7 +92,10 @@ def check_run(run: Run, gates: Sequence[str], rules: Rules = NO_RULES) -> GateRe
         for row in run.rows
         if row.status == "ok" and (base := comparisons.base_row(run, suite, row)) and base.status == "unsupported"
     ]
-    missing = [*unfinished, *without_base, *beside_unsupported]
+    # A source that was asked for and could not be measured has none of its cases.
+    unmeasured = {one.name for one in run.document.sources if one.missing}
+    of_unmeasured = [row.case for row in run.rows if row.source in unmeasured]
+    missing = [*unfinished, *without_base, *beside_unsupported, *of_unmeasured]
     failed = _failed(gates, run, run, judged, compared, missing)
     idle = bool(source_suites) and _is_idle(judged)
     return under_rules(failed, gates, rules, [case.case for case in run.document.cases], judged, idle=idle)
@@ -115,7 +118,8 @@ def check_between(
     missing = [*between.only_base, *(case for case in between.only_new if case in configured)]
     failed = _failed(gates, base, new, judged, compared, missing)
     cases = [case.case for run in (base, new) for case in run.document.cases]
-    return under_rules(failed, gates, rules, cases, judged, idle=_is_idle(compared))
+    idle = _is_idle(compared) or _is_same_run(base, new, compared)
+    return under_rules(failed, gates, rules, cases, judged, idle=idle)
 
 
 def failures(run: Run) -> list[Row]:
@@ -136,11 +140,12 @@ def under_rules(
     cases: Sequence[str],
     judged: Sequence[Comparison] = (),
     *,
-    idle: bool,
+    idle: bool = False,
+    idle_gates: Collection[str] = (),
 ) -> GateResult:
     """What is left of the `gates` that `failed`, by gate with its cases, under rules. Where nothing was compared, which
-    is `idle`, all of them fail, and no rule excuses that. `cases` are all that there are, and `judged` is what `slower`
-    looked at.
+    is `idle`, all of them fail, as `idle_gates` do that looked at nothing by themselves, and no rule excuses that.
+    `cases` are all that there are, and `judged` is what `slower` looked at.
     """
     by_case = {comparison.variant: comparison for comparison in judged}
     left: dict[str, list[str]] = {}
@@ -151,8 +156,8 @@ def under_rules(
                 excused.append(Excused(gate, case, rule))
             else:
                 left.setdefault(gate, []).append(case)
-    if idle:
-        left = {gate: left.get(gate, [NOTHING]) for gate in gates}
+    nothing = gates if idle else idle_gates
+    left = {gate: left.get(gate, [NOTHING]) for gate in gates if gate in left or gate in nothing}
     if gates and rules.expired:
         left[EXPIRED_WAIVER] = [waiver.label for waiver in rules.expired]
     return GateResult(
@@ -187,6 +192,21 @@ def _failed(
 def _is_idle(judged: Iterable[Comparison]) -> bool:
     """Whether no pair of cases could be compared."""
     return all(comparison.ratio is None for comparison in judged)
+
+
+def _is_same_run(base: Run, new: Run, compared: Iterable[Comparison]) -> bool:
+    """Whether one run is the other or a copy of it, so that its figures stand beside themselves. In format version 3
+    the identity is the second of the start, which runs of two machines may share: their samples have to be alike too.
+    """
+    first, second = base.document, new.document
+    if first.run != second.run:
+        return False
+    return first.run != first.created or all(_samples(base, one.base) == _samples(new, one.variant) for one in compared)
+
+
+def _samples(run: Run, case: str) -> list[str]:
+    """The samples of each process as text, in which a void one is alike to itself."""
+    return [repr(process.log_seconds) for process in run.processes.get(case, ())]
 
 
 def _excuse(rules: Rules, gate: str, case: str, comparison: Comparison | None) -> Waiver | Margin | None:

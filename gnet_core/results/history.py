@@ -9,10 +9,11 @@ import datetime
 import functools
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from gnet_core.config import Framework, GnetError, StepConfig
+from gnet_core.config import FRAMEWORKS, Framework, GnetError, StepConfig
 from gnet_core.files import bounded, csv_text, json_documents, migrations
 from gnet_core.machine import identity, overview
 from gnet_core.machine.environment import Environment
@@ -37,6 +38,12 @@ MAX_RUN_SECONDS = 30 * 86_400
 _MAX_NAMED = 3
 """Directories that a line names; it counts the others."""
 
+_DECIDING_OPTIONS = (
+    *("suites", "preset", "device", "execution", "precision", "batch_size", "case"),
+    *("layers", "widths", "image_size", "data", "aa"),
+)
+"""Options of `gnet bench` that decide which cases a run has, beside its sources."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -44,8 +51,8 @@ class Setup:
 
     machine: int
     """Number of the hardware, from 1; environments are alike where machine.differences sees no other hardware."""
-    label: str
-    """The machine in words."""
+    label: str = dataclasses.field(compare=False)
+    """The machine in words, which follow from its number and the device of the case."""
     driver: str
     """Of the GPUs; empty without any."""
     framework: str
@@ -64,11 +71,13 @@ class SeriesKey:
     """With the seed 0: other seeds are the same series."""
     source: str
     setup: Setup
+    data_fingerprint: str
+    """Digest of the images; empty for synthetic ones, and for files from before it was recorded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RunInHistory:
-    """A run, less its figures."""
+    """A run as a history has it: where it is, when it was and what was asked of it. `Point` has the figures."""
 
     directory: Path
     run: str
@@ -79,6 +88,10 @@ class RunInHistory:
     """Wall time that it took."""
     machine: int
     """Number of its hardware."""
+    request: str
+    """Its sources and the options that decide which cases it has. Runs where it is the same should have the same."""
+    software: str
+    """Frameworks with their versions, and variables that tune, of each of its environments."""
     cases: frozenset[str]
     """Cases that have a row in it, whatever their status."""
 
@@ -136,6 +149,8 @@ class History:
     """What was left out for a good reason, or is in doubt, a sentence each."""
     unread: list[str]
     """Why something cannot be read, a sentence each."""
+    without_time: list[Path] = dataclasses.field(default_factory=list)
+    """Runs that are left out, as a note says, since they began in the future or at no time that can be read."""
 
 
 def load_history(directories: Iterable[Path], now: datetime.datetime) -> History:
@@ -143,56 +158,73 @@ def load_history(directories: Iterable[Path], now: datetime.datetime) -> History
 
     The figures are those of cases.csv, which is read in a hundredth of the time of the raw files; where it is not that
     of the run as run.json has it, it is passed over, and the raw files are read. A directory that cannot be read costs
-    itself alone. Copies of a run count once; runs that began after `now`, or at no time that can be read, are left out.
+    itself alone. Of copies of a run the most complete one counts; runs that began after `now`, or at no time that can
+    be read, are left out.
     """
-    notes: list[str] = []
-    unread: list[str] = []
-    machines = _Machines()
-    loaded: dict[str, _LoadedRun] = {}
+    remarks, machines = _Remarks(), _Machines()
+    # In format version 3 a run's identity is the second in which it began, which runs of two machines may share.
+    loaded: dict[tuple[str, int], _LoadedRun] = {}
     copies, future = [], []
-    for directory in _run_directories(directories, notes, unread):
+    for directory in _run_directories(directories, remarks):
         try:
-            run = _load(directory, machines, notes, unread)
+            run = _load(directory, machines, remarks)
         except GnetError as error:
-            unread.append(str(error))
+            remarks.unread.append(str(error))
             continue
         if run is None:
             continue
-        if first := loaded.get(run.about.run):
-            copies.append(f"{directory} of {first.about.directory}")
+        identity_of_run = run.about.run, run.about.machine
+        if first := loaded.get(identity_of_run):
+            kept, dropped = (run, first) if run.completeness > first.completeness else (first, run)
+            loaded[identity_of_run] = kept
+            copies.append(f"{dropped.about.directory} of {kept.about.directory}")
         elif run.about.created > now + CLOCK_GRACE:
             future.append(f"{directory} ({run.about.created})")
+            remarks.without_time.append(directory)
         else:
-            loaded[run.about.run] = run
+            loaded[identity_of_run] = run
     if copies:
-        notes.append(f"Copies of one run count once: {_few(copies)}.")
+        remarks.notes.append(f"Copies of one run count once: {_few(copies)}.")
     if future:
-        notes.append(f"Runs from the future are left out: {_few(future)}.")
+        remarks.notes.append(f"Runs from the future are left out: {_few(future)}.")
     in_order = sorted(loaded.values(), key=lambda run: run.about.created)
-    notes += _overlaps([run.about for run in in_order])
     points: dict[SeriesKey, list[Point]] = collections.defaultdict(list)
     for run in in_order:
         for key, point in run.points:
             points[key].append(point)
     return History(
         runs=[run.about for run in in_order],
-        series=[Series(key=key, points=of_series) for key, of_series in points.items()],
-        notes=notes,
-        unread=unread,
+        series=[Series(key=machines.labelled(key), points=of_series) for key, of_series in points.items()],
+        notes=[*remarks.notes, *_overlaps([run.about for run in in_order])],
+        unread=remarks.unread,
+        without_time=remarks.without_time,
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _LoadedRun:
     about: RunInHistory
+    completeness: tuple[bool, int]
+    """Whether it came to its end, and how many of its cases have figures."""
     points: list[tuple[SeriesKey, Point]]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Remarks:
+    """What a history says of the directories beside their figures; its fields are those of History."""
+
+    notes: list[str] = dataclasses.field(default_factory=list)
+    unread: list[str] = dataclasses.field(default_factory=list)
+    without_time: list[Path] = dataclasses.field(default_factory=list)
+
+
 class _Machines:
-    """Numbers environments by their hardware."""
+    """Numbers environments by their hardware, and has words for each machine."""
 
     def __init__(self) -> None:
         self._first: list[Environment] = []
+        self._labels: dict[tuple[int, str], tuple[bool, str]] = {}
+        """By machine and device, whether the framework saw the device as a GPU, and the machine in words."""
 
     def number_of(self, environment: Environment) -> int:
         for number, first in enumerate(self._first, start=1):
@@ -202,19 +234,28 @@ class _Machines:
         return len(self._first)
 
     def setup(self, environment: Environment, device: str, framework: Framework) -> Setup:
-        """The setup of a case on that device. Its words for the machine are those of the first of that hardware."""
-        number = self.number_of(environment)
-        first = self._first[number - 1]
+        """The setup of a case on that device. Its words for the machine are `labelled` once all runs are read: those of
+        the first environment of that hardware that sees the device, which a build for CPUs does not see.
+        """
+        number, label = self.number_of(environment), overview.label(environment, device)
+        sees = environment.gpu(device) is not None
+        if (number, device) not in self._labels or (sees and not self._labels[number, device][0]):
+            self._labels[number, device] = sees, label
         return Setup(
             machine=number,
-            label=overview.label(first, device),
-            driver=identity.driver(first),
+            label=label,
+            driver=identity.driver(self._first[number - 1]),
             framework=environment.version(framework),
             variables=identity.tuning(environment),
         )
 
+    def labelled(self, key: SeriesKey) -> SeriesKey:
+        """The key with the words that all its machine's series on that device have."""
+        _sees, label = self._labels[key.setup.machine, key.config.device]
+        return dataclasses.replace(key, setup=dataclasses.replace(key.setup, label=label))
 
-def _run_directories(directories: Iterable[Path], notes: list[str], unread: list[str]) -> Iterator[Path]:
+
+def _run_directories(directories: Iterable[Path], remarks: _Remarks) -> Iterator[Path]:
     """The directories that have a run.json: those given, and where one of them has none, those in it. Each once."""
     seen = set()
     for given in directories:
@@ -224,14 +265,14 @@ def _run_directories(directories: Iterable[Path], notes: list[str], unread: list
             try:
                 folders = sorted(path for path in given.iterdir() if path.is_dir())
             except OSError as error:
-                unread.append(f"{given}: it cannot be read ({error.strerror or error}); name a run directory")
+                remarks.unread.append(f"{given}: it cannot be read ({error.strerror or error}); name a run directory")
                 continue
             found = [folder for folder in folders if os.path.lexists(folder / "run.json")]
             without = sorted(set(folders) - set(found))
             if not found:
-                unread.append(f"{given}: it is neither a run directory of gnet bench nor a folder of them")
+                remarks.unread.append(f"{given}: it is neither a run directory of gnet bench nor a folder of them")
             elif without:
-                notes.append(
+                remarks.notes.append(
                     f"Folders without a run in them are passed over: {_few([str(folder) for folder in without])}."
                 )
         for directory in found:
@@ -241,7 +282,7 @@ def _run_directories(directories: Iterable[Path], notes: list[str], unread: list
                 yield directory
 
 
-def _load(directory: Path, machines: _Machines, notes: list[str], unread: list[str]) -> _LoadedRun | None:
+def _load(directory: Path, machines: _Machines, remarks: _Remarks) -> _LoadedRun | None:
     """A run with a point a row; None with a note for what is no run, or has no place in time. Raises GnetError."""
     try:
         document = records.read_run_document(directory)
@@ -249,9 +290,9 @@ def _load(directory: Path, machines: _Machines, notes: list[str], unread: list[s
         plain, _digest = json_documents.read_json(directory / "run.json", directory)
         if plain.get("kind") != "profile":
             raise
-        notes.append(f"{directory}: it holds a profile and no run, so it is passed over.")
+        remarks.notes.append(f"{directory}: it holds a profile and no run, so it is passed over.")
         return None
-    created = _created(directory, document, notes)
+    created = _created(directory, document, remarks)
     if created is None:
         return None
     figures = _figures_of_table(directory, document)
@@ -260,27 +301,49 @@ def _load(directory: Path, machines: _Machines, notes: list[str], unread: list[s
         figures = {row.case: _figures_of_row(row) for row in run.rows}
         if run.unread:
             more = f" (and {len(run.unread) - 1} more)" if len(run.unread) > 1 else ""
-            unread.append(f"{run.unread[0]}{more}")
+            remarks.unread.append(f"{run.unread[0]}{more}")
     about = RunInHistory(
         directory=directory,
         run=document.run,
         created=created,
         seconds=min(max(0.0, document.time_spent.total), MAX_RUN_SECONDS),
         machine=machines.number_of(document.environment),
+        request=_request(document),
+        software=_software(document),
         cases=frozenset(figures),
     )
-    return _LoadedRun(about=about, points=list(_points(about, document, figures, machines)))
+    with_figures = sum(one.images_per_second is not None for one in figures.values())
+    points = list(_points(about, document, figures, machines))
+    return _LoadedRun(about=about, completeness=(document.complete, with_figures), points=points)
 
 
-def _created(directory: Path, document: RunDocument, notes: list[str]) -> datetime.datetime | None:
+def _request(document: RunDocument) -> str:
+    request = document.request
+    sources = [one.name for one in document.sources] or sorted({case.source for case in document.cases})
+    return repr((sources, [getattr(request, name) for name in _DECIDING_OPTIONS]))
+
+
+def _software(document: RunDocument) -> str:
+    environments = {"": document.environment, **document.environments}
+    versions = {
+        name: ([environment.version(framework) for framework in FRAMEWORKS], identity.tuning(environment))
+        for name, environment in environments.items()
+    }
+    return repr(sorted(versions.items()))
+
+
+def _created(directory: Path, document: RunDocument, remarks: _Remarks) -> datetime.datetime | None:
     """When the run began, with a time zone; None with a note where that cannot be read."""
     try:
         created = datetime.datetime.fromisoformat(document.created)
     except ValueError:
-        notes.append(f"{directory}: it began at {document.created!r:.60}, which is no time, so it is left out.")
+        remarks.notes.append(f"{directory}: it began at {document.created!r:.60}, which is no time, so it is left out.")
+        remarks.without_time.append(directory)
         return None
     if created.tzinfo is None:
-        notes.append(f"{directory}: the time of its start, {document.created}, has no zone; it is taken as UTC.")
+        remarks.notes.append(
+            f"{directory}: the time of its start, {document.created}, has no zone; it is taken as UTC."
+        )
         return created.replace(tzinfo=datetime.UTC)
     return created
 
@@ -306,7 +369,13 @@ def _points(
             setup = machines.setup(environment, config.device, config.framework)
             setups[measured_with] = setup, environment.machine.commit or ""
         setup, commit = setups[measured_with]
-        key = SeriesKey(case=case.case, config=config, source=case.source, setup=setup)
+        key = SeriesKey(
+            case=case.case,
+            config=config,
+            source=case.source,
+            setup=setup,
+            data_fingerprint="" if config.data == "synthetic" else document.data_fingerprint,
+        )
         yield key, Point(run=about, commit=commit, **dataclasses.asdict(figures[case.case]))
 
 
@@ -321,7 +390,7 @@ class _Figures:
     high: float | None = None
 
 
-def _figures_of_row(row: records.Row) -> _Figures:
+def _figures_of_row(row: records.Row | _Line) -> _Figures:
     """A row as a point has it; without a figure where that is not of the work that was asked for."""
     if row.status != "ok":
         return _Figures(status=row.status)
@@ -342,7 +411,7 @@ def _figures_of_table(directory: Path, document: RunDocument) -> dict[str, _Figu
     measured = {case.case: case for case in document.cases if case.status is not None}
     try:
         text = bounded.read_bytes(directory / CASES_FILE, directory, MAX_CASES_BYTES).decode("utf-8")
-        rows = [_row_of_line(line) for line in csv.DictReader(io.StringIO(text), strict=True)]
+        rows = [_Line.of(cells) for cells in csv.DictReader(io.StringIO(text), strict=True)]
     except (GnetError, KeyError, TypeError, ValueError, csv.Error):
         return None
     if sorted(row.case for row in rows) != sorted(measured):
@@ -357,27 +426,37 @@ def _figures_of_table(directory: Path, document: RunDocument) -> dict[str, _Figu
     return {row.case: _figures_of_row(row) for row in rows}
 
 
-def _row_of_line(line: dict[str, str]) -> records.Row:
-    """A line of cases.csv as far as a history needs it. Raises KeyError, TypeError or ValueError where it is none."""
-    text = {name: csv_text.restored(cell) for name, cell in line.items()}
-    return records.Row(
-        case=text["case"],
-        suite=text["suite"],
-        execution=text["execution"],
-        precision=text["precision"],
-        batch_size=int(text["batch_size"]),
-        image_size=int(text["image_size"]),
-        data=text["data"],
-        device=text["device"],
-        status=text["status"],
-        replicates=int(text["replicates"]),
-        finite=_TRUTHS[text["finite"]],
-        equal_work=_TRUTHS[text["equal_work"]] if text["equal_work"] else None,
-        run=text["run"],
-        images_per_second=_number(text["images_per_second"]),
-        images_per_second_ci_low=_number(text["images_per_second_ci_low"]),
-        images_per_second_ci_high=_number(text["images_per_second_ci_high"]),
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What a history needs of a line of cases.csv, by the names that the fields of a row have."""
+
+    case: str
+    run: str
+    status: str
+    replicates: int
+    finite: bool
+    equal_work: bool | None
+    images_per_second: float | None
+    images_per_second_ci_low: float | None
+    images_per_second_ci_high: float | None
+
+    @classmethod
+    def of(cls, cells: Mapping[Any, str]) -> _Line:
+        """Read a line. Raises KeyError, TypeError or ValueError where it is none."""
+        if None in cells:
+            raise ValueError("it has more cells than the table has columns")
+        text = {field.name: csv_text.restored(cells[field.name]) for field in dataclasses.fields(cls)}
+        return cls(
+            case=text["case"],
+            run=text["run"],
+            status=text["status"],
+            replicates=int(text["replicates"]),
+            finite=_TRUTHS[text["finite"]],
+            equal_work=_TRUTHS[text["equal_work"]] if text["equal_work"] else None,
+            images_per_second=_number(text["images_per_second"]),
+            images_per_second_ci_low=_number(text["images_per_second_ci_low"]),
+            images_per_second_ci_high=_number(text["images_per_second_ci_high"]),
+        )
 
 
 def _number(text: str) -> float | None:

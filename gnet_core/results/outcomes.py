@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gnet_core.machine.differences import Difference, differences
 from gnet_core.plan.request import Gate
 from gnet_core.plan.suites import SOURCE
 from gnet_core.results import changes, gates
-from gnet_core.results.changes import Judged, Trend
+from gnet_core.results.changes import Judged, Missing, Trend
 from gnet_core.results.comparisons import Between
 from gnet_core.results.gates import Excused, GateResult
+from gnet_core.results.history import Series
 from gnet_core.results.records import Row, Run
 from gnet_core.results.rules import Margin, Rules, Waiver
+from gnet_core.stats.changepoints import MIN_RUNS
 from gnet_core.stats.verdicts import Comparison
 
 Kind = Literal["failure", "error", "skipped", "passed"]
@@ -27,7 +29,7 @@ WITHOUT_FIGURES: tuple[Gate, ...] = ("missing", "failed")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a case, or of whatever else a gate failed on."""
+    """How a case ended, or whatever else a gate failed on."""
 
     case: str
     failed: Sequence[str] = ()
@@ -35,9 +37,11 @@ class Outcome:
     excused: Sequence[Excused] = ()
     """The gates that rules kept from failing on it."""
     note: str = ""
-    """Why it has no figures, or none to be compared with."""
-    figures: str = ""
-    """What was measured in words, where there is no comparison."""
+    """Why it has no figures, or none that can be judged."""
+    series: Series | None = None
+    """The series of a history that it is about."""
+    trend: Trend | None = None
+    """That series with what changed in it, where it has any figure."""
     comparison: Comparison | None = None
     first: Comparison | None = None
     """The comparison that looked slower, where the case was measured again and `comparison` is of that."""
@@ -65,7 +69,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What became of all cases of a command."""
+    """How all cases of a command ended."""
 
     command: str
     """The command's name."""
@@ -76,7 +80,7 @@ class Outcomes:
     outcomes: Sequence[Outcome]
     gates: GateResult
     warnings: Sequence[str] = ()
-    """Sentences without which none of it may be read."""
+    """Sentences that go with every outcome, since they limit what it means."""
 
     def of_kind(self, kind: Kind) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if outcome.kind == kind]
@@ -159,36 +163,58 @@ def of_comparison(
     )
 
 
-def of_history(judged: Judged, asked: Sequence[str], rules: Rules, figures: Callable[[Trend], str]) -> Outcomes:
-    """The outcomes of a history by the gates that were `asked` for and those that a pipeline always reads. `figures`
-    says in words what a series has come to.
+def of_history(judged: Judged, asked: Sequence[str], rules: Rules, names: Mapping[Series, str]) -> Outcomes:
+    """The outcomes of a history, one a current series, by the gates that were `asked` for and those that a pipeline
+    always reads. `names` are those of the current series, each its own.
     """
-    current = {trend.series.key.case: trend for trend in judged.trends if trend.current}
-    unmeasured = [series.key.case for series in judged.history.series if not series.measured]
-    cases = list(dict.fromkeys([*current, *unmeasured]))
     wanted = _with_usual(asked, compares=True)
-    failed = changes.failed_in_history(judged, wanted)
-    result = gates.under_rules(failed, wanted, rules, cases, idle=changes.is_idle(judged))
-    runs = judged.history.runs
+    failing = changes.failing_series(judged, wanted)
+    by_case = {gate: list(dict.fromkeys(one.key.case for one in series)) for gate, series in failing.items()}
+    cases = list(dict.fromkeys(series.key.case for series in judged.current))
+    # A history of a few runs has no changes yet, which is no fault where nobody asked for them.
+    idle = changes.idle_gates(judged, wanted if changes.is_idle(judged) else asked)
+    result = gates.under_rules(by_case, wanted, rules, cases, idle_gates=idle)
+    trend_of = {trend.series: trend for trend in judged.trends}
+    missing_in = {item.series: item for item in changes.missing(judged)}
+    history = judged.history
+
+    def outcome(series: Series) -> Outcome:
+        # Rules are about cases, so they excuse a gate on all series of one or on none.
+        case, own = series.key.case, [gate for gate, of_gate in failing.items() if series in of_gate]
+        return Outcome(
+            case=names[series],
+            failed=[gate for gate in result.failed_on(case) if gate in own],
+            excused=[item for item in result.excused_on(case) if item.gate in own],
+            note=_why_not_judged(series, missing_in.get(series)),
+            series=series,
+            trend=trend_of.get(series),
+        )
+
     return Outcomes(
         command="history",
-        subject=f"{len(runs)} runs, the last of them {runs[-1].directory}",
-        created=runs[-1].created.isoformat(),
-        outcomes=[
-            *(
-                Outcome(
-                    case=case,
-                    failed=result.failed_on(case),
-                    excused=result.excused_on(case),
-                    note="" if case in current else "never measured",
-                    figures=figures(current[case]) if case in current else "",
-                )
-                for case in cases
-            ),
-            *_others(result, cases),
-        ],
+        subject=f"{len(history.runs)} runs, the last of them {history.runs[-1].directory}",
+        created=history.runs[-1].created.isoformat(),
+        outcomes=[*map(outcome, judged.current), *_others(result, cases)],
         gates=result,
+        warnings=[*history.unread, *history.notes],
     )
+
+
+def _why_not_judged(series: Series, missing: Missing | None) -> str:
+    """Why nothing is said of a series as it stands now; empty where its last run has figures and changes are looked
+    for.
+    """
+    last, measured = series.points[-1], len(series.measured)
+    reasons = []
+    if missing:
+        reasons.append(f"no row in {missing.run.directory}, which {missing.before.directory} has")
+    if last.images_per_second is None:
+        reasons.append(f"{last.status} in {last.run.directory}")
+    if not measured:
+        reasons.append("never measured")
+    elif measured < MIN_RUNS:
+        reasons.append(f"{measured} of {MIN_RUNS} runs that changes take")
+    return "; ".join(reasons)
 
 
 def _differing(run: Run, base: Row | None, row: Row | None) -> list[Difference]:

@@ -20,7 +20,7 @@ from gnet_core.plan.suites import AGAIN, AXES
 from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import RawProcess, Trajectory, WorkerInfo
-from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks
+from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks, source_of_peaks
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
 from gnet_core.stats.drift import drift_by_case
@@ -362,7 +362,8 @@ def _add_settings(run: Run) -> None:
     }
     for row in run.rows:
         for effect in deciding.get(row.source, []) if row.status == "ok" else []:
-            row.add_note(f"{effect.variable}={effect.value} of its source acts on its {effect.decides}")
+            acts = "acts" if effect.effect == "acts" else "may act (unverified)"
+            row.add_note(f"{effect.variable}={effect.value} of its source {acts} on its {effect.decides}")
 
 
 def _add_drift(run: Run) -> None:
@@ -385,15 +386,17 @@ def _add_single_values(run: Run) -> None:
 def _add_peaks(run: Run) -> None:
     """Model FLOP utilisation against the best that the run itself saw the device do in that precision."""
     document, best = run.document, best_peaks(run.document.peaks)
+    measured_by = source_of_peaks(document.sources, document.environments)
+    with_peaks = document.environments.get(measured_by, document.environment)
     for row in run.rows:
         if row.gflop_per_image is None or row.images_per_second is None:
             continue
         row.gflop_per_second = row.gflop_per_image * row.images_per_second
         peak = best.get(row.precision)
-        # A peak is of the TensorFlow that it was measured with, of its settings, and of no other framework.
+        # A peak is of the TensorFlow that it was measured with, without settings, and of no other framework.
         environment = document.environments.get(row.source, document.environment)
-        same = environment.version("tensorflow") == document.environment.version("tensorflow")
-        same = same and not any(one.effects for one in document.sources if one.name == row.source)
+        same = environment.version("tensorflow") == with_peaks.version("tensorflow")
+        same = same and not any(one.variables for one in document.sources if one.name in (row.source, measured_by))
         if peak and same and run.configs[row.case].framework == "tensorflow":
             row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -178,14 +178,26 @@ class RecordedSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """A source of a run that compares several."""
 
     name: str
+    python: str = ""
+    """Its interpreter, a path."""
+    own_code: bool = True
+    """Whether it measures the working tree; else a revision, whose commit is in its environment."""
+    variables: dict[str, str] = {}
+    """Environment variables that its processes are started with."""
     effects: tuple[SettingEffect, ...] = ()
-    """Its environment variables, and whether each acts."""
+    """Whether each of its variables acts; none of a source that could not be measured."""
     missing: str = ""
     """Why nothing could be measured from it; empty where that was possible."""
 
-    @property
-    def variables(self) -> dict[str, str]:
-        return {one.variable: one.value for one in self.effects}
+
+def source_of_peaks(sources: Sequence[RecordedSource], environments: Collection[str]) -> str:
+    """The name of the source that measures the device's peaks and takes the trace, of those that have an environment:
+    the working tree's code, which knows how to where an older revision's does not, without settings if there is such a
+    source. Empty where the run has a single one.
+    """
+    able = [one for one in sources if one.own_code and one.name in environments]
+    plain = [one for one in able if not one.variables]
+    return next((one.name for one in [*plain, *able, *sources]), "")
 
 
 class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

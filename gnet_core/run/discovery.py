@@ -8,7 +8,7 @@ import math
 import runpy
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -144,7 +144,7 @@ def probe_all(sources: Sequence[Source], here: Path) -> Probed:
             environment = probed(source.python, source.checkout, tuple(source.variables.items()))
             if why := why_left_out(source.variables, environment):
                 raise GnetError(f"set: {source.name}: {why}")
-            without = probed(source.python, source.checkout) if source.variables else environment
+            without = _probed_without(probed, source) if source.variables else environment
         except GnetError as error:
             if source is sources[0]:
                 hint = "; it is what the others are compared with, so name another by --base" if sources[1:] else ""
@@ -157,6 +157,14 @@ def probe_all(sources: Sequence[Source], here: Path) -> Probed:
         for framework, python in source.peers.items():
             answered.environments[framework] = probed(python, source.checkout)
     return answered
+
+
+def _probed_without(probed: Callable[[str, Path], Environment], source: Source) -> Environment | None:
+    """The environment of the source's interpreter without its variables; None where it fails without them."""
+    try:
+        return probed(source.python, source.checkout)
+    except GnetError:
+        return None
 
 
 def deciding(environments: Environments) -> Environment:

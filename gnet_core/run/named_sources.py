@@ -32,6 +32,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _NEXT_ASSIGNMENT = re.compile(rf",(?={_VARIABLE.pattern}=)")
 """A comma that separates two assignments; others belong to a value, such as a list of flags."""
 
+_LACKS_EQUALS = re.compile(r",(?:[A-Z]+_[A-Z0-9_]*)?(?=,|$)")
+"""A variable in a list of assignments that is assigned nothing, or a comma with nothing behind it."""
+
+_CHOOSE_DEVICES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+"""What would give a source another GPU than the one whose power and memory are read."""
+
 _NOT_FOR_SOURCES = {
     "framework": "the suite frameworks compares those, and --python names their interpreters",
     "device": "--device chooses one",
@@ -138,6 +144,8 @@ def variables(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
             )
         if name.casefold() in (other.casefold() for other in named):
             raise GnetError(f"set: {name!r} is named twice; give each of the settings a name of its own")
+        if not assigned and (plain := next((other for other in named if not named[other]), None)) is not None:
+            raise GnetError(f"set: {plain!r} and {name!r} both have no variable; one name is enough for what has none")
         named[name] = {}
         for variable, _equal, value in assigned:
             if variable in named[name]:
@@ -150,11 +158,14 @@ def variables(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
 def crossed(sources: Sequence[Source], settings_by_name: Mapping[str, Mapping[str, str]]) -> list[Source]:
     """Each source without settings and then with each of the settings, called by both names. Settings without a
     variable are the plain source under their own name. The interpreters of other frameworks stay the plain one's.
+    Raises GnetError where a plain source would have two names.
     """
     if not settings_by_name:
         return list(sources)
     given = dict(settings_by_name)
     plain = next((name for name, assigned in given.items() if not assigned), None)
+    if plain and (own := next((source.name for source in sources if source.name), "")):
+        raise GnetError(f"set: {plain!r} names what has no variable, and that is called {own!r} already; leave it out")
     named: list[Source] = []
     for source in sources:
         named.append(dataclasses.replace(source, name=source.name or plain or PLAIN))
@@ -179,7 +190,9 @@ def _require_variables(where: str, assigned: Mapping[str, str]) -> None:
             raise GnetError(
                 f"{where}: {variable} is {value!r:.100}; use at most {MAX_VALUE_CHARACTERS} printable characters"
             )
-        decided = settings.defined_by_case(variable)
+        if (last := _LACKS_EQUALS.search(value)) is not None:
+            raise GnetError(f"{where}: {variable} ends in {last[0]!r:.100}, which has no '='; assign it a value")
+        decided = "device" if variable in _CHOOSE_DEVICES else settings.defined_by_case(variable, value)
         if variable in settings.SET or variable.startswith("GNET_") or variable == "PYTHONHASHSEED":
             raise GnetError(f"{where}: {variable} is the suite's own; leave it out")
         if decided in _NOT_FOR_SOURCES:
@@ -187,12 +200,15 @@ def _require_variables(where: str, assigned: Mapping[str, str]) -> None:
 
 
 def _beside_revision(name: str, named: list[Source], checkout: Path, folder: Path) -> list[Source]:
-    first = named[0]
-    if first.name:
-        raise GnetError(f"against: {name!r} cannot be named beside --python; compare one thing")
+    """Each source with the revision's code and then with its own, called by both names."""
     # Peers are measured from the working tree alone: a revision from before they were told of knows none.
-    old = dataclasses.replace(revision(name, checkout, folder / "revision"), python=first.python)
-    return [old, dataclasses.replace(first, name=HERE)]
+    old = revision(name, checkout, folder / "revision")
+    together = []
+    for source in named:
+        both = "-".join(filter(None, (source.name, old.name)))
+        together.append(dataclasses.replace(old, name=both, python=source.python))
+        together.append(dataclasses.replace(source, name=source.name or HERE))
+    return together
 
 
 def _from_file(path: Path, here: Source, checkout: Path, folder: Path) -> tuple[list[Source], str | None]:
@@ -200,6 +216,11 @@ def _from_file(path: Path, here: Source, checkout: Path, folder: Path) -> tuple[
     document = typed(f"sources: {path}", read_toml("sources", path), SourcesFile)
     if not document.source:
         raise GnetError(f"sources: {path}: it has no [[source]]; name one at least")
+    for number, entry in enumerate(document.source):
+        if entry.revision is not None and not (entry.revision and entry.revision.isprintable()):
+            raise GnetError(
+                f"sources: {path}: source[{number}]: revision is {entry.revision!r:.100}, which git has not"
+            )
     checkouts = _checkouts(path, document.source, here, checkout, folder)
     named = []
     for number, entry in enumerate(document.source):

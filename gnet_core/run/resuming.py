@@ -77,9 +77,16 @@ def require_same_environments(directory: Path, before: Environments, now: Enviro
 
 
 def require_same_settings(directory: Path, before: Sequence[RecordedSource], now: Sequence[RecordedSource]) -> None:
-    """Raise GnetError naming the source whose variables are not what they were when the run was started."""
+    """Raise GnetError unless the sources, their order and their variables are those with which the run was started: the
+    looks that it has taken are at comparisons with the first.
+    """
     if not before:  # written before settings were recorded, when there were none
         return
+    if (names := [source.name for source in before]) != [source.name for source in now]:
+        raise GnetError(
+            f"resume: {directory} compared {', '.join(names[1:])} with {names[0]}, and not "
+            f"{', '.join(source.name for source in now[1:])} with {now[0].name}; put sources and base back as they were"
+        )
     was = {source.name: source.variables for source in before}
     for source in now:
         if source.variables != was.get(source.name):

@@ -108,8 +108,12 @@ def hold(environ: MutableMapping[str, str]) -> None:
         environ[LEFT_OUT_VARIABLE] = json.dumps(noted)
 
 
-def defined_by_case(name: str) -> str:
-    """The field of a case that the variable would decide; empty for a variable that decides none."""
+def defined_by_case(name: str, value: str = "") -> str:
+    """The field of a case that the variable would decide, XLA_FLAGS by the flags in its value; empty if none."""
+    if name == "XLA_FLAGS":
+        flags = (flag.lstrip("-").partition("=")[0] for flag in _XLA_FLAG.findall(value))
+        decided = [field for flag in flags if (field := _field_decided_by(flag, _DEFINED_BY_CASE_IN_XLA_FLAGS))]
+        return "device" if "device" in decided else next(iter(decided), "")
     return _field_decided_by(name, DEFINED_BY_CASE)
 
 

@@ -81,7 +81,6 @@ def refused(answer, *parts):
         (["bench", "--turbo"], ["No such option"]),
         (["bench", "--python", "python3"], ["python: 'python3' is no NAME=INTERPRETER"]),
         (["bench", "--python", "a=/nowhere/python"], ["python: '/nowhere/python' of a is no program"]),
-        (["bench", "--python", "a=python3", "--against", "HEAD"], ["against: 'HEAD' cannot be named beside --python"]),
         (["bench", "--against", ""], ["against: '' cannot be read; git said: "]),
         (["bench", "--against", "nonsense"], ["against: 'nonsense' cannot be read; git said: "]),
         (["bench", "--resume", "tests"], ["run.json: there is no such file"]),

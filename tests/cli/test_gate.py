@@ -183,3 +183,19 @@ def test_profiles_have_no_outcomes(gnet, tmp_path, option):
     status, out, err = gnet("report", tmp_path, *option)
     assert (status, out) == (2, "")
     assert err.startswith(f"gnet: {option[0].removeprefix('--')}: it is about runs of gnet bench")
+
+
+def test_a_file_that_may_not_be_written_is_no_success(gnet, runs, tmp_path, monkeypatch):
+    def forbidden(_path, _text):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gnet_core.files.whole.write_whole", forbidden)
+    status, _, err = gnet("compare", *runs, "--junit", tmp_path / "junit.xml")
+    assert (status, err) == (2, f"gnet: {tmp_path / 'junit.xml'}: it was not written: Permission denied\n")
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_work(gnet, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, _mode: path != tmp_path)
+    status, out, err = gnet("compare", *runs, "--junit", tmp_path / "junit.xml")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"gnet: junit: {tmp_path / 'junit.xml'} cannot be written")

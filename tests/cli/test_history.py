@@ -45,7 +45,7 @@ def test_it_prints_what_changed_and_writes_a_page(gnet, runs, tmp_path):
     out = tmp_path / "out"
     status, printed, err = gnet(runs, "--out", out)
     assert (status, err) == (0, "")
-    assert "1 of 2 current series are SLOWER now than they were." in printed
+    assert "1 of 2 current series is SLOWER now than before." in printed
     assert f"{CONFIG.name}: SLOWER since 2026-01-13 (commit 0123456789): 0.9" in printed
     assert printed.endswith(f"Report: {out / 'history.html'}\n")
     assert {"history.html", "history.md", "history.csv", "plots"} <= {path.name for path in out.iterdir()}
@@ -176,3 +176,45 @@ def test_a_pipeline_reads_a_case_each_and_waivers_excuse_them(gnet, runs, tmp_pa
     status, printed, _ = gnet(runs, *words, "--rules", rules(tmp_path, waiver))
     assert status == 0
     assert f"Excused: slower, waived until {datetime.date.max}: issue 1: {CONFIG.name}" in printed
+
+
+def test_below_the_runs_that_a_change_takes_the_gate_fails_and_names_what_it_did_not_look_at(gnet, runs):
+    for number in range(7, 20):
+        shutil.rmtree(runs / f"{number:02}")
+    status, printed, err = gnet(runs, "--fail-on", "slower,missing")
+    assert status == 1
+    assert "Gate failed: slower: nothing was compared" in printed
+    assert "Gate failed: missing" not in printed
+    assert err == (
+        f"gnet: note: slower: changes are not looked for below 8 runs, so not in {CONFIG.name} (7), {XLA.name} (7)\n"
+    )
+    assert gnet(runs, "--fail-on", "missing")[::2] == (0, "")
+
+
+def test_a_newest_run_that_cannot_be_read_or_is_of_the_future_is_told_to_a_pipeline_as_well(
+    gnet, runs, tmp_path, environment, monkeypatch
+):
+    summary, junit = tmp_path / "summary.md", tmp_path / "junit.xml"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    ahead = store_run(runs / "ahead", environment, 0, {CONFIG: 1.0}, created=tomorrow.isoformat()).path
+    words = (runs, "--rules", rules(tmp_path, '[[margin]]\ncases = "*"\npercent = 20\n'))
+    assert gnet(*words)[0] == 0
+    assert gnet(*words, "--fail-on", "slower", "--junit", junit, "--github")[0] == 3
+    for path in (summary, junit):
+        assert "Runs from the future are left out" in path.read_text()
+    shutil.rmtree(ahead)
+    (runs / "19" / "run.json").write_text("{")
+    assert gnet(*words, "--fail-on", "slower", "--junit", junit, "--github")[0] == 3
+    for path in (summary, junit):
+        assert "run.json" in path.read_text()
+
+
+def test_a_page_that_cannot_be_written_loses_nothing_that_is_printed(gnet, runs, tmp_path):
+    (tmp_path / "file").touch()
+    status, printed, err = gnet(runs, "--out", tmp_path / "file" / "out", "--junit", tmp_path / "junit.xml")
+    assert status == 2
+    assert f"{CONFIG.name}: SLOWER since 2026-01-13" in printed
+    assert "Report:" not in printed
+    assert "its documents were not written" in err
+    assert (tmp_path / "junit.xml").exists()

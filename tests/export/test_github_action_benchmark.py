@@ -10,6 +10,7 @@ from gnet_core.export import github_action_benchmark
 from gnet_core.export.cases import Export
 from gnet_core.results.records import load_run
 from tests.export.conftest import GRAPH, IMAGES_PER_SECOND, MEASURED
+from tests.stored import processes
 
 SCHEMA = {
     "type": "array",
@@ -62,7 +63,16 @@ def test_the_tooltip_tells_what_was_measured_where(export):
 
 
 def test_a_doubt_about_a_figure_stands_beside_it(run_directory):
-    run_directory.add(StepConfig(), [1.0], loss_last=None)
+    run_directory.add(StepConfig(), [2.0, 90.0, 4.0], voided_blocks=[1])
     (entry,) = entries(Export.of(load_run(run_directory.path))).values()
-    assert "note: the loss was not finite" in entry["extra"]
+    assert "note: 1 samples voided: the step was traced anew" in entry["extra"]
     assert "range" not in entry  # one process has no interval
+
+
+@pytest.mark.parametrize("speed", [0.01234, 12.34, 999.96, 12_345.6, 1_234_567.0])
+def test_a_range_has_no_exponent(run_directory, speed):
+    run_directory.add(StepConfig(batch_size=8), *processes(8 / speed, 0.001))
+    (entry,) = entries(Export.of(load_run(run_directory.path))).values()
+    assert "e" not in entry["range"]
+    low, high = map(float, entry["range"].split("–"))
+    assert low <= entry["value"] <= high

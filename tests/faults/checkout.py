@@ -48,10 +48,11 @@ def observe():
     if "bogus" in os.environ.get("XLA_FLAGS", ""):
         os.write(2, b"F0000 00:00:1.2 3 parse_flags_from_env.cc:1] Unknown flag in XLA_FLAGS: --xla_bogus\\n")
         os.abort()
+    clustered = "auto_jit=2" in os.environ.get("TF_XLA_FLAGS", "")
     return {
         "oneDNN": "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "on",
-        "float32 products": "of float32 numbers",
-        "graphs": ("" if "auto_jit=2" in os.environ.get("TF_XLA_FLAGS", "") else "not ") + "clustered for XLA",
+        "float32 products on the CPU": "of float32 numbers",
+        "graphs on the CPU": "clustered for XLA" if clustered else "not clustered for XLA",
     }
 '''
 

@@ -43,10 +43,13 @@ def chance(runs, tmp_path):
     checkout = shutil.copytree(runs[0], tmp_path / "checkout")
     subprocess.run(["git", "-C", str(checkout), "checkout", "--quiet", "."], check=True)
     directory = shutil.copytree(runs[1] / "base", tmp_path / "new")
+    run = json.loads((directory / "run.json").read_text()) | {"run": "another run"}
+    (directory / "run.json").write_text(json.dumps(run))
     for path in (directory / "raw").glob("*.json"):
         document = json.loads(path.read_text())
         for benchmark in document["benchmarks"]:
             benchmark["stats"]["data"] = [10 * seconds for seconds in benchmark["stats"]["data"]]
+            benchmark["extra_info"]["run"] = "another run"
         path.write_text(json.dumps(document))
     return checkout, runs[1] / "base", directory
 
@@ -121,6 +124,7 @@ def test_with_neither_at_hand_what_was_found_is_printed_and_nothing_is_started(c
 def test_a_second_measurement_that_is_interrupted_is_gone_on_with_and_is_then_the_gate(runs, tmp_path):
     checkout, folder = runs
     words = ["compare", str(folder / "base"), str(folder / "new"), *CONFIRM, "--out", str(tmp_path / "out")]
+    words += ["--junit", str(tmp_path / "junit.xml")]
     with house.start(checkout, *words) as run:
         try:
             end = time.monotonic() + 60
@@ -132,6 +136,7 @@ def test_a_second_measurement_that_is_interrupted_is_gone_on_with_and_is_then_th
             run.kill()
     assert run.returncode == 130, err
     assert "it decides nothing yet" in out
+    assert "slower: SLOWER, " in (tmp_path / "junit.xml").read_text()  # the first verdict
     assert "Gate failed" not in out
     kept = house.finished_files(tmp_path / "out" / "confirm")
     _, _, command = err.strip().splitlines()[-1].partition("go on by: gnet ")

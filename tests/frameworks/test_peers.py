@@ -85,8 +85,9 @@ print("results " + json.dumps(results))
 
 DESCRIBED = """
 import json
+import msgspec
 from gnet_core.frameworks import installed
-print("results " + json.dumps(installed.environment()))
+print("results " + json.dumps(msgspec.to_builtins(installed.environment())))
 """
 
 FLAGS_OF_TF32 = """

@@ -113,6 +113,9 @@ def test_what_was_brought_home_can_be_read(gnet):
         profile = document.read(json.loads((path / "profile.json").read_text(encoding="utf-8")))
         assert profile.kernels
         assert profile.operations
+    assert {row.status for row in records.load_run(REPORTS / "h100-settings").rows} == {"ok"}
+    compiled = document.read(json.loads((REPORTS / "h100-xla" / "profile.json").read_text(encoding="utf-8")))
+    assert compiled.config.execution == "xla"
     status, out, err = gnet("report", str(REPORTS / "h200-check"))
     assert status == 0
     assert "**wrong: Nothing converts layouts in mixed" in out
@@ -124,7 +127,7 @@ def test_what_was_brought_home_can_be_read(gnet):
 
 
 def test_no_path_of_the_machine_is_in_it():
-    texts = [path.read_text(encoding="utf-8") for path in REPORTS.glob("h200-*/**/*.*") if path.is_file()]
+    texts = [path.read_text(encoding="utf-8") for path in REPORTS.glob("h[12]00-*/**/*.*") if path.is_file()]
     assert len(texts) > 40
     own = re.compile("/(tmp|opt|home|root)/")
     assert not [match[0] for match in map(own.search, texts) if match]

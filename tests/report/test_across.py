@@ -32,7 +32,7 @@ def stored(run_directory, environment):
     variables["TF_ENABLE_ONEDNN_OPTS"] = "0"
     document["sources"] = [
         *(source(name) for name in list(SLOWDOWN)[:3]),
-        source("tf221-onednn0", effects=[effect | {"decides": ""}]),
+        source("tf221-onednn0", effects=[effect | {"decides": ""}], variables={effect["variable"]: "0"}),
         source("tf222", missing="python: it could not describe its frameworks; it said: No module named 'click'"),
     ]
     question = "How fast are the same cases from the others as from tf219?"
@@ -67,11 +67,18 @@ def test_the_table_has_a_row_a_case_and_a_column_a_source(stored):
 def test_what_differs_stands_above_the_cases(stored):
     table = section_of(stored).short_table()
     names = [row[0].text for row in table.rows]
-    assert names.index("TensorFlow") < names.index("TF_ENABLE_ONEDNN_OPTS") < names.index("graph")
+    assert names.index("TF_ENABLE_ONEDNN_OPTS") < names.index("TensorFlow") < names.index("graph")
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert rows["TensorFlow"] == ["2.19.0", "2.20.0", "2.21.0", "2.21.0", ""]
     assert rows["TF_ENABLE_ONEDNN_OPTS"] == ["not set", "not set", "not set", "0, acts", ""]
     assert "No module named 'click'" in rows["not measured"][-1]
+
+
+def test_a_source_that_lacks_a_framework_is_not_given_the_versions_of_the_base(stored):
+    stored.document["environments"]["tf220"]["tensorflow"] = None
+    stored.write()
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in section_of(stored).short_table().rows}
+    assert rows["TensorFlow"] == ["2.19.0", "–", "2.21.0", "2.21.0", ""]
 
 
 def test_many_differences_are_counted_and_not_all_shown(stored):
@@ -80,6 +87,7 @@ def test_many_differences_are_counted_and_not_all_shown(stored):
     stored.write()
     names = [row[0].text for row in section_of(stored).short_table().rows]
     assert any("more, under Environment" in name for name in names)
+    assert "TF_ENABLE_ONEDNN_OPTS" in names  # what is compared is never among those
 
 
 def test_the_heat_map_says_each_verdict_by_a_mark_and_its_ratio(stored):
@@ -111,7 +119,9 @@ def test_two_sources_keep_the_plot_of_intervals(run_directory, environment):
         run_directory.add(StepConfig(), *processes(seconds, number=4), source=name)
     section = section_of(run_directory)
     assert "band: ±2 %, the margin" in " ".join(words(section.picture()))
-    assert section.short_table().headings == ["case, × old", "old", "new"]
+    table = section.short_table()
+    assert table.headings == ["case, × old", "old", "new"]
+    assert table.rows[-1][0].text == "graph"  # a single case is not called by its first source
 
 
 def test_a_case_that_did_other_work_has_no_verdict_across_sources(stored):

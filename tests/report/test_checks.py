@@ -19,7 +19,7 @@ def run(run_directory):
 
 
 def failed_checks(run):
-    return checks.failed_checks(run, within(run))
+    return [*checks.failed_checks(run, within(run)), *(f"{case}: {text}" for case, text in checks.unproven_work(run))]
 
 
 def with_row(run, **changed):

@@ -54,7 +54,7 @@ new against base
 
 ## Case by case
 
-| outcome   | case              | what became of it                          |
+| outcome   | case              | how it ended                               |
 |:----------|:------------------|:-------------------------------------------|
 | failure   | graph-float32     | slower                                     |
 | error     | eager-float32     | missing: NEW: not configured               |

@@ -179,3 +179,22 @@ def test_the_schema_refuses_what_is_none():
         '<testsuites><testsuite name="x" tests="1" failures="0" errors="0"><testcase/></testsuite></testsuites>',
     ):
         assert not SCHEMA.is_valid(text)
+
+
+def test_what_cannot_be_measured_is_skipped_for_having_no_figures(run_directory):
+    run_directory.add(GRAPH, *processes(1.0))
+    run_directory.add(StepConfig(precision="tf32"), status="unsupported", note="there is none on a CPU")
+    whole = parsed(to_junit(outcomes.of_run(records.load_run(run_directory.path), (), NO_RULES)))
+    assert [child.attrib["type"] for child in whole.iter("skipped")] == ["no-figures"]
+
+
+def test_rows_of_the_first_measurement_say_so_beside_the_ratio_of_the_second(compared):
+    first = compared.between.family.comparisons[GRAPH.name]
+    again = dataclasses.replace(first, verdict="SAME", ratio=1.0, low=0.99, high=1.01)
+    row, base_row = compared.new.row_of[GRAPH.name], compared.base.row_of[GRAPH.name]
+    outcome = Outcome(case=GRAPH.name, comparison=again, first=first, row=row, base_row=base_row)
+    whole = Outcomes(command="compare", subject="x", created="x", outcomes=[outcome], gates=GateResult())
+    text = str(next(parsed(to_junit(whole)).iter("system-out")).text)
+    assert "\nbase, when it was measured first: 8.0 images/s" in text
+    assert "\ncase, when it was measured first: 6.7 images/s" in text
+    assert "\nbase: " not in text

@@ -65,6 +65,16 @@ def test_what_is_settled_may_be_quoted_and_what_is_open_says_what_would_settle_i
     )
 
 
+def test_the_way_on_names_again_what_is_never_taken_from_a_file(run_directory):
+    store(run_directory)
+    run_directory.document["options"] |= {"settings": ["onednn0=TF_ENABLE_ONEDNN_OPTS=0"], "python": ["a=/a/python"]}
+    run_directory.write()
+    step = next_step(summary_of(run_directory))
+    assert step is not None
+    assert "--set onednn0=TF_ENABLE_ONEDNN_OPTS=0" in step.command
+    assert "--python a=/a/python" in step.command
+
+
 def test_a_terminal_says_slower_in_its_first_lines_and_the_way_on_in_its_last(run_directory):
     store(run_directory)
     lines = to_terminal(report.document(summary_of(run_directory), with_pictures=False)).splitlines()

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import fnmatch
 
 import pytest
 
 from gnet_core.config import GnetError
-from gnet_core.results.changes import HISTORY_GATES, Judged, Trend, failed_in_history, is_idle, judge, require_gates
+from gnet_core.results.changes import (
+    HISTORY_GATES,
+    Judged,
+    Trend,
+    failed_in_history,
+    idle_gates,
+    is_idle,
+    judge,
+    missing,
+    not_looked_at,
+    require_gates,
+)
 from gnet_core.results.gates import NOTHING, under_rules
 from gnet_core.results.history import History
-from gnet_core.results.rules import Rules, Waiver
+from gnet_core.results.rules import Accepted, Rules, Waiver
 from gnet_core.stats.verdicts import DEFAULT_MARGIN
-from tests.histories import FIRST_DAY, history_of, level
+from tests.histories import FIRST_DAY, history_of, level, together
 
 TODAY = datetime.date(2027, 1, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Accepted:
-    """As a file of rules has it."""
-
-    cases: str
-    date: datetime.date
-    reason: str = "meant"
-    expires: datetime.date | None = None
-
-    def matches(self, case: str) -> bool:
-        return fnmatch.fnmatchcase(case, self.cases)
+def accepted(cases: str, date: datetime.date, expires: datetime.date | None = None) -> Accepted:
+    return Accepted(cases=cases, date=date, reason="meant", expires=expires)
 
 
 def day(number: int) -> datetime.date:
@@ -37,12 +38,12 @@ def day(number: int) -> datetime.date:
     return (FIRST_DAY + datetime.timedelta(days=number)).date()
 
 
-def judged(history: History, *accepted: Accepted, margin: float = DEFAULT_MARGIN) -> Judged:
-    return judge(history, accepted, lambda _case: margin, TODAY)
+def judged(history: History, *rules: Accepted, margin: float = DEFAULT_MARGIN) -> Judged:
+    return judge(history, rules, lambda _case: margin, TODAY)
 
 
-def only_trend(history: History, *accepted: Accepted, margin: float = DEFAULT_MARGIN) -> Trend:
-    (trend,) = judged(history, *accepted, margin=margin).trends
+def only_trend(history: History, *rules: Accepted, margin: float = DEFAULT_MARGIN) -> Trend:
+    (trend,) = judged(history, *rules, margin=margin).trends
     return trend
 
 
@@ -110,7 +111,7 @@ def test_small_slowdowns_add_up():
 
 @pytest.mark.parametrize("off", [-1, 0, 1])
 def test_an_accepted_change_is_the_one_of_that_day_or_its_neighbour(off):
-    rule = Accepted("a*", day(20 + off))
+    rule = accepted("a*", day(20 + off))
     trend = only_trend(SLOWER, rule)
     assert trend.changes[0].accepted is rule
     assert trend.changes[0].is_accepted
@@ -121,22 +122,22 @@ def test_an_accepted_change_is_the_one_of_that_day_or_its_neighbour(off):
 
 def test_a_day_without_a_run_means_the_first_run_after_it():
     history = history_of({"a": level(100, 12) + level(90, 12)}, days_apart=7)
-    assert only_trend(history, Accepted("*", day(12 * 7 - 3))).changes[0].is_accepted
+    assert only_trend(history, accepted("*", day(12 * 7 - 3))).changes[0].is_accepted
 
 
-@pytest.mark.parametrize("rule", [Accepted("b*", day(20)), Accepted("*", day(15)), Accepted("*", day(500))])
+@pytest.mark.parametrize("rule", [accepted("b*", day(20)), accepted("*", day(15)), accepted("*", day(500))])
 def test_an_accepted_change_that_matches_none_excuses_none_and_is_told(rule):
     assert only_trend(SLOWER, rule).slowdown is not None
     assert judged(SLOWER, rule).unmatched == [rule]
 
 
 def test_an_acceptance_that_has_expired_counts_no_more_and_is_told():
-    expired = Accepted("*", day(20), expires=TODAY - datetime.timedelta(days=1))
+    expired = accepted("*", day(20), expires=TODAY - datetime.timedelta(days=1))
     (change,) = only_trend(SLOWER, expired).changes
     assert (change.accepted, change.expired, change.is_accepted) == (expired, True, False)
     assert judged(SLOWER, expired).unmatched == []
     assert failed_in_history(judged(SLOWER, expired), ["slower"]) == {"slower": ["a"]}
-    until_today = Accepted("*", day(20), expires=TODAY)
+    until_today = accepted("*", day(20), expires=TODAY)
     assert only_trend(SLOWER, expired, until_today).changes[0].accepted is until_today
     assert judged(SLOWER, expired, until_today).unmatched == []
     assert only_trend(SLOWER, until_today).slowdown is None
@@ -144,7 +145,7 @@ def test_an_acceptance_that_has_expired_counts_no_more_and_is_told():
 
 def test_after_an_accepted_change_its_level_is_the_one_to_keep():
     history = history_of({"a": level(100, 15) + level(90, 15) + level(80, 15)})
-    trend = only_trend(history, Accepted("*", day(15)))
+    trend = only_trend(history, accepted("*", day(15)))
     assert trend.slowdown is not None
     assert trend.slowdown.since is trend.changes[1]
     assert trend.slowdown.ratio == pytest.approx(80 / 90, abs=0.01)
@@ -163,11 +164,11 @@ def test_a_series_that_a_newer_setup_has_replaced_fails_no_gate():
     new = [*[None] * 25, *level(95, 15)]
     history = history_of({"a": old}, runs=runs, framework="TensorFlow 2.20.0", skip_gaps=True)
     newer = history_of({"a": new}, runs=runs, framework="TensorFlow 2.21.0", skip_gaps=True)
-    together = History(runs=newer.runs, series=[*history.series, *newer.series], notes=[], unread=[])
-    before, after = judged(together).trends
+    both = together(history, newer)
+    before, after = judged(both).trends
     assert (before.current, after.current) == (False, True)
     assert before.slowdown is not None
-    assert failed_in_history(judged(together), ["slower"]) == {}
+    assert failed_in_history(judged(both), ["slower"]) == {}
     assert failed_in_history(judged(history), ["slower"]) == {"slower": ["a"]}
 
 
@@ -217,7 +218,8 @@ def test_a_history_that_compares_nothing_fails_every_gate(speeds):
             today=datetime.date(2026, 1, 1),
             waivers=(Waiver(cases="*", reason="all", expires=datetime.date(2027, 1, 1)),),
         )
-        result = under_rules(failed_in_history(judged(history), wanted), wanted, rules, ["a"], idle=True)
+        failed = failed_in_history(judged(history), wanted)
+        result = under_rules(failed, wanted, rules, ["a"], idle_gates=idle_gates(judged(history), wanted))
         assert result.failed == {gate: [NOTHING] for gate in wanted}  # which no waiver excuses
 
 
@@ -225,3 +227,77 @@ def test_a_gate_that_a_history_has_not_is_refused():
     require_gates(HISTORY_GATES)
     with pytest.raises(GnetError, match="'unresolved' is no gate of a history; use one of slower, missing, failed"):
         require_gates(["slower", "unresolved"])
+
+
+RELEASES = ("TensorFlow 2.19.0", "TensorFlow 2.20.0", "TensorFlow 2.21.0")
+
+
+@pytest.mark.parametrize("slower", RELEASES)
+def test_setups_that_take_turns_are_all_current_whichever_came_last(slower):
+    """Three releases each night: a slowdown of any of them fails."""
+    speeds = {release: level(100, 12) + level(90 if release == slower else 100, 8) for release in RELEASES}
+    nightly = together(
+        *(
+            history_of({"a": speeds[release]}, framework=release, hours_later=hours)
+            for hours, release in enumerate(RELEASES)
+        )
+    )
+    assert [trend.current for trend in judged(nightly).trends] == [True, True, True]
+    assert failed_in_history(judged(nightly), ["slower"]) == {"slower": ["a"]}
+
+
+def test_a_case_that_failed_last_with_one_setup_fails_though_another_one_came_later():
+    crashed = history_of({"a": [*level(100, 9), None]}, framework=RELEASES[0])
+    later = history_of({"a": level(100, 10)}, framework=RELEASES[1], hours_later=1)
+    elsewhere = history_of({"a": level(100, 10)}, machine=2, hours_later=2)
+    assert failed_in_history(judged(together(crashed, later)), HISTORY_GATES) == {"failed": ["a"]}
+    assert failed_in_history(judged(together(crashed, elsewhere)), HISTORY_GATES) == {"failed": ["a"]}
+
+
+def test_a_crash_of_a_setup_that_was_replaced_fails_nothing():
+    crashed = history_of({"a": [*level(100, 9), None]}, framework=RELEASES[0])
+    newer = history_of({"a": level(100, 10)}, framework=RELEASES[1], hours_later=24 * 10)
+    assert failed_in_history(judged(together(crashed, newer)), HISTORY_GATES) == {}
+
+
+def test_a_case_is_missing_in_the_last_run_of_its_options_whatever_ran_later():
+    lacking = history_of({"a": level(100, 10), "b": [*level(50, 9), None]}, skip_gaps=True)
+    other_suite = history_of({"c": level(10, 10)}, request="another suite", hours_later=1)
+    other_machine = history_of({"a": level(100, 10), "b": level(50, 10)}, machine=2, hours_later=2)
+    other_release = history_of({"a": level(100, 10), "b": level(50, 10)}, framework=RELEASES[0], hours_later=3)
+    whole = judged(together(lacking, other_suite, other_machine, other_release))
+    assert failed_in_history(whole, HISTORY_GATES) == {"missing": ["b"]}
+    (item,) = missing(whole)
+    assert (item.run.directory.name, item.before.directory.name) == ("9", "8")
+
+
+def test_a_run_of_another_suite_lacks_nothing():
+    nightly = history_of({"a": level(100, 10)})
+    other = history_of({"c": level(10, 1)}, request="another suite", hours_later=24 * 10)
+    assert failed_in_history(judged(together(nightly, other)), HISTORY_GATES) == {}
+
+
+def test_the_first_run_of_a_new_release_is_held_against_the_last_one_before_it():
+    before = history_of({"a": level(100, 9), "b": level(50, 9)})
+    upgraded = history_of({"a": level(100, 1)}, framework="TensorFlow 2.22.0", hours_later=24 * 9)
+    assert failed_in_history(judged(together(before, upgraded)), HISTORY_GATES) == {"missing": ["b"]}
+
+
+def test_options_that_have_changed_on_purpose_leave_nothing_missing_that_is_measured_still():
+    before = history_of({"a": level(100, 9), "b": [*level(50, 8), None]}, skip_gaps=True)
+    changed = history_of({"b": level(50, 3)}, request="other options", hours_later=24 * 9)
+    assert failed_in_history(judged(together(before, changed)), HISTORY_GATES) == {}
+
+
+@pytest.mark.parametrize(("runs", "idle"), [(2, ["slower"]), (7, ["slower"]), (8, [])])
+def test_slower_looks_at_nothing_below_the_runs_that_a_change_takes(runs, idle):
+    history = history_of({"a": level(100, runs)})
+    assert not is_idle(judged(history))
+    assert idle_gates(judged(history), HISTORY_GATES) == idle
+    assert [series.key.case for series in not_looked_at(judged(history))] == (["a"] if idle else [])
+
+
+def test_a_series_that_was_replaced_is_none_that_slower_looks_at():
+    old = history_of({"a": level(100, 20)}, framework=RELEASES[0])
+    new = history_of({"a": level(100, 3)}, framework=RELEASES[1], hours_later=24 * 20)
+    assert idle_gates(judged(together(old, new)), ["slower", "missing"]) == ["slower"]

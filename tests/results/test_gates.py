@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import shutil
 
 import pytest
 
@@ -161,7 +162,9 @@ def test_bench_offers_every_gate():
 
 @pytest.fixture
 def other(tmp_path, environment):
-    return RunDirectory(tmp_path / "other", environment)
+    directory = RunDirectory(tmp_path / "other", environment)
+    directory.document["run"] = "another run"
+    return directory
 
 
 def test_compare_has_the_same_gates(gnet, run_directory, other):
@@ -178,6 +181,27 @@ def test_compare_has_the_same_gates(gnet, run_directory, other):
         "not-finite": [CONFIG.name],
         "other-work": [CONFIG.name],
     }
+
+
+def test_a_run_compared_with_itself_or_a_copy_has_compared_nothing(gnet, run_directory, other, tmp_path):
+    run_directory.add(CONFIG, *processes(1.0, 0.001))
+    other.add(CONFIG, *processes(1.0, 0.001))
+    for directory in (run_directory, other):  # identified by its time, as format version 3 does, and by its own name
+        copy_of_it = shutil.copytree(directory.path, tmp_path / f"copy of {directory.path.name}")
+        for new in (directory.path, copy_of_it):
+            status, out, _ = gnet("compare", directory.path, new, "--fail-on", "slower")
+            assert status == 1
+            assert f"Gate failed: slower: {gates.NOTHING}\n" in out
+    assert gnet("compare", run_directory.path, other.path, "--fail-on", "slower")[0] == 0
+
+
+def test_runs_that_began_in_one_second_are_compared_where_their_samples_differ(
+    gnet, run_directory, tmp_path, environment
+):
+    namesake = RunDirectory(tmp_path / "namesake", environment)
+    run_directory.add(CONFIG, *processes(1.0, 0.001))
+    namesake.add(CONFIG, *processes(1.0, 0.0011))
+    assert gnet("compare", run_directory.path, namesake.path, "--fail-on", "slower")[0] == 0
 
 
 def test_no_comparison_at_all_fails_every_gate(gnet, run_directory, other, tmp_path):
@@ -320,6 +344,16 @@ def slower(run_directory, other):
     run_directory.add(CONFIG, *processes(1.0, 0.001))
     other.add(CONFIG, *processes(1.2, 0.001))
     return run_directory.path, other.path
+
+
+def test_where_nothing_can_be_measured_again_a_pipeline_reads_the_first_verdicts(gnet, slower, tmp_path, monkeypatch):
+    summary, junit = tmp_path / "summary.md", tmp_path / "junit.xml"
+    summary.touch()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    words = ("compare", *slower, "--fail-on", "slower", "--confirm", "--junit", junit, "--github")
+    assert gnet(*words)[0] == 2  # no run of these tests records its code
+    assert "slower: SLOWER, 0.833×" in junit.read_text()
+    assert "1 failure" in summary.read_text()
 
 
 @pytest.mark.parametrize(("percent", "status"), [(1, 1), (10, 1), (19, 1), (21, 0), (50, 0)])

@@ -359,3 +359,93 @@ def test_a_run_of_the_format_before_is_read_with_those_of_today(store, tmp_path)
     history = read(tmp_path / "runs")
     assert {run.directory.name for run in history.runs} == {"a", "example"}
     assert history.unread == []
+
+
+def test_images_that_changed_begin_a_series(store, tmp_path):
+    images, config = "/images", StepConfig(batch_size=8, data="/images")
+    store("a", 0, {config: 1.0, CONFIG: 1.0}, data_fingerprint="one")
+    store("b", 1, {config: 1.0, CONFIG: 1.0}, data_fingerprint="one")
+    store("c", 2, {config: 1.0, CONFIG: 1.0}, data_fingerprint="two")
+    parted = {
+        (series.key.config.data, series.key.data_fingerprint): len(series.points)
+        for series in read(tmp_path / "runs").series
+    }
+    assert parted == {(images, "one"): 2, (images, "two"): 1, ("synthetic", ""): 3}
+
+
+def test_a_gpu_is_named_though_a_build_for_cpus_ran_first(store, tmp_path, environment):
+    machine = changed(environment, "machine", "gpus", to=[GPU])
+    sees = changed(machine, "tensorflow", "gpus", to=[{"device": "gpu:0", "name": "A Fast GPU"}])
+    on_gpu = StepConfig(batch_size=8, device="gpu:0")
+    blind = store("a", 0, {CONFIG: 1.0}, environment=machine)
+    blind.add(on_gpu, status="failed", note="it sees no GPU")
+    store("b", 1, {CONFIG: 1.0, on_gpu: 0.1}, environment=sees)
+    history = read(tmp_path / "runs")
+    assert [len(series.points) for series in history.series] == [2, 2]
+    labels = {series.key.config.device: series.key.setup.label for series in history.series}
+    assert labels["gpu:0"].startswith("A Fast GPU in ")
+    assert labels["cpu"].startswith("Test Processor")
+
+
+def test_two_machines_may_begin_a_run_in_one_second(store, tmp_path, environment):
+    """In format version 3 that second is the identity of a run."""
+    other = changed(environment, "machine", "processor", to="Another")
+    store("a", 0, run=FIRST_DAY.isoformat())
+    store("b", 0, run=FIRST_DAY.isoformat(), environment=other)
+    history = read(tmp_path / "runs")
+    assert (len(history.runs), history.notes) == (2, [])
+
+
+@pytest.mark.parametrize("first", ["a", "c"])
+def test_of_copies_the_complete_one_counts(store, tmp_path, first):
+    whole = store("b", 0, {CONFIG: 1.0, XLA: 1.0}).path
+    partial = whole.with_name(first)
+    shutil.copytree(whole, partial)
+    document = json.loads((partial / "run.json").read_text())
+    document |= {"complete": False, "cases": document["cases"][:1]}
+    (partial / "run.json").write_text(json.dumps(document))
+    history = read(tmp_path / "runs")
+    assert [run.directory for run in history.runs] == [whole]
+    assert len(history.series) == 2
+    assert history.notes == [f"Copies of one run count once: {partial} of {whole}."]
+
+
+def test_runs_without_a_place_in_time_are_listed(store, tmp_path):
+    store("a", 0)
+    ahead = store("b", 1000.5).path
+    never = store("c", 0, created="yesterday").path
+    assert set(read(tmp_path / "runs").without_time) == {ahead, never}
+
+
+def test_an_odd_cell_that_a_history_does_not_use_rejects_no_table(store, tmp_path):
+    directory = store("a", 0).path
+    headings, row = (directory / CASES_FILE).read_text().splitlines()
+    cells = row.split(",")
+    cells[headings.split(",").index("image_size")] = "224.0"
+    (directory / CASES_FILE).write_text(f"{headings}\n{','.join(cells)}\n")
+    shutil.rmtree(directory / "raw")
+    history = read(tmp_path / "runs")
+    assert speeds(history) == pytest.approx([8.0])
+    assert history.unread == []
+
+
+def test_runs_are_of_one_kind_by_options_and_sources_and_by_frameworks_and_variables(store, tmp_path, environment):
+    options: dict[str, Any] = {"suites": ["throughput"], "replicates": 5, "seed": 1}
+    store("a", 0)
+    store("b", 1, options=options)
+    store("c", 2, options=options | {"replicates": 8, "seed": 2})
+    store("d", 3, environment=changed(environment, "tensorflow", "version", to="2.20.0"))
+    store("e", 4, environment=changed(environment, "machine", "environment_variables", to={"OMP_NUM_THREADS": "1"}))
+    a, b, c, d, e = read(tmp_path / "runs").runs
+    assert a.request != b.request == c.request
+    assert a.request == d.request == e.request
+    assert a.software == b.software
+    assert len({a.software, d.software, e.software}) == 3
+
+
+def test_each_source_is_part_of_what_was_asked_for_also_one_that_could_not_be_measured(store, tmp_path):
+    store("a", 0, sources=[{"name": "old"}, {"name": "new"}])
+    store("b", 1, sources=[{"name": "old"}, {"name": "new", "missing": "it cannot be imported"}])
+    store("c", 2, sources=[{"name": "old"}])
+    a, b, c = read(tmp_path / "runs").runs
+    assert a.request == b.request != c.request

@@ -7,10 +7,14 @@ import pytest
 
 from gnet_core.config import StepConfig
 from gnet_core.report import comparison
-from gnet_core.results import gates, outcomes, records
+from gnet_core.report import history as history_report
+from gnet_core.report.outcomes import details, message
+from gnet_core.results import changes, gates, outcomes, records
+from gnet_core.results.history import History
 from gnet_core.results.outcomes import Outcome
 from gnet_core.results.rules import NO_RULES, Margin, Rules, Waiver
 from tests.conftest import RunDirectory
+from tests.histories import history_of, level, together
 from tests.stored import processes
 
 CONFIG, LARGER = StepConfig(batch_size=8), StepConfig(batch_size=16)
@@ -25,7 +29,9 @@ def base(tmp_path, environment):
 
 @pytest.fixture
 def new(tmp_path, environment):
-    return RunDirectory(tmp_path / "new", copy.deepcopy(environment))
+    directory = RunDirectory(tmp_path / "new", copy.deepcopy(environment))
+    directory.document["run"] = "another run"
+    return directory
 
 
 @pytest.fixture
@@ -214,3 +220,75 @@ def test_a_note_alone_is_a_skip_and_a_failed_gate_comes_before_it():
     assert Outcome(case="x").kind == "passed"
     assert Outcome(case="x", note="because").kind == "skipped"
     assert Outcome(case="x", note="because", failed=["slower"]).kind == "failure"
+
+
+def of_history(history: History, *asked: str, rules: Rules = NO_RULES) -> outcomes.Outcomes:
+    judged = changes.judge(history, (), lambda _case: 0.02, TODAY)
+    return outcomes.of_history(judged, asked, rules, history_report.series_names(judged.current))
+
+
+def body(outcome: Outcome) -> str:
+    return "\n".join(" ".join(sentence) for sentence in details(outcome))
+
+
+SLOWER = level(100, 20) + level(90, 10)
+
+
+def test_each_series_of_a_case_is_an_outcome_with_its_own_figures_and_machine():
+    slower, fine = history_of({"a": SLOWER}), history_of({"a": level(100, 30)}, machine=2, hours_later=1)
+    of_it = of_history(together(slower, fine))
+    assert kinds(of_it) == {"a, a machine": ("failure", ["slower"]), "a, machine 2": ("passed", [])}
+    failure, passed = of_it.outcomes
+    assert "SLOWER now: 0.90" in message(failure)
+    assert "SLOWER" not in message(passed)
+    for text in (
+        "machine: a machine (machine 1)",
+        "framework: TensorFlow 2.21.0",
+        "margin: 2.0%",
+        "change since 2026-01-21: 0.90",
+        "SLOWER (commit 20abcdef01), first in runs/20",
+        "last run: runs/29 of 2026-01-30 (commit 29abcdef01): ok",
+    ):
+        assert text in body(failure)
+    assert "machine: machine 2 (machine 2)" in body(passed)
+
+
+def test_a_waiver_covers_every_series_of_its_cases():
+    both = together(history_of({"a": SLOWER}), history_of({"a": SLOWER}, machine=2, hours_later=1))
+    waiver = Waiver(cases="a", reason="issue 123", expires=TODAY)
+    of_it = of_history(both, "slower", rules=Rules(today=TODAY, waivers=(waiver,)))
+    assert [(outcome.kind, len(outcome.excused)) for outcome in of_it.outcomes] == [("skipped", 1), ("skipped", 1)]
+    assert of_it.gates.unmatched == []
+
+
+def test_a_series_of_too_few_runs_is_skipped_with_the_number_that_it_takes():
+    history = history_of({"a": level(100, 30), "b": [*level(50, 3), *[None] * 27]}, skip_gaps=True)
+    short = of_history(history).outcomes[1]
+    assert (short.kind, short.note) == ("skipped", "3 of 8 runs that changes take")
+    assert kinds(of_history(history_of({"a": level(100, 3)}))) == {"a": ("skipped", [])}
+
+
+def test_where_slower_was_asked_for_and_looked_at_nothing_that_is_an_outcome():
+    history = history_of({"a": level(100, 3)})
+    assert kinds(of_history(history, "slower"))[gates.NOTHING] == ("failure", ["slower"])
+    single = history_of({"a": level(100, 1)})
+    assert kinds(of_history(single))[gates.NOTHING] == ("error", ["slower", "missing", "failed"])
+
+
+def test_a_case_that_crashed_or_is_missing_shows_that_and_no_speed_of_before():
+    crashed = history_of({"a": [*level(100, 9), None], "b": level(50, 10)})
+    (outcome, other) = of_history(crashed).outcomes
+    assert (outcome.kind, message(outcome)) == ("error", "failed: failed in runs/9")
+    assert other.kind == "passed"
+    missing = history_of({"a": [*level(100, 9), None], "b": level(50, 10)}, skip_gaps=True)
+    (outcome, _other) = of_history(missing).outcomes
+    assert (outcome.kind, message(outcome)) == ("error", "missing: no row in runs/9, which runs/8 has")
+    never = history_of({"a": [None] * 9, "b": level(50, 9)}, gap="unsupported")
+    (outcome, _other) = of_history(never).outcomes
+    assert (outcome.kind, message(outcome)) == ("skipped", "unsupported in runs/8; never measured")
+
+
+def test_what_a_history_left_out_goes_with_its_outcomes():
+    whole = history_of({"a": level(100, 10)})
+    history = History(runs=whole.runs, series=whole.series, notes=["A note."], unread=["x/run.json: no JSON"])
+    assert of_history(history).warnings == ["x/run.json: no JSON", "A note."]

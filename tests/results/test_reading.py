@@ -20,6 +20,7 @@ from gnet_core.results import looks, records
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.verdicts import MIN_PROCESSES
 from gnet_core.system import claims
+from tests.conftest import CREATED
 from tests.stored import TRACED, processes, store_profile
 
 ROOT = Path(__file__).parents[2]
@@ -356,7 +357,7 @@ def test_nothing_is_left_beside_the_documents(reported):
 def test_a_run_of_format_version_4_is_known_by_its_identity(run_directory):
     run_directory.document |= {"format_version": 4, "run": "6f2c1d"}
     run_directory.add(StepConfig(batch_size=8), *processes(1.0), run="6f2c1d", format_version=4)
-    run_directory.add(StepConfig(batch_size=16), *processes(1.0), format_version=4)
+    run_directory.add(StepConfig(batch_size=16), *processes(1.0), run=CREATED, format_version=4)
     run = records.load_run(run_directory.path)
     assert run.document.run == "6f2c1d"
     assert [row.status for row in run.rows] == ["ok", "failed"]

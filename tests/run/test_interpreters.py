@@ -146,6 +146,3 @@ def test_beside_a_revision_the_peers_are_measured_once_from_the_working_tree(che
     assert [(comparison["base"], comparison["variant"]) for comparison in families["sources"]] == [
         (f"{OURS}@main", f"{OURS}@here")
     ]
-    status, _, err = gnet(checkout, *words, f"--python=old={pythons['torch']}", "--out", str(tmp_path / "other"))
-    assert status == 2
-    assert "against: 'main' cannot be named beside --python; compare one thing" in err

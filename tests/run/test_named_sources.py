@@ -82,6 +82,11 @@ def test_settings_are_variables_by_name_and_a_value_may_hold_commas_blanks_and_e
         (["a=KERAS_BACKEND=jax"], "set: a: KERAS_BACKEND is the suite's own"),
         (["a=PYTHONHASHSEED=1"], "set: a: PYTHONHASHSEED is the suite's own"),
         (["a=TF_USE_LEGACY_KERAS=1"], "set: a: TF_USE_LEGACY_KERAS would decide the framework; the suite frameworks"),
+        (["a=TF_NUM_INTRAOP_THREADS=1,OMP_NUM_THREADS"], "ends in ',OMP_NUM_THREADS', which has no '='"),
+        (["a=A=1,"], "set: a: A ends in ',', which has no '='"),
+        (["a=", "b="], "set: 'a' and 'b' both have no variable"),
+        (["a=CUDA_VISIBLE_DEVICES=1"], "set: a: CUDA_VISIBLE_DEVICES would decide the device; --device chooses one"),
+        (["a=XLA_FLAGS=--xla_force_host_platform_device_count=4"], "set: a: XLA_FLAGS would decide the device"),
         (["a=JAX_PLATFORMS=cpu"], "set: a: JAX_PLATFORMS would decide the device; --device chooses one"),
     ],
 )
@@ -143,9 +148,16 @@ def test_settings_beside_a_revision_are_set_for_both(of):
     }
 
 
+def test_interpreters_cross_with_a_revision(of):
+    pythons = (f"old={sys.executable}", f"new={sys.executable}")
+    assert list(names(of(against="main", python=pythons))) == ["old-main", "old", "new-main", "new"]
+
+
 def test_two_sources_of_one_name_are_refused(of):
     with pytest.raises(GnetError, match="sources: two of them are called 'default'"):
         of(settings=("DEFAULT=A=1",))
+    with pytest.raises(GnetError, match="set: 'usual' names what has no variable, and that is called 'a' already"):
+        of(python=(f"a={sys.executable}",), settings=("usual=", "b=A=1"))
     pythons = (f"a={sys.executable}", f"a-b={sys.executable}")
     with pytest.raises(GnetError, match="sources: two of them are called 'a-b'"):
         of(python=pythons, settings=("b=A=1",))
@@ -189,7 +201,7 @@ SPOILT_FILES = {
     "no UTF-8": (b"name = '\xff'", "sources.toml is not UTF-8"),
     "no source": ("base = 'x'\n", "sources.toml: field 'source' is missing"),
     "an empty list": ("source = []\n", r"sources.toml: it has no \[\[source\]\]"),
-    "an unknown key": ("[[source]]\nname = 'a'\npyton = 'x'\n", r"sources.toml: .*source\[0\].*pyton"),
+    "an unknown key": ("[[source]]\nname = 'a'\ninterpreter = 'x'\n", r"sources.toml: .*source\[0\].*interpreter"),
     "no name": ("[[source]]\npython = 'x'\n", r"sources.toml: field 'source\[0\].name' is missing"),
     "a number": ("[[source]]\nname = 3\n", r"sources.toml: field 'source\[0\].name' is 3; it has to be text"),
     "a framework": ("[[source]]\nname = 'torch'\n", r"source\[0\]: name is 'torch'"),
@@ -199,6 +211,11 @@ SPOILT_FILES = {
         "[[source]]\nname = 'a'\nrevision = 'nowhere'\n",
         r"source\[0\]: revision: 'nowhere' cannot be read",
     ),
+    "a revision that git cannot have": (
+        '[[source]]\nname = "a"\nrevision = "a\\u0000b"\n',
+        r"source\[0\]: revision is 'a.x00b', which git has not",
+    ),
+    "a number of too many digits": (f"base = {'1' * 5000}\n", "sources.toml is no TOML"),
     "no variable": (
         "[[source]]\nname = 'a'\nvariables = { 'x y' = '1' }\n",
         r"source\[0\]: variables: 'x y' is no name",

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest
 from gnet_core.plan.suites import PlannedCase
 from gnet_core.results import records
+from gnet_core.results.run_document import RecordedSource, source_of_peaks
 from gnet_core.run import resuming
 from gnet_core.run.standing import CaseState
 from tests.conftest import environment_of, run_document
@@ -230,3 +232,25 @@ def test_a_commit_that_measures_nothing_new_does_not_forbid_going_on(tmp_path, e
     other["tensorflow"]["version"] = "2.19.0"
     with pytest.raises(GnetError, match=r"this is not what .* was measured with: TensorFlow: 2\.21\.0 → 2\.19\.0"):
         resuming.require_same_environments(tmp_path, {"": environment_of(environment)}, {"": environment_of(other)})
+
+
+def test_a_run_goes_on_with_its_base_and_its_order_of_sources_alone():
+    one, other = RecordedSource(name="one"), RecordedSource(name="other", variables={"A": "1"})
+    resuming.require_same_settings(Path("run"), [one, other], [one, other])
+    resuming.require_same_settings(Path("run"), [], [one, other])  # of before sources were recorded
+    with pytest.raises(
+        GnetError, match="run compared other with one, and not one with other; put sources and base back"
+    ):
+        resuming.require_same_settings(Path("run"), [one, other], [other, one])
+    with pytest.raises(GnetError, match="other of run was started with other settings"):
+        resuming.require_same_settings(Path("run"), [one, other], [one, RecordedSource(name="other")])
+
+
+def test_peaks_are_of_the_working_tree_without_settings_where_there_is_such_a_source():
+    old = RecordedSource(name="old", own_code=False)
+    set_here, plain = RecordedSource(name="set", variables={"A": "1"}), RecordedSource(name="plain")
+    everywhere = {"old", "set", "plain"}
+    assert source_of_peaks([old, set_here, plain], everywhere) == "plain"
+    assert source_of_peaks([old, set_here, plain], {"old", "set"}) == "set"
+    assert source_of_peaks([old], everywhere) == "old"
+    assert source_of_peaks([], {""}) == ""

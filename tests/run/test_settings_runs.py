@@ -65,6 +65,8 @@ def test_settings_that_end_the_process_are_rows_with_the_reason_and_the_others_a
     assert statuses(run)["bad"][0] == "unsupported"
     assert "Unknown flag in XLA_FLAGS: --xla_bogus" in statuses(run)["bad"][1]
     assert "bad could not be measured" in " ".join(out.split())
+    status, out, _ = gnet(checkout, "report", "--fail-on", "missing", str(run))
+    assert (status, "Gate failed: missing: " in out) == (1, True)
     assert "Traceback" not in out + err
 
 

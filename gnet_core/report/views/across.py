@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gnet_core.machine.differences import differences
+from gnet_core.machine.differences import compared_names, differences
 from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import COLOURS, FAINT, INK, Picture, described, draw_lines, legible, subtitle
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio
 from gnet_core.report.ratios import MAX_LINES, distinct, verdict_words, wrapped
 from gnet_core.report.views.answers import NoAnswer, relation, speed_in_words
-from gnet_core.report.views.bars import row_words, without_figure
+from gnet_core.report.views.bars import without_figure
 from gnet_core.report.views.comparison import ComparisonView, counted
 from gnet_core.results.records import Row
 from gnet_core.results.run_document import RecordedSource
@@ -29,7 +29,7 @@ MAX_COLUMNS_WITH_RATIOS = 7
 """Columns of a heat map that have room for ratios; in narrower ones stand the marks alone."""
 
 MAX_DIFFERENCES = 16
-"""Rows above the cases. What differs in more stands under Environment."""
+"""Rows of versions above the cases. What differs in more stands under Environment."""
 
 _FULL_COLOUR = math.log(1.5)
 """The logarithm of the ratio from which on a cell has all of its colour."""
@@ -63,6 +63,12 @@ class AcrossView(ComparisonView):
             cases.setdefault(row.case.removesuffix(f"@{row.source}"), {})[row.source] = row
         return cases
 
+    @functools.cached_property
+    def _case_names(self) -> tuple[list[str], str]:
+        """What distinguishes each case, and what all have in common (see distinct)."""
+        first_rows = [next(iter(rows.values())) for rows in self.cases.values()]
+        return distinct([self.words(row) for row in first_rows])
+
     def answer(self) -> list[Sentence]:
         missing = [NoAnswer(f"{one.name} could not be measured: {one.missing}") for one in self.sources if one.missing]
         idle = [
@@ -73,6 +79,11 @@ class AcrossView(ComparisonView):
         ]
         return [*self._verdicts(), *missing, *idle]
 
+    def title(self) -> str:
+        compared = [comparison for comparison in self.comparisons.values() if comparison.ratio is not None]
+        several = len(self.sources) > 2 and compared
+        return f"Against {self.base}: {counted(compared)}" if several else super().title()
+
     def draw(self) -> Picture:
         if len(self.sources) == 2 or not self.comparisons:
             return super().draw()
@@ -80,7 +91,7 @@ class AcrossView(ComparisonView):
 
     def short_table(self) -> Grid:
         """What differs between the sources above what was measured from each."""
-        names, shared = distinct([row_words(self, next(iter(rows.values()))) for rows in self.cases.values()])
+        names, shared = self._case_names
         lines = [*self._differing(), *map(self._case_line, names, self.cases.values())]
         columns = [Column[_Line](f"case, × {self.base}", lambda line: line.name, text=True)]
         columns += [self._column(one.name) for one in self.sources]
@@ -101,9 +112,10 @@ class AcrossView(ComparisonView):
         with_ratio = [comparison for comparison in comparisons if comparison.ratio is not None]
         if not with_ratio:
             return NoAnswer(f"{source} against {self.base}. {comparisons[0].reason}")
-        if len({comparison.verdict for comparison in with_ratio}) > 1 or len(with_ratio) == 1:
-            return Sentence(f"{source} against {self.base}:", f"{counted(with_ratio)}.")
-        return Sentence(f"{source} {relation(with_ratio[0])} {self.base}:", f"{counted(with_ratio)}.")
+        verdicts = {comparison.verdict for comparison in with_ratio}
+        agree = len(verdicts) == 1 and "UNRESOLVED" not in verdicts
+        relating = relation(with_ratio[0]) if agree else "against"
+        return Sentence(f"{source} {relating} {self.base}:", f"{counted(with_ratio)}.")
 
     def _case_line(self, name: str, rows: dict[str, Row]) -> _Line:
         return _Line(name, {source: self._cell(row) for source, row in rows.items()})
@@ -119,7 +131,7 @@ class AcrossView(ComparisonView):
         return Cell(f"{speed_in_words(row)}, {judged}", comparison.verdict)
 
     def _differing(self) -> list[_Line]:
-        """What differs between the sources in versions and settings, and why some were not measured."""
+        """What differs between the sources in settings and versions, and why some were not measured."""
         environments = self.run.document.environments
         base = environments.get(str(self.suite.base))
         texts: dict[str, dict[str, str]] = {}
@@ -130,25 +142,42 @@ class AcrossView(ComparisonView):
             for difference in differences(base, environments[one.name]):
                 texts.setdefault(difference.name, {})[one.name] = difference.new
                 of_base[difference.name] = difference.base
-        effects = {(one.name, effect.variable): effect for one in self.sources for effect in one.effects}
-        lines = []
-        for name, by_source in list(texts.items())[:MAX_DIFFERENCES]:
-            cells = {}
+        named = {name: compared_names(environment) for name, environment in environments.items()}
+        lines = [self._setting_line(variable) for variable in self._variables]
+        for name in [name for name in texts if name not in self._variables][:MAX_DIFFERENCES]:
+            line = _Line(name, {})
             for one in self.sources:
-                if not one.missing:
-                    effect = effects.get((one.name, name))
-                    text = by_source.get(one.name, of_base[name])
-                    cells[one.name] = Cell(f"{text}, {effect.effect}" if effect else text)
-            lines.append(_Line(name, cells))
-        if len(texts) > MAX_DIFFERENCES:
-            lines.append(_Line(f"{len(texts) - MAX_DIFFERENCES} more, under Environment", {}))
+                if text := texts[name].get(one.name):
+                    line.cells[one.name] = Cell(text)
+                elif not one.missing:
+                    lacks = name in named[str(self.suite.base)] and name not in named[one.name]
+                    line.cells[one.name] = Cell("–" if lacks else of_base[name])
+            lines.append(line)
+        if (more := len(texts.keys() - set(self._variables)) - MAX_DIFFERENCES) > 0:
+            lines.append(_Line(f"{more} more, under Environment", {}))
         missing = {one.name: Cell(one.missing) for one in self.sources if one.missing}
         return [*lines, *([_Line("not measured", missing)] if missing else [])]
+
+    @functools.cached_property
+    def _variables(self) -> list[str]:
+        """The variables that some source sets, which are what is compared: none of them is cut off."""
+        return list(dict.fromkeys(variable for one in self.sources for variable in one.variables))
+
+    def _setting_line(self, variable: str) -> _Line:
+        """The value of a variable in each source, and whether it acts there."""
+        cells = {}
+        for one in self.sources:
+            acts = next((effect.effect for effect in one.effects if effect.variable == variable), "")
+            environment = self.run.document.environments.get(one.name)
+            outside = environment.machine.environment_variables.get(variable, "not set") if environment else ""
+            text = one.variables.get(variable, outside)
+            cells[one.name] = Cell(f"{text}, {acts}" if acts else text)
+        return _Line(variable, cells)
 
     def _heat_map(self) -> Picture:
         """Ratios as colours with the verdicts as marks: sources are columns, or lines where they are the more."""
         sources = [one.name for one in self.sources if one.name != self.suite.base]
-        words, shared = distinct([row_words(self, next(iter(rows.values()))) for rows in self.cases.values()])
+        words, shared = self._case_names
         cells = {
             (name, source): self.comparisons[row.case]
             for name, rows in zip(words, self.cases.values(), strict=True)
