@@ -194,6 +194,7 @@ def info(request: InfoRequest) -> int:
 @click.option("--part", default="train", show_default=True, metavar="train|gradients|forward", help="How much of it.")
 @click.option("--steps", type=options.WHOLE, default=5, show_default=True, help="Whole steps to trace, at most 10.")
 @options.step
+@options.number("--learning-rate", "Adam's.")
 @options.out("<date-time>-profile-<device>")
 @options.takes(ProfileRequest)
 def profile(request: ProfileRequest) -> int:

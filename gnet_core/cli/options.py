@@ -16,7 +16,7 @@ import click
 from gnet_core.cli.output import complain
 from gnet_core.config import AUGMENTATIONS, EXECUTIONS, PRECISIONS, GnetError, StepConfig, require_choice, require_whole
 from gnet_core.plan.request import GATES, STOPPING_RULES, Request
-from gnet_core.training.recipe import SCHEDULES, Recipe
+from gnet_core.training.recipe import LEARNING_RATE, SCHEDULES, Recipe
 
 if TYPE_CHECKING:
     from gnet_core.machine.environment import Environment
@@ -161,7 +161,6 @@ def step(command: Callable[..., Any]) -> Callable[..., Any]:
         number("--aux-weight", "Of each auxiliary classifier's loss; 0 leaves them out."),
         _with_default("--dropout/--no-dropout", default=True, help="Without it every rate is 0."),
         number("--bn-momentum", "Of batch normalisation's moving statistics."),
-        number("--learning-rate", "Adam's."),
         click.option(
             "--as-published", is_flag=True, help="Keep the notebook's final ReLU and its loss: training collapses."
         ),
@@ -175,8 +174,13 @@ def step(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of gnet_core.training.recipe.Recipe."""
+    """The options of gnet_core.training.recipe.Recipe, and the learning rate that goes with it."""
     options = (
+        click.option(
+            "--learning-rate",
+            type=NUMBER,
+            help=f"Adam's at its highest; else {LEARNING_RATE}, or as published {StepConfig.learning_rate}.",
+        ),
         _with_default("--schedule", default=Recipe.schedule, metavar="|".join(SCHEDULES), help="Of the learning rate."),
         number("--warmup", "Share of the run in which the learning rate rises.", Recipe),
         number("--final-learning-rate", "At the end, as a fraction of the highest.", Recipe),

@@ -14,7 +14,7 @@ from gnet_core.cli.output import complain, print_json, write_documents
 from gnet_core.cli.report import complain_of
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.plan.request import TrainRequest
-from gnet_core.training.recipe import Recipe
+from gnet_core.training.recipe import LEARNING_RATE, Recipe
 
 if TYPE_CHECKING:
     from gnet_core.datasets.data_set import DataSet
@@ -103,7 +103,13 @@ def _new(request: TrainRequest) -> _Asked:
 
     data = absolute(request.data)
     dataset = open_data(data, strict=request.strict)
-    config = request.config(device="cpu", data=data, classes=dataset.classes, image_size=dataset.default_image_size)
+    config = request.config(
+        device="cpu",
+        data=data,
+        classes=dataset.classes,
+        image_size=dataset.default_image_size,
+        learning_rate=StepConfig.learning_rate if request.as_published else LEARNING_RATE,
+    )
     given = _given_of_recipe(request)
     recipe = dataclasses.replace(Recipe(augment=dataset.default_augmentation), **given)
     if config.as_published and given:

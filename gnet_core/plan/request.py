@@ -166,7 +166,6 @@ class StepRequest(Request):
     aux_weight: float = StepConfig.aux_weight
     dropout: bool = StepConfig.dropout
     bn_momentum: float = StepConfig.bn_momentum
-    learning_rate: float = StepConfig.learning_rate
     as_published: bool = StepConfig.as_published
     device: str = "auto"
     seed: int = 0
@@ -191,6 +190,7 @@ class ProfileRequest(StepRequest):
 
     program: ClassVar = ("gnet_core", "profile")
 
+    learning_rate: float = StepConfig.learning_rate
     part: Part = StepConfig.part
     batch_size: int = 8
     image_size: int = 224
@@ -224,6 +224,8 @@ class TrainRequest(StepRequest):
     memory: int | None = None
     """Bytes for images that are decoded once and kept; None: 1 GiB, or as the session had it."""
     strict: bool = False
+    learning_rate: float | None = None
+    """None: what suits the recipe."""
     schedule: Schedule = Recipe.schedule
     warmup: float = Recipe.warmup
     final_learning_rate: float = Recipe.final_learning_rate

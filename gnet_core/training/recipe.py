@@ -104,6 +104,9 @@ def _require_fraction(field: str, value: object, *, closed: bool = False) -> Non
 RECIPE = Recipe()
 """The recipe of a session that names none."""
 
+LEARNING_RATE = 0.005
+"""Adam's highest in a session that names none: warm-up and decay allow a larger one than a constant 0.001."""
+
 PLAIN = Recipe(
     schedule="constant",
     warmup=0.0,

@@ -428,7 +428,7 @@ def _train_epoch(epoch: int, run: _Run, start: float, skipped: int) -> tuple[flo
 
 def _training_examples(epoch: int, run: _Run, done: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of an epoch after those that are done."""
-    return named_errors(run.training.split, run.training.epoch(epoch).skip(done))
+    return named_errors(run.training.split, run.training.epoch(epoch, done))
 
 
 def _test_epoch(epoch: int, run: _Run) -> tuple[float, float]:

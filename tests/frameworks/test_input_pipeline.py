@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets.catalog import open_data
 from gnet_core.datasets.data_set import Split
+from gnet_core.frameworks.tf import input_pipeline
+from gnet_core.frameworks.tf.decoding import fit
 from gnet_core.frameworks.tf.input_pipeline import (
     Loader,
     batches,
@@ -293,6 +296,39 @@ def test_an_epoch_is_the_same_whenever_it_is_run_with_its_augmentation(photos: S
     require_equal([again], [first])
     require_equal(passes(loader(), 2), [second])  # as a session that is resumed runs it
     assert not np.array_equal(first[0], second[0])
+
+
+@pytest.mark.parametrize("kind", ["files", "arrays", "pack"])
+@pytest.mark.parametrize("kept", [0, 7, 24])
+def test_an_epoch_that_goes_on_leaves_out_what_is_done_and_does_not_decode_it(
+    photos: Split, kind: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = photos
+    if kind == "arrays":
+        split = Split(np.array(open_data("digits").train.images)[:24], photos.labels)
+    elif kind == "pack":
+        (tmp_path / "pack").mkdir()
+        pack(open_data(str(tmp_path / "photos")), tmp_path / "pack", shard_bytes=50_000)
+        split = open_data(str(tmp_path / "pack")).train
+    decoded = 0
+
+    def count() -> None:
+        nonlocal decoded
+        decoded += 1
+
+    def counted(levels: tf.Tensor, size: int) -> tf.Tensor:
+        with tf.control_dependencies([tf.py_function(count, [], [])]):
+            return fit(levels, size)
+
+    monkeypatch.setattr(input_pipeline, "fit", counted)
+    how: dict[str, Any] = {"augmentation": "crop", "memory_bytes": kept * IMAGE_BYTES}
+    loader = Loader(split, config(batch_size=4), training=True, **how)
+    whole: list[tuple[Any, Any]] = [(np.array(images), np.array(labels)) for images, labels in loader.epoch(2)]
+    first_pass, decoded = decoded, 0
+    rest: list[tuple[Any, Any]] = [(np.array(images), np.array(labels)) for images, labels in loader.epoch(2, done=4)]
+    require_equal(rest, whole[4:])
+    assert first_pass == 24
+    assert decoded <= 8
 
 
 def test_augmentation_changes_images_of_training_anew_in_each_epoch_and_none_of_test(photos: Split) -> None:

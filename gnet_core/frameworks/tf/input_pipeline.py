@@ -18,7 +18,8 @@ from gnet_core.datasets.image_files import BrokenImageError, ImageFile
 from gnet_core.frameworks.tf.augmentation import augmented
 from gnet_core.frameworks.tf.decoding import decode, fit, read_and_decode
 
-UNDECODABLE = "cannot be decoded, it is cut short or damaged; replace it or remove it from the data set"
+_DAMAGED = "cannot be decoded, it is cut short or damaged"
+UNDECODABLE = f"{_DAMAGED}; replace it or remove it from the data set"
 
 _KEPT_OVERHEAD_BYTES = 512
 """Beside the levels of an image that is kept: a buffer, the descriptions of three tensors, what malloc rounds up."""
@@ -122,12 +123,16 @@ class Loader:
         whole, rest = divmod(len(self.split), self._config.batch_size)
         return whole if self._training else whole + bool(rest)
 
-    def epoch(self, number: int) -> tf.data.Dataset:
-        """The batches of an epoch of a session, counted from 1, in an order and with an augmentation of its own."""
-        return self.batches(epoch_seed(self._config.seed, number))
+    def epoch(self, number: int, done: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch of a session, counted from 1, in an order and with an augmentation of its own; the
+        first `done` of them are left out.
+        """
+        return self.batches(epoch_seed(self._config.seed, number), done)
 
-    def batches(self, seed: int) -> tf.data.Dataset:
-        """The batches of one pass. A training pass shuffles anew each time it is iterated, repeatably for the seed.
+    def batches(self, seed: int, done: int = 0) -> tf.data.Dataset:
+        """The batches of one pass, but for the first `done`, of which only what has to be kept is decoded.
+
+        A training pass shuffles anew each time it is iterated, repeatably for the seed.
 
         Iterating raises tf.errors.OpError for a file that is damaged or gone, which explain_decode_error names.
         """
@@ -141,12 +146,13 @@ class Loader:
         options = tf.data.Options()
         options.deterministic = True
         with tf.device("/CPU:0"):
-            images = self._shuffled(seed) if self._training else self._in_order()
+            skipped = done * self._config.batch_size
+            images = self._shuffled(seed, skipped) if self._training else self._in_order().skip(skipped)
             if self._augmentation != "none":
                 images = images.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
             dataset = images.batch(self._config.batch_size, drop_remainder=self._training)
             dataset = dataset.map(fed, num_parallel_calls=tf.data.AUTOTUNE)
-            dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self) - done))
             return dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)
 
     def pictures(self, numbers: Sequence[int]) -> tf.data.Dataset:
@@ -168,20 +174,21 @@ class Loader:
             return self._made(0, images)
         return self._kept if self.kept == images else self._kept.concatenate(self._made(self.kept, images))
 
-    def _shuffled(self, seed: int) -> tf.data.Dataset:
-        """The images (see Image) in an order drawn by the seed, anew at each iteration.
+    def _shuffled(self, seed: int, skipped: int) -> tf.data.Dataset:
+        """The images (see Image) in an order drawn by the seed, anew at each iteration, without the first `skipped`.
 
         The buffer of the shuffle holds what an image is made of, such as its path, and of those that are kept a
         reference, so that no image is in memory twice.
         """
         images, size = len(self.split), self._config.image_size
         if self._kept is not None and self.kept == images:
-            return self._kept.shuffle(images, seed=seed, reshuffle_each_iteration=True)
+            return self._kept.shuffle(images, seed=seed, reshuffle_each_iteration=True).skip(skipped)
         if isinstance(self.split.images, RecordFiles):
-            return self._decoded(_shuffled_records(self.split.images, seed))
+            return self._decoded(_shuffled_records(self.split.images, seed, skipped))
         if self._kept is None:
             source = _source(self.split, 0, images)
-            return self._decoded(source.shuffle(images, seed=seed, reshuffle_each_iteration=True))
+            source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True)
+            return self._decoded(source.skip(skipped))
 
         def with_image(image: Image, columns: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
             return (*columns, image[1])
@@ -201,7 +208,7 @@ class Loader:
         # What is kept comes first: only a pass that has asked beyond its last image keeps it, and zip asks in order.
         kept = tf.data.Dataset.zip((self._kept, _source(self.split, 0, self.kept))).map(with_image)
         source = kept.concatenate(_source(self.split, self.kept, images).map(without_image))
-        source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True)
+        source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True).skip(skipped)
         return source.map(kept_or_made, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _made(self, start: int, stop: int) -> tf.data.Dataset:
@@ -232,7 +239,7 @@ def decoded_image(file: ImageFile, size: int) -> tf.Tensor:
         with tf.device("/CPU:0"):
             return _as_fed(fit(read_and_decode(os.fsencode(file.path), *look), size))
     except tf.errors.OpError:
-        raise BrokenImageError(file.path, UNDECODABLE) from None
+        raise BrokenImageError(file.path, _DAMAGED) from None
 
 
 def _as_fed(levels: tf.Tensor) -> tf.Tensor:
@@ -290,9 +297,9 @@ def _numbered(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Da
     return tf.data.Dataset.zip((tf.data.Dataset.range(first, first + count), tf.data.TFRecordDataset(path)))
 
 
-def _shuffled_records(records: RecordFiles, seed: int) -> tf.data.Dataset:
+def _shuffled_records(records: RecordFiles, seed: int, skipped: int) -> tf.data.Dataset:
     """Number, label and content of all records: files in an order that is drawn, several at a time, their records mixed
-    within a window of bounded bytes.
+    within a window of bounded bytes. The first `skipped` are left out, and not parsed.
     """
     files = _records(records).shuffle(len(records.paths), seed=seed, reshuffle_each_iteration=True)
     cycle = min(_SHARDS_AT_A_TIME, len(records.paths))
@@ -300,7 +307,7 @@ def _shuffled_records(records: RecordFiles, seed: int) -> tf.data.Dataset:
     images = sum(records.counts)
     record_bytes = max(1, sum(records.sizes_bytes) // images)
     window = max(1, min(images, _SHUFFLED_RECORD_BYTES // record_bytes))
-    examples = examples.shuffle(window, seed=seed, reshuffle_each_iteration=True)
+    examples = examples.shuffle(window, seed=seed, reshuffle_each_iteration=True).skip(skipped)
     return examples.map(_parsed, num_parallel_calls=tf.data.AUTOTUNE)
 
 
