@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from gnet_core.datasets.catalog import check_labels, open_data
 from gnet_core.datasets.data_set import DataSet, RecordFiles, Split
 from gnet_core.datasets.image_files import look_at
 from gnet_core.frameworks.base import Feed, Pictures
-from gnet_core.frameworks.tf.input_pipeline import PREFETCHED_BATCHES, Loader, endless_batches, named_errors, on_device
+from gnet_core.frameworks.tf.input_pipeline import PREFETCHED_BATCHES, Loader, endless_batches, named_errors
 from gnet_core.frameworks.tf.pack import pack
 from gnet_core.machine.description import USABLE_THREADS
 
@@ -52,8 +54,8 @@ class PictureFeed(BatchFeed):
 
     def __init__(self, config: StepConfig, tensorflow_device: str) -> None:
         """Raises GnetError for a data set that cannot be fed to the case."""
-        self._folder = tempfile.TemporaryDirectory(prefix="gnet-pictures-", ignore_cleanup_errors=True)
-        folder = Path(self._folder.name)
+        folder = Path(tempfile.mkdtemp(prefix="gnet-pictures-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # at the end of the process at the latest
         split = _as_files(config, folder)
         loader = Loader(
             _packed(split, config, folder) if config.feed == "tfrecord" else split,
@@ -61,18 +63,22 @@ class PictureFeed(BatchFeed):
             training=True,
             memory_bytes=sys.maxsize if config.feed == "cache" else 0,
         )
-        batches = named_errors(loader.split, on_device(loader.endless(config.seed), tensorflow_device))
-        super().__init__(batches)
+        super().__init__(named_errors(loader.split, loader.endless(config.seed)))
         loader.fill()
-        # Those that are prefetched, those that threads are making, and one that is copied to a device.
+        self._device = tensorflow_device
+        # Those that are prefetched, those that threads are making of their images, and one whose images are not all.
         self.made_ahead = PREFETCHED_BATCHES + USABLE_THREADS + 1
         self.pictures = _described(split, made=config.data == "synthetic")
 
     def __next__(self) -> Batch:
         began = time.perf_counter()
-        batch = super().__next__()
+        images, labels = super().__next__()
+        if self._device != "/CPU:0":
+            # A step returns once its kernels are queued, so that this copies while the step before still runs.
+            with tf.device(self._device):
+                images, labels = tf.identity(images), tf.identity(labels)
         self.waited_seconds += time.perf_counter() - began
-        return batch
+        return images, labels
 
 
 def open_feed(config: StepConfig, tensorflow_device: str) -> BatchFeed:

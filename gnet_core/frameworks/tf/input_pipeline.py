@@ -255,13 +255,6 @@ def decoded_image(file: ImageFile, size: int) -> tf.Tensor:
         raise BrokenImageError(file.path, UNDECODABLE) from None
 
 
-def on_device(dataset: tf.data.Dataset, tensorflow_device: str) -> tf.data.Dataset:
-    """The batches on that device: on a GPU each is copied there while the step before it runs."""
-    if tensorflow_device == "/CPU:0":
-        return dataset
-    return dataset.apply(tf.data.experimental.prefetch_to_device(tensorflow_device, buffer_size=1))
-
-
 def _made_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The batches in one order whatever the number of threads, and some of them made before they are asked for."""
     options = tf.data.Options()

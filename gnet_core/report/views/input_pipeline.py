@@ -16,7 +16,9 @@ from gnet_core.results.raw_files import Pictures
 from gnet_core.results.records import Row
 from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
 
-_FORMS = {"jpeg": "JPEG files", "tfrecord": "TFRecord", "cache": "a cache in memory"}
+_FORMS = {"jpeg": "JPEG files", "tfrecord": "TFRecord files", "cache": "Cache in memory"}
+_BRIEF = {"jpeg": "JPEG", "tfrecord": "TFRecord", "cache": "cache"}
+"""Where there is no room for more."""
 _ALONE = "the step alone"
 _SAID_ELSEWHERE = ("feed", "part", "data")
 
@@ -51,8 +53,8 @@ class InputView(Section):
         config = self.config(row)
         if config.feed == "ready":
             return _ALONE
-        form = _FORMS[config.feed]
-        return f"the loader of {form} alone" if config.part == "input" else f"the step fed from {form}"
+        form = _BRIEF[config.feed]
+        return f"{form} loader alone" if config.part == "input" else f"step fed from {form}"
 
     def words(self, row: Row, *, whole: bool = False) -> list[str]:
         config = self.config(row)
@@ -69,11 +71,11 @@ class InputView(Section):
 
     def title(self) -> str:
         forms = [form for forms in self._by_base().values() for form in forms if form.loader and form.loader.ratio]
-        said = [f"{_FORMS[form.feed]} {ratio(form.loader)}× ({form.verdict})" for form in forms if form.loader]
+        said = [f"{_BRIEF[form.feed]} {ratio(form.loader)}× ({form.verdict})" for form in forms if form.loader]
         return f"Loaders against the step: {', '.join(said[:3])}" if said else super().title()
 
     def draw(self) -> Picture:
-        return bars.speeds(self)
+        return bars.speeds(self, logarithmic=True)  # what is kept in memory is a hundred times faster than the step
 
     def findings(self) -> list[Finding]:
         found = []
