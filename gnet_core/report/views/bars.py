@@ -136,8 +136,12 @@ def _power_below(rows: Sequence[Row]) -> float:
 
 def _to_logarithms(axes: Any, foot: float) -> None:
     """Make the axis of the bars a logarithmic one that begins at `foot`, with as much room for their figures."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
     end = axes.get_xlim()[1]
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))  # no powers, which take TeX
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(foot, end * (end / foot) ** 0.25)
     axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
 

@@ -54,7 +54,7 @@ class InputView(Section):
         if config.feed == "ready":
             return _ALONE
         form = _BRIEF[config.feed]
-        return f"{form} loader alone" if config.part == "input" else f"step fed from {form}"
+        return f"the {form} loader alone" if config.part == "input" else f"the step fed from {form}"
 
     def words(self, row: Row, *, whole: bool = False) -> list[str]:
         config = self.config(row)
