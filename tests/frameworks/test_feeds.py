@@ -19,7 +19,7 @@ from gnet_core.frameworks.tf.pack import pack
 from gnet_core.frameworks.tf.step import make_train_step
 from gnet_core.frameworks.tf.trace import trace_case
 from gnet_core.training.training import train
-from tests.pictures import write_folder
+from tests.pictures import paths_of, write_folder
 
 FEEDS: tuple[Feed, ...] = ("jpeg", "tfrecord", "cache")
 SMALL: dict[str, Any] = {"image_size": 67, "batch_size": 6, "classes": 3}
@@ -100,6 +100,22 @@ def test_what_is_written_for_a_feed_goes_with_it(feed, tmp_path, monkeypatch):
     del made
     gc.collect()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_temporary_files_without_room_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(GnetError, match=r"^TMPDIR: .* feed jpeg \(No such file or directory\); name one with room$"):
+        feeds.open_feed(StepConfig(feed="jpeg", **SMALL), "/CPU:0")
+
+
+def test_a_damaged_image_is_named_also_where_it_would_be_kept(tmp_path):
+    folder = write_folder(tmp_path / "photos")
+    damaged = folder / "bark" / "03.png"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    config = StepConfig(data=str(folder), **SMALL)
+    assert damaged in paths_of(open_data(str(folder)).train)  # its header is sound
+    with pytest.raises(GnetError, match=r"^data: '.*03\.png' cannot be decoded"):
+        feeds.open_feed(dataclasses.replace(config, feed="cache"), "/CPU:0")
 
 
 def test_more_images_than_a_batch_takes_are_needed(tmp_path):

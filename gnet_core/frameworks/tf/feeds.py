@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from gnet_core.config import StepConfig
+from gnet_core.config import GnetError, StepConfig, bad_data
 from gnet_core.datasets import packs, photographs
 from gnet_core.datasets.catalog import check_labels, open_data
 from gnet_core.datasets.data_set import DataSet, RecordFiles, Split
-from gnet_core.datasets.image_files import look_at
+from gnet_core.datasets.image_files import MAX_IMAGE_BYTES, look_at
+from gnet_core.files.whole import read_bytes
 from gnet_core.frameworks.base import Feed, Pictures
 from gnet_core.frameworks.tf.input_pipeline import PREFETCHED_BATCHES, Loader, endless_batches, named_errors
 from gnet_core.frameworks.tf.pack import pack
@@ -53,22 +54,26 @@ class PictureFeed(BatchFeed):
     """
 
     def __init__(self, config: StepConfig, tensorflow_device: str) -> None:
-        """Raises GnetError for a data set that cannot be fed to the case."""
-        folder = Path(tempfile.mkdtemp(prefix="gnet-pictures-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # at the end of the process at the latest
-        split = _as_files(config, folder)
+        """Raises GnetError for a data set that cannot be fed to the case, and where there is no room for its files."""
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="gnet-pictures-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # at the end of the process at the latest
+            split = _as_files(config, folder)
+        except OSError as error:
+            why = f"cannot have the pictures of feed {config.feed} ({error.strerror})"
+            raise GnetError(f"TMPDIR: the folder of temporary files {why}; name one with room") from error
+        pictures = _read(split, made=config.data == "synthetic")
         loader = Loader(
             _packed(split, config, folder) if config.feed == "tfrecord" else split,
             config,
             training=True,
             memory_bytes=sys.maxsize if config.feed == "cache" else 0,
         )
-        super().__init__(named_errors(loader.split, loader.endless(config.seed)))
         loader.fill()
-        self._device = tensorflow_device
+        super().__init__(named_errors(loader.split, loader.endless(config.seed)))
+        self.pictures, self._device = pictures, tensorflow_device
         # Those that are prefetched, those that threads are making of their images, and one whose images are not all.
         self.made_ahead = PREFETCHED_BATCHES + USABLE_THREADS + 1
-        self.pictures = _described(split, made=config.data == "synthetic")
 
     def __next__(self) -> Batch:
         began = time.perf_counter()
@@ -141,9 +146,17 @@ def _packed(split: Split, config: StepConfig, folder: Path) -> Split:
     return packs.open_pack("pictures", folder).train
 
 
-def _described(split: Split, *, made: bool) -> Pictures:
+def _read(split: Split, *, made: bool) -> Pictures:
+    """What the image files are. They are read for it, so that none comes from a disk later. Raises GnetError for one
+    that is gone.
+    """
     assert isinstance(split.images, tuple)
     assert split.headers is not None
     widths, heights = (split.headers[side].astype(np.int64) for side in ("width", "height"))
-    encoded_bytes = sum(Path(path).stat().st_size for path in split.images)
+    encoded_bytes = 0
+    for path in split.images:
+        try:
+            encoded_bytes += len(read_bytes(Path(path), MAX_IMAGE_BYTES))
+        except OSError as error:
+            raise bad_data(path, f"cannot be read: {error.strerror}") from None
     return Pictures(images=len(split), pixels=int((widths * heights).sum()), encoded_bytes=encoded_bytes, made=made)

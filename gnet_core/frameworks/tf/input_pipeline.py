@@ -145,9 +145,10 @@ class Loader:
             return _made_ahead(self._batched(self._shuffled(seed, endless=True), seed))
 
     def fill(self) -> None:
-        """Make now what is kept, which the first pass would do otherwise. Raises tf.errors.OpError as a pass does."""
-        for _ in self._kept if self._kept is not None else ():
-            pass
+        """Make now what is kept, which the first pass would do otherwise. Raises as named_errors does."""
+        if self._kept is not None:
+            for _ in named_errors(self.split, self._kept):
+                pass
 
     def pictures(self, numbers: Sequence[int]) -> tf.data.Dataset:
         """Number, int64, and levels, uint8 (image_size, image_size, 3), of the images that have these numbers in the

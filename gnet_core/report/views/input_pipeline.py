@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from gnet_core.config import slug
 from gnet_core.report.document import Sentence
 from gnet_core.report.drawing import Picture
 from gnet_core.report.fields import setting_words
@@ -136,8 +137,8 @@ class InputView(Section):
 
     def _surroundings(self) -> list[Sentence]:
         """What a reader has to know of the pictures, and of the processors where loader and step share them."""
-        fed = [self.run.pictures[row.case] for row in self.rows if row.case in self.run.pictures]
-        sentences = [Sentence("The pictures:", _described(pictures)) for pictures in dict.fromkeys(fed)]
+        fed = [(self.run.pictures[row.case], row.data) for row in self.rows if row.case in self.run.pictures]
+        sentences = [Sentence("The pictures:", _described(pictures, data)) for pictures, data in dict.fromkeys(fed)]
         if any(row.device == "cpu" for row in self.rows):
             usable = max(map(self._usable_processors, self.rows))
             sentences.append(
@@ -149,8 +150,8 @@ class InputView(Section):
         return sentences
 
 
-def _described(pictures: Pictures) -> str:
-    which = "photographs that were made for this" if pictures.made else "of the training images"
+def _described(pictures: Pictures, data: str) -> str:
+    which = "photographs that were made for this" if pictures.made else f"of the training images of {slug(data)}"
     pixels, encoded = pictures.pixels / pictures.images, pictures.encoded_bytes / pictures.images
     return (
         f"{pictures.images} {which}, of {pixels / 1e6:.2g} megapixels and {encoded / 1000:.3g} kB each, which is "
