@@ -12,9 +12,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 Execution = Literal["eager", "graph", "xla"]
 Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 Widths = Literal["published", "paper"]
-Part = Literal["train", "gradients", "forward"]
+Part = Literal["train", "gradients", "forward", "input"]
 Layers = Literal["keras", "fused"]
 Framework = Literal["tensorflow", "torch", "jax"]
+Feed = Literal["ready", "jpeg", "tfrecord", "cache"]
 Augmentation = Literal["none", "flip", "crop", "crop-flip"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
@@ -77,8 +78,9 @@ class StepConfig:
     """float32 has TF32 off; tf32 is float32 on a GPU's tensor cores; the mixed ones keep float32 weights and logits."""
     part: Part = "train"
     """forward: the outputs and their losses in training mode, which moves batch normalisation's statistics; gradients:
-    forward and backward without the optimizer, for float16 with the loss scaled; train: all. The suite parts of gnet
-    bench varies it; gnet train runs whole steps."""
+    forward and backward without the optimizer, for float16 with the loss scaled; train: all; input: the batches of a
+    feed alone, of which no step is run. The suites parts and input-pipeline of gnet bench vary it; gnet train runs
+    whole steps."""
     layers: Layers = "fused"
     """keras: Keras' own layers and optimizer, as anyone would write it; fused: ours, which compute the same from the
     same weights in fewer and faster kernels."""
@@ -110,6 +112,11 @@ class StepConfig:
     bench measures steps that learn."""
     data: str = "synthetic"
     """synthetic, a name of gnet_core.datasets.catalog.NAMED, or the path of a folder of images or of IDX files."""
+    feed: Feed = "ready"
+    """What a step is fed from. ready: a synthetic batch that is on the device, or a data set that is decoded anew in
+    each epoch; jpeg: image files; tfrecord: the same packed into TFRecord files; cache: the same decoded once and kept
+    in memory. For synthetic data the three have photographs that are made. The suite input-pipeline of gnet bench
+    varies it; gnet profile and gnet train have none of it."""
     device: str = "cpu"
     """cpu or gpu:N."""
     seed: int = 0
@@ -133,6 +140,8 @@ class StepConfig:
             raise GnetError(f"device: {self.device!r:.200} is unknown; use cpu or gpu:N")
         if not isinstance(self.data, str) or not self.data:
             raise GnetError(f"data: {self.data!r:.200} is no data set; use synthetic, a data set's name or a folder")
+        if self.part == "input" and self.feed == "ready":
+            raise GnetError("part: 'input' has no batch to make from feed 'ready'; use feed jpeg, tfrecord or cache")
 
     @property
     def trains_classifiers(self) -> bool:

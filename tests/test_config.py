@@ -46,6 +46,14 @@ def test_a_bad_value_is_refused_by_field_and_value(field, value):
     assert "\n" not in str(refusal.value)
 
 
+def test_the_input_alone_needs_a_feed_that_makes_it():
+    with pytest.raises(GnetError, match=r"^part: 'input' has no batch to make from feed 'ready'; use "):
+        StepConfig(part="input")
+    with pytest.raises(GnetError, match=r"^feed: 'lmdb' is unknown; use one of ready, jpeg, tfrecord, cache$"):
+        StepConfig(feed="lmdb")  # type: ignore[arg-type]
+    assert StepConfig(part="input", feed="cache").name == ("graph-float32-b32-i224-synthetic-cpu-part=input-feed=cache")
+
+
 def test_the_smallest_image_is_taken():
     assert StepConfig(image_size=67).image_size == 67
 

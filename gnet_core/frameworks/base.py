@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from typing import Any, Protocol
@@ -13,8 +14,38 @@ from gnet_core.machine import gpu_chain
 from gnet_core.machine.environment import Environment, Peer, dotted
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """The images that a case is fed from, before they are decoded."""
+
+    images: int
+    pixels: int
+    """Of all of them together, as encoded_bytes are."""
+    encoded_bytes: int
+    made: bool
+    """Whether they were made for the case, and are no data set's."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Feed:
+    """What a timer has to know of the source of a case's batches; the defaults are those of a batch that is ready."""
+
+    made_ahead: int = 0
+    """Batches that may be made while nobody takes any, at most. They would make a loader look faster than it is."""
+    waited_seconds: float = 0.0
+    """Time for which steps waited for their batches so far."""
+    pictures: Pictures | None = None
+
+
 class Case(Protocol):
-    """A case's train step, made by its framework's module as Case(config) and ready to be traced."""
+    """A case's train step, made by its framework's module as Case(config) and ready to be traced.
+
+    The module's InputCase(config), where it has one, is the case whose part is its input alone.
+    """
+
+    @property
+    def feed(self) -> Feed:
+        """Where its batches come from."""
 
     @property
     def steps(self) -> int:
@@ -28,7 +59,7 @@ class Case(Protocol):
         """Trace the step without running it, where the framework can tell the two apart."""
 
     def run(self, steps: int) -> Any:
-        """Train; return the last loss, a scalar, when the device has finished."""
+        """Train; return the last loss, a scalar, when the device has finished; None of its input alone."""
 
     def set_dropout(self, active: bool) -> None:
         """Switch dropout on, as it is at first, or off, without another trace."""
@@ -43,10 +74,12 @@ class Case(Protocol):
         """Bytes at their highest so far in this process, and where the figure comes from."""
 
     def flop_per_image(self) -> int:
-        """See gnet_core.frameworks.flops.train_step_flop_per_image."""
+        """See gnet_core.frameworks.flops.train_step_flop_per_image; 0 of its input alone."""
 
-    def low_precision_share(self) -> float:
-        """See gnet_core.frameworks.tf.precision_proof. Raises GnetError where nothing shows it."""
+    def low_precision_share(self) -> float | None:
+        """See gnet_core.frameworks.tf.precision_proof; None of its input alone. Raises GnetError where nothing shows
+        it.
+        """
 
 
 _MODULES: dict[Framework, tuple[str, str]] = {
@@ -150,6 +183,7 @@ def _limits_of_peers(config: StepConfig, environment: Environment) -> list[tuple
     of_both = [
         (config.data != "synthetic", f"{name} is measured on synthetic data alone"),
         (config.part != "train", f"of {name} whole steps are measured"),
+        (config.feed != "ready", f"{name} is measured on batches that are ready"),
         (config.as_published, f"{name} is measured with the losses that train, not as_published"),
     ]
     if name == "jax":

@@ -15,6 +15,7 @@ import keras
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets import synthetic
 from gnet_core.frameworks import flops, jax_device
+from gnet_core.frameworks.base import Feed
 from gnet_core.frameworks.keras_layers import LayerKit
 from gnet_core.networks.googlenet import Architecture
 from gnet_core.system import settings
@@ -51,6 +52,8 @@ def make_network(config: StepConfig) -> Any:
 
 class Case:
     """See gnet_core.frameworks.base.Case. xla is what jax.jit compiles with."""
+
+    feed = Feed()
 
     def __init__(self, config: StepConfig) -> None:
         self._device = jax_device.prepare(config)

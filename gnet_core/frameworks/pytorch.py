@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets import synthetic
 from gnet_core.frameworks import pytorch_device
+from gnet_core.frameworks.base import Feed
 from gnet_core.networks.builder import Kit
 from gnet_core.networks.googlenet import Architecture
 
@@ -116,6 +117,8 @@ class Network(nn.Module):  # type: ignore[misc]
 
 class Case:
     """See gnet_core.frameworks.base.Case. graph is torch.compile, and memory is channels_last."""
+
+    feed = Feed()
 
     def __init__(self, config: StepConfig) -> None:
         self._device = pytorch_device.prepare(config)

@@ -199,12 +199,21 @@ class ProfileRequest(StepRequest):
     data: str = "synthetic"
     steps: int = 5
 
+    def config(self, *, device: str, data: str, **left_open: Any) -> StepConfig:
+        if self.part == "input":
+            raise GnetError("part: 'input' has no step to trace; use train, gradients or forward")
+        return super().config(device=device, data=data, **left_open)
+
     @classmethod
     def of(cls, config: StepConfig, **how: Any) -> ProfileRequest:
         """The request that traces a case; `how` has the other fields. Raises GnetError for another framework's step."""
         if config.framework != "tensorflow":
             raise GnetError(f"framework: {config.framework!r} cannot be traced; gnet profile takes steps of tensorflow")
-        values = {name: value for name, value in config.to_dict().items() if name != "framework"}
+        if config.feed != "ready":
+            raise GnetError(
+                f"feed: {config.feed!r} cannot be traced; gnet profile takes steps on a batch that is ready"
+            )
+        values = {name: value for name, value in config.to_dict().items() if name not in ("framework", "feed")}
         if config.data == "synthetic" and config.classes == StepConfig.classes:
             values["classes"] = None
         return cls(**values, **how)

@@ -63,6 +63,10 @@ def estimated_bytes(config: StepConfig) -> int:
         an_image *= 0.8
     if config.part == "forward":  # which keeps nothing for gradients
         an_image *= 0.5
+    elif config.part == "input":  # which has no step
+        an_image = 0.0
+    if config.feed != "ready":  # batches that are made ahead, and images that are kept
+        start, an_image = start + (0.5 if config.feed == "cache" else 0.1), an_image + 0.008
     images = config.batch_size * (config.image_size / 224) ** 2
     return int((start + an_image * images) * 2**30)
 

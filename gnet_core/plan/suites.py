@@ -15,7 +15,7 @@ from gnet_core.config import Execution, Framework, GnetError, Precision, StepCon
 from gnet_core.plan.request import Until
 
 Axis = Literal["execution", "precision", "batch_size"]
-ViewName = Literal["comparison", "scaling", "parts", "speed", "across"]
+ViewName = Literal["comparison", "scaling", "parts", "speed", "input", "across"]
 PresetName = Literal["smoke", "quick", "full", "check"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
@@ -234,8 +234,8 @@ class Suite:
     """How a report answers the question.
 
     comparison: each case against its base, as a ratio with a verdict; scaling: speed and memory over the values of the
-    field that varies; parts: what of a step each value takes; speed: the most images/s. None: comparison where there
-    is a base, else speed.
+    field that varies; parts: what of a step each value takes; speed: the most images/s; input: whether a loader keeps
+    up with the step, of a suite that varies the feed. None: comparison where there is a base, else speed.
     """
     varies: str | None = None
     """The field of StepConfig that the view is about: any but the seed, by which runs are repeated."""
@@ -263,8 +263,10 @@ class Suite:
         if self.varies is None and (self.base is not None or self.view == "scaling"):
             beside = f"view {self.view!r}" if self.base is None else f"base {self.base!r:.60}"
             raise GnetError(f"varies: None will not do beside {beside}; name a field of StepConfig")
-        if self.base is None and self.view in ("comparison", "parts"):
+        if self.base is None and self.view in ("comparison", "parts", "input"):
             raise GnetError(f"base: None will not do beside view {self.view!r}; name a value of {self.varies}")
+        if self.view == "input" and self.varies != "feed":
+            raise GnetError(f"varies: {self.varies!r:.60} will not do beside view 'input', which is about the feed")
         if self.varies is not None and self.base is not None:
             dataclasses.replace(StepConfig(), **{**self.base_fields, self.varies: self.base})
 
@@ -297,7 +299,7 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
         if of_sources and not isinstance(self.base, str | None):
             raise ValueError(f"base is {self.base!r:.60}; it has to be the name of a source")
         if self.varies in (None, SOURCE):
-            if self.view in ("scaling", "parts"):
+            if self.view in ("scaling", "parts", "input"):
                 raise ValueError(f"{self.name!r:.60} varies no field, which view {self.view!r} needs")
             return
         if self.view == "across":
@@ -305,6 +307,8 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
         if self.varies not in (fields := [field.name for field in dataclasses.fields(StepConfig)]):
             right = f"it has to be source or one of {', '.join(fields)}"
             raise ValueError(f"{self.name!r:.60} varies {self.varies!r:.60}; {right}")
+        if self.view == "input" and self.varies != "feed":
+            raise ValueError(f"{self.name!r:.60} varies {self.varies!r:.60}, where view 'input' is about the feed")
         try:
             base = {} if self.base is None else {self.varies: self.base}
             dataclasses.replace(StepConfig(), **{**self.base_fields, **base})

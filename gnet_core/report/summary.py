@@ -17,6 +17,7 @@ from gnet_core.report.findings import findings
 from gnet_core.report.reservations import Doubt
 from gnet_core.report.views.across import AcrossView
 from gnet_core.report.views.comparison import ComparisonView
+from gnet_core.report.views.input_pipeline import InputView
 from gnet_core.report.views.parts import PartsView
 from gnet_core.report.views.scaling import ScalingView, SpeedView
 from gnet_core.report.views.section import Section
@@ -29,6 +30,7 @@ _VIEWS: Mapping[ViewName, type[Section]] = {
     "scaling": ScalingView,
     "parts": PartsView,
     "speed": SpeedView,
+    "input": InputView,
     "across": AcrossView,
 }
 

@@ -42,6 +42,16 @@ class PhaseSeconds(msgspec.Struct, frozen=True, kw_only=True):
     warmup: Amount
 
 
+class Pictures(msgspec.Struct, frozen=True, kw_only=True):
+    """The images that a case was fed from (see gnet_core.frameworks.base.Pictures)."""
+
+    images: Positive
+    pixels: Positive
+    encoded_bytes: Positive
+    """Of all of them together, as the pixels are."""
+    made: bool
+
+
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that gnet_core.run.timer.Timer adds to a worker's blocks, as pytest-benchmark's extra_info."""
 
@@ -70,6 +80,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     flop_per_image: Amount
     low_precision_share: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] | None
     low_precision_note: str = ""
+    pictures: Pictures | None = None
+    """None of a batch that was ready."""
     delay_seconds: Amount = 0.0
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from gnet_core.plan.request import BenchRequest, command_line
 from gnet_core.plan.suites import AGAIN, AXES
 from gnet_core.results import gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
-from gnet_core.results.raw_files import RawProcess, Trajectory, WorkerInfo
+from gnet_core.results.raw_files import Pictures, RawProcess, Trajectory, WorkerInfo
 from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks, source_of_peaks
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.stats import ratio
@@ -132,6 +132,8 @@ class Run:
     """What the timed blocks of such a row took, over all its processes."""
     trajectories: dict[str, list[Trajectory]] = dataclasses.field(default_factory=dict)
     """The losses of each of their processes after 0, 1, 2, … updates."""
+    pictures: dict[str, Pictures] = dataclasses.field(default_factory=dict)
+    """The images that such a row was fed from, where it was not fed one batch that was ready."""
     unmeasured: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     """Cases that were configured and have no row, with the reason."""
     profiles: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -238,6 +240,8 @@ class _Reader:
                     self._run.unread.append(str(error))
             else:
                 _add_figures(row, processes)
+                if pictures := processes[0].info.pictures:
+                    self._run.pictures[row.case] = pictures
                 self._run.trajectories[row.case] = [process.trajectory for process in processes]
                 self._run.processes[row.case] = tuple(map(RawProcess.samples, processes, cohorts))
                 blocks = itertools.chain.from_iterable(process.block_seconds for process in processes)
@@ -279,24 +283,31 @@ def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
     row.turn_spread = statistics.fmean(spreads) if spreads else None
     if resumed := [step for process in processes for step in process.info.resumed_step_seconds]:
         row.resumed_step_ratio = statistics.median(resumed) / statistics.median(itertools.chain(*seconds))
+    _add_start(row, processes)
+    _add_work_and_memory(row, processes[0].config, [process.info for process in processes])
+
+
+def _add_start(row: Row, processes: Sequence[RawProcess]) -> None:
+    """What it took until the first step had ended; of the input alone, where there is none, until it was built."""
     alone = [process for process in processes if process.info.started_alone]
     phases = [process.info.phase_seconds for process in alone or processes]
     row.import_seconds = statistics.fmean(phase.imports for phase in phases)
     row.build_seconds = statistics.fmean(phase.build for phase in phases)
     row.warmup_seconds = statistics.fmean(phase.warmup for phase in phases)
+    if processes[0].config.part == "input":
+        return
     trace = statistics.fmean(phase.trace for phase in phases)
     first_call = statistics.fmean(phase.first_call for phase in phases)
     row.first_step_seconds = row.build_seconds + trace + first_call
     if row.execution != "eager":  # which neither traces nor compiles
         if processes[0].config.framework != "torch":  # whose compilation is its tracing as well
             row.trace_seconds = trace
-        row.compile_seconds = max(0.0, first_call - row.step_seconds)
-    _add_work_and_memory(row, [process.info for process in processes])
+        row.compile_seconds = max(0.0, first_call - (row.step_seconds or 0.0))
 
 
-def _add_work_and_memory(row: Row, workers: list[WorkerInfo]) -> None:
-    first = workers[0]
-    row.gflop_per_image = first.flop_per_image / 1e9
+def _add_work_and_memory(row: Row, config: StepConfig, workers: list[WorkerInfo]) -> None:
+    first, computes = workers[0], config.part != "input"
+    row.gflop_per_image = first.flop_per_image / 1e9 if computes else None
     row.low_precision_share = first.low_precision_share
     row.loss_first, row.loss_last = first.loss_first, first.loss_last
     row.skipped_steps = sum(worker.skipped_steps for worker in workers)
@@ -305,7 +316,7 @@ def _add_work_and_memory(row: Row, workers: list[WorkerInfo]) -> None:
     row.delay_seconds = max(worker.delay_seconds for worker in workers) or None
     for note in dict.fromkeys(worker.low_precision_note for worker in workers if worker.low_precision_note):
         row.add_note(note)
-    if any(None in (worker.loss_first, worker.loss_last) for worker in workers):
+    if computes and any(None in (worker.loss_first, worker.loss_last) for worker in workers):
         row.finite = False
         row.add_note("the loss was not finite")
     if row.skipped_steps:
@@ -315,8 +326,11 @@ def _add_work_and_memory(row: Row, workers: list[WorkerInfo]) -> None:
         row.add_note(f"{row.voided_samples} samples voided: the step was traced anew")
     if row.delay_seconds:
         row.add_note(f"every step was delayed by {row.delay_seconds:g} s to test the suite")
-    if row.data != "synthetic":
-        row.add_note("reading and resizing the images is inside the clock")
+    if not computes:
+        row.add_note("batches alone, of which no step is run: a step stands for a batch, and there is no loss")
+    elif row.data != "synthetic" or config.feed != "ready":
+        kept = config.feed == "cache"
+        row.add_note(f"{'shuffling and converting' if kept else 'reading and resizing'} the images is inside the clock")
 
 
 _REFERENCE_EXECUTIONS: tuple[Execution, ...] = ("graph", "eager", "xla")
@@ -376,7 +390,8 @@ def _add_drift(run: Run) -> None:
 
 def _add_single_values(run: Run) -> None:
     for row in run.rows:
-        if row.status == "ok" and (names := single_value_norms(run.configs[row.case])):
+        config = run.configs[row.case]
+        if row.status == "ok" and config.part != "input" and (names := single_value_norms(config)):
             row.add_note(
                 f"{len(names)} batch normalisations see a single value a channel and so learn nothing, "
                 "which takes as long as learning"
@@ -457,7 +472,9 @@ def _request_of_case(case: RecordedCase, config: StepConfig, document: RunDocume
     declared = tuple(suite.name for suite in document.suites)
     suites = next((twin.suites for twin in twins), declared) if is_again else case.suites
     fields: dict[str, Any] = {axis: (getattr(config, axis),) for axis in AXES}
-    fields |= {name: getattr(config, name) for name in ("device", "layers", "widths", "image_size", "data", "seed")}
+    fields |= {name: getattr(config, name) for name in ("device", "layers", "widths", "image_size", "seed")}
+    if config.data != "synthetic":  # a case of a run with data may be fed a synthetic batch all the same
+        fields["data"] = config.data
     fields |= {"suites": suites[:1], "case": (), "profile": False, "aa": is_again}
     if document.until == "fixed":
         fields |= {"replicates": document.replicates, "until": None}  # which is fixed beside a number

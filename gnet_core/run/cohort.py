@@ -55,6 +55,8 @@ def _step_seconds(config: StepConfig) -> float:
         return 0.0
     by_execution = {"eager": 0.06, "graph": 0.025, "xla": 0.06}
     an_image = {"torch": 0.026, "jax": 0.09}.get(config.framework, by_execution[config.execution])
+    if config.part == "input":
+        an_image = 0.003
     return an_image * config.batch_size * (config.image_size / 224) ** 2
 
 

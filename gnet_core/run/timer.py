@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 import statistics
@@ -26,6 +27,12 @@ SETTLE_SECONDS = 0.1
 """Time that a worker waits before it hands its turn back. JAX goes on freeing a step's buffers for a while after the
 step has finished, which came out of the next one's turn: 9 % of the processors."""
 
+MAX_SETTLE_SECONDS = 10.0
+"""A worker that is not idle by then hands its turn back all the same, and the next one's is disturbed."""
+
+WAITING_SHARE = 0.05
+"""Share of a step's time from which on waiting for its batch says that the input is what takes longer."""
+
 MAX_OBSERVED = 12
 """Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
 
@@ -40,10 +47,18 @@ class Turns:
         if self._channel:
             self._channel.send(event=event, **details)
 
-    def settle(self) -> None:
-        """Return when nothing goes on any more of what this worker did, before another may have its turn."""
-        if self._channel:
+    def settle(self, *, until_idle: bool = False) -> None:
+        """Return when nothing goes on any more of what this worker did, before another may have its turn; `until_idle`
+        where threads of it work ahead, which takes them longer.
+        """
+        if not self._channel:
+            return
+        time.sleep(SETTLE_SECONDS)
+        waited, used = SETTLE_SECONDS, math.inf
+        while until_idle and used > SETTLE_SECONDS / 10 and waited < MAX_SETTLE_SECONDS:
+            before = time.process_time()  # of all threads
             time.sleep(SETTLE_SECONDS)
+            waited, used = waited + SETTLE_SECONDS, time.process_time() - before
 
     def wait(self) -> Literal["first", "again", "over"]:
         """Return when it is this worker's turn: again, or the first since others ran; or when all turns are over."""
@@ -80,12 +95,14 @@ class Timer:
         with self._phase("import"):
             framework = base.load(config.framework)
         with self._phase("build"):
-            case: Case = framework.Case(config)
+            case: Case = (framework.InputCase if config.part == "input" else framework.Case)(config)
+            feed = case.feed
         with self._phase("trace"):
             case.trace()
 
-        def observe() -> tuple[int, float]:
-            return case.applied_steps(), float(case.run(1))
+        def observe() -> tuple[int, float | None]:
+            applied, loss = case.applied_steps(), case.run(1)
+            return applied, None if loss is None else float(loss)
 
         # Dropout's masks differ between executions, so the losses that are compared are those without.
         case.set_dropout(False)
@@ -98,11 +115,16 @@ class Timer:
             while config.part == "train" and case.applied_steps() < COMPARED_UPDATES and len(losses) < MAX_OBSERVED:
                 losses.append(observe())
             case.set_dropout(True)
+            if feed.made_ahead:  # while the network was built and traced, which no step would have to wait for
+                case.run(feed.made_ahead)
+            waited_before = feed.waited_seconds
             # Both: a few steps of a fast device are over before its clocks have risen.
             while not warmup_seconds or sum(warmup_seconds) < self.plan.block_seconds:
                 warmup_seconds.append(_seconds(lambda: case.run(1)))
         step_seconds = self.plan.step_seconds or statistics.median(warmup_seconds)
-        blocks = Blocks(self.turns, case.run, lambda: case.trace_count, self.plan, step_seconds)
+        waits = feed.waited_seconds - waited_before > WAITING_SHARE * sum(warmup_seconds)
+        ahead = Ahead(batches=feed.made_ahead, waits=waits)
+        blocks = Blocks(self.turns, case.run, lambda: case.trace_count, self.plan, step_seconds, ahead)
         last = blocks.time(benchmark)
         peak_bytes, memory_source = case.peak_memory()
         steps, skipped = case.steps, case.skipped_steps()
@@ -126,12 +148,13 @@ class Timer:
             steps=steps,
             losses_without_dropout=[(applied, _finite(loss)) for applied, loss in losses],
             loss_first=_finite(losses[0][1]),
-            loss_last=_finite(float(last)),
+            loss_last=_finite(None if last is None else float(last)),
             peak_memory_bytes=peak_bytes,
             memory_source=memory_source,
             flop_per_image=case.flop_per_image(),
             low_precision_share=share,
             low_precision_note=why_no_share,
+            pictures=dataclasses.asdict(feed.pictures) if feed.pictures else None,
         )
 
     @contextlib.contextmanager
@@ -142,11 +165,32 @@ class Timer:
         self._phase_seconds[name] = time.perf_counter() - start
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """Batches that a worker makes ahead while others have their turns, which a block must not be credited with.
+
+    Where the step takes longer than its batch, as many as can be are ready at each of its steps, before a block as
+    within it, so they change nothing. Where the batch takes longer, none is ready when a step asks, and so they are
+    used up outside the clock. A run of the input alone is such a case, with a step of no time.
+    """
+
+    batches: int = 0
+    """The most that there can be."""
+    waits: bool = False
+    """Whether a step was seen to wait for its batch."""
+
+
 class Blocks:
     """The timed blocks of one worker, and the steps around them."""
 
     def __init__(
-        self, turns: Turns, run: Callable[[int], Any], trace_count: Callable[[], int], plan: Plan, step_seconds: float
+        self,
+        turns: Turns,
+        run: Callable[[int], Any],
+        trace_count: Callable[[], int],
+        plan: Plan,
+        step_seconds: float,
+        ahead: Ahead = Ahead(),
     ) -> None:
         """`run` takes as many steps as it is called with; `trace_count` is how often a step was traced so far."""
         self._turns = turns
@@ -156,6 +200,9 @@ class Blocks:
         self._step_seconds = step_seconds
         self._block_steps = max(1, round(plan.block_seconds / step_seconds))
         self._single_steps = max(1, round(plan.single_seconds / step_seconds))
+        # A step that is hardly shorter than its batch uses up what is ready slowly, so a long block has a long lead.
+        self._lead_steps = max(ahead.batches, self._block_steps) if ahead.waits else 0
+        self._works_ahead = ahead.batches > 0
         self._traces = self._steps = self._timed = 0
         self._over = False
         self._resumed_seconds: list[float] = []
@@ -165,7 +212,7 @@ class Blocks:
 
     def time(self, benchmark: Any) -> Any:
         """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
-        self._turns.settle()
+        self._turns.settle(until_idle=self._works_ahead)
         self._turns.announce("ready", step_seconds=self._step_seconds, block_steps=self._block_steps)
         last = benchmark.pedantic(
             self._block, setup=self._take_turn, teardown=self._hand_back, rounds=self._rounds, iterations=1
@@ -189,7 +236,9 @@ class Blocks:
         self._over = turn == "over"
         self._steps = 0
         self._work_began = time.monotonic()
-        if turn == "first" and self._block_steps > 1:
+        if self._lead_steps and not self._over:
+            self._counted(self._lead_steps)
+        elif turn == "first" and self._block_steps > 1:
             # The first step after others ran finds cold caches, so it stays outside the clock. Of a step that is longer
             # than a block they are no part that could be seen, and leaving it out would double the run.
             self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
@@ -213,7 +262,7 @@ class Blocks:
             if self._trace_count() == traces:
                 self._single_seconds += single
         work = (self._work_began, time.monotonic())
-        self._turns.settle()
+        self._turns.settle(until_idle=self._works_ahead)
         self._turns.announce("turn_done", steps=self._steps, block=block, work=work)
 
     def _counted(self, steps: int) -> Any:
@@ -258,6 +307,6 @@ def _seconds(action: Any) -> float:
     return time.perf_counter() - start
 
 
-def _finite(value: float) -> float | None:
+def _finite(value: float | None) -> float | None:
     """JSON has no NaN; a loss that is none is left out and its row says so."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None

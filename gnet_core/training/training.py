@@ -121,6 +121,9 @@ def train(
     >>> keras.saving.load_model("trained-digits/best.keras").name
     'googlenet_2'
     """
+    for field in ("part", "feed"):
+        if (value := getattr(config, field)) != (whole := getattr(StepConfig, field)):
+            raise GnetError(f"{field}: {value!r} is for gnet bench to measure; a session trains with {whole}")
     require_whole("epochs", epochs, least=1)
     if save_every is not None:
         require_whole("save_every", save_every, least=1)

@@ -90,6 +90,7 @@ def refused(answer, *parts):
         (["profile", "--steps", "11"], ["steps: 11"]),
         (["profile", "--precision", "float64"], ["precision: 'float64'"]),
         (["profile", "--part", "half"], ["part: 'half' is unknown", "train, gradients, forward"]),
+        (["profile", "--part", "input"], ["part: 'input' has no step to trace; use train, gradients or forward"]),
         (["profile", "--widths", "wide"], ["widths: 'wide' is unknown"]),
         (["profile", "--layers", "torch"], ["layers: 'torch' is unknown"]),
         (["profile", "--data", "nowhere"], ["data: 'nowhere'"]),

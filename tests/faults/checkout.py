@@ -61,10 +61,13 @@ CASE = '''
 
 import time
 
+from gnet_core.frameworks.base import Feed
 from gnet_core.machine import description
 
 
 class Case:
+    feed = Feed()
+
     def __init__(self, config):
         self.steps = 0
         self.trace_count = 1

@@ -247,7 +247,7 @@ CONFIGS = some.builds(
     StepConfig,
     execution=some.sampled_from(EXECUTIONS),
     precision=some.sampled_from(PRECISIONS),
-    part=some.sampled_from(get_args(Part)),
+    part=some.sampled_from([part for part in get_args(Part) if part != "input"]),
     layers=some.sampled_from(LAYERS),
     batch_size=some.integers(1, 2**20),
     image_size=some.integers(67, 2**14),
@@ -266,7 +266,7 @@ CONFIGS = some.builds(
 
 def test_the_cases_of_these_tests_differ_in_every_field_that_can_be_traced() -> None:
     varied = set(CONFIGS.wrapped_strategy.kwargs)  # type: ignore[attr-defined]
-    assert varied == {field.name for field in dataclasses.fields(StepConfig)} - {"framework"}
+    assert varied == {field.name for field in dataclasses.fields(StepConfig)} - {"framework", "feed"}
 
 
 @given(CONFIGS)
@@ -283,6 +283,16 @@ def test_a_case_is_traced_from_words_as_it_is(config: StepConfig) -> None:
 def test_a_step_of_another_framework_is_not_traced(framework: Any) -> None:
     with pytest.raises(GnetError, match=f"framework: '{framework}' cannot be traced"):
         ProfileRequest.of(StepConfig(framework=framework))
+
+
+@pytest.mark.parametrize(
+    ("part", "feed"), [("train", "jpeg"), ("train", "cache"), ("forward", "tfrecord"), ("input", "jpeg")]
+)
+def test_a_step_that_is_fed_and_a_loader_alone_are_not_traced(part: Any, feed: Any) -> None:
+    with pytest.raises(GnetError, match=f"^feed: '{feed}' cannot be traced; gnet profile takes steps on a batch that"):
+        ProfileRequest.of(StepConfig(part=part, feed=feed))
+    with pytest.raises(GnetError, match=r"^part: 'input' has no step to trace; use train, gradients or forward$"):
+        ProfileRequest(part="input").config(device="cpu", data="synthetic")
 
 
 def test_no_field_of_a_request_has_a_type_that_these_tests_do_not_draw() -> None:

@@ -92,6 +92,22 @@ def test_cases_that_are_named_are_planned_alone_and_compared_with_none():
         sweep.only_cases(SUITES, made, [name, "other"])
 
 
+def test_the_input_pipeline_has_the_step_alone_and_each_loader_alone_and_with_it():
+    (suite,) = discovery.choose_suites(SUITES, ["input-pipeline"], "quick")
+    assert not [preset for preset in sweep.PRESETS if suite in discovery.choose_suites(SUITES, (), preset)]
+    preset = sweep.preset_for("smoke", "cpu")
+    made = sweep.Sweep(preset=preset, template=StepConfig(data="/photos", classes=10, image_size=96))
+    cases = sweep.plan_cases([suite], made, HERE)
+    told = [(case.config.feed, case.config.part, case.config.data) for case in cases]
+    assert told == [
+        ("ready", "train", "synthetic"),
+        *((feed, part, "/photos") for feed in ("jpeg", "tfrecord", "cache") for part in ("input", "train")),
+    ]
+    base, *others = cases
+    assert sweep.comparisons(cases, [suite]) == [(base, other) for other in others]
+    assert {case.config.classes for case in cases} == {10}
+
+
 def test_batches_ascend_so_that_memory_runs_out_at_the_first_too_large():
     sizes = [case.config.batch_size for case in planned("full")]
     assert sizes == sorted(sizes)
@@ -106,7 +122,9 @@ def test_what_the_user_chose_wins_over_every_suite():
 @pytest.mark.parametrize(
     ("declared", "why"),
     [
-        ({"view": "table"}, "^view: 'table' is unknown; use one of comparison, scaling, parts, speed$"),
+        ({"view": "table"}, "^view: 'table' is unknown; use one of comparison, scaling, parts, speed, input$"),
+        ({"varies": "layers", "base": "keras", "view": "input"}, "^varies: 'layers' will not do beside view 'input'"),
+        ({"varies": "feed", "view": "input"}, "^base: None will not do beside view 'input'; name a value of feed$"),
         ({"varies": "speed"}, "^varies: 'speed' is unknown; use one of execution, precision, part, layers, "),
         ({"varies": "source", "base": "old"}, "^varies: 'source' is unknown"),
         ({"varies": "image_size", "base": 66}, "^image_size: 66 will not do"),

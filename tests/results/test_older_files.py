@@ -50,6 +50,7 @@ OTHER: dict[str, Any] = {
     "learning_rate": 0.01,
     "as_published": True,
     "data": "digits",
+    "feed": "jpeg",
     "device": "gpu:0",
     "seed": 7,
 }

@@ -1,12 +1,13 @@
 """The worker's side of a turn, and what it tells of an error."""
 
+import threading
 import time
 
 import pytest
 
 from gnet_core.plan.suites import Plan
 from gnet_core.run.protocol import Channel, ChannelClosed
-from gnet_core.run.timer import SETTLE_SECONDS, Blocks, Turns, failure_kind, first_line
+from gnet_core.run.timer import SETTLE_SECONDS, Ahead, Blocks, Turns, failure_kind, first_line
 
 
 class ResourceExhaustedError(Exception):
@@ -66,9 +67,10 @@ class CountedStep:
         return self.count
 
 
-def time_blocks(turns, rounds, *, step=None, step_seconds=0.25, block_seconds=0.5):
+def time_blocks(turns, rounds, *, step=None, step_seconds=0.25, block_seconds=0.5, ahead=Ahead()):  # noqa: B008
     step = step or CountedStep()
-    blocks = Blocks(turns, step, lambda: step.traces, Plan(turns=rounds, block_seconds=block_seconds), step_seconds)
+    plan = Plan(turns=rounds, block_seconds=block_seconds)
+    blocks = Blocks(turns, step, lambda: step.traces, plan, step_seconds, ahead)
     benchmark = Pedantic(step)
     blocks.time(benchmark)
     return blocks.to_dict(), benchmark, step
@@ -138,6 +140,45 @@ def test_of_a_step_longer_than_a_block_none_is_left_out():
         ours.send(finish=True)
         fields, benchmark, step = time_blocks(Turns(theirs), 1, step_seconds=2.0)
     assert (benchmark.timed, step.count, fields["resumed_step_seconds"]) == ([1], 1, [])
+
+
+@pytest.mark.parametrize(("block_seconds", "lead"), [(0.5, 7), (2.5, 10), (0.1, 7)])
+def test_batches_that_were_made_ahead_are_used_up_outside_the_clock(block_seconds, lead):
+    ahead = Ahead(batches=7, waits=True)
+    fields, benchmark, step = time_blocks(Turns(), 2, block_seconds=block_seconds, ahead=ahead)
+    block = max(1, round(block_seconds / 0.25))
+    assert benchmark.timed == [block] * 2
+    assert step.count == 2 * (lead + block) + len(fields["single_step_seconds"])
+    assert fields["resumed_step_seconds"] == []
+
+
+def test_a_step_that_never_waits_for_its_batch_has_no_lead():
+    _fields, benchmark, step = time_blocks(Turns(), 2, ahead=Ahead(batches=7, waits=False))
+    assert (benchmark.timed, step.count) == ([2, 2], 8)
+
+
+def test_a_worker_that_works_ahead_hands_back_once_it_is_idle():
+    enough = threading.Event()
+    ended = []
+
+    def work_ahead():
+        while not enough.is_set():
+            sum(range(1000))
+        ended.append(time.monotonic())
+
+    class Feeding(CountedStep):
+        def __call__(self, steps):
+            if self.count:  # the block, which follows the lead: from then on it works for a second
+                threading.Thread(target=work_ahead).start()
+                threading.Timer(1.0, enough.set).start()
+            return super().__call__(steps)
+
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=False)
+        ours.send(finish=True)
+        time_blocks(Turns(theirs), 1, step=Feeding(), step_seconds=2.0, ahead=Ahead(batches=7, waits=True))
+    assert ended
 
 
 def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run():

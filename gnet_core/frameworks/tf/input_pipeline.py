@@ -23,7 +23,7 @@ UNDECODABLE = f"{_DAMAGED}; replace it or remove it from the data set"
 
 _KEPT_OVERHEAD_BYTES = 512
 """Beside the levels of an image that is kept: a buffer, the descriptions of three tensors, what malloc rounds up."""
-_PREFETCHED_BATCHES = 4
+PREFETCHED_BATCHES = 4
 """A fixed number, since AUTOTUNE's grows with whatever memory is free."""
 _SHUFFLED_RECORD_BYTES = 2**28
 """Encoded images among which the records of a pack are shuffled. The order of its shards is shuffled as well, and
@@ -86,7 +86,7 @@ class Loader:
     on how much data there is (but for the data set's list of paths, or its arrays).
 
     The same seed gives the same batches, whatever the number of threads and whatever is kept; of records the order also
-    hangs on whether they are kept. Images a second of the loader alone are those of iterating `epoch`.
+    hangs on whether they are kept. gnet bench input-pipeline measures it alone and with a step.
     """
 
     def __init__(
@@ -136,24 +136,25 @@ class Loader:
 
         Iterating raises tf.errors.OpError for a file that is damaged or gone, which explain_decode_error names.
         """
-
-        def changed(number: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> Image:
-            return number, augmented(image, self._augmentation, seed, number), label
-
-        def fed(_: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _as_fed(images), labels
-
-        options = tf.data.Options()
-        options.deterministic = True
         with tf.device("/CPU:0"):
             skipped = done * self._config.batch_size
             images = self._shuffled(seed, skipped) if self._training else self._in_order().skip(skipped)
-            if self._augmentation != "none":
-                images = images.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
-            dataset = images.batch(self._config.batch_size, drop_remainder=self._training)
-            dataset = dataset.map(fed, num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = self._batched(images, seed)
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(self) - done))
-            return dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)
+            return _made_ahead(dataset)
+
+    def endless(self, seed: int) -> tf.data.Dataset:
+        """The batches of training passes without end, each in an order of its own. A batch may have images of two of
+        them, so that none waits for a pass to begin. Iterating raises as that of `batches` does.
+        """
+        with tf.device("/CPU:0"):
+            return _made_ahead(self._batched(self._shuffled(seed, endless=True), seed))
+
+    def fill(self) -> None:
+        """Make now what is kept, which the first pass would do otherwise. Raises as named_errors does."""
+        if self._kept is not None:
+            for _ in named_errors(self.split, self._kept):
+                pass
 
     def pictures(self, numbers: Sequence[int]) -> tf.data.Dataset:
         """Number, int64, and levels, uint8 (image_size, image_size, 3), of the images that have these numbers in the
@@ -167,6 +168,20 @@ class Loader:
             images = self._decoded(_source(self.split, 0, len(self.split)).filter(is_one_of_them))
             return images.map(lambda number, image, _: (number, image))
 
+    def _batched(self, images: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+        """Batches as a step is fed them, of images (see Image) that are augmented first."""
+
+        def changed(number: tf.Tensor, image: tf.Tensor, label: tf.Tensor) -> Image:
+            return number, augmented(image, self._augmentation, seed, number), label
+
+        def fed(_: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return _as_fed(images), labels
+
+        if self._augmentation != "none":
+            images = images.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = images.batch(self._config.batch_size, drop_remainder=self._training)
+        return dataset.map(fed, num_parallel_calls=tf.data.AUTOTUNE)
+
     def _in_order(self) -> tf.data.Dataset:
         """The images (see Image) in the order of the split."""
         images = len(self.split)
@@ -174,21 +189,27 @@ class Loader:
             return self._made(0, images)
         return self._kept if self.kept == images else self._kept.concatenate(self._made(self.kept, images))
 
-    def _shuffled(self, seed: int, skipped: int) -> tf.data.Dataset:
-        """The images (see Image) in an order drawn by the seed, anew at each iteration, without the first `skipped`.
+    def _shuffled(self, seed: int, skipped: int = 0, *, endless: bool = False) -> tf.data.Dataset:
+        """The images (see Image) in an order drawn by the seed, anew at each iteration, without the first `skipped`;
+        `endless` begins the next pass before anything is decoded, so that the processors go on while a pass ends.
 
         The buffer of the shuffle holds what an image is made of, such as its path, and of those that are kept a
         reference, so that no image is in memory twice.
         """
         images, size = len(self.split), self._config.image_size
+
+        def shuffled(source: tf.data.Dataset) -> tf.data.Dataset:
+            return left(source.shuffle(images, seed=seed, reshuffle_each_iteration=True))
+
+        def left(source: tf.data.Dataset) -> tf.data.Dataset:
+            return source.repeat() if endless else source.skip(skipped)
+
         if self._kept is not None and self.kept == images:
-            return self._kept.shuffle(images, seed=seed, reshuffle_each_iteration=True).skip(skipped)
+            return shuffled(self._kept)
         if isinstance(self.split.images, RecordFiles):
-            return self._decoded(_shuffled_records(self.split.images, seed, skipped))
+            return self._decoded(left(_shuffled_records(self.split.images, seed)))
         if self._kept is None:
-            source = _source(self.split, 0, images)
-            source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True)
-            return self._decoded(source.skip(skipped))
+            return self._decoded(shuffled(_source(self.split, 0, images)))
 
         def with_image(image: Image, columns: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
             return (*columns, image[1])
@@ -208,8 +229,7 @@ class Loader:
         # What is kept comes first: only a pass that has asked beyond its last image keeps it, and zip asks in order.
         kept = tf.data.Dataset.zip((self._kept, _source(self.split, 0, self.kept))).map(with_image)
         source = kept.concatenate(_source(self.split, self.kept, images).map(without_image))
-        source = source.shuffle(images, seed=seed, reshuffle_each_iteration=True).skip(skipped)
-        return source.map(kept_or_made, num_parallel_calls=tf.data.AUTOTUNE)
+        return shuffled(source).map(kept_or_made, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _made(self, start: int, stop: int) -> tf.data.Dataset:
         """The images (see Image) from `start` to `stop` in the order of the split."""
@@ -240,6 +260,13 @@ def decoded_image(file: ImageFile, size: int) -> tf.Tensor:
             return _as_fed(fit(read_and_decode(os.fsencode(file.path), *look), size))
     except tf.errors.OpError:
         raise BrokenImageError(file.path, _DAMAGED) from None
+
+
+def _made_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The batches in one order whatever the number of threads, and some of them made before they are asked for."""
+    options = tf.data.Options()
+    options.deterministic = True
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
 
 
 def _as_fed(levels: tf.Tensor) -> tf.Tensor:
@@ -297,9 +324,9 @@ def _numbered(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Da
     return tf.data.Dataset.zip((tf.data.Dataset.range(first, first + count), tf.data.TFRecordDataset(path)))
 
 
-def _shuffled_records(records: RecordFiles, seed: int, skipped: int) -> tf.data.Dataset:
+def _shuffled_records(records: RecordFiles, seed: int) -> tf.data.Dataset:
     """Number, label and content of all records: files in an order that is drawn, several at a time, their records mixed
-    within a window of bounded bytes. The first `skipped` are left out, and not parsed.
+    within a window of bounded bytes.
     """
     files = _records(records).shuffle(len(records.paths), seed=seed, reshuffle_each_iteration=True)
     cycle = min(_SHARDS_AT_A_TIME, len(records.paths))
@@ -307,7 +334,7 @@ def _shuffled_records(records: RecordFiles, seed: int, skipped: int) -> tf.data.
     images = sum(records.counts)
     record_bytes = max(1, sum(records.sizes_bytes) // images)
     window = max(1, min(images, _SHUFFLED_RECORD_BYTES // record_bytes))
-    examples = examples.shuffle(window, seed=seed, reshuffle_each_iteration=True).skip(skipped)
+    examples = examples.shuffle(window, seed=seed, reshuffle_each_iteration=True)
     return examples.map(_parsed, num_parallel_calls=tf.data.AUTOTUNE)
 
 

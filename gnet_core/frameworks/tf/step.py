@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from gnet_core.config import Execution, StepConfig
+from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.frameworks.tf import device, fused
 from gnet_core.frameworks.tf.averaging import AveragedWeights
 from gnet_core.frameworks.tf.model import GoogleNet_2
@@ -120,6 +120,8 @@ def make_train_step(
     >>> bool(result.loss > 0), step.applied_steps()
     (True, 1)
     """
+    if config.part == "input":
+        raise GnetError("part: 'input' has no step; use train, gradients or forward")
     loss_and_logits, metrics = _make_forward_pass(model, config, label_smoothing), _make_metrics()
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
     trained = model if config.trains_classifiers else model.inception_model

@@ -51,6 +51,8 @@ class TraceSummary:
 def trace_case(config: StepConfig, log_dir: Path, steps: int) -> TraceSummary:
     """Build the case's step on its device, warm it up and capture `steps` of it. Raises what capture raises."""
     require_steps(steps)
+    if config.feed != "ready":
+        raise GnetError(f"feed: {config.feed!r} cannot be traced; a trace is of steps on a batch that is ready")
     tensorflow_device = device.prepare(config)
     batch = next(endless_batches(config, tensorflow_device))
     with tf.device(tensorflow_device):  # tf.data leaves its batches with the host

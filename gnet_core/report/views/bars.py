@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ _BAR = 0.62  # height of a bar, as a share of its line's
 _PHASES = {"import": COLOURS[6], "build": COLOURS[5], "trace": COLOURS[1], "compile and first step": COLOURS[3]}
 
 
-def speeds(section: Section, *, with_starts: bool = False) -> Picture:
-    """Images/s of each case, on request beside what it took to start. Where rows are too many the fastest are shown."""
+def speeds(section: Section, *, with_starts: bool = False, logarithmic: bool = False) -> Picture:
+    """Images/s of each case, on request beside what it took to start, or on a logarithmic axis, on which they lie far
+    apart. Where rows are too many the fastest are shown.
+    """
     fastest_first = sorted(range(len(section.rows)), key=lambda index: -speed(section.rows[index]))
     rows = [section.rows[index] for index in sorted(fastest_first[:MAX_LINES])]
     names, shared = distinct([row_words(section, row) for row in rows])
@@ -28,7 +31,10 @@ def speeds(section: Section, *, with_starts: bool = False) -> Picture:
 
     def paint(axes: Any) -> None:
         left = axes[0] if with_starts else axes
-        _paint_speeds(left, section, rows, with_mfu=not with_starts)
+        foot = _power_below(rows) if logarithmic else 0.0
+        _paint_speeds(left, section, rows, foot, with_mfu=not with_starts)
+        if logarithmic:
+            _to_logarithms(left, foot)
         subtitle(left, shared, len(section.rows) - len(rows))
         if with_starts:
             stacks(axes[1], starts, _PHASES)
@@ -101,13 +107,14 @@ def _start(row: Row) -> tuple[float, ...]:
     return row.import_seconds, row.build_seconds, traced, max(0.0, row.first_step_seconds - row.build_seconds - traced)
 
 
-def _paint_speeds(axes: Any, section: Section, rows: Sequence[Row], *, with_mfu: bool) -> None:
+def _paint_speeds(axes: Any, section: Section, rows: Sequence[Row], foot: float, *, with_mfu: bool) -> None:
+    """Bars on an axis that begins at `foot`."""
     fastest = max(map(speed, rows))
     reach = max(fastest, max(min(row.images_per_second_ci_high or 0.0, WIDEST * fastest) for row in rows))
     for line, row in enumerate(rows):
         end, low, high = row.images_per_second, row.images_per_second_ci_low, row.images_per_second_ci_high
         if end is None:
-            beside(axes, 0, line, without_figure(row))
+            beside(axes, foot, line, without_figure(row))
             continue
         comparison = section.comparisons.get(row.case)
         colour = COLOURS[0] if comparison is None else LOOKS[comparison.verdict][0]
@@ -119,6 +126,24 @@ def _paint_speeds(axes: Any, section: Section, rows: Sequence[Row], *, with_mfu:
         beside(axes, end, line, text)
     axes.set_xlim(0, reach * (1.35 if with_mfu and any(row.mfu for row in rows) else 1.25))
     axes.set_xlabel("images/s, 95 % intervals" if any(map(speed_interval, rows)) else "images/s")
+
+
+def _power_below(rows: Sequence[Row]) -> float:
+    """The power of ten that leaves the slowest bar a length."""
+    slowest = min(row.images_per_second for row in rows if row.images_per_second)
+    return float(10 ** math.floor(math.log10(slowest / 1.5)))
+
+
+def _to_logarithms(axes: Any, foot: float) -> None:
+    """Make the axis of the bars a logarithmic one that begins at `foot`, with as much room for their figures."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    end = axes.get_xlim()[1]
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))  # no powers, which take TeX
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(foot, end * (end / foot) ** 0.25)
+    axes.set_xlabel(f"{axes.get_xlabel()}, logarithmic")
 
 
 def _figure(value: float) -> str:

@@ -32,12 +32,13 @@ class Rank(IntEnum):
     SCALING = 2
     TRACED = 3
     PARTS = 4
-    COST = 5
-    SAME = 6
-    UNRESOLVED = 7
-    TOO_FEW = 8
-    SAME_CODE = 9
-    FURTHER = 10
+    INPUT = 5
+    COST = 6
+    SAME = 7
+    UNRESOLVED = 8
+    TOO_FEW = 9
+    SAME_CODE = 10
+    FURTHER = 11
 
 
 class Finding(NamedTuple):
