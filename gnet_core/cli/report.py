@@ -28,6 +28,7 @@ from gnet_core.plan.request import ReportRequest
 if TYPE_CHECKING:
     from gnet_core.report.summary import Summary
     from gnet_core.results.gates import GateResult
+    from gnet_core.time_to_accuracy.document import TimeToAccuracy
 
 _CHECK = f"{GPU_CHECK}.md"
 
@@ -136,6 +137,25 @@ def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -
         print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {trace}")
 
 
+def print_sessions(directory: Path, document: TimeToAccuracy, *, as_json: bool) -> int:
+    """Print the report of sessions; return the exit status."""
+    import msgspec
+
+    from gnet_core.report import time_to_accuracy as reporting
+    from gnet_core.time_to_accuracy.document import OPEN_STATUSES
+    from gnet_core.time_to_accuracy.evaluation import evaluate
+
+    evaluation = evaluate(document)
+    if as_json:
+        plain = msgspec.to_builtins(document)
+        print_json({"directory": str(directory), **plain, **reporting.to_json(evaluation)})
+    else:
+        print_document(reporting.document(evaluation, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md")
+    broken = any(session.status not in (*OPEN_STATUSES, "finished") for session in document.sessions)
+    return CASES_FAILED if broken else FINE
+
+
 def _report_profile(directory: Path, *, as_json: bool) -> int:
     from gnet_core.report import profile as reporting
 
@@ -162,7 +182,6 @@ def _report_training(directory: Path, *, as_json: bool) -> int:
 
 
 def _report_time_to_accuracy(directory: Path, *, as_json: bool) -> int:
-    from gnet_core.cli.time_to_accuracy import print_sessions
     from gnet_core.report import time_to_accuracy as reporting
     from gnet_core.time_to_accuracy.document import read
     from gnet_core.time_to_accuracy.evaluation import evaluate

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,11 @@ import click
 
 from gnet_core.cli import options
 from gnet_core.cli.output import (
-    CASES_FAILED,
-    FINE,
     INTERRUPTED,
     complain,
-    print_document,
-    print_json,
     write_documents,
 )
-from gnet_core.cli.report import complain_of
+from gnet_core.cli.report import complain_of, print_sessions
 from gnet_core.cli.train import KEPT_BYTES
 from gnet_core.config import GnetError, StepConfig, slug
 from gnet_core.plan.request import TimeToAccuracyRequest, command_line
@@ -31,13 +27,14 @@ from gnet_core.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from gnet_core.datasets.data_set import DataSet
-    from gnet_core.machine.environment import Environment
     from gnet_core.time_to_accuracy.bench import Bench, Progress
     from gnet_core.time_to_accuracy.document import DataSize, SessionEntry, TimeToAccuracy
 
 NAME = "time-to-accuracy"
 TARGETS = {"digits": 98.5, "fashion-mnist": 92.0}
 """Test accuracies in percent that a session of the default recipe reaches towards its end."""
+
+MAX_SEEDS = 1000
 
 
 @click.command(NAME)
@@ -79,9 +76,11 @@ def time_to_accuracy(request: TimeToAccuracyRequest) -> int:
     to the end; report what each took.
     """
     from gnet_core.files.whole import require_empty
+    from gnet_core.machine.devices import require_precision
     from gnet_core.run import discovery, sources
     from gnet_core.system import claims
     from gnet_core.time_to_accuracy.bench import Bench
+    from gnet_core.time_to_accuracy.document import RecordedCase, TimeToAccuracy
 
     if request.out is not None and request.resume is not None:
         raise GnetError(f"out: {request.out} cannot be named beside --resume, which goes on in its own directory")
@@ -91,21 +90,37 @@ def time_to_accuracy(request: TimeToAccuracyRequest) -> int:
     with contextlib.ExitStack() as stack:
         previous = _claim_previous(request, request.resume, stack) if request.resume is not None else None
         asked = previous.request if previous else request
-        dataset = _open(asked)
         target = _target(asked, previous)
+        dataset = _open(asked)
+        configs, recipe = _configs(asked, dataset), _recipe(asked, dataset)  # refused before TensorFlow is asked
         source = sources.working_tree(
             discovery.find_checkout(Path.cwd()), stack.enter_context(sources.code_folder()) / "here"
         )
         environment = discovery.probe(source)
-        document = _document(asked, dataset, target, environment, sources.digest(source))
+        device = options.choose_device(asked.device, environment)
+        for config in configs:
+            require_precision(config.precision, device, environment)
+        cases = [dataclasses.replace(config, device=device) for config in configs]
+        document = TimeToAccuracy(
+            format_version=1,
+            created=options.now(),
+            options=asked.to_dict() | {"data": dataset.name},
+            environment=environment,
+            code=sources.digest(source),
+            target=target,
+            recipe=recipe,
+            data_set=_size(dataset),
+            cases=[RecordedCase(case=config.name, config=config.to_dict()) for config in cases],
+            sessions=_sessions(asked, cases),
+        )
         if previous:
             document = _gone_on_with(previous, document, request.resume or Path())
         directory = request.resume or request.out or options.default_directory(NAME, slug(asked.data))
         options.require_utf8("out", str(directory.resolve()))
-        if request.mllog is not None and not previous:
-            _require_new_logs(request.mllog, len(document.sessions))
         if not previous:
             stack.enter_context(claims.claimed_empty(directory))
+        if request.mllog is not None:
+            _require_new_logs(request.mllog, document.sessions)
         budget = math.inf if request.budget is None else request.budget
         bench = Bench(
             directory,
@@ -130,6 +145,8 @@ def _require_possible(request: TimeToAccuracyRequest) -> None:
         values = getattr(request, field)
         if len(set(values)) < len(values):
             raise GnetError(f"{field}: {','.join(values)!r} names one twice; name each once")
+    if request.seeds > MAX_SEEDS:
+        raise GnetError(f"seeds: {request.seeds!r:.30} is too many; use at most {MAX_SEEDS}")
     options.require_device_form(request.device)
 
 
@@ -161,20 +178,10 @@ def _target(request: TimeToAccuracyRequest, previous: TimeToAccuracy | None) -> 
     return percent / 100
 
 
-def _document(
-    request: TimeToAccuracyRequest, dataset: DataSet, target: float, environment: Environment, code: str
-) -> TimeToAccuracy:
-    """The document of a bench that begins: all of its sessions are to come. Raises GnetError for what cannot be run."""
-    from gnet_core.machine.devices import require_precision
+def _configs(request: TimeToAccuracyRequest, dataset: DataSet) -> list[StepConfig]:
+    """The configurations on a CPU, as which each can be refused that nothing can train."""
     from gnet_core.networks.map_sizes import require_learnable
-    from gnet_core.time_to_accuracy.document import RecordedCase, SessionEntry, TimeToAccuracy
-    from gnet_core.time_to_accuracy.schedule import in_turns
 
-    device = options.choose_device(request.device, environment)
-    given = {field.name: getattr(request, field.name) for field in dataclasses.fields(Recipe)}
-    augment = request.augment or dataset.default_augmentation
-    recipe = Recipe(**{**given, "augment": augment})
-    dataset.require_augmentation(augment)
     configs = [
         StepConfig(
             execution=execution,
@@ -184,30 +191,31 @@ def _document(
             classes=dataset.classes,
             learning_rate=request.learning_rate,
             data=dataset.name,
-            device=device,
         )
         for execution in request.execution
         for precision in request.precision
     ]
     for config in configs:
         options.require_case_name(config.name)
-        require_precision(config.precision, config.device, environment)
         require_learnable(config)
-    last = request.seed + request.seeds - 1
-    StepConfig(seed=last)  # which refuses seeds beyond those that generators take
-    turns = in_turns([config.name for config in configs], range(request.seed, last + 1))
-    return TimeToAccuracy(
-        format_version=1,
-        created=options.now(),
-        options=request.to_dict() | {"data": dataset.name},
-        environment=environment,
-        code=code,
-        target=target,
-        recipe=recipe,
-        data_set=_size(dataset),
-        cases=[RecordedCase(case=config.name, config=config.to_dict()) for config in configs],
-        sessions=[SessionEntry(case=case, seed=seed) for case, seed in turns],
-    )
+    return configs
+
+
+def _recipe(request: TimeToAccuracyRequest, dataset: DataSet) -> Recipe:
+    given = {field.name: getattr(request, field.name) for field in dataclasses.fields(Recipe)}
+    recipe = Recipe(**{**given, "augment": request.augment or dataset.default_augmentation})
+    dataset.require_augmentation(recipe.augment)
+    return recipe
+
+
+def _sessions(request: TimeToAccuracyRequest, cases: Sequence[StepConfig]) -> list[SessionEntry]:
+    """All that are to come, in their order. Raises GnetError for seeds beyond those that generators take."""
+    from gnet_core.time_to_accuracy.document import SessionEntry
+    from gnet_core.time_to_accuracy.schedule import in_turns
+
+    seeds = range(request.seed, request.seed + request.seeds)
+    StepConfig(seed=seeds[-1])
+    return [SessionEntry(case=case, seed=seed) for case, seed in in_turns([case.name for case in cases], seeds)]
 
 
 def _size(dataset: DataSet) -> DataSize:
@@ -268,13 +276,15 @@ def _gone_on_with(previous: TimeToAccuracy, now: TimeToAccuracy, directory: Path
     return previous
 
 
-def _require_new_logs(pattern: Path, sessions: int) -> None:
+def _require_new_logs(pattern: Path, sessions: Sequence[SessionEntry]) -> None:
+    """Raise GnetError where a log cannot be written, or would be added to what is there before its session begins."""
     from gnet_core.time_to_accuracy.bench import numbered
 
-    if not pattern.name:
-        raise GnetError(f"mllog: {str(pattern)!r} is no name of a file; name one such as result.txt")
-    for number in range(sessions):
-        options.require_new_file("mllog", numbered(pattern, number))
+    if not pattern.name or not pattern.parent.is_dir():
+        raise GnetError(f"mllog: {str(pattern)!r} is in no folder that there is; name a file such as result.txt")
+    for number, session in enumerate(sessions):
+        if not session.processes:
+            options.require_new_file("mllog", numbered(pattern, number))
 
 
 def _run_and_report(bench: Bench, directory: Path, request: TimeToAccuracyRequest) -> int:
@@ -295,25 +305,6 @@ def _run_and_report(bench: Bench, directory: Path, request: TimeToAccuracyReques
         why = "interrupted" if interrupted else "the budget is spent"
         complain(f"{why}; what was finished is in {directory}; go on by: {command_line(again)}")
     return complain_of(unwritten, directory) or (INTERRUPTED if interrupted else status)
-
-
-def print_sessions(directory: Path, document: TimeToAccuracy, *, as_json: bool) -> int:
-    """Print the report of sessions; return the exit status."""
-    import msgspec
-
-    from gnet_core.report import time_to_accuracy as reporting
-    from gnet_core.time_to_accuracy.document import OPEN_STATUSES
-    from gnet_core.time_to_accuracy.evaluation import evaluate
-
-    evaluation = evaluate(document)
-    if as_json:
-        plain = msgspec.to_builtins(document)
-        print_json({"directory": str(directory), **plain, **reporting.to_json(evaluation)})
-    else:
-        print_document(reporting.document(evaluation, with_pictures=False))
-        print(f"\nReport: {directory / 'report.html'} and report.md")
-    broken = any(session.status not in (*OPEN_STATUSES, "finished") for session in document.sessions)
-    return CASES_FAILED if broken else FINE
 
 
 @contextlib.contextmanager

@@ -80,15 +80,16 @@ def document(evaluation: Evaluation, *, with_pictures: bool = True) -> Document:
     """The whole report."""
     stored = evaluation.document
     request, size = stored.request, stored.data_set
-    case = stored.cases[0].step
+    case, machine = stored.cases[0].step, stored.environment.machine
     pictures = [picture for picture in (_times(evaluation), _curves(evaluation)) if picture] if with_pictures else []
     return Document(
-        heading=f"Time to {_accuracy(stored.target)} test accuracy on {plain(slug(request.data))}",
+        heading=f"Time to {100 * stored.target:.4g} % test accuracy on {plain(slug(request.data))}",
         banners=_banners(evaluation),
         intro=[
             Paragraph(
                 f"{size.train_images} images to train with, {size.test_images} to test with, {size.classes} classes; "
-                f"images of {case.image_size} pixels a side, batches of {case.batch_size}, on {case.device}. "
+                f"images of {case.image_size} pixels a side, batches of {case.batch_size}. On {case.device}: "
+                f"{plain(machine.processor)}, {stored.environment.version('tensorflow')}. "
                 f"{_count(len(evaluation.cases), 'configuration')} with {_count(request.seeds, 'seed')} each, "
                 f"{_count(request.epochs, 'epoch')} a session, one session after the other, in turns."
             )
@@ -183,7 +184,9 @@ def _how_medians(evaluation: Evaluation) -> str:
         len(result.sessions): result.seconds.coverage for result in evaluation.cases if result.seconds is not None
     }
     covers = "; ".join(f"of {count} sessions it covers the median with {coverages[count]:.0%}" for count in counts)
-    interval = f"The interval lies between two of the sessions{f': {covers}' if covers else ''}. "
+    interval = (
+        f"The interval lies between two of the sessions{f': {covers}' if covers else ''}; ∞ is a session that did not. "
+    )
     return (
         "A session that did not get there counts as endlessly long, in the median as well. "
         f"{interval}Set-up is imports, building, tracing and compiling, all of which the wall time holds."
@@ -193,17 +196,14 @@ def _how_medians(evaluation: Evaluation) -> str:
 def _value(median: Median | None, digits: int) -> str:
     if median is None:
         return ""
-    return _amount(median.value, digits)
+    return "not reached" if math.isinf(median.value) else f"{median.value:.{digits}f}"
 
 
 def _interval(median: Median | None, digits: int) -> str:
-    if median is None or not median.coverage:
+    if median is None or not median.coverage or math.isinf(median.low):
         return ""
-    return f"{_amount(median.low, digits)}–{_amount(median.high, digits)}"
-
-
-def _amount(value: float, digits: int) -> str:
-    return "not reached" if math.isinf(value) else f"{value:.{digits}f}"
+    high = "∞" if math.isinf(median.high) else f"{median.high:.{digits}f}"
+    return f"{median.low:.{digits}f}–{high}"
 
 
 def _speed(evaluation: Evaluation) -> list[Block]:
@@ -373,7 +373,7 @@ def _files(evaluation: Evaluation, *, with_pictures: bool) -> list[Block]:
         (CSV_FILE, "a row a session"),
         (DOCUMENT_FILE, "what this page is made of"),
         *(
-            (f"{session.folder}/train.json", f"the session {session.name}, of which gnet report tells")
+            (f"{session.folder}/training.json", "of which gnet report makes a page of that session")
             for session in sessions
         ),
     ]
@@ -384,9 +384,9 @@ def _times(evaluation: Evaluation) -> Picture | None:
     """A line a configuration, with a mark for each session at its time to the target, and one for the median."""
     results = [result for result in evaluation.cases if result.sessions]
     times = [one.reached.seconds for result in results for one in result.sessions if one.reached]
-    if not results:
+    if not times:
         return None
-    end = 1.12 * max(times, default=1.0)
+    end = 1.12 * max(times)
 
     def paint(axes: Any) -> None:
         for line, result in enumerate(results):
@@ -432,6 +432,7 @@ def _curves(evaluation: Evaluation) -> Picture | None:
         axes.axhline(target, color=COLOURS[4], linestyle="--", linewidth=1, label="target")
         axes.set_xlabel("epoch")
         axes.set_ylabel("test accuracy, %")
+        axes.set_xlim(0.5, evaluation.document.request.epochs + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="lower right")
 

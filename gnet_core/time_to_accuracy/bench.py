@@ -99,8 +99,6 @@ class Bench:
         session = msgspec.structs.replace(session, status="unfinished", note="", processes=session.processes + 1)
         if not resume:
             session = msgspec.structs.replace(session, processes=1)
-            if mllog:
-                mllog.unlink(missing_ok=True)  # what it told was of a session that is begun anew
         self._replace(session)
         progress.begin(number, session)
         task = self._task(session, out, mllog, resume=resume)
