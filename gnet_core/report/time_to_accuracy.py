@@ -81,7 +81,7 @@ def document(evaluation: Evaluation, *, with_pictures: bool = True) -> Document:
     stored = evaluation.document
     request, size = stored.request, stored.data_set
     case, machine = stored.cases[0].step, stored.environment.machine
-    pictures = [picture for picture in (_times(evaluation), _curves(evaluation)) if picture] if with_pictures else []
+    times, curves = (_times(evaluation), _curves(evaluation)) if with_pictures else (None, None)
     return Document(
         heading=f"Time to {100 * stored.target:.4g} % test accuracy on {plain(slug(request.data))}",
         banners=_banners(evaluation),
@@ -94,11 +94,11 @@ def document(evaluation: Evaluation, *, with_pictures: bool = True) -> Document:
                 f"{_count(request.epochs, 'epoch')} a session, one session after the other, in turns."
             )
         ],
-        summary=[Bullets(_answers(evaluation)), *pictures[:1]],
+        summary=[Bullets(_answers(evaluation)), *([times] if times else [])],
         sections=[
             section("Time to the target", _medians(evaluation), Paragraph(_how_medians(evaluation), soft=True)),
             section("Speed", *_speed(evaluation)),
-            section("Accuracy at the end", _final(evaluation), *pictures[1:], *_convergence(evaluation)),
+            section("Accuracy at the end", _final(evaluation), curves, *_convergence(evaluation)),
             section("Where the time went", _ledger(evaluation), Paragraph(_ledger_sum(evaluation), soft=True)),
             section("Sessions", _sessions(evaluation)),
             _mllog(evaluation),
@@ -137,8 +137,9 @@ def _answers(evaluation: Evaluation) -> list[Sentence]:
         if math.isinf(result.seconds.value):
             lines.append(Sentence(f"{result.label}:", f"{counted}, so its median time is none."))
             continue
-        steps = f", {result.steps.value:.0f} steps" if result.steps else ""
-        lines.append(Sentence(f"{result.label}:", f"{counted}, median {result.seconds.value:.1f} s{steps}."))
+        interval = f" ({between})" if (between := _interval(result.seconds, 1)) else ""
+        steps = f", {_value(result.steps, 0)} steps"
+        lines.append(Sentence(f"{result.label}:", f"{counted}, median {result.seconds.value:.1f} s{interval}{steps}."))
     for comparison in evaluation.speed:
         if comparison.verdict != "UNRESOLVED" and comparison.ratio is not None:
             variant, base = (evaluation.case(name) for name in (comparison.variant, comparison.base))
@@ -155,7 +156,7 @@ def _convergence_words(one: Convergence, evaluation: Evaluation) -> str:
     name = f"whether {one.variant.label} ends as accurate as {one.base.label} is not judged"
     match one.comparison.verdict:
         case "AS GOOD":
-            return f"{one.variant.label} ends less than {margin} points below {one.base.label}, if it does."
+            return f"{one.variant.label} ends at most {margin} points below {one.base.label}."
         case "WORSE":
             return f"{one.variant.label} ends more than {margin} points below {one.base.label}."
         case _ if one.doubt:
