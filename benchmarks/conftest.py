@@ -104,7 +104,10 @@ def train_session(
 ) -> Callable[[], None]:
     """Trains the session that the runner names, or a short one by hand, as one round of pytest-benchmark."""
     word = request.config.option.gnet_session
-    task = SessionTask.from_word(word) if word else SessionTask.by_hand(tmp_path / "session")
+    if word:
+        task = SessionTask.from_word(word)
+    else:
+        task = SessionTask.by_hand(tmp_path / "session", choose_device("auto", _environment_by_hand()))
     return functools.partial(sessions.train_session, benchmark, task, channel)
 
 

@@ -11,8 +11,6 @@ from gnet_core.config import StepConfig
 from gnet_core.datasets.catalog import open_data
 from gnet_core.training.recipe import Recipe
 
-SMOKE_BATCH_SIZE = 32
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SessionTask:
@@ -48,14 +46,14 @@ class SessionTask:
         )
 
     @classmethod
-    def by_hand(cls, directory: Path) -> SessionTask:
+    def by_hand(cls, directory: Path, device: str) -> SessionTask:
         """A first look: one epoch of the digits."""
         digits = open_data("digits")
         config = StepConfig(
             data="digits",
             classes=digits.classes,
             image_size=digits.default_image_size,
-            batch_size=SMOKE_BATCH_SIZE,
+            device=device,
         )
         return cls(
             directory=directory,
