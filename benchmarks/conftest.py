@@ -17,6 +17,8 @@ from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import PRESETS, Plan, Sweep, preset_for
 from gnet_core.run.protocol import Channel
 from gnet_core.run.timer import Timer, Turns, worker_environment
+from gnet_core.time_to_accuracy import worker as sessions
+from gnet_core.time_to_accuracy.task import SessionTask
 
 _CHECKOUT = Path(__file__).parents[1]
 
@@ -26,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--preset", choices=PRESETS, default="smoke", help="the cases to run by hand (default: smoke)")
     group.addoption("--gnet-case", metavar="JSON", help="the one case to run, as gnet bench names it")
     group.addoption("--gnet-plan", metavar="JSON", help="how long and how often to measure it")
+    group.addoption("--gnet-session", metavar="JSON", help="the session to train, as gnet bench names it")
     group.addoption("--gnet-run", metavar="ID", default="", help="the run that its raw file belongs to")
     group.addoption("--gnet-channel", metavar="FD", type=int, help="descriptor of the runner's channel")
 
@@ -72,20 +75,40 @@ def _why_not(case: StepConfig, environment: Environment) -> str:
 
 
 @pytest.fixture(scope="session")
-def timer(request: pytest.FixtureRequest) -> Iterator[Timer]:
-    """The clock of this worker, taking its turns from the runner if one started it."""
-    options = request.config.option
-    plan = Plan(**json.loads(options.gnet_plan)) if options.gnet_plan else preset_for(options.preset, "cpu").plan
-    channel = Channel.inherited(options.gnet_channel) if options.gnet_channel is not None else None
-    yield Timer(plan, Turns(channel), options.gnet_run)
+def channel(request: pytest.FixtureRequest) -> Iterator[Channel | None]:
+    """The way to the runner, if one started this worker."""
+    descriptor = request.config.option.gnet_channel
+    channel = Channel.inherited(descriptor) if descriptor is not None else None
+    yield channel
     if channel:
         channel.close()
+
+
+@pytest.fixture(scope="session")
+def timer(request: pytest.FixtureRequest, channel: Channel | None) -> Timer:
+    """The clock of this worker, taking its turns from the runner if there is one."""
+    options = request.config.option
+    plan = Plan(**json.loads(options.gnet_plan)) if options.gnet_plan else preset_for(options.preset, "cpu").plan
+    return Timer(plan, Turns(channel), options.gnet_run)
 
 
 @pytest.fixture
 def time_train_step(benchmark: Any, timer: Timer) -> Callable[[StepConfig], None]:
     """Measures a case's train step, as pytest-benchmark's one benchmark of a test function."""
     return functools.partial(timer.time_train_step, benchmark)
+
+
+@pytest.fixture
+def train_session(
+    benchmark: Any, request: pytest.FixtureRequest, channel: Channel | None, tmp_path: Path
+) -> Callable[[], None]:
+    """Trains the session that the runner names, or a short one by hand, as one round of pytest-benchmark."""
+    word = request.config.option.gnet_session
+    if word:
+        task = SessionTask.from_word(word)
+    else:
+        task = SessionTask.by_hand(tmp_path / "session", choose_device("auto", _environment_by_hand()))
+    return functools.partial(sessions.train_session, benchmark, task, channel)
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

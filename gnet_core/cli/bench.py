@@ -16,6 +16,7 @@ from gnet_core.cli import options
 from gnet_core.cli.gate import Gate
 from gnet_core.cli.output import BAD_USAGE, FINE, INTERRUPTED, Unwritten, complain, write_documents
 from gnet_core.cli.report import print_run
+from gnet_core.cli.time_to_accuracy import time_to_accuracy
 from gnet_core.config import FRAMEWORKS, GnetError, StepConfig
 from gnet_core.plan.request import BenchRequest, command_line
 
@@ -29,7 +30,18 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 """A run's identity, which uuid4 gives."""
 
 
-@click.command()
+class _Bench(click.Command):
+    """Hands over to the suite whose options are its own where that is what it is called for."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == [time_to_accuracy.name]:
+            return time_to_accuracy.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_Bench)
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--preset", default="quick", show_default=True, metavar="smoke|quick|full|check", help="How thoroughly.")
 @options.device
@@ -84,6 +96,8 @@ _IDENTITY = re.compile(r"[0-9a-f]{32}")
 def bench(request: BenchRequest) -> int:
     """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks, and
     what else benchmarks/ has; none named: those of the preset) and write a run directory.
+
+    gnet bench time-to-accuracy trains whole sessions instead, and has options of its own: see its --help.
     """
     from gnet_core.cli.bench_plan import BenchPlan
     from gnet_core.cli.forecast import print_forecast
@@ -95,6 +109,11 @@ def bench(request: BenchRequest) -> int:
 
     began = time.monotonic()
     out, resume = request.out, request.resume
+    if time_to_accuracy.name in request.suites:
+        raise GnetError(
+            f"suite: {time_to_accuracy.name!r} has options of its own and runs beside no other; "
+            f"use gnet bench {time_to_accuracy.name}, and its options behind that"
+        )
     if resume is not None and out is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
     if out is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -131,6 +132,16 @@ def data(default: str, text: str = "What is fed to the step.") -> Option:
 
 def out(default: str) -> Option:
     return click.option("--out", type=PATH, help=f"Directory to write; else reports/{default}.")
+
+
+def mllog(text: str) -> Option:
+    return click.option("--mllog", type=PATH, metavar="FILE", help=text)
+
+
+def require_new_file(field: str, path: Path) -> None:
+    """Raise GnetError where something has that name already, which would be added to."""
+    if os.path.lexists(path):
+        raise GnetError(f"{field}: {str(path)!r} is there already; name a file that is not")
 
 
 def fail_on(text: str) -> Option:

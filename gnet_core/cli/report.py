@@ -28,6 +28,7 @@ from gnet_core.plan.request import ReportRequest
 if TYPE_CHECKING:
     from gnet_core.report.summary import Summary
     from gnet_core.results.gates import GateResult
+    from gnet_core.time_to_accuracy.document import TimeToAccuracy
 
 _CHECK = f"{GPU_CHECK}.md"
 
@@ -77,12 +78,15 @@ class _Kind(NamedTuple):
 
 def _other_kind(directory: Path) -> _Kind | None:
     from gnet_core.profile.document import is_profile
+    from gnet_core.time_to_accuracy.document import is_time_to_accuracy
     from gnet_core.training.document import is_training
     from gnet_core.training.session import SESSION_FILE
 
     if not (directory / "run.json").exists():
         if (directory / _CHECK).exists():
             return _Kind(f"the check in {directory} left none", _report_check)
+        if is_time_to_accuracy(directory):
+            return _Kind(f"{directory} holds sessions of time-to-accuracy", _report_time_to_accuracy)
         if is_training(directory):
             return _Kind(f"{directory} holds a training session", _report_training)
         if (directory / SESSION_FILE).exists():
@@ -133,6 +137,25 @@ def print_profile(document: dict[str, Any], directory: Path, *, as_json: bool) -
         print(f"\nReport: {directory / 'report.html'} and report.md\n\nTrace: {trace}")
 
 
+def print_sessions(directory: Path, document: TimeToAccuracy, *, as_json: bool) -> int:
+    """Print the report of sessions; return the exit status."""
+    import msgspec
+
+    from gnet_core.report import time_to_accuracy as reporting
+    from gnet_core.time_to_accuracy.document import OPEN_STATUSES
+    from gnet_core.time_to_accuracy.evaluation import evaluate
+
+    evaluation = evaluate(document)
+    if as_json:
+        plain = msgspec.to_builtins(document)
+        print_json({"directory": str(directory), **plain, **reporting.to_json(evaluation)})
+    else:
+        print_document(reporting.document(evaluation, with_pictures=False))
+        print(f"\nReport: {directory / 'report.html'} and report.md")
+    broken = any(session.status not in (*OPEN_STATUSES, "finished") for session in document.sessions)
+    return CASES_FAILED if broken else FINE
+
+
 def _report_profile(directory: Path, *, as_json: bool) -> int:
     from gnet_core.report import profile as reporting
 
@@ -156,6 +179,16 @@ def _report_training(directory: Path, *, as_json: bool) -> int:
         print_document(reporting.document(training, with_pictures=False))
         print(f"\nReport: {directory / 'report.html'} and report.md")
     return complain_of(unwritten, directory)
+
+
+def _report_time_to_accuracy(directory: Path, *, as_json: bool) -> int:
+    from gnet_core.report import time_to_accuracy as reporting
+    from gnet_core.time_to_accuracy.document import read
+    from gnet_core.time_to_accuracy.evaluation import evaluate
+
+    document = read(directory)
+    unwritten = write_documents(lambda: reporting.write(directory, evaluate(document)), directory)
+    return complain_of(unwritten, directory) or print_sessions(directory, document, as_json=as_json)
 
 
 def _report_check(directory: Path, *, as_json: bool) -> int:

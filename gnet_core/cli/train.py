@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +45,7 @@ class _Asked(NamedTuple):
 @click.option("--target", type=options.NUMBER, metavar="PERCENT", help="Test accuracy at which to end.")
 @click.option("--save-every", type=options.WHOLE, metavar="STEPS", help="Save a state amid epochs, too.")
 @click.option("--saved-model", is_flag=True, help="Write the last network as a SavedModel as well.")
+@options.mllog("Append MLPerf's log lines to this file, which make no MLPerf result.")
 @options.out("<date-time>-train-<data>")
 @click.option("--resume", type=options.PATH, help="Go on with the session in this directory.")
 @options.takes(TrainRequest)
@@ -62,6 +62,8 @@ def train(request: TrainRequest) -> int:
     asked.dataset.require_augmentation(asked.recipe.augment)
     if request.out is not None:
         require_empty(request.out)
+    if request.mllog is not None and request.resume is None:
+        options.require_new_file("mllog", request.mllog)
     require_learnable(asked.config)
     from gnet_core.frameworks.tf import decode_check
     from gnet_core.frameworks.tf import device as devices
@@ -69,6 +71,7 @@ def train(request: TrainRequest) -> int:
     from gnet_core.report import training as reporting
     from gnet_core.training import training
     from gnet_core.training.document import read_training
+    from gnet_core.training.ledger import process_seconds
 
     environment = devices.environment()
     as_before = request.resume is not None and request.device == "auto"
@@ -91,7 +94,8 @@ def train(request: TrainRequest) -> int:
         save_every=request.save_every,
         target=None if request.target is None else request.target / 100,
         saved_model=request.saved_model,
-        import_seconds=_process_seconds(),
+        mllog=request.mllog,
+        import_seconds=process_seconds(),
     )
     unwritten = write_documents(lambda: reporting.write(directory, read_training(directory)), directory)
     _print(trained, directory, request)
@@ -160,10 +164,3 @@ def _print(trained: Trained, directory: Path, request: TrainRequest) -> None:
         click.echo(f"\nThe target of {request.target:g} % was not reached.")
     top = best(trained.history)
     click.echo(f"\nBest test accuracy {top.test_accuracy:.2%} in epoch {top.epoch}. Written to {directory}")
-
-
-def _process_seconds() -> float:
-    """Wall time since this process was started, most of which went into imports."""
-    import psutil
-
-    return max(0.0, time.time() - psutil.Process().create_time())

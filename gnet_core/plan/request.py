@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from gnet_core.config import Augmentation, Execution, GnetError, Layers, Part, Precision, StepConfig, Widths
 from gnet_core.training.recipe import Recipe, Schedule
@@ -90,12 +90,35 @@ def quoted(word: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchRequest(Request):
+class RecordedRequest(Request):
+    """The options of a command whose run keeps them and can be gone on with."""
+
+    not_recorded: ClassVar[tuple[str, ...]]
+    """Where a run goes and how it is reported, which decides nothing that is measured."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the run's document has it under `options`."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in self.not_recorded]
+        values = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, where: str, options: Mapping[str, Any]) -> Self:
+        """Read `options` back; one that an older file lacks is at its default. Raises GnetError beginning with
+        `where` for a value of another type or choice, but not for a preset, device or data set that does not exist.
+        """
+        from gnet_core.files.json_documents import typed  # too much to import for `gnet --help`
+
+        recorded = {name: value for name, value in options.items() if name not in cls.not_recorded}
+        return typed(where, recorded, cls)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchRequest(RecordedRequest):
     """Options of `gnet bench`, whose --help says what each does."""
 
     program: ClassVar = ("gnet_core", "bench")
     not_recorded: ClassVar = ("out", "resume", "dry_run", "fail_on", "rules", "junit", "github", "as_json")
-    """Where a run goes and how it is reported, which decides nothing that is measured, so run.json lacks it."""
     named_again: ClassVar = ("python", "against", "settings", "sources")
     """What processes are started with. It is never taken from a file, so who goes on with a run names it again."""
 
@@ -133,26 +156,10 @@ class BenchRequest(Request):
     github: bool = False
     as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As run.json has it under `options`."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in self.not_recorded]
-        values = {name: getattr(self, name) for name in names}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
     def to_resume(self, directory: Path, **changes: Any) -> BenchRequest:
         """A request that goes on with the run of this one in `directory`."""
         again = {name: getattr(self, name) for name in self.named_again}
         return BenchRequest(resume=directory, **again, **changes)
-
-    @classmethod
-    def from_dict(cls, where: str, options: Mapping[str, Any]) -> BenchRequest:
-        """Read `options` back; one that an older file lacks is at its default. Raises GnetError beginning with
-        `where` for a value of another type or choice, but not for a preset, device or data set that does not exist.
-        """
-        from gnet_core.files.json_documents import typed  # too much to import for `gnet --help`
-
-        recorded = {name: value for name, value in options.items() if name not in cls.not_recorded}
-        return typed(where, recorded, cls)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -249,7 +256,51 @@ class TrainRequest(StepRequest):
     save_every: int | None = None
     """Steps."""
     saved_model: bool = False
+    mllog: Path | None = None
     resume: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TimeToAccuracyRequest(RecordedRequest):
+    """Options of `gnet bench time-to-accuracy`."""
+
+    program: ClassVar = ("gnet_core", "bench", "time-to-accuracy")
+    not_recorded: ClassVar = ("budget", "mllog", "out", "resume", "as_json")
+
+    data: str = "digits"
+    target: float | None = None
+    """A test accuracy in percent; None: what suits the data."""
+    epochs: int = 20
+    seeds: int = 3
+    seed: int = 0
+    """The first of them."""
+    execution: tuple[Execution, ...] = ("graph",)
+    precision: tuple[Precision, ...] = ("float32", "mixed_bfloat16")
+    batch_size: int = 32
+    image_size: int | None = None
+    """None: what suits the data."""
+    learning_rate: float = StepConfig.learning_rate
+    schedule: Schedule = Recipe.schedule
+    warmup: float = Recipe.warmup
+    final_learning_rate: float = Recipe.final_learning_rate
+    weight_decay: float = Recipe.weight_decay
+    label_smoothing: float = Recipe.label_smoothing
+    fit_bn_momentum: bool = Recipe.fit_bn_momentum
+    average: bool = Recipe.average
+    augment: Augmentation | None = None
+    """None: what suits the data."""
+    device: str = "auto"
+    memory: int | None = None
+    """Bytes for images that are decoded once and kept; None: 1 GiB."""
+    stop_at_target: bool = False
+    margin: float = 0.5
+    """Percentage points of test accuracy by which a precision may be worse and count as good."""
+    budget: int | None = dataclasses.field(default=None, metadata={"unit": "s"})
+    """Seconds."""
+    mllog: Path | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    as_json: bool = dataclasses.field(default=False, metadata=_AS_JSON)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

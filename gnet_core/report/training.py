@@ -43,7 +43,7 @@ MAX_EPOCHS_LISTED = 200
 _CURVE_POINTS = 400
 _SHEET_COLUMNS = 6
 _BAR = 0.7  # height of a bar, as a share of its line's
-_ENTRIES = {
+ENTRIES = {
     "imports": "imports, and opening the data",
     "build": "making network, step and input",
     "trace": "tracing",
@@ -131,6 +131,8 @@ def _answers(training: Training) -> list[str]:
             else f"The target of {training.target:.2%} was reached after epoch {reached.epoch}, step {reached.step}, "
             f"{reached.seconds:.1f} s."
         )
+    if training.mllog:
+        lines.append(f"{plain(training.mllog)} has MLPerf's log lines, and this is no MLPerf result.")
     if skipped := sum(record.skipped_steps for record in training.history):
         lines.append(f"Loss scaling left out {skipped} steps, whose gradients were not finite.")
     return lines
@@ -231,11 +233,11 @@ def _ledger(training: Training) -> Grid:
     whole = training.wall_seconds or 1.0
     seconds = dataclasses.asdict(training.wall_time)
     columns = [
-        Column[str]("spent on", lambda entry: _ENTRIES[entry], text=True),
+        Column[str]("spent on", lambda entry: ENTRIES[entry], text=True),
         Column[str]("s", lambda entry: f"{seconds[entry]:.2f}"),
         Column[str]("share", lambda entry: f"{seconds[entry] / whole:.1%}"),
     ]
-    return grid(columns, list(_ENTRIES), "Wall time")
+    return grid(columns, list(ENTRIES), "Wall time")
 
 
 def _ledger_sum(training: Training) -> str:

@@ -53,6 +53,8 @@ def discover(checkout: Path) -> list[Suite]:
     for module in sorted((checkout / "benchmarks").glob("bench_*.py")):
         try:
             suite = runpy.run_path(str(module))["SUITE"]
+            if suite is None:  # it times no steps
+                continue
             if not isinstance(suite, Suite):
                 raise TypeError(f"SUITE is {suite!r:.60}")
         except KeyboardInterrupt:

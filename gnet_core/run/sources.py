@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -128,6 +129,11 @@ def digests(source: Source) -> dict[str, str]:
         for path in paths
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def digest(source: Source) -> str:
+    """One digest of all of them."""
+    return hashlib.sha256(json.dumps(digests(source), sort_keys=True).encode()).hexdigest()
 
 
 def differing_files(code: Mapping[str, str], other: Mapping[str, str]) -> str:

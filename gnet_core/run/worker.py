@@ -173,12 +173,8 @@ class Worker:
         plan = {name: value for name, value in dataclasses.asdict(self._plan).items() if value is not None}
         return [
             self._source.interpreter(self.job.case.config.framework),
-            # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
-            *("-m", "pytest", f"benchmarks/{self.job.case.module}", "--quiet", "--capture=no", "--color=no"),
-            # The second collects all garbage of TensorFlow before the process ends, which takes half a second.
-            *("-p", "no:cacheprovider", "-p", "no:unraisableexception", "--rootdir", str(self._source.checkout)),
-            *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
-            *("--benchmark-only", f"--benchmark-json={self._partial}"),
+            *pytest_words(self.job.case.module, self._source.checkout),
+            f"--benchmark-json={self._partial}",
             # No more than that: a revision from before a field was there refuses it.
             f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
             f"--gnet-plan={json.dumps(plan)}",
@@ -288,20 +284,10 @@ class Worker:
             code = self._running.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return WorkerLost("failed", "the worker closed its channel but went on")
-        log = self._last_words()
-        if "std::bad_alloc" in log:
-            return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)", short_of_memory=True)
-        if code == -signal.SIGKILL:
-            return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
-        how = f"ended with status {code}" if code >= 0 else f"died of {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
-        if line := memory_line(log):
-            return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
-        return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}", short_of_memory=may_lack_memory(log))
+        return death(code, self._last_words())
 
     def _last_words(self) -> str:
-        with self._log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_BYTES))
-            return log.read().decode(errors="replace")
+        return log_end(self._log)
 
     def _collect(self) -> None:
         """Give the raw file its name, once it is whole and of the case and environment that the run began with."""
@@ -334,6 +320,36 @@ class Worker:
             return f"{raw}: field {error} is missing"
         texts = (f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in differing)
         return "; ".join(texts)
+
+
+def pytest_words(module: str, checkout: Path) -> list[str]:
+    """The words after an interpreter that run a module of benchmarks/, in the folder of its code."""
+    return [
+        # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
+        *("-m", "pytest", f"benchmarks/{module}", "--quiet", "--capture=no", "--color=no", "--benchmark-only"),
+        # The second collects all garbage of TensorFlow before the process ends, which takes half a second.
+        *("-p", "no:cacheprovider", "-p", "no:unraisableexception", "--rootdir", str(checkout)),
+        *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
+    ]
+
+
+def log_end(path: Path) -> str:
+    """The end of what a worker printed. Raises OSError."""
+    with path.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_BYTES))
+        return log.read().decode(errors="replace")
+
+
+def death(code: int, log: str) -> WorkerLost:
+    """The loss of a worker that ended without having finished, from its exit status and the end of its log."""
+    if "std::bad_alloc" in log:
+        return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)", short_of_memory=True)
+    if code == -signal.SIGKILL:
+        return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
+    how = f"ended with status {code}" if code >= 0 else f"died of {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
+    if line := memory_line(log):
+        return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
+    return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}", short_of_memory=may_lack_memory(log))
 
 
 _REASONS = (

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gnet_core.config import MIN_IMAGE_SIZE, GnetError, StepConfig
 from gnet_core.files.json_documents import Count, Positive, read_json, typed
 from gnet_core.files.migrations import read_config
 from gnet_core.training.ledger import WallTime
 from gnet_core.training.recipe import Recipe
-from gnet_core.training.session import EpochRecord, RecordedData
+from gnet_core.training.session import EpochRecord, Reached, RecordedData
 
 DOCUMENT_FILE = "training.json"
 SAMPLE_SIDE = MIN_IMAGE_SIZE
@@ -53,14 +53,6 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """RGB levels, row by row, of SAMPLE_SIDE × SAMPLE_SIDE pixels."""
 
 
-class Reached(msgspec.Struct, frozen=True, kw_only=True):
-    """When a session reached its target: at the end of which epoch, after how many steps and seconds of wall time."""
-
-    epoch: Positive
-    step: Positive
-    seconds: Seconds
-
-
 class Training(msgspec.Struct, frozen=True, kw_only=True):
     """training.json: a session as far as it has come."""
 
@@ -79,6 +71,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time by a clock of its own, to which the ledger has to sum."""
     target: Fraction | None
     reached: Reached | None
+    mllog: str | UnsetType = UNSET
+    """Name of the file with MLPerf's log lines, where there is one."""
     confusion: list[Confusion]
     """Of all test images, at the end of the last epoch of the history."""
     samples: Annotated[list[Sample], Meta(max_length=MAX_SAMPLES, description=f"a list of at most {MAX_SAMPLES}")]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
+import psutil
 from msgspec import Meta
 
 Entry = Literal["imports", "build", "trace", "compile", "input_wait", "train", "test", "checkpoint", "other"]
@@ -36,6 +37,11 @@ class WallTime:
     @property
     def total(self) -> float:
         return float(sum(dataclasses.astuple(self)))
+
+    @property
+    def setup(self) -> float:
+        """What comes before steps that only train: imports, building, tracing and compiling."""
+        return self.imports + self.build + self.trace + self.compile
 
 
 class Stopwatch:
@@ -70,3 +76,8 @@ class Stopwatch:
         self._seconds[self._entry] += now - self._since
         before, self._entry, self._since = self._entry, entry, now
         return before
+
+
+def process_seconds() -> float:
+    """Wall time since this process was started, most of which went into imports."""
+    return max(0.0, time.time() - psutil.Process().create_time())

@@ -91,6 +91,17 @@ class PartOfEpoch:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Reached:
+    """When a session reached its target: at the end of which epoch, after how many steps and seconds of wall time."""
+
+    epoch: Positive
+    step: Positive
+    seconds: _Amount
+    setup_seconds: _Amount | None = None
+    """Those of them that went into imports, building, tracing and compiling; older versions did not tell."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class State:
     """How far a session is, beside the values of its variables."""
 
@@ -98,6 +109,15 @@ class State:
     """The finished epochs 1, 2, 3 …"""
     part: PartOfEpoch | None = None
     wall_time: WallTime = dataclasses.field(default_factory=WallTime)
+    reached: Reached | None = None
+    """When the target that was asked for last was reached."""
+
+    def to_json(self) -> str:
+        """What was not there in older versions is not written where it says nothing."""
+        plain = dataclasses.asdict(self)
+        if self.reached is None:
+            del plain["reached"]
+        return json.dumps(plain)
 
     @property
     def words(self) -> str:
@@ -110,6 +130,10 @@ class State:
             return "no epoch was finished, so nothing is kept"
         several = epochs + steps > 1
         return f"{' and '.join(filter(None, (finished, begun)))} {'are' if several else 'is'} saved"
+
+
+class NotFiniteError(GnetError):
+    """A loss or a weight that is no number any more, so that the session cannot go on."""
 
 
 class RecordedData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -252,8 +276,8 @@ def save_state(path: Path, session: Session, variables: Sequence[Any], state: St
         if not np.isfinite(value).all():
             when = f"step {state.part.steps} of epoch {len(state.records) + 1}" if state.part else ""
             when = when or f"epoch {len(state.records)}"
-            raise GnetError(f"weights: {variable.path} is not finite after {when}, so it cannot go on")
-    history = json.dumps(dataclasses.asdict(state))
+            raise NotFiniteError(f"weights: {variable.path} is not finite after {when}, so it cannot go on")
+    history = state.to_json()
     with written_whole(path) as partial:
         np.savez(partial, *values, history=history, sha256=session.digest(values, history))
 
@@ -330,9 +354,9 @@ def _state(history: str) -> State:
     """How far a session is; raises ValueError for whatever cannot have been. Older versions wrote the records alone."""
     plain = _strict_json(history)
     if isinstance(plain, list):
-        plain = dataclasses.asdict(State()) | {"records": plain}
+        plain = json.loads(State().to_json()) | {"records": plain}
     state = typed("history", plain, State)
-    if dataclasses.asdict(state) != plain:
+    if json.loads(state.to_json()) != plain:
         raise ValueError("it holds what is of no epoch")
     if not state.records and state.part is None:
         raise ValueError("it holds no epoch")

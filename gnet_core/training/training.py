@@ -35,17 +35,20 @@ from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
 from gnet_core.training import judgement
-from gnet_core.training.document import DOCUMENT_FILE, Reached, Training
+from gnet_core.training.document import DOCUMENT_FILE, Training
 from gnet_core.training.exports import write_keras, write_saved_model
 from gnet_core.training.judgement import Judgement
 from gnet_core.training.ledger import Stopwatch, WallTime
+from gnet_core.training.mllog import EventLog, write_heading, write_hyperparameters
 from gnet_core.training.recipe import RECIPE, Recipe, recipe_of
 from gnet_core.training.scalars import Scalars
 from gnet_core.training.session import (
     SESSION_FILE,
     STATE_FILE,
     EpochRecord,
+    NotFiniteError,
     PartOfEpoch,
+    Reached,
     RecordedData,
     Session,
     State,
@@ -74,6 +77,10 @@ class Trained:
     """When the target was reached; None where there was none, or it was not."""
 
 
+class TooLittleMemoryError(GnetError):
+    """The device has not the memory that a step takes."""
+
+
 def train(
     config: StepConfig,
     dataset: DataSet,
@@ -85,8 +92,11 @@ def train(
     resume: bool = False,
     save_every: int | None = None,
     target: float | None = None,
+    stop_at_target: bool = True,
     saved_model: bool = False,
+    mllog: Path | None = None,
     import_seconds: float = 0.0,
+    told: Callable[[EpochRecord], None] | None = None,
 ) -> Trained:
     """Train the network of `config` up to `epochs` epochs in all by a recipe, testing after each.
 
@@ -95,7 +105,8 @@ def train(
     `gnet report` renders) and tensorboard/. At the end it holds final.keras as well, and saved_model/ if asked for.
     Files are written whole or not at all, and state.npz also every `save_every` steps. As many images as fit into
     `memory_bytes` are decoded once (see gnet_core.frameworks.tf.input_pipeline.Loader), those of training first. The
-    first test accuracy of at least `target`, a fraction, ends a session.
+    first test accuracy of at least `target`, a fraction, ends a session, or is noted where it is not to stop there.
+    `mllog` takes MLPerf's log lines (see gnet_core.training.mllog); `told` hears of each epoch once it is saved.
 
     `resume` continues the session in `out` as though it had not stopped: weights, averages, optimizer, dropout,
     shuffling, augmentation and the learning rate go on, also from the middle of an epoch. A session that ends before
@@ -130,6 +141,7 @@ def train(
     if target is not None and not 0 < target <= 1:
         raise GnetError(f"target: {target!r:.200} will not do; use a test accuracy above 0 % and of at most 100 %")
     watch = Stopwatch(WallTime(imports=import_seconds))
+    log = EventLog(mllog)
     recipe = recipe_of(config, recipe)
     dataset.require_augmentation(recipe.augment)
     session = Session.of(config, dataset, recipe, epochs, memory_bytes)
@@ -143,9 +155,15 @@ def train(
         require_learnable(config)
         check_labels(dataset, config.classes)
         device.prepare(config)
+        if not log.begun:
+            write_heading(log, config)
+            log.begin("init_start")
         with watch.of("build"):
             run = _Run.begin(session, dataset, out, epochs, watch, memory_bytes)
-        run.target, run.save_every = target, save_every
+        run.target, run.stop_at_target, run.save_every = target, stop_at_target, save_every
+        run.told, run.log, run.mllog = told, log, mllog
+        run.reached = _reached_before(run.state, target)
+        _begin_log(run)
         reached = _train(run)
         _finish(run, saved_model=saved_model)
     return Trained(history=run.state.records, wall_time=watch.read(), reached=reached)
@@ -174,7 +192,11 @@ class _Run:
     """What was said of the test images at the end of the last epoch."""
     reached: Reached | None = None
     target: float | None = None
+    stop_at_target: bool = True
     save_every: int | None = None
+    told: Callable[[EpochRecord], None] | None = None
+    log: EventLog = dataclasses.field(default_factory=lambda: EventLog(None))
+    mllog: Path | None = None
     bar: Any = None
     _seen: set[tuple[int, int]] = dataclasses.field(default_factory=set)
 
@@ -279,20 +301,56 @@ def _train(run: _Run) -> Reached | None:
     ) as run.bar:
         for epoch in range(done + 1, run.epochs + 1):
             record = _run_epoch(epoch, run)
-            if run.target is not None and record.test_accuracy >= run.target:
-                step, seconds = epoch * run.steps_per_epoch, run.watch.read().total
-                run.reached = Reached(epoch=epoch, step=step, seconds=seconds)
+            good_enough = run.target is not None and record.test_accuracy >= run.target
+            if good_enough and (run.stop_at_target or run.reached is None):
+                run.reached = _reached(epoch, run)
+                run.log.end("run_stop", status="success", epoch_num=epoch)
+                run.log.close()  # MLPerf's clock stops at the target, whatever is trained beyond it
             _save_epoch(record, run)
-            if run.reached:
+            if run.told:
+                run.told(record)
+            if good_enough and run.stop_at_target:
                 break
+    if run.reached is None:
+        run.log.end("run_stop", status="aborted" if run.target is not None else "success", epoch_num=run.epochs)
     return run.reached
+
+
+def _reached(epoch: int, run: _Run) -> Reached:
+    wall_time = run.watch.read()
+    step = epoch * run.steps_per_epoch
+    return Reached(epoch=epoch, step=step, seconds=wall_time.total, setup_seconds=wall_time.setup)
+
+
+def _reached_before(state: State, target: float | None) -> Reached | None:
+    """When an earlier process of the session reached the target, unless that was another one."""
+    if target is None or state.reached is None:
+        return None
+    good_enough = (record.epoch for record in state.records if record.test_accuracy >= target)
+    return state.reached if next(good_enough, None) == state.reached.epoch else None
+
+
+def _begin_log(run: _Run) -> None:
+    """Write what MLPerf's log has before the first epoch, or in the log of a session that goes on from where."""
+    log, config, state = run.log, run.session.config, run.state
+    if run.reached:
+        log.close()
+        return
+    if not log.begun:
+        images = run.steps_per_epoch * config.batch_size, len(run.testing.split)
+        write_hyperparameters(log, config, run.session.recipe, run.epochs, images)
+        log.end("init_stop")
+        log.begin("run_start")
+    if state.records or state.part:
+        steps = len(state.records) * run.steps_per_epoch + (state.part.steps if state.part else 0)
+        log.point("resumed", steps, namespace="gnet")
 
 
 def _save_epoch(record: EpochRecord, run: _Run) -> None:
     """Write an epoch's state, then what a user looks at."""
     records = [*run.state.records, record]
     with run.watch.of("checkpoint"), _errors_of_writing(run):
-        _save(run, State(records=records, wall_time=run.watch.read()))
+        _save(run, State(records=records, wall_time=run.watch.read(), reached=run.reached))
         _write_results(run)
         step = len(records) * run.steps_per_epoch
         run.scalars.write(record, step, run.learning_rate(step))
@@ -367,7 +425,7 @@ def _out_of_memory_named(config: StepConfig) -> Iterator[None]:
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise GnetError(
+        raise TooLittleMemoryError(
             f"batch_size: {config.batch_size} images of {config.image_size} pixels a side do not fit into the memory "
             f"of {config.device}; use a smaller --batch-size or --image-size"
         ) from error
@@ -379,11 +437,16 @@ def _run_epoch(epoch: int, run: _Run) -> EpochRecord:
     skipped = (part.skipped_steps if part else 0) - run.train_step.skipped_steps()
     start = time.perf_counter() - (part.seconds if part else 0.0)
     run.bar.set_description(f"epoch {epoch}, training")
+    run.log.begin("epoch_start", epoch_num=epoch)
     with run.watch.of("train"):
         train_loss, train_accuracy = _train_epoch(epoch, run, start, skipped)
     trained = time.perf_counter()
+    run.log.end("epoch_stop", epoch_num=epoch)
     run.bar.set_description(f"epoch {epoch}, testing")
+    run.log.begin("eval_start", epoch_num=epoch)
     test_loss, test_accuracy = _test_epoch(epoch, run)
+    run.log.point("eval_accuracy", test_accuracy, epoch_num=epoch)
+    run.log.end("eval_stop", epoch_num=epoch)
     return EpochRecord(
         epoch=epoch,
         train_loss=train_loss,
@@ -479,7 +542,7 @@ class _Losses:
             last = (losses[-1][0], total)  # each loss was a number, but no more their sum
             step, loss = next(((step, loss) for step, loss in losses if not math.isfinite(loss)), last)
             precision = "" if self._run.session.config.precision == "float32" else "--precision float32, "
-            raise GnetError(
+            raise NotFiniteError(
                 f"loss: {loss} in step {step} of {self._where}; start anew with {precision}a lower --learning-rate, or "
                 f"another --batch-size or --seed ({self._run.state.words})"
             )
@@ -520,6 +583,7 @@ def _write_document(run: _Run) -> None:
         wall_seconds=time.monotonic() - run.began,
         target=run.target,
         reached=run.reached,
+        mllog=_in_utf8(run.mllog.name) if run.mllog else msgspec.UNSET,
         confusion=judgement.confusion(split, run.judgement),
         samples=judgement.samples(split, run.judgement, config),
     )

@@ -366,9 +366,11 @@ def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
     environ = children.environment()  # the variables of the pytest around it would switch benchmarks off
     answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
-    cases = [line.partition("[")[2] for line in answer.stdout.splitlines() if "::bench_" in line]
+    found = [line for line in answer.stdout.splitlines() if "::bench_" in line]
+    cases = [line.partition("[")[2] for line in found if "[" in line]
     assert len(cases) == 24
     assert len(set(cases)) == 14
+    assert [line.partition("::")[2] for line in found if "[" not in line] == ["bench_time_to_accuracy"]
 
 
 def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path):

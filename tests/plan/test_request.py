@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from gnet_core.cli.main import commands
+from gnet_core.cli.time_to_accuracy import time_to_accuracy
 from gnet_core.config import (
     AUGMENTATIONS,
     EXECUTIONS,
@@ -40,6 +41,7 @@ from gnet_core.plan.request import (
     ProfileRequest,
     ReportRequest,
     Request,
+    TimeToAccuracyRequest,
     TrainRequest,
     command_line,
     program_words,
@@ -48,6 +50,7 @@ from gnet_core.plan.request import (
 
 COMMANDS: dict[type[Request], click.Command] = {
     PeaksRequest: peaks.command,
+    TimeToAccuracyRequest: time_to_accuracy,
     **{
         kind: commands.commands[kind.program[1]]
         for kind in (BenchRequest, InfoRequest, PredictRequest, ProfileRequest, ReportRequest, TrainRequest)
@@ -103,6 +106,8 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "Widths": TEXT,
     "Schedule": TEXT,
     "tuple[str, ...]": several(TEXT, 0),
+    "tuple[Execution, ...]": several(some.sampled_from(EXECUTIONS)),
+    "tuple[Precision, ...]": several(some.sampled_from(PRECISIONS)),
     "tuple[int, ...] | None": some.none() | several(WHOLE),
     "tuple[Execution, ...] | None": some.none() | several(some.sampled_from(EXECUTIONS)),
     "tuple[Precision, ...] | None": some.none() | several(some.sampled_from(PRECISIONS)),

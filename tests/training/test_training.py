@@ -834,6 +834,78 @@ def test_a_session_ends_at_its_target_and_says_when_it_was_reached(bright: DataS
     assert (tmp_path / "final.keras").exists()
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_session_that_does_not_stop_at_its_target_notes_when_it_was_reached_and_goes_on(
+    bright: DataSet, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"target": 0.01, "stop_at_target": False}
+    told: list[int] = []
+    done = trained(CONFIG, bright, tmp_path, epochs=2, told=lambda record: told.append(record.epoch), **how)
+    assert told == [record.epoch for record in done.history] == [1, 2]
+    assert done.reached is not None
+    assert done.reached.epoch == 1
+    assert done.reached.setup_seconds is not None
+    assert done.reached.setup_seconds < done.reached.seconds < done.wall_time.total
+    later = trained(CONFIG, bright, tmp_path, epochs=3, resume=True, **how)
+    assert later.reached == done.reached == read_training(tmp_path).reached
+    other = trained(CONFIG, bright, tmp_path, epochs=4, resume=True, target=1.0, stop_at_target=False)
+    assert other.reached is None or other.reached.epoch == 4
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text().splitlines()
+    assert all(line.startswith(":::MLLOG {") for line in lines)
+    return [json.loads(line.removeprefix(":::MLLOG ")) for line in lines]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_writes_mlperfs_lines_up_to_its_target_in_ascending_times(bright: DataSet, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    done = trained(CONFIG, bright, tmp_path / "out", 2, target=0.01, stop_at_target=False, mllog=log)
+    written = events(log)
+    times = [event["time_ms"] for event in written]
+    assert times == sorted(times)
+    keys = [event["key"] for event in written]
+    assert keys[:5] == [f"submission_{name}" for name in ("benchmark", "division", "org", "status", "platform")]
+    assert keys[-8:] == [
+        *("init_stop", "run_start", "epoch_start", "epoch_stop"),
+        *("eval_start", "eval_accuracy", "eval_stop", "run_stop"),
+    ]
+    value = {event["key"]: event["value"] for event in written}
+    assert (value["submission_division"], value["submission_org"]) == ("none", "none")
+    assert (value["seed"], value["global_batch_size"], value["train_samples"], value["eval_samples"]) == (0, 8, 16, 11)
+    assert value["eval_accuracy"] == done.history[0].test_accuracy
+    assert written[-1]["metadata"]["status"] == "success"
+    assert written[-3]["metadata"]["epoch_num"] == 1
+    assert {event["metadata"]["file"] for event in written} == {"mllog.py", "training.py"}
+    assert read_training(tmp_path / "out").mllog == "log.txt"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_session_that_goes_on_appends_to_its_log_and_ends_it_as_aborted_where_the_target_is_missed(
+    bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, out = tmp_path / "log.txt", tmp_path / "out"
+
+    def interrupt(_record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_test_epoch", lambda *_: (1.0, 0.5))
+    with pytest.raises(KeyboardInterrupt):
+        trained(CONFIG, bright, out, 2, target=0.9, mllog=log, told=interrupt)
+    before = events(log)
+    assert "run_stop" not in [event["key"] for event in before]
+    trained(CONFIG, bright, out, 2, target=0.9, mllog=log, resume=True)
+    written = events(log)
+    assert written[: len(before)] == before
+    assert [event["key"] for event in written].count("run_start") == 1
+    resumed = written[len(before)]
+    assert (resumed["namespace"], resumed["key"], resumed["value"]) == ("gnet", "resumed", 2)
+    assert (written[-1]["key"], written[-1]["metadata"]["status"]) == ("run_stop", "aborted")
+    times = [event["time_ms"] for event in written]
+    assert times == sorted(times)
+
+
 @pytest.mark.parametrize("target", [0.0, -1.0, 1.5, float("nan")])
 def test_a_target_that_no_accuracy_can_be_is_refused(target: float, bright: DataSet, tmp_path: Path) -> None:
     with pytest.raises(GnetError, match=r"^target: .* will not do; use a test accuracy above 0 %"):
