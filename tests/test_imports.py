@@ -23,7 +23,7 @@ ALLOWED = {
     "stats": {"config"},
     "machine": {"config", "files", "system"},
     "frameworks": {"config", "datasets", "files", "machine", "networks", "system"},
-    "training": {"config", "datasets", "files", "frameworks", "networks", "system"},
+    "training": {"config", "datasets", "files", "frameworks", "machine", "networks", "system"},
     "results": {"config", "files", "machine", "networks", "plan", "stats"},
     "profile": {"config", "files", "machine", "networks", "text"},
     "run": {"config", "datasets", "files", "frameworks", "machine", "plan", "results", "stats", "system"},

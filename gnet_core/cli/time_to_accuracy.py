@@ -23,7 +23,7 @@ from gnet_core.cli.report import complain_of, print_sessions
 from gnet_core.cli.train import KEPT_BYTES
 from gnet_core.config import GnetError, StepConfig, slug
 from gnet_core.plan.request import TimeToAccuracyRequest, command_line
-from gnet_core.training.recipe import Recipe
+from gnet_core.training.recipe import LEARNING_RATE, Recipe
 
 if TYPE_CHECKING:
     from gnet_core.datasets.data_set import DataSet
@@ -40,7 +40,7 @@ MAX_SEEDS = 1000
 @click.command(NAME)
 @options.data("digits", "digits, fashion-mnist, a folder, or tfds:NAME@DIR.")
 @click.option("--target", type=options.NUMBER, metavar="PERCENT", help="Test accuracy; else what suits the data.")
-@click.option("--epochs", type=options.WHOLE, default=20, show_default=True, help="Of each session.")
+@click.option("--epochs", type=options.WHOLE, default=10, show_default=True, help="Of each session.")
 @click.option("--seeds", type=options.WHOLE, default=3, show_default=True, help="Sessions of each configuration.")
 @options.seed
 @click.option("--execution", type=options.EXECUTION_LIST, default=("graph",), help="Of eager, graph, xla; else graph.")
@@ -52,7 +52,6 @@ MAX_SEEDS = 1000
 )
 @click.option("--batch-size", type=options.WHOLE, default=32, show_default=True)
 @click.option("--image-size", type=options.WHOLE, help="Pixels a side; else what suits the data.")
-@options.number("--learning-rate", "Adam's.")
 @options.recipe
 @options.device
 @click.option("--memory", type=options.WHOLE, metavar="BYTES", help="For images that are decoded once; else 1 GiB.")
@@ -189,7 +188,7 @@ def _configs(request: TimeToAccuracyRequest, dataset: DataSet) -> list[StepConfi
             batch_size=request.batch_size,
             image_size=request.image_size or dataset.default_image_size,
             classes=dataset.classes,
-            learning_rate=request.learning_rate,
+            learning_rate=LEARNING_RATE if request.learning_rate is None else request.learning_rate,
             data=dataset.name,
         )
         for execution in request.execution

@@ -270,7 +270,7 @@ class TimeToAccuracyRequest(RecordedRequest):
     data: str = "digits"
     target: float | None = None
     """A test accuracy in percent; None: what suits the data."""
-    epochs: int = 20
+    epochs: int = 10
     seeds: int = 3
     seed: int = 0
     """The first of them."""
@@ -279,7 +279,8 @@ class TimeToAccuracyRequest(RecordedRequest):
     batch_size: int = 32
     image_size: int | None = None
     """None: what suits the data."""
-    learning_rate: float = StepConfig.learning_rate
+    learning_rate: float | None = None
+    """None: what suits the recipe."""
     schedule: Schedule = Recipe.schedule
     warmup: float = Recipe.warmup
     final_learning_rate: float = Recipe.final_learning_rate

@@ -23,13 +23,13 @@ from gnet_core.profile.step_breakdown import at_work, input_bound
 from gnet_core.report import documents
 from gnet_core.report.document import Banner, Block, Bullets, Command, Document, Paragraph, Section, Sentence, section
 from gnet_core.report.drawing import COLOURS, Picture, described, draw_lines, legible, picture_name
+from gnet_core.report.environment_section import environment_section
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Column, grid, text_table
 from gnet_core.text import milliseconds, percent, plain
 
 NOT_TO_QUOTE = "Do not quote the times below as the step's speed: they were taken under the profiler."
 
-_MAX_LINES = 100  # of the environment; more of them describe no machine
 MAX_OPERATIONS = 12
 MAX_KERNELS_SHOWN = 15
 """Rows of a table; one more sums up the rest."""
@@ -99,7 +99,6 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: st
     where = ", ".join(filter(None, [overview.label(environment, stored["device"]), environment.version("tensorflow")]))
     charts = "In this directory, with charts that are loaded from the internet:"
     show = Paragraph(no_trace) if no_trace else Command(tensorboard_line(Path()), charts)
-    lines = text_table(("what", "value"), overview.as_lines(environment)[:_MAX_LINES], "Environment")
     return Document(
         heading="Where the time of GoogleNet_2's train step goes",
         banners=[Banner("bad", NOT_TO_QUOTE)],
@@ -110,7 +109,7 @@ def document(stored: dict[str, Any], *, with_pictures: bool = True, no_trace: st
             section("How to read these figures", Bullets(notes(profile))),
             section("What traces it again", Command(command(profile))),
             section("What shows the whole trace", show, reference=True),
-            section("Environment", lines, Bullets(overview.warnings(environment)), reference=True),
+            environment_section(environment),
         ],
     )
 

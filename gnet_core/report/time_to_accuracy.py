@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnet_core.config import slug
+from gnet_core.machine import overview
 from gnet_core.plan.request import command_line
 from gnet_core.report import documents
 from gnet_core.report.document import (
@@ -80,7 +81,7 @@ def document(evaluation: Evaluation, *, with_pictures: bool = True) -> Document:
     """The whole report."""
     stored = evaluation.document
     request, size = stored.request, stored.data_set
-    case, machine = stored.cases[0].step, stored.environment.machine
+    case, environment = stored.cases[0].step, stored.environment
     times, curves = (_times(evaluation), _curves(evaluation)) if with_pictures else (None, None)
     return Document(
         heading=f"Time to {100 * stored.target:.4g} % test accuracy on {plain(slug(request.data))}",
@@ -89,7 +90,7 @@ def document(evaluation: Evaluation, *, with_pictures: bool = True) -> Document:
             Paragraph(
                 f"{size.train_images} images to train with, {size.test_images} to test with, {size.classes} classes; "
                 f"images of {case.image_size} pixels a side, batches of {case.batch_size}. On {case.device}: "
-                f"{plain(machine.processor)}, {stored.environment.version('tensorflow')}. "
+                f"{plain(overview.label(environment, case.device))}, {environment.version('tensorflow')}. "
                 f"{_count(len(evaluation.cases), 'configuration')} with {_count(request.seeds, 'seed')} each, "
                 f"{_count(request.epochs, 'epoch')} a session, one session after the other, in turns."
             )
@@ -103,6 +104,7 @@ def document(evaluation: Evaluation, *, with_pictures: bool = True) -> Document:
             section("Sessions", _sessions(evaluation)),
             _mllog(evaluation),
             section("Files", *_files(evaluation, with_pictures=with_pictures), reference=True),
+            environment_section(environment),
         ],
     )
 

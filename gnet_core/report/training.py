@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gnet_core.machine import overview
 from gnet_core.plan.request import quoted
 from gnet_core.report import documents
 from gnet_core.report.document import (
@@ -25,6 +26,7 @@ from gnet_core.report.document import (
     section,
 )
 from gnet_core.report.drawing import COLOURS, Picture, described, draw, draw_lines, legible
+from gnet_core.report.environment_section import environment_section
 from gnet_core.report.fields import case_words
 from gnet_core.report.grid import Column, Grid, grid, text_table
 from gnet_core.text import percent, plain
@@ -74,8 +76,10 @@ def write(directory: Path, training: Training) -> None:
 
 def document(training: Training, *, with_pictures: bool = True) -> Document:
     """The whole report."""
-    config, data_set = training.case, training.data_set
-    how = f"{training.epochs} epochs asked for, {training.steps_per_epoch} steps an epoch, written {training.created}."
+    config, data_set, environment = training.case, training.data_set, training.environment
+    where = f"{overview.label(environment, config.device)}, {environment.version('tensorflow')}"
+    asked = f"{training.epochs} epochs asked for, {training.steps_per_epoch} steps an epoch"
+    how = f"{asked}, on {plain(where)}, written {training.created}."
     accuracies = _accuracies(training)
     return Document(
         heading=f"What GoogleNet_2 learned of {plain(data_set.data)}",
@@ -105,6 +109,7 @@ def document(training: Training, *, with_pictures: bool = True) -> Document:
             section("What it says of images", *_sheet(training, with_pictures=with_pictures)),
             section("Where the time went", _ledger(training), Paragraph(_ledger_sum(training), soft=True)),
             section("Files", *_files(with_pictures=with_pictures), reference=True),
+            environment_section(environment),
         ],
     )
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gnet_core.config import MIN_IMAGE_SIZE, GnetError, StepConfig
 from gnet_core.files.json_documents import Count, Positive, read_json, typed
 from gnet_core.files.migrations import read_config
+from gnet_core.machine.environment import Environment
 from gnet_core.training.ledger import WallTime
 from gnet_core.training.recipe import Recipe
 from gnet_core.training.session import EpochRecord, Reached, RecordedData
@@ -59,6 +60,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     format_version: Literal[1]
     created: str
     """When it was written."""
+    environment: Environment
+    """The machine and the software of the process that has written it."""
     config: dict[str, Any]
     recipe: Recipe
     epochs: Positive

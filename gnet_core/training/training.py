@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import os
@@ -31,6 +32,7 @@ from gnet_core.frameworks.tf.averaging import AveragedWeights
 from gnet_core.frameworks.tf.input_pipeline import Loader, named_errors
 from gnet_core.frameworks.tf.model import build_model
 from gnet_core.frameworks.tf.step import Step, make_test_step, make_train_step
+from gnet_core.machine.environment import Environment
 from gnet_core.networks.builder import Tensor
 from gnet_core.networks.map_sizes import require_learnable
 from gnet_core.system.claims import claimed, claimed_empty
@@ -573,6 +575,7 @@ def _write_document(run: _Run) -> None:
     document = Training(
         format_version=1,
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        environment=_environment(),
         config=_in_utf8(config.to_dict()),
         recipe=run.session.recipe,
         epochs=run.epochs,
@@ -588,6 +591,11 @@ def _write_document(run: _Run) -> None:
         samples=judgement.samples(split, run.judgement, config),
     )
     write_whole(run.out / DOCUMENT_FILE, json.dumps(msgspec.to_builtins(document), indent=1) + "\n")
+
+
+@functools.cache  # of one process it never changes, and looking takes as long as an epoch of a small data set
+def _environment() -> Environment:
+    return device.environment()
 
 
 def _in_utf8(plain: Any) -> Any:

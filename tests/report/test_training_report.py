@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import dataclasses
 import json
 import re
@@ -19,6 +20,7 @@ from gnet_core.report.terminal import to_terminal
 from gnet_core.training.document import SAMPLE_SIDE, read_training
 from gnet_core.training.ledger import WallTime
 from gnet_core.training.recipe import PLAIN, RECIPE
+from tests.conftest import MACHINE, TENSORFLOW
 from tests.svg import parsed, words
 
 HOSTILE = "<script>alert(1)</script>|a|`b`\n# [x](http://y)\x1b[2J"
@@ -49,6 +51,7 @@ def stored(classes: int = 3, **changes: Any) -> dict[str, Any]:
     document = {
         "format_version": 1,
         "created": "2026-11-26T12:00:00+00:00",
+        "environment": copy.deepcopy({"machine": MACHINE, "tensorflow": TENSORFLOW}),
         "config": StepConfig(data="digits", classes=classes, image_size=72).to_dict(),
         "recipe": dataclasses.asdict(RECIPE),
         "epochs": 3,
