@@ -25,6 +25,7 @@ from gnet_core.report.document import (
     section,
 )
 from gnet_core.report.drawing import COLOURS, LEGEND_INCHES, Picture, described, draw, draw_lines
+from gnet_core.report.environment_section import environment_section
 from gnet_core.report.grid import Cell, Column, Grid, grid, ratio, ratio_interval
 from gnet_core.report.training import ENTRIES, LEDGER_TOLERANCE
 from gnet_core.stats.medians import Median

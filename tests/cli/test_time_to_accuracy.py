@@ -134,7 +134,7 @@ def test_real_sessions_go_on_after_a_kill_and_leave_ledgers_logs_and_networks(tm
     photos, out, log = write_folder(tmp_path / "photos", images=5), tmp_path / "run", tmp_path / "log.txt"
     words = ["--data", photos, "--target", "1", "--epochs", "5", "--seeds", "1", "--execution", "eager"]
     words += ["--batch-size", "4", "--image-size", "67", "--mllog", log, "--out", out]
-    first = out / "sessions" / "eager-float32-b4-i67-photos-cpu-seed0"
+    first = out / "sessions" / "eager-float32-b4-i67-photos-cpu-learning_rate=0.005-seed0"
     with (tmp_path / "said.txt").open("w") as said:
         process = subprocess.Popen(run_gnet(*words), cwd=ROOT, stdout=said, stderr=said)
         while process.poll() is None and not (first / "training.json").exists():
