@@ -68,7 +68,7 @@ def test_a_loader_that_is_faster_than_the_step_leaves_it_compute_bound(run_direc
         "2 processors would feed this device, by an estimate from the 8 that the loader had, if it scales linearly."
     )
     assert pictures == (
-        "The pictures: 128 photographs that were made for this, of 0.19 megapixels and 45 kB each, which is "
+        "The pictures: 128 photographs that were made for this, of 187,500 pixels and 45 kB each, which is "
         "0.24 bytes a pixel. The system has their files in memory, so no disk is measured."
     )
     assert sharing.startswith("Loader and step share the processors here, all 8 of them:")

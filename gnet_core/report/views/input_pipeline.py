@@ -154,7 +154,7 @@ def _described(pictures: Pictures, data: str) -> str:
     which = "photographs that were made for this" if pictures.made else f"of the training images of {slug(data)}"
     pixels, encoded = pictures.pixels / pictures.images, pictures.encoded_bytes / pictures.images
     return (
-        f"{pictures.images} {which}, of {pixels / 1e6:.2g} megapixels and {encoded / 1000:.3g} kB each, which is "
+        f"{pictures.images} {which}, of {pixels:,.0f} pixels and {encoded / 1000:.3g} kB each, which is "
         f"{encoded / pixels:.2f} bytes a pixel. The system has their files in memory, so no disk is measured."
     )
 
