@@ -216,4 +216,7 @@ def _widened(weights: Tensor, channels: int, axis: int = 0) -> Tensor:
     missing = channels - weights.shape[axis]
     if not missing:
         return tf.convert_to_tensor(weights)
-    return tf.pad(weights, [(0, missing if side == axis else 0) for side in range(len(weights.shape))])
+    # Not by tf.pad: TensorFlow 2.21's oneDNN pass takes the Pad of a filter for that of the images, merges it into a
+    # convolution of 16 bits whose gradient nobody asks for, and aborts the process (mkl_layout_pass.cc).
+    shape = [missing if side == axis else length for side, length in enumerate(weights.shape)]
+    return tf.concat([weights, tf.zeros(shape, weights.dtype)], axis)
