@@ -444,7 +444,7 @@ def _curves(evaluation: Evaluation) -> Picture | None:
     for result in results:
         last = statistics.fmean(one.test_accuracy[-1] for one in result.sessions if one.test_accuracy)
         lines.append(f"{result.label} ends at {_accuracy(last)} on average")
-    title = f"Test accuracy by epoch, a line a session; the target is {_accuracy(evaluation.document.target)}"
+    title = f"Test accuracy by epoch, a line a session; the target is {target:.4g} %"
     return draw("accuracy", title, described("Test accuracy by epoch:", lines), paint, 3.2 + LEGEND_INCHES)
 
 

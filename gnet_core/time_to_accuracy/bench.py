@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import shutil
@@ -34,6 +35,7 @@ SLOWEST_EPOCH = 20
 MIN_EPOCH_LIMIT_SECONDS = 600.0
 
 _ENDED: dict[str, Status] = {"oom": "oom", "not-finite": "not-finite"}
+"""What a process tells of its end that is more than that it failed."""
 
 
 class Progress(Protocol):
@@ -116,10 +118,9 @@ class Bench:
     def _task(self, session: SessionEntry, out: Path, mllog: Path | None, *, resume: bool) -> SessionTask:
         request = self.document.request
         case = next(case for case in self.document.cases if case.case == session.case)
-        config = case.step.to_dict() | {"seed": session.seed}
         return SessionTask(
             directory=out.resolve(),
-            config=type(case.step)(**config),
+            config=dataclasses.replace(case.step, seed=session.seed),
             recipe=self.document.recipe,
             epochs=request.epochs,
             target=self.document.target,

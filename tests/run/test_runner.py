@@ -963,6 +963,12 @@ def test_a_benchmark_that_declares_no_suite_is_named(tmp_path, text):
         discovery.discover(tmp_path)
 
 
+def test_a_benchmark_that_times_no_steps_is_no_suite(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "bench_odd.py").write_text("SUITE = None")
+    assert discovery.discover(tmp_path) == []
+
+
 def test_an_interpreter_that_cannot_tell_of_itself_is_named(tmp_path):
     with pytest.raises(GnetError, match="python: /nowhere/python could not"):
         discovery.probe(Source(python="/nowhere/python", checkout=tmp_path))
