@@ -367,8 +367,8 @@ def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
     answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
     cases = [line.partition("[")[2] for line in answer.stdout.splitlines() if "::bench_" in line]
-    assert len(cases) == 24
-    assert len(set(cases)) == 14
+    assert len(cases) == 31
+    assert len(set(cases)) == 20
 
 
 def test_profile_traces_a_case_for_real_and_report_tells_it_again(gnet, tmp_path):
