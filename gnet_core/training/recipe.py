@@ -18,6 +18,8 @@ _BN_SHARE, _BN_LEAST, _BN_MOST = 0.05, 0.5, 0.99
 """Time constant of batch normalisation's moving statistics as a share of the run, and bounds of their momentum."""
 _AVERAGE_SHARE, _AVERAGE_LEAST, _AVERAGE_MOST = 0.04, 0.5, 0.999
 """The same of averaged weights."""
+_AVERAGE_MOVES, _AVERAGE_INTERVAL_MOST = 100, 8
+"""How often they move in a run at least, and after how many steps at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,10 @@ class Recipe:
     def average_decay(self, steps: int) -> float:
         """Share that an averaged weight keeps of itself in a step of a run of so many steps."""
         return _decay(_AVERAGE_SHARE * steps, _AVERAGE_LEAST, _AVERAGE_MOST)
+
+    def average_interval(self, steps: int) -> int:
+        """Steps from one move of the averaged weights to the next in a run of so many steps."""
+        return min(_AVERAGE_INTERVAL_MOST, max(1, steps // _AVERAGE_MOVES))
 
 
 def _decay(time_constant: float, least: float, most: float) -> float:

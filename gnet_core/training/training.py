@@ -214,9 +214,11 @@ class _Run:
         testing = Loader(dataset.test, config, training=False, memory_bytes=memory_bytes - training.kept_bytes)
         steps = epochs * len(training)
         model = build_model(dataclasses.replace(config, bn_momentum=recipe.bn_momentum(config, steps)))
-        average = AveragedWeights(model, recipe.average_decay(steps)) if recipe.average else None
+        average = None
+        if recipe.average:
+            average = AveragedWeights(model, recipe.average_decay(steps), recipe.average_interval(steps))
         train_step = make_train_step(
-            model, config, weight_decay=recipe.weight_decay, label_smoothing=recipe.label_smoothing, average=average
+            model, config, weight_decay=recipe.weight_decay, label_smoothing=recipe.label_smoothing
         )
         run = cls(
             session=session,
@@ -475,6 +477,8 @@ def _train_epoch(epoch: int, run: _Run, start: float, skipped: int) -> tuple[flo
     for number, (images, labels) in enumerate(run.inputs(_training_examples(epoch, run, done)), start=done + 1):
         step.optimizer.learning_rate = run.learning_rate(before + number)
         result = run.call(step, step, images, labels)
+        if run.average:
+            run.average.after_step(before + number)
         losses.add(number, result.loss, config.batch_size)
         accuracy = result.accuracy
         if number % _STEPS_BETWEEN_READS == 0:

@@ -292,7 +292,7 @@ def test_the_learning_rate_may_be_assigned_between_steps_without_another_trace(e
 
 def test_what_a_session_may_add_to_a_step_changes_nothing_where_it_is_off():
     plain, _ = trained_weights("graph")
-    off, _ = trained_weights("graph", weight_decay=0.0, label_smoothing=0.0, average=None)
+    off, _ = trained_weights("graph", weight_decay=0.0, label_smoothing=0.0)
     for ours, theirs in zip(plain.variables, off.variables, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6, err_msg=ours.path)
 

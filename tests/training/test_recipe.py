@@ -43,6 +43,11 @@ def test_the_time_constants_are_well_below_the_number_of_steps(steps: int) -> No
         assert 1 / (1 - momentum) <= max(2.0, steps / 20 + 1e-9)
 
 
+@pytest.mark.parametrize(("steps", "interval"), [(1, 1), (99, 1), (250, 2), (440, 4), (800, 8), (10**6, 8)])
+def test_averages_move_a_hundred_times_in_a_run_or_in_each_of_its_steps(steps: int, interval: int) -> None:
+    assert RECIPE.average_interval(steps) == interval
+
+
 def test_without_the_fit_the_momentum_is_the_cases() -> None:
     assert PLAIN.bn_momentum(StepConfig(bn_momentum=0.3), 1000) == 0.3
 

@@ -801,7 +801,7 @@ def test_as_published_there_is_no_recipe(bright: DataSet, tmp_path: Path) -> Non
 
 
 def refuse_a_recipe(*_: Any, **options: Any) -> None:
-    assert options == {"weight_decay": 0.0, "label_smoothing": 0.0, "average": None}
+    assert options == {"weight_decay": 0.0, "label_smoothing": 0.0}
     raise KeyboardInterrupt
 
 

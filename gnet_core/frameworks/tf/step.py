@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.frameworks.tf import device, fused
-from gnet_core.frameworks.tf.averaging import AveragedWeights
 from gnet_core.frameworks.tf.model import GoogleNet_2
 from gnet_core.networks.builder import Tensor
 
@@ -103,14 +102,12 @@ def make_train_step(
     *,
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
-    average: AveragedWeights | None = None,
 ) -> Step:
     """The step that trains `model` in place as the case says. Loss = main + aux_weight · (class_1 + class_2).
 
     Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
     What a training session adds is off by default: `weight_decay`, times the learning rate, comes off the weights of
-    convolutions and dense layers before each update; labels are smoothed over all classes; `average` moves after each
-    update. The learning rate is a variable, which may be assigned to step.optimizer.learning_rate between steps.
+    convolutions and dense layers before each update; labels are smoothed over all classes. The learning rate is a variable, which may be assigned to step.optimizer.learning_rate between steps.
 
     >>> import numpy as np
     >>> from gnet_core import StepConfig, build_model, make_train_step
@@ -150,8 +147,6 @@ def make_train_step(
     def train(images: Tensor, labels: Tensor) -> StepResult:
         result, gradients = forward_and_backward(images, labels)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        if average is not None:
-            average.update(optimizer.iterations.value)
         return result
 
     if config.part == "train":
