@@ -132,8 +132,8 @@ def events(path: Path) -> list[dict[str, Any]]:
 
 def test_real_sessions_go_on_after_a_kill_and_leave_ledgers_logs_and_networks(tmp_path: Path, gnet: Any) -> None:
     photos, out, log = write_folder(tmp_path / "photos", images=5), tmp_path / "run", tmp_path / "log.txt"
-    words = ["--data", photos, "--target", "1", "--epochs", "5", "--seeds", "1", "--execution", "eager"]
-    words += ["--batch-size", "4", "--image-size", "67", "--mllog", log, "--out", out]
+    words = ["--data", photos, "--target", "1", "--epochs", "4", "--seeds", "2", "--execution", "eager"]
+    words += ["--precision", "float32", "--batch-size", "4", "--image-size", "67", "--mllog", log, "--out", out]
     first = out / "sessions" / "eager-float32-b4-i67-photos-cpu-learning_rate=0.005-seed0"
     with (tmp_path / "said.txt").open("w") as said:
         process = subprocess.Popen(run_gnet(*words), cwd=ROOT, stdout=said, stderr=said)
@@ -152,7 +152,7 @@ def test_real_sessions_go_on_after_a_kill_and_leave_ledgers_logs_and_networks(tm
     assert document.complete
     assert [session.processes for session in document.sessions] == [2, 1]
     for session in document.sessions:
-        assert len(session.test_accuracy) == 5
+        assert len(session.test_accuracy) == 4
         assert session.reached is not None
         assert session.ledger_gap is not None
         assert session.ledger_gap < 0.01
@@ -161,9 +161,8 @@ def test_real_sessions_go_on_after_a_kill_and_leave_ledgers_logs_and_networks(tm
         assert training.wall_time == session.wall_time
         assert (out / session.folder / "final.keras").exists()
     printed = json.loads(answer.stdout)
-    assert [result["reached"] for result in printed["results"]] == [1, 1]
-    assert printed["convergence"][0]["verdict"] == "OPEN"
-    assert "This is a first look: 1 seed" in (out / "report.md").read_text()
+    assert [result["reached"] for result in printed["results"]] == [2]
+    assert "This is a first look: 2 seeds" in (out / "report.md").read_text()
     for number in range(2):
         written = events(tmp_path / f"log_{number}.txt")
         times = [event["time_ms"] for event in written]
@@ -172,5 +171,5 @@ def test_real_sessions_go_on_after_a_kill_and_leave_ledgers_logs_and_networks(tm
     assert str(tmp_path) not in (tmp_path / "log_0.txt").read_text()
 
     shutil.rmtree(first)
-    refused(gnet(*COMMAND, "--resume", out), "is missing, of which time_to_accuracy.json has 5 epochs; put it back")
+    refused(gnet(*COMMAND, "--resume", out), "is missing, of which time_to_accuracy.json has 4 epochs; put it back")
     assert not first.exists()

@@ -82,6 +82,16 @@ def test_a_loader_that_is_slower_than_the_step_leaves_it_input_bound(run_directo
     assert pictures.startswith("The pictures:")  # and no word of sharing
 
 
+def test_a_step_on_a_gpu_that_is_slower_when_fed_is_input_bound_whatever_its_loader_does_alone(run_directory):
+    store(run_directory, "gpu:0", jpeg=(0.77, 1.6), cache=(0.01, 1.01))
+    jpeg, cache, _ = answers(run_directory)
+    assert jpeg.startswith("JPEG files: input-bound, the loader feeds 1.299× (")
+    assert "Alone the loader keeps up, but beside it the step waits for processors to launch it." in jpeg
+    assert "would feed this device" not in jpeg
+    assert cache.startswith("Cache in memory: compute-bound, ")
+    assert "1 processor would feed this device" in cache
+
+
 def test_a_quota_counts_as_the_processors_that_there_are(run_directory):
     run_directory.document["environment"]["machine"]["cpu_quota_cores"] = 1.5
     store(run_directory, jpeg=(2.0, 3.0))

@@ -107,7 +107,8 @@ def make_train_step(
 
     Where config.part leaves out the optimizer, the weights stay as they are; moving statistics and metrics move on.
     What a training session adds is off by default: `weight_decay`, times the learning rate, comes off the weights of
-    convolutions and dense layers before each update; labels are smoothed over all classes. The learning rate is a variable, which may be assigned to step.optimizer.learning_rate between steps.
+    convolutions and dense layers before each update; labels are smoothed over all classes. The learning rate is a
+    variable, which may be assigned to step.optimizer.learning_rate between steps.
 
     >>> import numpy as np
     >>> from gnet_core import StepConfig, build_model, make_train_step

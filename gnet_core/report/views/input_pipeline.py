@@ -15,7 +15,7 @@ from gnet_core.report.views.answers import NoAnswer, processes_in_words, ratio_i
 from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.results.raw_files import Pictures
 from gnet_core.results.records import Row
-from gnet_core.stats.verdicts import MIN_PROCESSES, Comparison
+from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison
 
 _FORMS = {"jpeg": "JPEG files", "tfrecord": "TFRecord files", "cache": "Cache in memory"}
 _BRIEF = {"jpeg": "JPEG", "tfrecord": "TFRecord", "cache": "cache"}
@@ -30,6 +30,8 @@ class _Form(NamedTuple):
     feed: str
     loader: Comparison | None
     both: Comparison | None
+    on_host: bool
+    """Whether the step is computed by the processors that load, which feeding always takes from it."""
 
     @property
     def verdict(self) -> str:
@@ -37,7 +39,19 @@ class _Form(NamedTuple):
         loader = self.loader
         if loader is None or loader.low is None or loader.high is None or loader.pairs < MIN_PROCESSES:
             return "open"
-        return "compute-bound" if loader.low > 1 else "input-bound" if loader.high < 1 else "open"
+        if loader.high < 1 or self.held_back:
+            return "input-bound"
+        return "compute-bound" if loader.low > 1 else "open"
+
+    @property
+    def held_back(self) -> bool:
+        """Whether a step on a device of its own is slower when fed, whatever the loader can do alone: it is launched
+        by processors that are busy loading.
+        """
+        both = self.both
+        if self.on_host or both is None or both.high is None or both.pairs < MIN_PROCESSES:
+            return False
+        return both.high < 1 - DEFAULT_MARGIN
 
 
 class InputView(Section):
@@ -98,7 +112,8 @@ class InputView(Section):
             found.setdefault((comparison.base, config.feed), {})[config.part] = comparison
         by_base: dict[str, list[_Form]] = {}
         for (base, feed), parts in found.items():
-            by_base.setdefault(base, []).append(_Form(feed, parts.get("input"), parts.get("train")))
+            on_host = self.row(base).device == "cpu"
+            by_base.setdefault(base, []).append(_Form(feed, parts.get("input"), parts.get("train"), on_host))
         return by_base
 
     def _sentence(self, base: str, form: _Form) -> Sentence:
@@ -117,7 +132,10 @@ class InputView(Section):
             text.append(f"Fed from it, the step runs at {ratio_in_words(both)} of its speed alone.")
         elif both is not None:
             text.append(f"What feeding costs the step is not known: {both.reason}")
-        text.append(self._processors(alone, loader.ratio))
+        if form.held_back and loader.low is not None and loader.low > 1:
+            text.append("Alone the loader keeps up, but beside it the step waits for processors to launch it.")
+        else:
+            text.append(self._processors(alone, loader.ratio))
         verdict = "open whether input-bound" if form.verdict == "open" else form.verdict
         return Sentence(f"{name}: {verdict},", " ".join(text))
 
