@@ -134,7 +134,7 @@ def _answers(evaluation: Evaluation) -> list[Sentence]:
     lines = []
     for result in evaluation.cases:
         if not result.sessions or result.seconds is None:
-            lines.append(Sentence(f"{result.label}:", "no session was begun yet."))
+            lines.append(Sentence(f"{result.label}:", "no session has reached the target or is over yet."))
             continue
         counted = f"reached by {len(result.reached)} of {len(result.sessions)}"
         if math.isinf(result.seconds.value):
@@ -404,8 +404,8 @@ def _times(evaluation: Evaluation) -> Picture | None:
         axes.set_xlim(0, 1.05 * end)
         axes.set_xlabel("wall time to the target, s (bar: median; ×: not reached)")
 
-    lines = [f"{result.label} {_value(result.seconds, 1)} s" for result in results]
     finite = [result for result in results if result.seconds and math.isfinite(result.seconds.value)]
+    lines = [f"{result.label} {_value(result.seconds, 1)}{' s' if result in finite else ''}" for result in results]
     fastest = min(finite, key=lambda result: result.seconds.value if result.seconds else math.inf, default=None)
     title = (
         f"{fastest.label} has the shortest median, {_value(fastest.seconds, 1)} s"

@@ -24,9 +24,9 @@ class CaseResult:
     case: str
     config: StepConfig
     sessions: tuple[SessionEntry, ...]
-    """Those that were begun."""
+    """Those that reached the target or are over: of one that is to be gone on with nobody knows."""
     seconds: Median | None
-    """Wall time to the target; None where no session was begun, as in what follows."""
+    """Wall time to the target; None where there is none of them, as in what follows."""
     steps: Median | None
     seconds_without_setup: Median | None
     """Likewise without imports, building, tracing and compiling."""
@@ -101,15 +101,15 @@ def evaluate(document: TimeToAccuracy) -> Evaluation:
 
 
 def _result(case: str, config: StepConfig, sessions: Sequence[SessionEntry]) -> CaseResult:
-    begun = tuple(session for session in sessions if session.status != "waiting")
+    decided = tuple(one for one in sessions if one.reached or one.status not in OPEN_STATUSES)
 
     def to_target(amount: Callable[[Reached], float]) -> Median | None:
-        return median([amount(one.reached) if one.reached else math.inf for one in begun]) if begun else None
+        return median([amount(one.reached) if one.reached else math.inf for one in decided]) if decided else None
 
     return CaseResult(
         case=case,
         config=config,
-        sessions=begun,
+        sessions=decided,
         seconds=to_target(lambda reached: reached.seconds),
         steps=to_target(lambda reached: reached.step),
         seconds_without_setup=to_target(lambda reached: reached.seconds - (reached.setup_seconds or 0.0)),

@@ -36,6 +36,17 @@ def test_medians_count_a_session_that_did_not_get_there_as_endless(tmp_path: Pat
     assert (len(mixed.reached), len(mixed.sessions)) == (1, 3)
 
 
+def test_a_session_that_the_budget_cut_off_says_nothing_unless_it_had_reached_the_target(tmp_path: Path) -> None:
+    cut: dict[str, Any] = {"status": "unfinished", "reached": None, "test_accuracy": [0.5], "steps": 10}
+    evaluation = evaluated(tmp_path, {"float32": [*BASE], "mixed_bfloat16": [10.0, 11.0, 12.0]}, n3=cut)
+    sessions = {result.config.precision: len(result.sessions) for result in evaluation.cases}
+    assert sorted(sessions.values()) == [2, 3]
+    assert all(result.seconds and math.isfinite(result.seconds.value) for result in evaluation.cases)
+    there = {"status": "unfinished"}
+    evaluation = evaluated(tmp_path, {"float32": [*BASE], "mixed_bfloat16": [10.0, 11.0, 12.0]}, n3=there)
+    assert [len(result.sessions) for result in evaluation.cases] == [3, 3]
+
+
 def test_twice_as_fast_on_every_seed_is_a_ratio_of_two(tmp_path: Path) -> None:
     evaluation = evaluated(tmp_path, {"float32": [*BASE], "mixed_bfloat16": [10.0, 11.0, 10.4]})
     (comparison,) = evaluation.speed
