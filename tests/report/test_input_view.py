@@ -62,9 +62,9 @@ def test_a_loader_that_is_faster_than_the_step_leaves_it_compute_bound(run_direc
     store(run_directory, jpeg=(0.2, 1.25))
     jpeg, pictures, sharing = answers(run_directory)
     assert jpeg == (
-        "JPEG files: compute-bound, the loader feeds 5.000× (4.894–5.109) what the step takes, "
+        "JPEG files: compute-bound, of what the step takes the loader feeds 5.000× (4.894–5.109): "
         "alone 40.0 images/s (39.5–40.5) against 8.0 images/s (7.9–8.1). "
-        "Fed from it, the step runs at 0.800× (0.783–0.817) of its speed alone. "
+        "Of its speed alone, the step that is fed from it has 0.800× (0.783–0.817). "
         "2 processors would feed this device, by an estimate from the 8 that the loader had, if it scales linearly."
     )
     assert pictures == (
@@ -77,7 +77,7 @@ def test_a_loader_that_is_faster_than_the_step_leaves_it_compute_bound(run_direc
 def test_a_loader_that_is_slower_than_the_step_leaves_it_input_bound(run_directory):
     store(run_directory, "gpu:0", tfrecord=(2.5, 2.5))
     (tfrecord, pictures) = answers(run_directory)
-    assert tfrecord.startswith("TFRecord files: input-bound, the loader feeds 0.400× (0.")
+    assert tfrecord.startswith("TFRecord files: input-bound, of what the step takes the loader feeds 0.400× (0.")
     assert "20 processors would feed this device, by an estimate from the 8 " in tfrecord
     assert pictures.startswith("The pictures:")  # and no word of sharing
 
@@ -85,7 +85,7 @@ def test_a_loader_that_is_slower_than_the_step_leaves_it_input_bound(run_directo
 def test_a_step_on_a_gpu_that_is_slower_when_fed_is_input_bound_whatever_its_loader_does_alone(run_directory):
     store(run_directory, "gpu:0", jpeg=(0.77, 1.6), cache=(0.01, 1.01))
     jpeg, cache, _ = answers(run_directory)
-    assert jpeg.startswith("JPEG files: input-bound, the loader feeds 1.299× (")
+    assert jpeg.startswith("JPEG files: input-bound, of what the step takes the loader feeds 1.299× (")
     assert "Alone the loader keeps up, but beside it the step waits for processors to launch it." in jpeg
     assert "would feed this device" not in jpeg
     assert cache.startswith("Cache in memory: compute-bound, ")
@@ -101,8 +101,10 @@ def test_a_quota_counts_as_the_processors_that_there_are(run_directory):
 def test_whether_it_keeps_up_is_open_where_the_interval_holds_1(run_directory):
     store(run_directory, cache=(1.0, 1.0))
     (cache, *_) = answers(run_directory)
-    assert cache.startswith("Cache in memory: open whether input-bound, the loader feeds 1.000× (")
-    assert " holds 1. Fed from it, " in cache
+    assert cache.startswith(
+        "Cache in memory: open whether input-bound, of what the step takes the loader feeds 1.000× ("
+    )
+    assert " holds 1. Of its speed alone, " in cache
     ranks = [finding.rank.name for finding in section_of(run_directory).findings()]
     assert ranks == ["UNRESOLVED"]
 
@@ -113,7 +115,7 @@ def test_one_process_answers_nothing(run_directory):
     config = StepConfig(batch_size=8, feed="jpeg", part="input")
     run_directory.add(config, [0.2] * 3, suites=("input-pipeline",), pictures=PICTURES, **ALONE)
     (jpeg, *_) = answers(run_directory)
-    assert jpeg.startswith("JPEG files: open whether input-bound, the loader feeds 10.00× what the step takes")
+    assert jpeg.startswith("JPEG files: open whether input-bound, of what the step takes the loader feeds 10.00×")
     assert "That rests on one process a side; an answer takes 3." in jpeg
     summary = Summary(records.load_run(run_directory.path))
     assert summary.sections[0].findings() == []
@@ -168,7 +170,7 @@ def test_every_form_of_the_report_says_it(run_directory):
     run = records.load_run(run_directory.path)
     for text in (markdown(run).replace("**", ""), terminal(run)):
         plain = " ".join(text.split())
-        assert "JPEG files: compute-bound, the loader feeds 5.000× (4.894–5.109) what the step takes" in plain
+        assert "JPEG files: compute-bound, of what the step takes the loader feeds 5.000× (4.894–5.109)" in plain
     summary = Summary(run)
     judged = [item.section.judged(item.comparison) for item in summary.quotable]
     assert judged[0] == "the JPEG loader alone is FASTER than the step alone, 5.000× (4.894–5.109)"

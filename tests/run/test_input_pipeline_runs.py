@@ -44,5 +44,7 @@ def test_all_of_the_suite_is_measured_compared_and_told(tmp_path):
     assert [row.status for row in rows] == ["ok"] * 7
     assert len({row.case for row in rows}) == 7
     for form in ("JPEG files", "TFRecord files", "Cache in memory"):
-        assert f"{form}: open whether input-bound, the loader feeds " in " ".join(printed.split())
+        assert f"{form}: open whether input-bound, of what the step takes the loader feeds " in " ".join(
+            printed.split()
+        )
     assert "128 photographs that were made for this, of 187,500 pixels" in " ".join(printed.split())

@@ -124,12 +124,12 @@ class InputView(Section):
             why = loader.reason if loader is not None else "its loader was not run alone."
             return NoAnswer(f"whether {name} would keep up with the step. {why}")
         alone = self.row(loader.variant)
-        feeds = f"the loader feeds {ratio_in_words(loader)} what the step takes"
-        text = [f"{feeds}, alone {speed_in_words(alone)} against {speed_in_words(step)}."]
+        feeds = f"of what the step takes the loader feeds {ratio_in_words(loader)}"
+        text = [f"{feeds}: alone {speed_in_words(alone)} against {speed_in_words(step)}."]
         if form.verdict == "open":
             text.append(_why_open(loader))
         if both is not None and both.ratio is not None:
-            text.append(f"Fed from it, the step runs at {ratio_in_words(both)} of its speed alone.")
+            text.append(f"Of its speed alone, the step that is fed from it has {ratio_in_words(both)}.")
         elif both is not None:
             text.append(f"What feeding costs the step is not known: {both.reason}")
         if form.held_back and loader.low is not None and loader.low > 1:
