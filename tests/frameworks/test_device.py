@@ -1,5 +1,9 @@
 """How a device is chosen and set up; a GPU is played by a stand-in for tf.config."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
@@ -94,3 +98,43 @@ def test_a_negative_number_of_threads_is_refused_where_it_would_end_tensorflow(m
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "-1")
     with pytest.raises(GnetError, match="TF_NUM_INTRAOP_THREADS: '-1' would end TensorFlow; use a number of threads"):
         device.describe()
+
+
+def test_a_cpus_operations_are_put_in_order_before_tensorflow_begins_and_left_alone_afterwards(monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", asked.append)
+    device.run_in_order(StepConfig(device="gpu:0"))
+    assert asked == []
+    device.run_in_order(StepConfig())
+    assert asked == [1]
+
+    def begun(_threads):
+        raise RuntimeError("Inter op parallelism cannot be modified after initialization.")
+
+    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", begun)
+    device.run_in_order(StepConfig())
+
+
+def test_in_order_a_step_has_the_same_gradients_each_time_bit_for_bit():
+    """In a process of its own, since TensorFlow must not have begun. Without the order, most of 24 steps differed."""
+    script = """
+import numpy as np
+from gnet_core import StepConfig, build_model, make_train_step
+from gnet_core.frameworks.tf import device
+from gnet_core.frameworks.tf.input_pipeline import synthetic_batch
+config = StepConfig(image_size=72, classes=10, batch_size=64, part="gradients", dropout=False)
+device.run_in_order(config)
+device.prepare(config)
+model, batch = build_model(config), synthetic_batch(config)
+step, weights = make_train_step(model, config), [variable.numpy() for variable in model.variables]
+kept = []
+for _ in range(6):
+    for variable, value in zip(model.variables, weights):
+        variable.assign(value)
+    kept.append([gradient.numpy().tobytes() for gradient in step.function(*batch).gradients])
+assert all(gradients == kept[0] for gradients in kept)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -32,6 +33,19 @@ def prepare(config: StepConfig) -> str:
     tf.config.experimental.set_memory_growth(gpus[index], True)
     tf.config.experimental.reset_memory_stats("GPU:0")
     return "/GPU:0"
+
+
+def run_in_order(config: StepConfig) -> None:
+    """Let a CPU's operations run one after the other, each on all threads. Must run before TensorFlow has touched a
+    device, and does nothing afterwards.
+
+    Else two runs differ in their last digits, and soon in all: a gradient that comes back from several places is added
+    up in an order that hangs on which of its parts nobody holds any more (TensorFlow's AddN, aggregate_ops.cc), and
+    enable_op_determinism leaves that as it is.
+    """
+    if config.device == "cpu":
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def set_tf32(precision: Precision) -> None:

@@ -17,6 +17,7 @@ from gnet_core.datasets.data_set import RecordFiles, Split
 from gnet_core.datasets.image_files import BrokenImageError, ImageFile
 from gnet_core.frameworks.tf.augmentation import augmented
 from gnet_core.frameworks.tf.decoding import decode, fit, read_and_decode
+from gnet_core.machine import description
 
 _DAMAGED = "cannot be decoded, it is cut short or damaged"
 UNDECODABLE = f"{_DAMAGED}; replace it or remove it from the data set"
@@ -266,6 +267,8 @@ def _made_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The batches in one order whatever the number of threads, and some of them made before they are asked for."""
     options = tf.data.Options()
     options.deterministic = True
+    if tf.config.threading.get_inter_op_parallelism_threads() == 1:  # the threads that would decode otherwise
+        options.threading.private_threadpool_size = description.USABLE_THREADS
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
 
 
