@@ -55,7 +55,10 @@ def main(sessions: int) -> None:
             process.kill()
             process.wait()
             begun = (cut / "state.npz").exists()
-            finish(*(("--resume", str(cut)) if begun else (*SESSION, "--out", str(cut))))
+            if begun:
+                start("--resume", str(cut)).wait()  # with 2 where all its epochs were done when it was killed
+            else:
+                finish(*SESSION, "--out", str(cut))
             different = differing(whole, cut)
             end = f"{'resumed' if begun else 'began anew'}, {'DIFFERENT' if different else 'the same weights'}"
             ends[end] += 1
