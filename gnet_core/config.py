@@ -17,6 +17,7 @@ Layers = Literal["keras", "fused"]
 Framework = Literal["tensorflow", "torch", "jax"]
 Feed = Literal["ready", "jpeg", "tfrecord", "cache"]
 Augmentation = Literal["none", "flip", "crop", "crop-flip"]
+BatchNorm = Literal["per_replica", "synchronised"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -38,6 +39,8 @@ MIN_IMAGE_SIZE = 67
 MAX_IMAGE_SIZE = 2**14
 MAX_BATCH_SIZE = 2**20
 MAX_CLASSES = 2**16
+MAX_REPLICAS = 2**10
+MAX_WORKERS = 2**10
 MAX_TRACED_STEPS = 10
 
 _DEVICE = re.compile(r"cpu|gpu:[0-9]{1,4}")
@@ -89,7 +92,7 @@ class StepConfig:
     peers to compare with, measured as far as gnet_core.frameworks.base says. The suite frameworks of gnet bench varies
     it; gnet profile and gnet train take TensorFlow alone."""
     batch_size: int = 32
-    """Images a step."""
+    """Images a step, on all replicas together: each takes an equal part of them."""
     image_size: int = 224
     """Pixels a side of the square RGB image."""
     classes: int = 47
@@ -118,7 +121,19 @@ class StepConfig:
     in memory. For synthetic data the three have photographs that are made. The suite input-pipeline of gnet bench
     varies it; gnet profile and gnet train have none of it."""
     device: str = "cpu"
-    """cpu or gpu:N."""
+    """cpu or gpu:N. Of several replicas it is the first: gpu:0 with 4 replicas takes gpu:0 to gpu:3."""
+    replicas: int = 1
+    """Devices of one process that take the step together, each with a copy of the network and its part of the batch
+    (tf.distribute.MirroredStrategy). A CPU is split into as many logical devices."""
+    workers: int = 1
+    """Processes that take the step together, each with `replicas` devices (MultiWorkerMirroredStrategy). The suite
+    scaling of gnet bench varies it and the replicas; gnet profile and gnet train have one of both."""
+    batch_norm: BatchNorm = "per_replica"
+    """per_replica: each replica normalises with the statistics of its own part of the batch, as is usual, so more
+    replicas do other work than one; synchronised: with those of the whole batch, as one replica would."""
+    all_reduce: bool = True
+    """False: replicas exchange no gradients and each goes its own way. It is other work, and the difference to the
+    whole step is what communication costs."""
     seed: int = 0
     """Seed of the weights, the synthetic batch, shuffling and dropout."""
 
@@ -140,8 +155,34 @@ class StepConfig:
             raise GnetError(f"device: {self.device!r:.200} is unknown; use cpu or gpu:N")
         if not isinstance(self.data, str) or not self.data:
             raise GnetError(f"data: {self.data!r:.200} is no data set; use synthetic, a data set's name or a folder")
+        self._require_whole_parts()
         if self.part == "input" and self.feed == "ready":
             raise GnetError("part: 'input' has no batch to make from feed 'ready'; use feed jpeg, tfrecord or cache")
+
+    def _require_whole_parts(self) -> None:
+        total = self.total_replicas
+        if self.batch_size % total:
+            fewer, more = self.batch_size // total * total, -(-self.batch_size // total) * total
+            use = f"{fewer} or {more}" if fewer else str(more)
+            raise GnetError(
+                f"batch_size: {self.batch_size} images do not divide among {total} replicas "
+                f"({self.workers} workers of {self.replicas}); use {use}"
+            )
+        if total > 1 and self.precision == "mixed_float16":
+            raise GnetError(
+                "precision: 'mixed_float16' is not run on several replicas, whose loss scaling Keras does not keep "
+                "alike; use mixed_bfloat16"
+            )
+
+    @property
+    def total_replicas(self) -> int:
+        """Devices that take the step together, over all workers."""
+        return self.replicas * self.workers
+
+    @property
+    def replica_batch_size(self) -> int:
+        """Images a replica takes of each step."""
+        return self.batch_size // self.total_replicas
 
     @property
     def trains_classifiers(self) -> bool:
@@ -193,6 +234,8 @@ _WHOLE = {
     "batch_size": (1, MAX_BATCH_SIZE, "the smallest images of so many fill 56 GB"),
     "image_size": (MIN_IMAGE_SIZE, MAX_IMAGE_SIZE, "one image of that size fills 3 GB"),
     "classes": (2, MAX_CLASSES, "labels travel as uint16"),
+    "replicas": (1, MAX_REPLICAS, "no machine has more devices"),
+    "workers": (1, MAX_WORKERS, "a case of more processes has not been tried"),
     "seed": (0, 2**32 - 1, "the generators take no more"),
 }
 """By field, its smallest and its largest whole number, and why there is none beyond."""

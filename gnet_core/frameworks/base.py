@@ -37,10 +37,30 @@ class Feed:
     pictures: Pictures | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What the replicas of a case exchange in a step, and what each of them takes without it, measured by themselves
+    after the timed blocks.
+    """
+
+    gradient_bytes: int
+    """Bytes of the gradients that each replica brings into the all-reduce of a step."""
+    all_reduce_seconds: list[float]
+    """Time of one all-reduce of so many bytes, measured several times in a row."""
+    local_step_seconds: list[float]
+    """Of each replica, the first worker's first, the median time of its part of a step without any exchange, all
+    replicas being at it: how far they are apart is what the faster ones wait for the slowest."""
+    process_peak_bytes: list[int]
+    """The peak memory of each worker, as `peak_memory` has it."""
+
+
 class Case(Protocol):
     """A case's train step, made by its framework's module as Case(config) and ready to be traced.
 
     The module's InputCase(config), where it has one, is the case whose part is its input alone.
+
+    A case of several workers is made as Case(config, cluster) in each of their processes. The first, which reports, is
+    driven by a timer as any other. The others call `follow` for each turn, in which they do what the first does.
     """
 
     @property
@@ -79,6 +99,20 @@ class Case(Protocol):
     def low_precision_share(self) -> float | None:
         """See gnet_core.frameworks.tf.precision_proof; None of its input alone. Raises GnetError where nothing shows
         it.
+        """
+
+    def exchange(self) -> Exchange | None:
+        """Measure what the replicas exchange; None where there is one replica."""
+
+    def rest(self) -> None:
+        """Let the other workers return from `follow` until the next turn. Nothing where there is one worker."""
+
+    def finish(self) -> None:
+        """Let the other workers return from `follow` for good. Nothing where there is one worker."""
+
+    def follow(self) -> bool:
+        """In a worker that does not report: do what the first worker does until it rests, and return True, or until
+        it has finished, and return False.
         """
 
 
