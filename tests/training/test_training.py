@@ -522,7 +522,7 @@ def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes
 def test_a_directory_that_vanishes_is_reported_and_nothing_in_it_is_promised(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_epoch = training.run_epoch
+    run_epoch = loop.run_epoch
 
     def remove_in_second(epoch: int, *arguments: Any) -> EpochRecord:
         if epoch == 2:
@@ -618,7 +618,7 @@ def test_out_that_is_a_file_is_refused(bright: DataSet, tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_keeps_the_epochs_before(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[Any]
 ) -> None:
-    run_epoch = training.run_epoch
+    run_epoch = loop.run_epoch
 
     def poison_second(epoch: int, *arguments: Any) -> EpochRecord:
         if epoch == 2:
