@@ -17,7 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-SESSION = ("--data", "digits", "--epochs", "2", "--batch-size", "64", "--save-every", "4", "--device", "cpu")
+from tests.datasets.textures import write_textures
+
+SESSION = ("--epochs", "2", "--batch-size", "64", "--image-size", "72", "--save-every", "2", "--device", "cpu")
+IMAGES = 12
+"""Images of each class of made textures, as JPEGs: enough for ten steps of a session."""
 _NOT_WEIGHTS = {"history", "sha256"}
 """Arrays of state.npz that hold times of the clock as well."""
 
@@ -46,11 +50,13 @@ def differing(one: Path, other: Path) -> list[str]:
 def main(sessions: int) -> None:
     chance, ends = random.Random(0), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "whole")
-        seconds = finish(*SESSION, "--out", str(whole))
+        data, whole = Path(folder, "textures"), Path(folder, "whole")
+        write_textures(data, images=IMAGES)
+        session = ("--data", str(data), *SESSION)
+        seconds = finish(*session, "--out", str(whole))
         for number in range(sessions):
             cut, instant = Path(folder, f"cut-{number}"), chance.uniform(0, seconds)
-            process = start(*SESSION, "--out", str(cut))
+            process = start(*session, "--out", str(cut))
             time.sleep(instant)
             process.kill()
             process.wait()
@@ -58,7 +64,7 @@ def main(sessions: int) -> None:
             if begun:
                 start("--resume", str(cut)).wait()  # with 2 where all its epochs were done when it was killed
             else:
-                finish(*SESSION, "--out", str(cut))
+                finish(*session, "--out", str(cut))
             different = differing(whole, cut)
             end = f"{'resumed' if begun else 'began anew'}, {'DIFFERENT' if different else 'the same weights'}"
             ends[end] += 1

@@ -138,15 +138,17 @@ _DOCUMENTS = {
     "profile": ("profile.document", "Profile"),
     "info": ("machine.overview", "Info"),
     "cases": ("report.run", "RunReport"),
+    "training": ("training.document", "Training"),
+    "time-to-accuracy": ("time_to_accuracy.document", "TimeToAccuracy"),
 }
 """The module of gnet_core and the type of each document that has a schema."""
 
 
 @commands.command()
-@click.argument("document", default="run", metavar="[run|raw|profile|info|cases]")
+@click.argument("document", default="run", metavar="[run|raw|profile|info|cases|training|time-to-accuracy]")
 def schema(document: str) -> int:
-    """Print the JSON Schema of run.json, of a raw file, of profile.json, or of what `gnet info --json` (info) or
-    `gnet report --json` (cases) prints.
+    """Print the JSON Schema of run.json, of a raw file, of profile.json, of training.json, of time_to_accuracy.json, or
+    of what `gnet info --json` (info) or `gnet report --json` (cases) prints.
     """
     import msgspec
 

@@ -79,7 +79,7 @@ def train(request: TrainRequest) -> int:
     config = dataclasses.replace(asked.config, device=device)
     require_precision(config.precision, config.device, environment)
     directory = request.resume or request.out or options.default_directory("train", slug(config.data))
-    devices.run_in_order(config)
+    devices.make_repeatable(config)
     devices.prepare(config)  # before the first image is decoded, which begins to use devices
     dataset = decode_check.decodable(asked.dataset, strict=request.strict, progress=complain)
     for note in dataset.notes:

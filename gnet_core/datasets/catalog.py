@@ -143,7 +143,7 @@ def _open_fashion_mnist() -> DataSet:
         remedy = "install Debian's package dataset-fashion-mnist, or give the folder that holds the four IDX files"
         raise GnetError(f"data: 'fashion-mnist' is not in {FASHION_MNIST_FOLDER}; {remedy}")
     opened = _open_idx("fashion-mnist", FASHION_MNIST_FOLDER, FASHION_MNIST_CLASSES)
-    return dataclasses.replace(opened, mirrored="same")
+    return dataclasses.replace(opened, mirrored="same", aligned=True)
 
 
 NAMED: Mapping[str, Callable[[], DataSet]] = {"digits": _open_digits, "fashion-mnist": _open_fashion_mnist}

@@ -84,6 +84,8 @@ class DataSet:
     duplicates: int = 0
     """Images with the content of another one before them, as far as contents were compared."""
     mirrored: Mirrored = "unknown"
+    aligned: bool = False
+    """Whether every image shows its object at the same place and size, which a shift would make harder to learn."""
 
     @property
     def classes(self) -> int:
@@ -91,8 +93,12 @@ class DataSet:
 
     @property
     def default_augmentation(self) -> Augmentation:
-        """What a training session does to the images that names nothing: a shift suits all, a mirror not a digit."""
-        return "crop-flip" if self.mirrored == "same" else "crop"
+        """What a training session does to the images that names nothing: a shift suits all that are not aligned and
+        that have nothing else, a mirror not a digit.
+        """
+        if self.mirrored == "same":
+            return "flip" if self.aligned else "crop-flip"
+        return "crop"
 
     def require_augmentation(self, augmentation: Augmentation) -> None:
         """Raise GnetError for one that would make images of other classes."""

@@ -64,6 +64,7 @@ class PackIndex(msgspec.Struct, frozen=True, kw_only=True):
     class_names: list[str]
     default_image_size: Count
     mirrored: Mirrored
+    aligned: bool = False
     duplicates: Count
     notes: list[str]
     train: PackedSplit
@@ -97,6 +98,7 @@ def open_pack(name: str, folder: Path) -> DataSet:
         tuple(index.notes),
         duplicates=index.duplicates,
         mirrored=index.mirrored,
+        aligned=index.aligned,
     )
 
 

@@ -35,7 +35,7 @@ def _train(task: SessionTask, channel: Channel | None) -> None:
         if channel:
             channel.send(event="epoch", epoch=record.epoch, accuracy=record.test_accuracy, seconds=record.epoch_seconds)
 
-    devices.run_in_order(task.config)
+    devices.make_repeatable(task.config)
     devices.prepare(task.config)
     dataset = decode_check.decodable(open_data(task.config.data), strict=False, progress=_note)
     training.train(

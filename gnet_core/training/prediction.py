@@ -15,8 +15,8 @@ from gnet_core.datasets.image_files import look_at
 from gnet_core.files.whole import open_regular
 from gnet_core.frameworks.tf.input_pipeline import decoded_image
 from gnet_core.frameworks.tf.model import GoogleNet_2
+from gnet_core.training.results import BEST_FILE
 from gnet_core.training.session import SESSION_FILE, Session
-from gnet_core.training.training import BEST_FILE
 
 MAX_NETWORK_BYTES = 2**32
 """Largest .keras file that is read; GoogleNet_2 of 65,536 classes has less."""

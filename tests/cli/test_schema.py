@@ -15,7 +15,8 @@ from tests.conftest import raw_document
 from tests.results.test_records import CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "reports" / "example"
-DOCUMENTS = ("run", "raw", "profile", "info", "cases")
+SESSIONS = EXAMPLE.parent / "h100-time-to-accuracy"
+DOCUMENTS = ("run", "raw", "profile", "info", "cases", "training", "time-to-accuracy")
 
 
 @pytest.fixture
@@ -45,6 +46,14 @@ def test_the_examples_raw_files_and_its_profile_fit(validator):
         assert paths
         for path in paths:
             fits.validate(json.loads(path.read_text()))
+
+
+def test_sessions_in_turns_fit_as_they_were_written(validator):
+    document = json.loads((SESSIONS / "time_to_accuracy.json").read_text())
+    validator("time-to-accuracy").validate(document)
+    document["sessions"][0]["seed"] = -1
+    with pytest.raises(jsonschema.ValidationError):
+        validator("time-to-accuracy").validate(document)
 
 
 def test_what_the_report_prints_fits(validator, gnet, tmp_path):
@@ -83,4 +92,7 @@ def test_a_schema_says_which_dialect_it_is_of(validator, document):
 def test_another_document_is_refused_by_name(gnet):
     status, printed, err = gnet("schema", "turns")
     assert (status, printed) == (2, "")
-    assert err == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases\n"
+    assert (
+        err
+        == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases, training, time-to-accuracy\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import os
 import re
@@ -717,6 +718,8 @@ def test_images_whose_content_was_there_before_are_counted(tmp_path: Path) -> No
 def test_a_mirror_suits_photos_and_no_digits(tmp_path: Path) -> None:
     assert open_data(str(write_folder(tmp_path / "photos"))).default_augmentation == "crop-flip"
     assert open_data(str(write_idx(tmp_path / "idx"))).default_augmentation == "crop"
+    same = dataclasses.replace(open_data(str(tmp_path / "photos")), aligned=True)
+    assert same.default_augmentation == "flip"
     digits = open_data("digits")
     assert digits.default_augmentation == "crop"
     digits.require_augmentation("crop")

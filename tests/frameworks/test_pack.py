@@ -48,7 +48,8 @@ def test_a_pack_opens_as_what_was_packed(packed: Path) -> None:
     source, opened = open_data(str(packed.with_name("photos"))), open_data(str(packed))
     assert opened.name == str(packed)
     assert opened.class_names == source.class_names
-    assert (opened.notes, opened.duplicates, opened.mirrored) == (source.notes, source.duplicates, source.mirrored)
+    for name in ("notes", "duplicates", "mirrored", "aligned"):
+        assert getattr(opened, name) == getattr(source, name)
     assert opened.default_image_size == source.default_image_size
     assert opened.test.labels.tolist() == source.test.labels.tolist()
     assert opened.train.labels.dtype == np.uint16

@@ -23,12 +23,13 @@ from gnet_core.files.whole import write_whole
 from gnet_core.frameworks.tf.input_pipeline import batches
 from gnet_core.frameworks.tf.step import make_test_step, make_train_step
 from gnet_core.system.claims import BusyError, claimed
-from gnet_core.training import training
+from gnet_core.training import loop, results, trainer, training
 from gnet_core.training.document import read_training
 from gnet_core.training.ledger import Stopwatch, WallTime
 from gnet_core.training.recipe import PLAIN, RECIPE
 from gnet_core.training.scalars import Scalars
 from gnet_core.training.session import EpochRecord, Session, State, load_state, recorded_session, save_state
+from gnet_core.training.trainer import Trainer
 from gnet_core.training.training import Trained
 
 RESULTS = {"train.json", "split.json", "history.csv", "best.keras", "training.json", "state.npz"}
@@ -84,7 +85,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         built.append(build_tiny_model(config))
         return built[-1]
 
-    monkeypatch.setattr(training, "build_model", build)
+    monkeypatch.setattr(trainer, "build_model", build)
     return built
 
 
@@ -93,7 +94,7 @@ def session(bright: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """The directory of a finished session of 5 epochs, to be looked at only, and what `train` returned."""
     out = tmp_path_factory.mktemp("sessions") / "new" / "folder"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_model", build_tiny_model)
+        patch.setattr(trainer, "build_model", build_tiny_model)
         return out, train(CONFIG, bright, out, epochs=5)
 
 
@@ -236,17 +237,17 @@ def test_a_session_that_augments_and_keeps_images_is_resumed_as_though_it_had_no
 def test_the_best_network_is_kept_when_a_later_epoch_is_worse(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = iter([(1.0, 0.5), (0.9, 0.8), (0.8, 0.7), (0.95, 0.8), (0.85, 0.8)])  # test loss and accuracy
+    tests = iter([(1.0, 0.5), (0.9, 0.8), (0.8, 0.7), (0.95, 0.8), (0.85, 0.8)])  # test loss and accuracy
     saved: list[str] = []
     epoch = 0
 
     def tell(number: int, _: Any) -> tuple[float, float]:
         nonlocal epoch
         epoch = number
-        return next(results)
+        return next(tests)
 
-    monkeypatch.setattr(training, "_test_epoch", tell)
-    monkeypatch.setattr(training, "write_keras", lambda path, _: saved.append(f"{path.name} {epoch}"))
+    monkeypatch.setattr(loop, "test_epoch", tell)
+    monkeypatch.setattr(results, "write_keras", lambda path, _: saved.append(f"{path.name} {epoch}"))
     train(CONFIG, bright, tmp_path, epochs=5)
     # More accurate; more accurate; as accurate with a lower loss; and the last one whatever it is.
     assert saved == ["best.keras 1", "best.keras 2", "best.keras 5", "final.keras 5"]
@@ -298,11 +299,11 @@ def test_epochs_differ_in_their_order_and_repeat_for_the_same_seed(
     orders: list[bytes] = []
 
     def look_only(epoch: int, run: Any, *_: Any) -> tuple[float, float]:
-        examples = training._training_examples(epoch, run, 0)
+        examples = loop._training_examples(epoch, run, 0)
         orders.append(np.concatenate([images for images, _ in examples]).tobytes())
         return 1.0, 0.5
 
-    monkeypatch.setattr(training, "_train_epoch", look_only)
+    monkeypatch.setattr(loop, "_train_epoch", look_only)
     train(CONFIG, bright, tmp_path / "a", epochs=2)
     train(CONFIG, bright, tmp_path / "b", epochs=2)
     train(dataclasses.replace(CONFIG, seed=1), bright, tmp_path / "c", epochs=2)
@@ -323,7 +324,7 @@ def test_an_epoch_whose_state_was_not_saved_is_done_again(
 
     whole = train(CONFIG, bright, tmp_path / "whole", epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_state", save_first_only)
+        patch.setattr(results, "save_state", save_first_only)
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, bright, tmp_path / "cut", epochs=3)
     assert pd.read_csv(tmp_path / "cut" / "history.csv")["epoch"].tolist() == [1]
@@ -338,7 +339,7 @@ def test_results_that_an_interrupt_kept_from_being_written_are_written_on_resume
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_write_results", interrupt)
+        patch.setattr(results, "write_results", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, bright, tmp_path, epochs=1)
     assert {path.name for path in tmp_path.iterdir()} == {"train.json", "split.json", "state.npz"}
@@ -359,9 +360,9 @@ def test_a_session_that_ends_in_its_first_epoch_leaves_the_directory_as_it_was(
     out = tmp_path / "new" / "folder"
     if existed:
         out.mkdir(parents=True)
-    for name in ("build_model", "_run_epoch", "save_state"):
+    for module, name in ((trainer, "build_model"), (training, "run_epoch"), (results, "save_state")):
         with monkeypatch.context() as patch:
-            patch.setattr(training, name, fail)
+            patch.setattr(module, name, fail)
             with pytest.raises((KeyboardInterrupt, GnetError, OSError)):
                 train(CONFIG, bright, out, epochs=1)
         assert list(tmp_path.rglob("*")) == ([tmp_path / "new", out] if existed else [])
@@ -408,7 +409,8 @@ def test_a_session_under_way_is_neither_resumed_nor_begun_anew(bright: DataSet, 
 
 
 MODULES_THAT_SAVE = (
-    *("training.training", "training.session", "training.ledger"),
+    *("training.training", "training.trainer", "training.loop", "training.results", "training.session"),
+    "training.ledger",
     *("datasets.recorded_split", "files.whole", "system.claims"),
 )
 
@@ -418,11 +420,11 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
     epochs: int, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each line of training, session, files and claims that saving a first or a second epoch runs."""
-    monkeypatch.setattr(training, "_write_results", lambda run: write_whole(run.out / "history.csv", "epoch"))
+    monkeypatch.setattr(results, "write_results", lambda run: write_whole(run.out / "history.csv", "epoch"))
     monkeypatch.setattr(Scalars, "write", lambda *_: None)
-    monkeypatch.setattr(training, "build_model", build_tiny_model)
+    monkeypatch.setattr(trainer, "build_model", build_tiny_model)
     session = Session.of(CONFIG, bright)
-    run = training._Run.begin(session, bright, tmp_path / "none", 9, Stopwatch(WallTime()))
+    run = Trainer.begin(session, bright, tmp_path / "none", 9, Stopwatch(WallTime()))
     variables = run.variables
     before = [EpochRecord(**RECORD)][: epochs - 1]
     record = EpochRecord(**{**RECORD, "epoch": epochs})
@@ -447,7 +449,7 @@ def test_an_interrupt_at_any_line_of_saving_leaves_the_epoch_before_or_the_epoch
         with claimed(out) if before else training._new_session(out):
             sys.settrace(trace)
             try:
-                training._save_epoch(record, run)
+                results.save_epoch(record, run)
             finally:
                 sys.settrace(coverage)
         return count
@@ -505,7 +507,7 @@ def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes
         return replace(self, target)
 
     if name == "best.keras":  # written where the second epoch is the better one
-        monkeypatch.setattr(training, "best", lambda records: records[-1])
+        monkeypatch.setattr(results, "best", lambda records: records[-1])
     saved = "epoch 1 is saved" if name == "state.npz" else "epochs 1 to 2 are saved"
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
@@ -520,14 +522,14 @@ def test_a_disk_that_fills_in_the_second_epoch_keeps_the_first_and_a_resume_goes
 def test_a_directory_that_vanishes_is_reported_and_nothing_in_it_is_promised(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_epoch = training._run_epoch
+    run_epoch = loop.run_epoch
 
     def remove_in_second(epoch: int, *arguments: Any) -> EpochRecord:
         if epoch == 2:
             shutil.rmtree(tmp_path / "out")
         return run_epoch(epoch, *arguments)
 
-    monkeypatch.setattr(training, "_run_epoch", remove_in_second)
+    monkeypatch.setattr(training, "run_epoch", remove_in_second)
     with pytest.raises(GnetError, match=r"^out: .* No such file or directory; what was saved there is gone$"):
         train(CONFIG, bright, tmp_path / "out", epochs=2)
     assert list(tmp_path.iterdir()) == []
@@ -590,7 +592,7 @@ def test_memory_that_is_not_enough_is_reported_with_what_to_change(
     def fail(_: StepConfig) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(training, "build_model", fail)
+    monkeypatch.setattr(trainer, "build_model", fail)
     with pytest.raises(GnetError, match=r"^batch_size: 8 images of 67 pixels .* memory of cpu; use a smaller"):
         train(CONFIG, bright, tmp_path / "out", epochs=1)
     assert not (tmp_path / "out").exists()
@@ -616,14 +618,14 @@ def test_out_that_is_a_file_is_refused(bright: DataSet, tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_keeps_the_epochs_before(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[Any]
 ) -> None:
-    run_epoch = training._run_epoch
+    run_epoch = loop.run_epoch
 
     def poison_second(epoch: int, *arguments: Any) -> EpochRecord:
         if epoch == 2:
             tiny[-1].trainable_variables[-1].assign([np.nan, np.nan])
         return run_epoch(epoch, *arguments)
 
-    monkeypatch.setattr(training, "_run_epoch", poison_second)
+    monkeypatch.setattr(training, "run_epoch", poison_second)
     with pytest.raises(GnetError, match=r"^loss: nan in step 1 of epoch 2; .* or --seed \(epoch 1 is saved\)$"):
         train(CONFIG, bright, tmp_path, epochs=3)
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [1]
@@ -686,7 +688,7 @@ def test_a_session_cut_amid_an_epoch_goes_on_to_the_same_weights_and_history(
     cut: int, recipe: Any, bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(CONFIG, bright, tmp_path / "whole", epochs=3, recipe=recipe)
-    call, steps = training._Run.call, 0
+    call, steps = Trainer.call, 0
 
     def cut_short(run: Any, step: Any, *rest: Any) -> Any:
         nonlocal steps
@@ -696,15 +698,13 @@ def test_a_session_cut_amid_an_epoch_goes_on_to_the_same_weights_and_history(
         return call(run, step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "call", cut_short)
+        patch.setattr(Trainer, "call", cut_short)
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, bright, tmp_path / "cut", epochs=3, recipe=recipe, save_every=1)
     state = load_state(
         tmp_path / "cut" / "state.npz",
         Session.read(tmp_path / "cut"),
-        training._Run.begin(
-            Session.read(tmp_path / "cut"), bright, tmp_path / "none", 3, Stopwatch(WallTime())
-        ).variables,
+        Trainer.begin(Session.read(tmp_path / "cut"), bright, tmp_path / "none", 3, Stopwatch(WallTime())).variables,
     )
     assert state.part is not None
     assert (len(state.records), state.part.steps) == (cut // 2, 1)
@@ -720,16 +720,16 @@ def test_a_session_that_was_killed_goes_on_to_the_same_weights(saves: int, brigh
     script = """
 import os, signal, sys
 from pathlib import Path
-from gnet_core.training import training
+from gnet_core.training import results, trainer, training
 from tests.training.test_training import CONFIG, RECIPE, build_tiny_model, make_bright
-save, left = training.save_state, int(sys.argv[2])
+save, left = results.save_state, int(sys.argv[2])
 def save_and_die(*given):
     global left
     save(*given)
     left -= 1
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
-training.build_model, training.save_state = build_tiny_model, save_and_die
+trainer.build_model, results.save_state = build_tiny_model, save_and_die
 training.train(CONFIG, make_bright(), Path(sys.argv[1]), 3, recipe=RECIPE, save_every=1)
 """
     command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(saves)]
@@ -744,7 +744,7 @@ training.train(CONFIG, make_bright(), Path(sys.argv[1]), 3, recipe=RECIPE, save_
 def test_a_loss_that_is_not_finite_keeps_the_state_of_the_last_good_step(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[Any]
 ) -> None:
-    call, steps = training._Run.call, 0
+    call, steps = Trainer.call, 0
 
     def poison_fourth(run: Any, step: Any, *rest: Any) -> Any:
         nonlocal steps
@@ -754,7 +754,7 @@ def test_a_loss_that_is_not_finite_keeps_the_state_of_the_last_good_step(
         return call(run, step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "call", poison_fourth)
+        patch.setattr(Trainer, "call", poison_fourth)
         with pytest.raises(GnetError, match=r"^loss: nan in step 2 of epoch 2; .*\(epoch 1 and 1 step of epoch 2 are"):
             train(CONFIG, bright, tmp_path / "out", epochs=3, save_every=1)
     assert len(train(CONFIG, bright, tmp_path / "out", epochs=3, resume=True)) == 3
@@ -795,7 +795,7 @@ def test_another_recipe_or_length_is_refused_by_field(bright: DataSet, tmp_path:
 def test_as_published_there_is_no_recipe(bright: DataSet, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, as_published=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "make_train_step", refuse_a_recipe)
+        patch.setattr(trainer, "make_train_step", refuse_a_recipe)
         with pytest.raises(KeyboardInterrupt):
             train(config, bright, tmp_path / "out", epochs=1, recipe=RECIPE)
 
@@ -810,14 +810,14 @@ def test_the_learning_rate_follows_the_recipe_step_by_step(
     bright: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    call = training._Run.call
+    call = Trainer.call
 
     def note(run: Any, step: Any, *rest: Any) -> Any:
         if step.optimizer is not None:
             rates.append(float(step.optimizer.learning_rate.numpy()))
         return call(run, step, *rest)
 
-    monkeypatch.setattr(training._Run, "call", note)
+    monkeypatch.setattr(Trainer, "call", note)
     recipe = dataclasses.replace(RECIPE, warmup=0.5)
     train(CONFIG, bright, tmp_path, epochs=2, recipe=recipe)
     assert rates == pytest.approx([0.025, 0.05, 0.05 * (0.01 + 0.99 / 2), 0.0005])
@@ -877,7 +877,7 @@ def test_a_session_writes_mlperfs_lines_up_to_its_target_in_ascending_times(brig
     assert value["eval_accuracy"] == done.history[0].test_accuracy
     assert written[-1]["metadata"]["status"] == "success"
     assert written[-3]["metadata"]["epoch_num"] == 1
-    assert {event["metadata"]["file"] for event in written} == {"mllog.py", "training.py"}
+    assert {event["metadata"]["file"] for event in written} == {"mllog.py", "training.py", "loop.py"}
     assert read_training(tmp_path / "out").mllog == "log.txt"
 
 
@@ -890,7 +890,7 @@ def test_a_session_that_goes_on_appends_to_its_log_and_ends_it_as_aborted_where_
     def interrupt(_record: EpochRecord) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_test_epoch", lambda *_: (1.0, 0.5))
+    monkeypatch.setattr(loop, "test_epoch", lambda *_: (1.0, 0.5))
     with pytest.raises(KeyboardInterrupt):
         trained(CONFIG, bright, out, 2, target=0.9, mllog=log, told=interrupt)
     before = events(log)

@@ -52,6 +52,7 @@ def pack(data: DataSet, out: Path, shard_bytes: int = SHARD_BYTES) -> PackIndex:
                 class_names=list(data.class_names),
                 default_image_size=data.default_image_size,
                 mirrored=data.mirrored,
+                aligned=data.aligned,
                 duplicates=data.duplicates,
                 notes=list(data.notes),
                 train=train,

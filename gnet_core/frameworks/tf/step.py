@@ -81,6 +81,11 @@ class Step:
         if isinstance(self.function, tf.types.experimental.PolymorphicFunction):
             self.function.get_concrete_function(images, labels)
 
+    @property
+    def metric_variables(self) -> list[Any]:
+        """The variables in which the metrics add up, for a state that is saved amid a pass."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
     def reset_metrics(self) -> None:
         for metric in self.metrics:
             metric.reset_state()
