@@ -48,8 +48,9 @@ class Exchange:
     all_reduce_seconds: list[float]
     """Time of one all-reduce of so many bytes, measured several times in a row."""
     local_step_seconds: list[float]
-    """Of each replica, the first worker's first, the median time of its part of a step without any exchange, all
-    replicas being at it: how far they are apart is what the faster ones wait for the slowest."""
+    """Of each replica, the first worker's first, the median time of its forward and backward pass, all replicas being
+    at it: how far they are apart is what the faster ones wait for the slowest. Synchronised batch normalisation makes
+    them wait within it."""
     process_peak_bytes: list[int]
     """The peak memory of each worker, as `peak_memory` has it."""
 
@@ -78,6 +79,11 @@ class Case(Protocol):
     def trace(self) -> None:
         """Trace the step without running it, where the framework can tell the two apart."""
 
+    def expect(self, steps: int) -> None:
+        """Tell the other workers that so many steps come next, in one run or in several, so that a clock need not
+        see them being told.
+        """
+
     def run(self, steps: int) -> Any:
         """Train; return the last loss, a scalar, when the device has finished; None of its input alone."""
 
@@ -102,7 +108,7 @@ class Case(Protocol):
         """
 
     def exchange(self) -> Exchange | None:
-        """Measure what the replicas exchange; None where there is one replica."""
+        """Measure what the replicas exchange; None where they exchange nothing."""
 
     def rest(self) -> None:
         """Let the other workers return from `follow` until the next turn. Nothing where there is one worker."""
