@@ -18,6 +18,7 @@ from gnet_core.plan.suites import PRESETS, Plan, Sweep, preset_for
 from gnet_core.run.discovery import declared_suites
 from gnet_core.run.protocol import Channel
 from gnet_core.run.timer import Timer, Turns, worker_environment
+from gnet_core.system.cluster import Cluster
 from gnet_core.time_to_accuracy import worker as sessions
 from gnet_core.time_to_accuracy.task import SessionTask
 
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--preset", choices=PRESETS, default="smoke", help="the cases to run by hand (default: smoke)")
     group.addoption("--gnet-case", metavar="JSON", help="the one case to run, as gnet bench names it")
     group.addoption("--gnet-plan", metavar="JSON", help="how long and how often to measure it")
+    group.addoption("--gnet-cluster", metavar="JSON", help="the workers of the case and which of them this process is")
     group.addoption("--gnet-session", metavar="JSON", help="the session to train, as gnet bench names it")
     group.addoption("--gnet-run", metavar="ID", default="", help="the run that its raw file belongs to")
     group.addoption("--gnet-channel", metavar="FD", type=int, help="descriptor of the runner's channel")
@@ -94,13 +96,16 @@ def timer(request: pytest.FixtureRequest, channel: Channel | None) -> Timer:
     """The clock of this worker, taking its turns from the runner if there is one."""
     options = request.config.option
     plan = Plan(**json.loads(options.gnet_plan)) if options.gnet_plan else preset_for(options.preset, "cpu").plan
-    return Timer(plan, Turns(channel), options.gnet_run)
+    cluster = msgspec.json.decode(options.gnet_cluster, type=Cluster) if options.gnet_cluster else None
+    return Timer(plan, Turns(channel), options.gnet_run, cluster)
 
 
 @pytest.fixture
 def time_train_step(benchmark: Any, timer: Timer) -> Callable[[StepConfig], None]:
-    """Measures a case's train step, as pytest-benchmark's one benchmark of a test function."""
-    return functools.partial(timer.time_train_step, benchmark)
+    """Measures a case's train step, as pytest-benchmark's one benchmark of a test function; or follows the worker that
+    does.
+    """
+    return functools.partial(timer.time_train_step, benchmark) if timer.reports else timer.follow_train_step
 
 
 @pytest.fixture

@@ -185,6 +185,11 @@ class StepConfig:
         return self.batch_size // self.total_replicas
 
     @property
+    def synchronises(self) -> bool:
+        """Whether batch normalisation has replicas to exchange its statistics with."""
+        return self.batch_norm == "synchronised" and self.total_replicas > 1
+
+    @property
     def trains_classifiers(self) -> bool:
         """Whether the auxiliary classifiers' losses count. The notebook trained the main output alone."""
         return self.aux_weight > 0 and not self.as_published

@@ -48,8 +48,9 @@ class Exchange:
     all_reduce_seconds: list[float]
     """Time of one all-reduce of so many bytes, measured several times in a row."""
     local_step_seconds: list[float]
-    """Of each replica, the first worker's first, the median time of its part of a step without any exchange, all
-    replicas being at it: how far they are apart is what the faster ones wait for the slowest."""
+    """Of each replica, the first worker's first, the median time of its forward and backward pass, all replicas being
+    at it: how far they are apart is what the faster ones wait for the slowest. Synchronised batch normalisation makes
+    them wait within it."""
     process_peak_bytes: list[int]
     """The peak memory of each worker, as `peak_memory` has it."""
 
@@ -78,6 +79,11 @@ class Case(Protocol):
     def trace(self) -> None:
         """Trace the step without running it, where the framework can tell the two apart."""
 
+    def expect(self, steps: int) -> None:
+        """Tell the other workers that so many steps come next, in one run or in several, so that a clock need not
+        see them being told.
+        """
+
     def run(self, steps: int) -> Any:
         """Train; return the last loss, a scalar, when the device has finished; None of its input alone."""
 
@@ -102,7 +108,7 @@ class Case(Protocol):
         """
 
     def exchange(self) -> Exchange | None:
-        """Measure what the replicas exchange; None where there is one replica."""
+        """Measure what the replicas exchange; None where they exchange nothing."""
 
     def rest(self) -> None:
         """Let the other workers return from `follow` until the next turn. Nothing where there is one worker."""
@@ -163,6 +169,8 @@ def why_unsupported(config: StepConfig, environment: Environment, interpreter: s
     if why := _why_not_there(config, environment, interpreter):
         return why
     reasons = [] if config.framework == "tensorflow" else _limits_of_peers(config, environment)
+    if config.total_replicas > 1:
+        reasons += _limits_of_replicas(config, environment)
     return next((reason for applies, reason in reasons if applies), "")
 
 
@@ -208,6 +216,47 @@ def _why_not_there(config: StepConfig, environment: Environment, interpreter: st
         reason = gpu_chain.why_no_gpu(environment, framework)
         seen = ", ".join(["cpu", *(gpu.device for gpu in environment.gpus(framework))])
         return f"{title}{where} sees no {config.device}{f': {reason.text}' if reason else f'; it sees {seen}'}"
+    return ""
+
+
+def _limits_of_replicas(config: StepConfig, environment: Environment) -> list[tuple[bool, str]]:
+    """What several replicas cannot run, or are not measured in, likewise."""
+    name, on_cpu, several = config.framework, config.device == "cpu", config.replicas > 1
+    synchronised = config.batch_norm == "synchronised"
+    shared = [
+        (config.data != "synthetic", "several replicas are measured on synthetic data alone"),
+        (config.feed != "ready", "several replicas are measured on batches that are ready"),
+    ]
+    if name == "jax":
+        return [(True, "JAX is measured on one device"), *shared]
+    if name == "torch":
+        return [
+            *shared,
+            (several, "PyTorch's DistributedDataParallel has a process for each device: workers, and one replica each"),
+            (synchronised and on_cpu, "PyTorch's SyncBatchNorm is for GPUs"),
+        ]
+    why_no_gpus = "" if on_cpu else _why_not_their_gpus(config, environment)
+    return [
+        *shared,
+        (several and on_cpu and config.workers > 1, "MultiWorkerMirroredStrategy takes one CPU device a process"),
+        (
+            synchronised and config.execution == "xla",
+            "XLA compiles what a replica does between exchanges, and synchronised batch normalisation exchanges within",
+        ),
+        (bool(why_no_gpus), why_no_gpus),
+    ]
+
+
+def _why_not_their_gpus(config: StepConfig, environment: Environment) -> str:
+    """Why the GPUs of a process cannot take a step together, in a sentence; empty where they can."""
+    first = int(config.device.partition(":")[2])
+    names = [f"gpu:{number}" for number in range(first, first + config.replicas)]
+    gpus = [environment.gpu(name, config.framework) for name in names]
+    for name, gpu in zip(names, gpus, strict=True):
+        if gpu is None:
+            return f"{config.replicas} replicas from {config.device} on take {names[-1]}; there is no {name}"
+        if gpus[0] and gpu.name != gpus[0].name:
+            return f"{names[0]} is {gpus[0].name} and {name} is {gpu.name}; replicas are measured on GPUs of one kind"
     return ""
 
 

@@ -17,8 +17,10 @@ from gnet_core.datasets import synthetic
 from gnet_core.frameworks import flops, jax_device
 from gnet_core.frameworks.base import Feed
 from gnet_core.frameworks.keras_layers import LayerKit
+from gnet_core.frameworks.lockstep import Lockstep
 from gnet_core.networks.googlenet import Architecture
 from gnet_core.system import settings
+from gnet_core.system.cluster import Cluster
 
 settings.require_keras_backend("jax")
 
@@ -50,12 +52,13 @@ def make_network(config: StepConfig) -> Any:
     return keras.Model(inputs, list(outputs))
 
 
-class Case:
+class Case(Lockstep):
     """See gnet_core.frameworks.base.Case. xla is what jax.jit compiles with."""
 
     feed = Feed()
 
-    def __init__(self, config: StepConfig) -> None:
+    def __init__(self, config: StepConfig, cluster: Cluster | None = None) -> None:
+        super().__init__(cluster)
         self._device = jax_device.prepare(config)
         self._config = config
         self.network = make_network(config)
@@ -96,7 +99,7 @@ class Case:
     def trace(self) -> None:
         self._lowered = self._step.lower(self.state, *self._batch)
 
-    def run(self, steps: int) -> Any:
+    def _run(self, steps: int) -> Any:
         if self._compiled is None:
             self._compiled = self._lowered.compile()
         for _ in range(steps):
@@ -105,7 +108,7 @@ class Case:
         loss.block_until_ready()
         return loss
 
-    def set_dropout(self, active: bool) -> None:
+    def _set_dropout(self, active: bool) -> None:
         trained, others, optimizing = self.state
         for index in self._switches:
             others[index] = jax.device_put(float(active), self._device).astype("float32")

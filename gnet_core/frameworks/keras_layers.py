@@ -42,12 +42,14 @@ class LayerKit(Kit):
 
     dtype: str = "float32"
     bn_momentum: float = 0.9
+    synchronised: bool = False
+    """Whether batch normalisation has the statistics of all replicas' images and not of its own replica's alone."""
 
     @classmethod
     def of(cls, config: StepConfig) -> Self:
         """The kit of a case."""
         dtype = "float32" if config.compute_dtype == "float32" else f"mixed_{config.compute_dtype}"
-        return cls(dtype=dtype, bn_momentum=config.bn_momentum)
+        return cls(dtype=dtype, bn_momentum=config.bn_momentum, synchronised=config.synchronises)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:
         return kind(*arguments, **{"name": name, "dtype": self.dtype, **settings})
@@ -60,7 +62,8 @@ class LayerKit(Kit):
         return self.layer(keras.layers.ReLU, name, dtype=x.dtype)(x)
 
     def norm_relu(self, x: Tensor, name: str) -> Tensor:
-        x = self.layer(keras.layers.BatchNormalization, f"{name}_bn", momentum=self.bn_momentum)(x)
+        settings = {"momentum": self.bn_momentum, "synchronized": self.synchronised}
+        x = self.layer(keras.layers.BatchNormalization, f"{name}_bn", **settings)(x)
         return self.relu(x, f"{name}_relu")
 
     def max_pool(self, x: Tensor, name: str, strides: int = 2, padding: str = "valid") -> Tensor:

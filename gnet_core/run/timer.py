@@ -7,10 +7,11 @@ import dataclasses
 import functools
 import math
 import statistics
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from gnet_core.config import Framework, GnetError, StepConfig
 from gnet_core.files.whole import RAW_FORMAT_VERSION
@@ -19,8 +20,9 @@ from gnet_core.frameworks.base import Case
 from gnet_core.machine import description
 from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import Plan
-from gnet_core.run.protocol import Channel
+from gnet_core.run.protocol import Channel, ChannelClosed
 from gnet_core.stats.losses import TOLERANCE
+from gnet_core.system.cluster import Cluster
 
 COMPARED_UPDATES = len(TOLERANCE["mixed_float16"])
 SETTLE_SECONDS = 0.1
@@ -36,16 +38,21 @@ WAITING_SHARE = 0.05
 MAX_OBSERVED = 12
 """Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
 
+BEAT_SECONDS = 1.0
+"""Time between the signs of life of a worker that follows, from which a runner tells whom the others wait for."""
+
 
 class Turns:
     """The worker's end of the protocol. Without a runner there is nobody to wait for and waiting is nothing."""
 
     def __init__(self, channel: Channel | None = None) -> None:
         self._channel = channel
+        self._speaking = threading.Lock()  # beats come from a thread of their own
 
     def announce(self, event: str, **details: Any) -> None:
         if self._channel:
-            self._channel.send(event=event, **details)
+            with self._speaking:
+                self._channel.send(event=event, **details)
 
     def settle(self, *, until_idle: bool = False) -> None:
         """Return when nothing goes on any more of what this worker did, before another may have its turn; `until_idle`
@@ -73,32 +80,53 @@ class Turns:
 class Timer:
     """Times cases as one plan says, taking its turns from a runner where there is one."""
 
-    def __init__(self, plan: Plan, turns: Turns, run: str = "") -> None:
-        """`run` is the run's identity, which its raw files have."""
+    def __init__(self, plan: Plan, turns: Turns, run: str = "", cluster: Cluster | None = None) -> None:
+        """`run` is the run's identity, which its raw files have; `cluster` are the workers of a case of several."""
         self.plan = plan
         self.turns = turns
         self._run = run
+        self._cluster = cluster
+        self._case: Case | None = None
         self._phase_seconds: dict[str, float] = {}
+
+    @property
+    def reports(self) -> bool:
+        """Whether this process times its case, and does not follow the one that does."""
+        return self._cluster is None or self._cluster.reports
 
     def time_train_step(self, benchmark: Any, config: StepConfig) -> None:
         """Build, trace, compile and warm up the case's step, then time it with pytest-benchmark's fixture in seconds a
         block; what else a row needs is in `extra_info`. An error is reported to the runner and raised again.
         """
-        try:
+        with self._reporting_errors():
             self._time_train_step(benchmark, config)
-        except Exception as error:
-            self.turns.announce("failed", kind=failure_kind(error), message=first_line(error))
-            raise
 
-    def _time_train_step(self, benchmark: Any, config: StepConfig) -> None:
+    def follow_train_step(self, config: StepConfig) -> None:
+        """In a worker that does not report: build and trace the case's step, then do what the first worker does until
+        it has finished. An error is reported to the runner and raised again.
+        """
+        with self._reporting_errors(), self._beating():
+            case = self._ready_case(config)
+            self.turns.announce("phase", name="follow")
+            while case.follow():
+                self.turns.wait()  # in no collective, which would take time of whoever is measured meanwhile
+
+    def _ready_case(self, config: StepConfig) -> Case:
+        """The case, traced."""
         self._phase_seconds = {}
         with self._phase("import"):
             framework = base.load(config.framework)
         with self._phase("build"):
-            case: Case = (framework.InputCase if config.part == "input" else framework.Case)(config)
-            feed = case.feed
+            made = framework.InputCase if config.part == "input" else framework.Case
+            case: Case = made(config, self._cluster)
+        self._case = case
         with self._phase("trace"):
             case.trace()
+        return case
+
+    def _time_train_step(self, benchmark: Any, config: StepConfig) -> None:
+        case = self._ready_case(config)
+        feed = case.feed
 
         def observe() -> tuple[int, float | None]:
             applied, loss = case.applied_steps(), case.run(1)
@@ -124,7 +152,7 @@ class Timer:
         step_seconds = self.plan.step_seconds or statistics.median(warmup_seconds)
         waits = feed.waited_seconds - waited_before > WAITING_SHARE * sum(warmup_seconds)
         ahead = Ahead(batches=feed.made_ahead, waits=waits)
-        blocks = Blocks(self.turns, case.run, lambda: case.trace_count, self.plan, step_seconds, ahead)
+        blocks = Blocks(self.turns, case, self.plan, step_seconds, ahead)
         last = blocks.time(benchmark)
         peak_bytes, memory_source = case.peak_memory()
         steps, skipped = case.steps, case.skipped_steps()
@@ -134,6 +162,8 @@ class Timer:
                 share = case.low_precision_share()
             except GnetError as error:
                 why_no_share = str(error)
+        exchange = case.exchange()
+        case.finish()
         benchmark.extra_info.update(
             format_version=RAW_FORMAT_VERSION,
             run=self._run,
@@ -155,7 +185,34 @@ class Timer:
             low_precision_share=share,
             low_precision_note=why_no_share,
             pictures=dataclasses.asdict(feed.pictures) if feed.pictures else None,
+            exchange=dataclasses.asdict(exchange) if exchange else None,
         )
+
+    @contextlib.contextmanager
+    def _reporting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.turns.announce("failed", kind=failure_kind(error), message=first_line(error))
+            raise
+
+    @contextlib.contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Tell the runner once a second, while the block runs, how many steps this worker has entered."""
+        over = threading.Event()
+
+        def beat() -> None:
+            with contextlib.suppress(ChannelClosed):  # whoever waits for the next turn says so
+                while not over.wait(BEAT_SECONDS):
+                    self.turns.announce("beat", steps=self._case.steps if self._case else 0)
+
+        thread = threading.Thread(target=beat, name="gnet-beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @contextlib.contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -180,22 +237,32 @@ class Ahead:
     """Whether a step was seen to wait for its batch."""
 
 
+class Stepping(Protocol):
+    """What blocks need of a gnet_core.frameworks.base.Case, which says what each does."""
+
+    @property
+    def trace_count(self) -> int: ...
+
+    def expect(self, steps: int) -> None: ...
+
+    def run(self, steps: int) -> Any: ...
+
+    def rest(self) -> None: ...
+
+
 class Blocks:
     """The timed blocks of one worker, and the steps around them."""
 
     def __init__(
         self,
         turns: Turns,
-        run: Callable[[int], Any],
-        trace_count: Callable[[], int],
+        case: Stepping,
         plan: Plan,
         step_seconds: float,
         ahead: Ahead = Ahead(),
     ) -> None:
-        """`run` takes as many steps as it is called with; `trace_count` is how often a step was traced so far."""
         self._turns = turns
-        self._run = run
-        self._trace_count = trace_count
+        self._case = case
         self._rounds = plan.turns
         self._step_seconds = step_seconds
         self._block_steps = max(1, round(plan.block_seconds / step_seconds))
@@ -212,6 +279,7 @@ class Blocks:
 
     def time(self, benchmark: Any) -> Any:
         """Let pytest-benchmark time a block a turn; return the last result. Ends when there are no more turns."""
+        self._case.rest()
         self._turns.settle(until_idle=self._works_ahead)
         self._turns.announce("ready", step_seconds=self._step_seconds, block_steps=self._block_steps)
         last = benchmark.pedantic(
@@ -219,7 +287,7 @@ class Blocks:
         )
         if not self._over:
             self._turns.wait()  # until no other worker is timing, which what is still to be looked at would disturb
-        return last if last is not None else self._run(1)
+        return last if last is not None else self._case.run(1)
 
     def to_dict(self) -> dict[str, Any]:
         """Their fields of the raw file; seconds are those of a step."""
@@ -242,7 +310,9 @@ class Blocks:
             # The first step after others ran finds cold caches, so it stays outside the clock. Of a step that is longer
             # than a block they are no part that could be seen, and leaving it out would double the run.
             self._resumed_seconds.append(_seconds(lambda: self._counted(1)))
-        self._traces = self._trace_count()
+        if not self._over:
+            self._case.expect(self._block_steps)
+        self._traces = self._case.trace_count
         self._block_began = time.monotonic()
 
     def _block(self) -> Any:
@@ -252,22 +322,24 @@ class Blocks:
         block = (self._block_began, time.monotonic())
         if self._over:
             return  # interrupted: the rounds that are left are none
-        if self._trace_count() > self._traces:
+        if self._case.trace_count > self._traces:
             self._voided.append(self._timed)
         self._timed += 1
         # A block of one step is a synchronised step already.
         if self._block_steps > 1:
-            traces = self._trace_count()
+            traces = self._case.trace_count
+            self._case.expect(self._single_steps)
             single = [_seconds(lambda: self._counted(1)) for _ in range(self._single_steps)]
-            if self._trace_count() == traces:
+            if self._case.trace_count == traces:
                 self._single_seconds += single
         work = (self._work_began, time.monotonic())
+        self._case.rest()
         self._turns.settle(until_idle=self._works_ahead)
         self._turns.announce("turn_done", steps=self._steps, block=block, work=work)
 
     def _counted(self, steps: int) -> Any:
         self._steps += steps
-        return self._run(steps)
+        return self._case.run(steps)
 
 
 OUT_OF_MEMORY_SIGNS = (

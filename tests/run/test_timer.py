@@ -60,17 +60,24 @@ class Pedantic:
 class CountedStep:
     def __init__(self):
         self.count = 0
-        self.traces = 0
+        self.trace_count = 0
+        self.asked = []
 
-    def __call__(self, steps):
+    def run(self, steps):
         self.count += steps
         return self.count
+
+    def expect(self, steps):
+        self.asked.append(f"expect {steps}")
+
+    def rest(self):
+        self.asked.append("rest")
 
 
 def time_blocks(turns, rounds, *, step=None, step_seconds=0.25, block_seconds=0.5, ahead=Ahead()):  # noqa: B008
     step = step or CountedStep()
     plan = Plan(turns=rounds, block_seconds=block_seconds)
-    blocks = Blocks(turns, step, lambda: step.traces, plan, step_seconds, ahead)
+    blocks = Blocks(turns, step, plan, step_seconds, ahead)
     benchmark = Pedantic(step)
     blocks.time(benchmark)
     return blocks.to_dict(), benchmark, step
@@ -117,9 +124,9 @@ def test_a_turn_tells_when_it_worked_and_timed_its_block():
             super().__init__()
             self.began = []
 
-        def __call__(self, steps):
+        def run(self, steps):
             self.began.append(time.monotonic())
-            return super().__call__(steps)
+            return super().run(steps)
 
     ours, theirs = Channel.pair()
     with ours, theirs:
@@ -167,11 +174,11 @@ def test_a_worker_that_works_ahead_hands_back_once_it_is_idle():
         ended.append(time.monotonic())
 
     class Feeding(CountedStep):
-        def __call__(self, steps):
+        def run(self, steps):
             if self.count:  # the block, which follows the lead: from then on it works for a second
                 threading.Thread(target=work_ahead).start()
                 threading.Timer(1.0, enough.set).start()
-            return super().__call__(steps)
+            return super().run(steps)
 
     ours, theirs = Channel.pair()
     with ours, theirs:
@@ -193,9 +200,9 @@ def test_when_the_turns_end_early_what_was_timed_stands_and_nothing_more_is_run(
 
 def test_a_retrace_inside_the_timed_region_voids_its_block_alone():
     class Retracing(CountedStep):
-        def __call__(self, steps):
-            self.traces += self.count == 4  # the first step of the second round
-            return super().__call__(steps)
+        def run(self, steps):
+            self.trace_count += self.count == 4  # the first step of the second round
+            return super().run(steps)
 
     fields, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
     assert fields["voided_blocks"] == [1]
@@ -203,9 +210,9 @@ def test_a_retrace_inside_the_timed_region_voids_its_block_alone():
 
 def test_single_steps_among_which_the_step_was_traced_anew_count_for_nothing():
     class Retracing(CountedStep):
-        def __call__(self, steps):
-            self.traces += self.count == 2  # the first single step of the first round
-            return super().__call__(steps)
+        def run(self, steps):
+            self.trace_count += self.count == 2  # the first single step of the first round
+            return super().run(steps)
 
     fields, _benchmark, _step = time_blocks(Turns(), 3, step=Retracing())
     assert (len(fields["single_step_seconds"]), fields["voided_blocks"]) == (4, [])

@@ -5,34 +5,66 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from gnet_core.config import GnetError, Precision, StepConfig
 from gnet_core.machine import description
 from gnet_core.machine.environment import Environment, SeenGpu, TensorFlow
+from gnet_core.system.cluster import Cluster
 
 
-def prepare(config: StepConfig) -> str:
-    """Make the case's device the only one TensorFlow uses, so number 0; return its name there, such as "/GPU:0".
+def prepare(config: StepConfig, cluster: Cluster | None = None) -> str:
+    """Make the case's devices the only ones TensorFlow uses; return the name there of the first, such as "/GPU:0".
 
-    Must run before TensorFlow has touched a device. Raises GnetError where there is no such GPU.
+    Several replicas on a CPU have a logical device each. Of several workers on one host each has the next `replicas`
+    GPUs. Must run before TensorFlow has touched a device. Raises GnetError where there are no such GPUs, and where
+    those of the replicas are of unlike kinds.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if config.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
+        if config.replicas > 1:
+            parts = [tf.config.LogicalDeviceConfiguration()] * config.replicas
+            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
         return "/CPU:0"
-    index = int(config.device.partition(":")[2])
-    if index >= len(gpus):
-        raise GnetError(
-            f"device: {config.device!r} is not there; TensorFlow sees {len(gpus)} GPUs, so use cpu or fewer"
-        )
-    tf.config.set_visible_devices(gpus[index], "GPU")
-    # Without growth TensorFlow takes the whole card at once, and no memory figure means anything.
-    tf.config.experimental.set_memory_growth(gpus[index], True)
-    tf.config.experimental.reset_memory_stats("GPU:0")
+    first = int(config.device.partition(":")[2]) + config.replicas * (cluster.place_on_host if cluster else 0)
+    chosen = gpus[first : first + config.replicas]
+    if len(chosen) < config.replicas:
+        raise GnetError(_why_too_few(config, first, len(gpus)))
+    _require_one_kind(chosen, first)
+    tf.config.set_visible_devices(chosen, "GPU")
+    for gpu in chosen:
+        # Without growth TensorFlow takes the whole card at once, and no memory figure means anything.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if config.workers == 1:  # else TensorFlow would begin before it knows the other workers
+        for index in range(config.replicas):
+            tf.config.experimental.reset_memory_stats(f"GPU:{index}")
     return "/GPU:0"
+
+
+def _why_too_few(config: StepConfig, first: int, seen: int) -> str:
+    if config.total_replicas == 1:
+        return f"device: {config.device!r} is not there; TensorFlow sees {seen} GPUs, so use cpu or fewer"
+    last = first + config.replicas - 1
+    return (
+        f"replicas: {config.replicas} from {config.device!r} on would take this process gpu:{first} to gpu:{last}; "
+        f"TensorFlow sees {seen} GPUs, so use fewer"
+    )
+
+
+def _require_one_kind(gpus: Sequence[Any], first: int) -> None:
+    """Raise GnetError where the slowest of unlike GPUs would decide what all of them are measured to do."""
+    kinds = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus] if len(gpus) > 1 else []
+    for index, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise GnetError(
+                f"replicas: gpu:{first} is {kinds[0]} and gpu:{first + index} is {kind}; use GPUs of one kind, "
+                "which CUDA_VISIBLE_DEVICES chooses"
+            )
 
 
 def run_in_order(config: StepConfig) -> None:
@@ -59,10 +91,11 @@ def synchronise() -> None:
 
 
 def peak_memory(config: StepConfig) -> tuple[int, str]:
-    """Bytes at their highest so far in this process, and where the figure comes from."""
+    """Bytes at their highest so far in this process, on all its devices, and where the figure comes from."""
     if config.device == "cpu":
         return description.peak_resident_memory()  # the CPU allocator keeps no count
-    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]), "peak of TensorFlow's GPU allocator"
+    peaks = (tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in range(config.replicas))
+    return int(sum(peaks)), "peak of TensorFlow's GPU allocator"
 
 
 def environment(checkout: Path | None = None) -> Environment:

@@ -44,6 +44,20 @@ class BatchStatistics(NamedTuple):
         return outputs
 
 
+class SharedStatistics(NamedTuple):
+    """Mean and variance of all replicas' activations together, float32 (channels,), with gradients through both."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def normalise(self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float, name: str) -> Tensor:  # noqa: ARG002
+        """x normalised by them: by operations that have a gradient for mean and variance, which no fused kernel has."""
+        outputs = tf.nn.batch_normalization(
+            tf.cast(x, tf.float32), self.mean, self.variance, offset, scale, variance_epsilon=epsilon
+        )
+        return tf.cast(outputs, x.dtype)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FusedKit(LayerKit):
     """Computes with the layers of a network that is already made, of images (batch, height, width, channels).
@@ -55,7 +69,7 @@ class FusedKit(LayerKit):
     training: bool
     on_gpu: bool
     """Whether to take the kernels that are fast on a GPU; the results are the same but for rounding."""
-    _statistics: dict[Any, BatchStatistics] = dataclasses.field(default_factory=dict, init=False)
+    _statistics: dict[Any, BatchStatistics | SharedStatistics] = dataclasses.field(default_factory=dict, init=False)
 
     def layer(self, kind: Callable[..., Any], name: str, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG002
         layer = self.layers[name]
@@ -121,11 +135,12 @@ class FusedKit(LayerKit):
                 mean, variance = (_widened(average.value, channels) for average in averages)
                 return _normalise(x, scale, offset, mean, variance, layer.epsilon)
             statistics = self._statistics.get(x.ref())
-            if statistics is None:
+            if statistics is None and not layer.synchronized:
                 outputs, statistics = _normalise_by_batch(x, scale, offset, layer.epsilon)
-                self._statistics[x.ref()] = statistics
             else:
+                statistics = statistics or _statistics_of_all_replicas(x)
                 outputs = statistics.normalise(x, scale, offset, layer.epsilon, layer.name)
+            self._statistics[x.ref()] = statistics
             _move(layer.moving_mean, statistics.mean, layer.momentum)
             _move(layer.moving_variance, statistics.variance, layer.momentum)
             return outputs
@@ -203,6 +218,17 @@ def _normalise_by_batch(x: Tensor, scale: Tensor, offset: Tensor, epsilon: float
     count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
     variance = tf.stop_gradient(result.batch_variance) * ((count - 1) / count)
     return result.y, BatchStatistics(tf.stop_gradient(result.batch_mean), variance, result[3:6])
+
+
+def _statistics_of_all_replicas(x: Tensor) -> SharedStatistics:
+    """Those of x (batch, height, width, channels) on all replicas, which have as many values each."""
+    replicas = tf.distribute.get_replica_context()
+    values, axes = tf.cast(x, tf.float32), (0, 1, 2)
+    own = [tf.reduce_mean(values, axes), tf.reduce_mean(tf.square(values), axes)]
+    parts = [part / replicas.num_replicas_in_sync for part in own]
+    mean, mean_square = replicas.all_reduce(tf.distribute.ReduceOp.SUM, parts)
+    # Rounding makes the difference of nearly equal numbers fall below zero.
+    return SharedStatistics(mean, tf.maximum(mean_square - tf.square(mean), 0.0))
 
 
 def _move(average: Any, value: Tensor, momentum: float) -> None:

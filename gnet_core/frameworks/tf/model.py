@@ -43,18 +43,21 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         device: str = "cpu",
         dtype: str = "float32",
         bn_momentum: float = 0.9,
+        synchronised: bool = False,
         dropout: bool = True,
         as_published: bool = False,
         name: str = "googlenet_2",
     ) -> None:
-        """`dtype` is each layer's policy; `device`, cpu or gpu:N, decides by which kernels fused layers compute."""
+        """`dtype` is each layer's policy; `device`, cpu or gpu:N, decides by which kernels fused layers compute;
+        `synchronised` batch normalisation has the statistics of all replicas' images (tf.distribute)."""
         for side in input_shape[:2]:
             require_whole("image_size", side, least=MIN_IMAGE_SIZE, why="a smaller image leaves no final map")
         require_choice("widths", widths, tuple(TABLES))
         require_choice("layers", layers, LAYERS)
         architecture = Architecture(classes=classes, widths=widths, dropout=dropout, as_published=as_published)
         inputs = keras.Input(input_shape, name="images")
-        main, class_1, class_2 = architecture.outputs(inputs, LayerKit(dtype=dtype, bn_momentum=bn_momentum))
+        kit = LayerKit(dtype=dtype, bn_momentum=bn_momentum, synchronised=synchronised)
+        main, class_1, class_2 = architecture.outputs(inputs, kit)
 
         super().__init__(inputs=inputs, outputs=(main, class_1, class_2), name=name)
         self.inception_model = keras.Model(inputs, main, name="inception_model")
@@ -63,6 +66,7 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
         self._architecture, self._fused, self._on_gpu = architecture, layers == "fused", device != "cpu"
         self._arguments = dataclasses.asdict(architecture) | {"layers": layers, "device": device, "name": name}
         self._arguments |= {"input_shape": tuple(input_shape), "dtype": dtype, "bn_momentum": bn_momentum}
+        self._arguments |= {"synchronised": synchronised}
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not self._fused:
@@ -82,9 +86,12 @@ class GoogleNet_2(keras.Model):  # type: ignore[misc]  # noqa: N801 - the networ
 
     def set_dropout(self, active: bool) -> None:
         """Switch dropout on, as it is at first, or off, also in steps already traced; off, it drops nothing."""
-        for layer in self.layers:
-            if isinstance(layer, SwitchedDropout):
-                layer.switch.assign(float(active))
+        for layer in self.dropouts:
+            layer.switch.assign(float(active))
+
+    @property
+    def dropouts(self) -> list[SwitchedDropout]:
+        return [layer for layer in self.layers if isinstance(layer, SwitchedDropout)]
 
     def get_config(self) -> dict[str, Any]:
         return dict(self._arguments)
@@ -106,6 +113,7 @@ def build_model(config: StepConfig) -> GoogleNet_2:
         device=config.device,
         dtype=LayerKit.of(config).dtype,
         bn_momentum=config.bn_momentum,
+        synchronised=config.synchronises,
         dropout=config.dropout,
         as_published=config.as_published,
     )

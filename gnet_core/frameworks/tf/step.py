@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,6 +11,7 @@ import tensorflow as tf
 from gnet_core.config import Execution, GnetError, StepConfig
 from gnet_core.frameworks.tf import device, fused
 from gnet_core.frameworks.tf.model import GoogleNet_2
+from gnet_core.frameworks.tf.replicas import replicas_of
 from gnet_core.networks.builder import Tensor
 
 
@@ -47,11 +48,23 @@ class Step:
     It never waits for the device. Without an `optimizer` nothing updates the weights.
     """
 
-    def __init__(self, body: Body, config: StepConfig, metrics: list[Any], optimizer: Any = None) -> None:
+    def __init__(
+        self,
+        body: Body,
+        config: StepConfig,
+        metrics: list[Any],
+        optimizer: Any = None,
+        own_part: Callable[[Tensor, Tensor], ResultAndGradients] | None = None,
+        variables: Sequence[Any] = (),
+    ) -> None:
         device.set_tf32(config.precision)
         self.execution: Execution = config.execution
         self.metrics = metrics
         self.optimizer = optimizer
+        self.own_part = own_part
+        """What one of several replicas does by itself, forward and backward; None of a step without gradients."""
+        self.variables = variables
+        """Variables that have a gradient, in its order."""
         self.calls = 0
         self.trace_count = 0
         self.function: Body = body
@@ -62,7 +75,9 @@ class Step:
                 return body(images, labels)
 
             # No step has Python control flow over tensors for AutoGraph to convert, which it would take time to see.
-            self.function = tf.function(counted, jit_compile=config.execution == "xla", autograph=False)
+            # Of several replicas XLA compiles what each does by itself (see replicas.Several).
+            whole = config.execution == "xla" and config.total_replicas == 1
+            self.function = tf.function(counted, jit_compile=whole, autograph=False)
 
     def __call__(self, images: Tensor, labels: Tensor) -> StepResult:
         self.calls += 1
@@ -110,6 +125,10 @@ def make_train_step(
     convolutions and dense layers before each update; labels are smoothed over all classes. The learning rate is a
     variable, which may be assigned to step.optimizer.learning_rate between steps.
 
+    Several replicas take it in the scope of their strategy: each does its own part, gradients are summed over all of
+    them, and the result is the whole batch's; where config.all_reduce is off, it is that of this process's first
+    replica.
+
     >>> import numpy as np
     >>> from gnet_core import StepConfig, build_model, make_train_step
     >>> config = StepConfig(batch_size=2, image_size=96, classes=10)
@@ -120,6 +139,7 @@ def make_train_step(
     """
     if config.part == "input":
         raise GnetError("part: 'input' has no step; use train, gradients or forward")
+    replicas = replicas_of(config)
     loss_and_logits, metrics = _make_forward_pass(model, config, label_smoothing), _make_metrics()
     # The notebook trained the main output alone; without auxiliary losses their classifiers have no gradient either.
     trained = model if config.trains_classifiers else model.inception_model
@@ -135,25 +155,37 @@ def make_train_step(
     def forward(images: Tensor, labels: Tensor) -> StepResult:
         labels = tf.cast(labels, tf.int32)
         loss, logits = loss_and_logits(images, labels, training=True)
-        return _update_metrics(metrics, loss, labels, logits)
+        result = _update_metrics(metrics, loss, labels, logits)
+        return StepResult(*map(replicas.part_of_whole, result))
 
     def forward_and_backward(images: Tensor, labels: Tensor) -> ResultAndGradients:
         labels = tf.cast(labels, tf.int32)
         with tf.GradientTape() as tape:
             loss, logits = loss_and_logits(images, labels, training=True)
-            scaled_loss = optimizer.scale_loss(loss)
+            scaled_loss = replicas.part_of_whole(optimizer.scale_loss(loss))
         gradients = tape.gradient(scaled_loss, variables)
-        return ResultAndGradients(_update_metrics(metrics, loss, labels, logits), gradients)
+        result = _update_metrics(metrics, loss, labels, logits)
+        return ResultAndGradients(StepResult(*map(replicas.part_of_whole, result)), gradients)
+
+    own_forward, own_part = replicas.compiled(forward), replicas.compiled(forward_and_backward)
+
+    def forward_of_all(images: Tensor, labels: Tensor) -> StepResult:
+        return replicas.summed(own_forward(images, labels))
+
+    def gradients_of_all(images: Tensor, labels: Tensor) -> ResultAndGradients:
+        return replicas.summed(own_part(images, labels))
 
     def train(images: Tensor, labels: Tensor) -> StepResult:
-        result, gradients = forward_and_backward(images, labels)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        result, gradients = gradients_of_all(images, labels)
+        replicas.update(optimizer, gradients, variables)
         return result
 
-    if config.part == "train":
-        optimizer.build(variables)  # inside the step it would cost a second trace
-        return Step(train, config, metrics, optimizer)
-    return Step(forward if config.part == "forward" else forward_and_backward, config, metrics)
+    if config.part == "forward":
+        return Step(replicas.on_each(forward_of_all), config, metrics)
+    if config.part == "gradients":
+        return Step(replicas.on_each(gradients_of_all), config, metrics, None, own_part, variables)
+    optimizer.build(variables)  # inside the step it would cost a second trace
+    return Step(replicas.on_each(train), config, metrics, optimizer, own_part, variables)
 
 
 def make_test_step(model: GoogleNet_2, config: StepConfig) -> Step:
@@ -175,8 +207,13 @@ def _make_forward_pass(
     crossentropy: Callable[[Tensor, Tensor], Tensor]
     if label_smoothing:
         crossentropy = _make_smoothed_crossentropy(label_smoothing)
-    else:
+    elif config.total_replicas == 1:
         crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
+    else:
+        by_image = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published, reduction="none")
+
+        def crossentropy(labels: Tensor, logits: Tensor) -> Tensor:
+            return tf.reduce_mean(by_image(labels, logits))  # Keras' own mean is divided by the replicas besides
 
     def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
         if config.trains_classifiers or config.as_published:

@@ -1,0 +1,45 @@
+"""Processes that work together: where each of them listens, and which one this is."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The workers that take a step together, as each of their processes is told them."""
+
+    addresses: tuple[str, ...]
+    """HOST:PORT of each worker, the one that reports first; a port is free for the framework's own server."""
+    index: int = 0
+    """Which of them this process is."""
+
+    @property
+    def reports(self) -> bool:
+        """Whether this is the worker that measures for all."""
+        return self.index == 0
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether all workers are on this host and meet on addresses that no other can reach."""
+        return all(_is_loopback(address) for address in self.addresses)
+
+    @property
+    def place_on_host(self) -> int:
+        """How many workers of the same host come before this one, which take the devices before this one's."""
+        hosts = [host_of(address) for address in self.addresses]
+        return hosts[: self.index].count(hosts[self.index])
+
+
+def host_of(address: str) -> str:
+    """The host of HOST:PORT, without the brackets of an IPv6 address."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _is_loopback(address: str) -> bool:
+    host = host_of(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
