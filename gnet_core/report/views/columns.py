@@ -44,9 +44,6 @@ EXCHANGE = (
     Column[Row]("all-reduce ms", lambda row: milliseconds(row.all_reduce_seconds)),
     Column[Row]("bus GB/s", lambda row: number(row.bus_bytes_per_second and row.bus_bytes_per_second / 1e9, "{:.3g}")),
     Column[Row]("stragglers", lambda row: number(row.straggler_spread, "{:.1%}")),
-    Column[Row](
-        "GiB a replica", lambda row: number(row.replica_memory_bytes and row.replica_memory_bytes / 2**30, "{:.2f}")
-    ),
 )
 FAILED = Column[Row]("status", lambda row: row.status if row.status != "ok" else "", text=True)
 

@@ -23,6 +23,7 @@ from gnet_core.report.views.answers import (
 from gnet_core.report.views.section import Finding, Rank, Section
 from gnet_core.results.records import Row
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison
+from gnet_core.text import number
 
 MAX_SERIES = 6  # lines of a plot
 _MARKERS = "os^DvP"
@@ -100,6 +101,7 @@ class DevicesView(Section):
             *columns.comparison_columns(self.comparisons, self.base, self.quantity)[:3],
             Column[Row]("exchange takes", self._cost_of_exchange),
             *columns.EXCHANGE,
+            Column[Row]("GiB a replica", self._memory),
             columns.FAILED,
         ]
         return grid(shown, rows, self.suite.name, shared)
@@ -120,7 +122,7 @@ class DevicesView(Section):
                 _paint_curve(speeds, self._speeds(line), look)
                 _paint_curve(efficiencies, self._efficiencies(line), look)
             for place, row in enumerate(row for row in rows if self._replicas(row) == 1 and row.images_per_second):
-                ideal = [number * (row.images_per_second or 0.0) for number in (1, numbers[-1])]
+                ideal = [replicas * (row.images_per_second or 0.0) for replicas in (1, numbers[-1])]
                 speeds.plot([1, numbers[-1]], ideal, ":", color=INK, label=None if place else "ideal")
             efficiencies.axhspan(1 / (1 + DEFAULT_MARGIN), 1 + DEFAULT_MARGIN, color=FAINT, linewidth=0)
             for column, quantity in ((speeds, "images/s, 95 % intervals"), (efficiencies, "efficiency, band: margin")):
@@ -179,13 +181,17 @@ class DevicesView(Section):
         """What is known to take time that one replica does not need."""
         cost, spread = self._cost_of_exchange(row), row.straggler_spread
         exchange = [f"exchanging gradients takes {cost} of a step"] if cost else []
-        return exchange + ([f"the replicas' own parts take times {spread:.1%} apart"] if spread is not None else [])
+        return exchange + ([f"the replicas' own parts of a step are {spread:.1%} apart in time"] if spread is not None else [])
 
     def _speedup(self, row: Row) -> str:
         comparison = self.comparisons.get(row.case)
         if comparison is None or comparison.ratio is None:
             return ""
         return f"{self._replicas(row) * comparison.ratio:.2f}"
+
+    def _memory(self, row: Row) -> str:
+        memory = row.peak_memory_bytes if self._replicas(row) == 1 else row.replica_memory_bytes
+        return number(memory and memory / 2**30, "{:.2f}")
 
     def _cost_of_exchange(self, row: Row) -> str:
         """The share of a step that communication takes, where that was compared."""
@@ -211,7 +217,7 @@ class DevicesView(Section):
 
     def _efficiencies(self, rows: Sequence[Row]) -> list[_Point]:
         compared = [(self._replicas(row), self.comparisons.get(row.case)) for row in rows]
-        return [_Point(number, item.ratio, item.low, item.high) for number, item in compared if item and item.ratio]
+        return [_Point(replicas, item.ratio, item.low, item.high) for replicas, item in compared if item and item.ratio]
 
     def _described(self, row: Row) -> str:
         comparison = self.comparisons.get(row.case)
