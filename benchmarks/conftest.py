@@ -15,6 +15,7 @@ from gnet_core.frameworks.base import why_unsupported
 from gnet_core.machine.devices import choose_device, precision_support
 from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import PRESETS, Plan, Sweep, preset_for
+from gnet_core.run.discovery import declared_suites
 from gnet_core.run.protocol import Channel
 from gnet_core.run.timer import Timer, Turns, worker_environment
 from gnet_core.system.cluster import Cluster
@@ -52,7 +53,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         device = choose_device("auto", environment)
         preset = preset_for(options.preset, device)
         template = StepConfig(device=device, image_size=preset.image_size)
-        cases = metafunc.module.SUITE.cases(Sweep(preset=preset, template=template))
+        sweep = Sweep(preset=preset, template=template)
+        suites = declared_suites(vars(metafunc.module))
+        cases = list(dict.fromkeys(case for suite in suites for case in suite.cases(sweep)))
         reasons = [_why_not(case, environment) for case in cases]
         marks = [[pytest.mark.skip(reason=reason)] if reason else [] for reason in reasons]
         parameters = [pytest.param(case, marks=each) for case, each in zip(cases, marks, strict=True)]
@@ -72,6 +75,8 @@ def _why_not(case: StepConfig, environment: Environment) -> str:
     """Why a case cannot be run by hand here; empty where it can."""
     if case.framework == "jax":
         return "Keras has one backend a process; gnet bench gives JAX one of its own"
+    if case.total_replicas > 1:
+        return "a process has one number of devices; gnet bench gives each case processes of its own"
     support = precision_support(environment, case.device, case.framework)[case.precision]
     return why_unsupported(case, environment) or ("" if support.supported else support.reason)
 

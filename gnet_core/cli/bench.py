@@ -59,6 +59,8 @@ class _Bench(click.Command):
     "--precision", type=options.PRECISION_LIST, help="Only these: float32, tf32, mixed_bfloat16, mixed_float16."
 )
 @click.option("--batch-size", type=options.WHOLES, help="Only these, such as 8,16,32.")
+@click.option("--replicas", type=options.WHOLES, help="Devices a process, such as 1,2,4: of the suites of scaling.")
+@click.option("--workers", type=options.WHOLES, help="Processes that take a step together: of the suites of scaling.")
 @click.option("--case", multiple=True, metavar="NAME", help="Only this case of the suites, set beside no other case.")
 @options.layers
 @options.widths
@@ -94,8 +96,8 @@ class _Bench(click.Command):
 @options.as_json
 @options.takes(BenchRequest)
 def bench(request: BenchRequest) -> int:
-    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks, and
-    what else benchmarks/ has; none named: those of the preset) and write a run directory.
+    """Measure SUITEs (throughput, execution, precision, batch-size, parts, auxiliary, implementation, frameworks,
+    scaling, and what else benchmarks/ has; none named: those of the preset) and write a run directory.
 
     gnet bench time-to-accuracy trains whole sessions instead, and has options of its own: see its --help.
     """

@@ -17,6 +17,7 @@ from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.datasets.data_set import broken_notes
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine.description import available_memory_bytes
+from gnet_core.machine.devices import gpus_from, require_gpus
 from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.suites import (
@@ -69,7 +70,7 @@ class BenchPlan:
         image_size = request.image_size or self._preset.image_size
         template = StepConfig(**fields, device=self.device, image_size=image_size, classes=self._data.classes)
         chosen = {axis: values for axis in AXES if (values := getattr(request, axis))}
-        sweep = Sweep(preset=self._preset, template=template, chosen=chosen)
+        sweep = Sweep(preset=self._preset, template=template, chosen=chosen, **self._teams())
         if request.case:
             self._suites = only_cases(self._suites, sweep, request.case)
         first = sweep.cases()[0]
@@ -80,6 +81,21 @@ class BenchPlan:
             twin = next((case for case in able if case.config == first), able[0])
             self._planned.append(dataclasses.replace(twin, suites=("aa",), source=AGAIN))
         self.profiled = first if request.profile else None
+
+    def _teams(self) -> dict[str, tuple[int, ...]]:
+        """The numbers of replicas and workers to scale over. Raises GnetError for those that no suite takes, or that
+        there are no devices for.
+        """
+        asked = {name: values for name in ("replicas", "workers") if (values := getattr(self._request, name))}
+        if asked and not any(suite.scaling for suite in self._suites):
+            name = next(iter(asked))
+            raise GnetError(f"{name}: no suite that is named takes several; add scaling, or leave it out")
+        if self.device == "cpu":  # which is split into as many logical devices
+            return asked
+        most = len(gpus_from(self.device, self.environment))
+        teams = {"replicas": tuple(number for number in self._preset.replicas if number <= most)} | asked
+        require_gpus(max(teams["replicas"]), max(teams.get("workers", (1,))), self.device, most)
+        return teams
 
     def make_runner(
         self, directory: Path, previous: RunDocument | None, more_seconds: int | None, began: float

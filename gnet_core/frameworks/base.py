@@ -169,6 +169,8 @@ def why_unsupported(config: StepConfig, environment: Environment, interpreter: s
     if why := _why_not_there(config, environment, interpreter):
         return why
     reasons = [] if config.framework == "tensorflow" else _limits_of_peers(config, environment)
+    if config.total_replicas > 1:
+        reasons += _limits_of_replicas(config, environment)
     return next((reason for applies, reason in reasons if applies), "")
 
 
@@ -214,6 +216,47 @@ def _why_not_there(config: StepConfig, environment: Environment, interpreter: st
         reason = gpu_chain.why_no_gpu(environment, framework)
         seen = ", ".join(["cpu", *(gpu.device for gpu in environment.gpus(framework))])
         return f"{title}{where} sees no {config.device}{f': {reason.text}' if reason else f'; it sees {seen}'}"
+    return ""
+
+
+def _limits_of_replicas(config: StepConfig, environment: Environment) -> list[tuple[bool, str]]:
+    """What several replicas cannot run, or are not measured in, likewise."""
+    name, on_cpu, several = config.framework, config.device == "cpu", config.replicas > 1
+    synchronised = config.batch_norm == "synchronised"
+    shared = [
+        (config.data != "synthetic", "several replicas are measured on synthetic data alone"),
+        (config.feed != "ready", "several replicas are measured on batches that are ready"),
+    ]
+    if name == "jax":
+        return [(True, "JAX is measured on one device"), *shared]
+    if name == "torch":
+        return [
+            *shared,
+            (several, "PyTorch's DistributedDataParallel has a process for each device: workers, and one replica each"),
+            (synchronised and on_cpu, "PyTorch's SyncBatchNorm is for GPUs"),
+        ]
+    why_no_gpus = "" if on_cpu else _why_not_their_gpus(config, environment)
+    return [
+        *shared,
+        (several and on_cpu and config.workers > 1, "MultiWorkerMirroredStrategy takes one CPU device a process"),
+        (
+            synchronised and config.execution == "xla",
+            "XLA compiles what a replica does between exchanges, and synchronised batch normalisation exchanges within",
+        ),
+        (bool(why_no_gpus), why_no_gpus),
+    ]
+
+
+def _why_not_their_gpus(config: StepConfig, environment: Environment) -> str:
+    """Why the GPUs of a process cannot take a step together, in a sentence; empty where they can."""
+    first = int(config.device.partition(":")[2])
+    names = [f"gpu:{number}" for number in range(first, first + config.replicas)]
+    gpus = [environment.gpu(name, config.framework) for name in names]
+    for name, gpu in zip(names, gpus, strict=True):
+        if gpu is None:
+            return f"{config.replicas} replicas from {config.device} on take {names[-1]}; there is no {name}"
+        if gpus[0] and gpu.name != gpus[0].name:
+            return f"{names[0]} is {gpus[0].name} and {name} is {gpu.name}; replicas are measured on GPUs of one kind"
     return ""
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from gnet_core.config import TITLES, Framework, GnetError, Precision
 from gnet_core.machine import gpu_chain
-from gnet_core.machine.environment import UNKNOWN, Environment, dotted
+from gnet_core.machine.environment import UNKNOWN, Environment, SeenGpu, dotted
 
 
 class Support(msgspec.Struct, frozen=True):
@@ -73,3 +73,18 @@ def choose_device(wanted: str, environment: Environment) -> str:
         why = f": {reason.text}" if reason else ""
         raise GnetError(f"device: {wanted!r} is not there; {title} sees {', '.join(['cpu', *gpus])}{why}")
     return device
+
+
+def gpus_from(device: str, environment: Environment) -> list[SeenGpu]:
+    """The GPUs that a case of several replicas may take, from its device gpu:N on; none of a CPU."""
+    gpus = environment.gpus()
+    first = next((number for number, gpu in enumerate(gpus) if gpu.device == device), len(gpus))
+    return gpus[first:]
+
+
+def require_gpus(replicas: int, workers: int, device: str, there: int) -> None:
+    """Raise GnetError where so many workers of a host with so many replicas each lack a GPU of their own."""
+    if replicas * workers > there:
+        field, value = ("replicas", replicas) if replicas > there else ("workers", workers)
+        kinds = f"{workers} workers of {replicas} replicas take {workers * replicas} GPUs"
+        raise GnetError(f"{field}: {value} is too many: {kinds}, and from {device} on there are {there}; use fewer")

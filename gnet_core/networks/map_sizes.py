@@ -42,11 +42,12 @@ class SizeKit(Kit):
 
 
 def single_value_norms(config: StepConfig) -> list[str]:
-    """The batch normalisations of a case that see one value a channel in a step, in the network's order.
+    """The batch normalisations of a case that see one value a channel in a step, in the network's order; of several
+    replicas each normalises its own images, unless they are synchronised.
 
     Such a value is its own mean, so the output does not depend on it and no gradient goes back.
     """
-    if config.batch_size > 1:
+    if (config.batch_size if config.synchronises else config.replica_batch_size) > 1:
         return []
     kit = SizeKit()
     Architecture.of(config).outputs(config.image_size, kit, classifiers=config.trains_classifiers)

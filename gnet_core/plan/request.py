@@ -133,6 +133,8 @@ class BenchRequest(RecordedRequest):
     precision: tuple[Precision, ...] | None = None
     batch_size: tuple[int, ...] | None = None
     case: tuple[str, ...] = dataclasses.field(default=(), metadata=_REPEATED)
+    replicas: tuple[int, ...] | None = None
+    workers: tuple[int, ...] | None = None
     layers: Layers = "fused"
     widths: Widths = "published"
     image_size: int | None = None

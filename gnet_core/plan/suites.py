@@ -15,7 +15,8 @@ from gnet_core.config import Execution, Framework, GnetError, Precision, StepCon
 from gnet_core.plan.request import Until
 
 Axis = Literal["execution", "precision", "batch_size"]
-ViewName = Literal["comparison", "scaling", "parts", "speed", "input", "across"]
+ViewName = Literal["comparison", "scaling", "devices", "parts", "speed", "input", "across"]
+Scaling = Literal["weak", "strong"]
 PresetName = Literal["smoke", "quick", "full", "check"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
@@ -25,6 +26,9 @@ VIEWS: tuple[ViewName, ...] = tuple(name for name in get_args(ViewName) if name 
 
 SOURCE = "source"
 """Stands for the field that a comparison of sources varies, which is none of StepConfig."""
+TOTAL_REPLICAS = "total_replicas"
+"""Stands for `replicas` and `workers`, whose product it is. What a suite compares then is images/s a replica, the
+efficiency, and its base has one."""
 AGAIN = "again"
 """The source of an A/A comparison's second half: the first source under another name."""
 
@@ -71,6 +75,9 @@ class Preset:
     until: Until = "fixed"
     budget_seconds: float | None = None
     """Wall time of a run until resolved."""
+    replicas: tuple[int, ...] = (1, 2)
+    workers: tuple[int, ...] = (1,)
+    """Numbers of replicas and of workers that the suites of bench_scaling.py take."""
     with_peaks: bool = True
     """Whether the device's peaks are measured as well, without which there is no MFU."""
 
@@ -82,6 +89,8 @@ class Preset:
 
 
 _PRECISIONS_ON_GPU: tuple[Precision, ...] = ("float32", "tf32", "mixed_bfloat16")
+_REPLICAS_ON_GPU = (1, 2, 4, 8)
+"""As far as there are so many GPUs."""
 # A GPU's block and its warm-up. Its clock rises with the work and falls again where that meets the power limit,
 # of which some GPUs' drivers see the mean of a second (nvml.h, nvmlDeviceGetPowerUsage; arXiv 2312.02741), and the
 # driver's counters are 0.1 s behind at each end. What is enough for a GPU, the samples show (gpu_conditions).
@@ -125,6 +134,7 @@ _QUICK_ON_GPU = dataclasses.replace(
     plan=dataclasses.replace(_QUICK_PLAN, block_seconds=_GPU_BLOCK_SECONDS),
     # XLA compiled for 162 s on an H100, the others began after 20 to 35 s, and each starts alone.
     budget_seconds=1200,
+    replicas=_REPLICAS_ON_GPU,
 )
 
 _FULL_PLAN = Plan(warmup_steps=5, turns=12, limit_seconds=1200)
@@ -145,6 +155,8 @@ _FULL_ON_CPU = Preset(
     pilot_turns=5,
     until="resolved",
     budget_seconds=3600,
+    replicas=(1, 2, 4),
+    workers=(1, 2),
 )
 # On a GPU the batch grows until it no longer fits: the runner stops the sweep at the first case out of memory.
 _FULL_ON_GPU = dataclasses.replace(
@@ -154,6 +166,8 @@ _FULL_ON_GPU = dataclasses.replace(
     # Without 2 to 8, to stay at twenty cases. From 4096 on, the stem's map has more values than an int32 counts.
     batch_sizes=(1, *(2**n for n in range(4, 12))),
     precisions=(*_PRECISIONS_ON_GPU, "mixed_float16"),
+    replicas=_REPLICAS_ON_GPU,
+    workers=(1,),
     plan=dataclasses.replace(_FULL_PLAN, block_seconds=_GPU_BLOCK_SECONDS),
 )
 
@@ -187,6 +201,9 @@ class Sweep:
     """A case with what all have in common: device, image size, data, seed."""
     chosen: Mapping[Axis, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     """Axes the user fixed; they win over whatever a suite would vary."""
+    replicas: tuple[int, ...] = ()
+    workers: tuple[int, ...] = ()
+    """Numbers of replicas and of workers to scale over; empty: the preset's."""
 
     def cases(self, **varied: Iterable[Any]) -> list[StepConfig]:
         """Every combination of the values of these fields of StepConfig.
@@ -200,6 +217,24 @@ class Sweep:
         return [
             StepConfig.from_dict(self.template.to_dict() | dict(zip(values, combination, strict=True)))
             for combination in itertools.product(*values.values())
+        ]
+
+    def scaled(self, scaling: Scaling, **varied: Iterable[Any]) -> list[StepConfig]:
+        """As `cases`, each on one replica first and then on every number of replicas and workers (see Suite.scaling).
+
+        Raises GnetError as `cases` does, and for a batch that does not divide among replicas.
+        """
+        replicas, workers = self.replicas or self.preset.replicas, self.workers or self.preset.workers
+        teams = dict.fromkeys([(1, 1), *itertools.product(workers, replicas)])
+        return [
+            dataclasses.replace(
+                case,
+                workers=number,
+                replicas=each,
+                batch_size=case.batch_size * number * each if scaling == "weak" else case.batch_size,
+            )
+            for case in self.cases(**varied)
+            for number, each in teams
         ]
 
 
@@ -234,17 +269,23 @@ class Suite:
     """How a report answers the question.
 
     comparison: each case against its base, as a ratio with a verdict; scaling: speed and memory over the values of the
-    field that varies; parts: what of a step each value takes; speed: the most images/s; input: whether a loader keeps
-    up with the step, of a suite that varies the feed. None: comparison where there is a base, else speed.
+    field that varies, such as the batch size; devices: how efficient many replicas are, of a suite that varies
+    TOTAL_REPLICAS; parts: what of a step each value takes; speed: the most images/s; input: whether a loader keeps up
+    with the step, of a suite that varies the feed. None: comparison where there is a base, else speed.
     """
     varies: str | None = None
-    """The field of StepConfig that the view is about: any but the seed, by which runs are repeated."""
+    """The field of StepConfig that the view is about: any but the seed, by which runs are repeated. Or
+    TOTAL_REPLICAS."""
     base: Any = None
     """The value of that field that the others are compared with; None compares with nothing."""
     base_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Other fields that the base has fixed, whatever the cases have that are compared with it."""
     costs: str = ""
     """Name of what the base has and the others lack, where the answer is the share of a step that it takes."""
+    scaling: Scaling | None = None
+    """Of a suite that takes several replicas, so that --replicas and --workers are its options. weak: batch sizes that
+    are asked for are those of a replica, which has as much to do among many as alone; strong: they are those of all
+    replicas together. None: one replica takes each step."""
     position: int = 100
     """Where it stands in a report, lowest first."""
     presets: tuple[PresetName, ...] = ()
@@ -257,7 +298,7 @@ class Suite:
             require_choice("view", self.view, VIEWS)
         fields = tuple(field.name for field in dataclasses.fields(StepConfig))
         if self.varies is not None:
-            require_choice("varies", self.varies, fields)
+            require_choice("varies", self.varies, (*fields, TOTAL_REPLICAS))
         for field in self.base_fields:
             require_choice("base_fields", field, fields)
         if self.varies is None and (self.base is not None or self.view == "scaling"):
@@ -267,8 +308,15 @@ class Suite:
             raise GnetError(f"base: None will not do beside view {self.view!r}; name a value of {self.varies}")
         if self.view == "input" and self.varies != "feed":
             raise GnetError(f"varies: {self.varies!r:.60} will not do beside view 'input', which is about the feed")
+        if why := _why_no_devices(self.view, self.varies, self.base, self.scaling):
+            raise GnetError(why)
         if self.varies is not None and self.base is not None:
-            dataclasses.replace(StepConfig(), **{**self.base_fields, self.varies: self.base})
+            dataclasses.replace(StepConfig(), **_base_values(self))
+
+    @property
+    def topic(self) -> str:
+        """The name of its file without `bench_`, which stands for all the suites that the file declares."""
+        return self.module.removeprefix("bench_").removesuffix(".py").replace("_", "-")
 
     def describe(self) -> SuiteDescription:
         """The suite as a report needs it and run.json has it."""
@@ -288,6 +336,7 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
     base: Any
     base_fields: dict[str, Any]
     costs: str
+    scaling: Scaling | None = None
 
     @property
     def compares_identical_code(self) -> bool:
@@ -299,21 +348,40 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True):
         if of_sources and not isinstance(self.base, str | None):
             raise ValueError(f"base is {self.base!r:.60}; it has to be the name of a source")
         if self.varies in (None, SOURCE):
-            if self.view in ("scaling", "parts", "input"):
+            if self.view in ("scaling", "devices", "parts", "input"):
                 raise ValueError(f"{self.name!r:.60} varies no field, which view {self.view!r} needs")
             return
         if self.view == "across":
             raise ValueError(f"{self.name!r:.60} varies a field, where view 'across' is of sources")
-        if self.varies not in (fields := [field.name for field in dataclasses.fields(StepConfig)]):
+        if self.varies not in (fields := [*(field.name for field in dataclasses.fields(StepConfig)), TOTAL_REPLICAS]):
             right = f"it has to be source or one of {', '.join(fields)}"
             raise ValueError(f"{self.name!r:.60} varies {self.varies!r:.60}; {right}")
         if self.view == "input" and self.varies != "feed":
             raise ValueError(f"{self.name!r:.60} varies {self.varies!r:.60}, where view 'input' is about the feed")
+        if why := _why_no_devices(self.view, self.varies, self.base, self.scaling):
+            raise ValueError(f"{self.name!r:.60}: {why}")
         try:
-            base = {} if self.base is None else {self.varies: self.base}
-            dataclasses.replace(StepConfig(), **{**self.base_fields, **base})
+            dataclasses.replace(StepConfig(), **(dict(self.base_fields) if self.base is None else _base_values(self)))
         except (TypeError, GnetError) as error:
             raise ValueError(f"{self.name!r:.60} varies or compares what cannot be: {error!s:.300}") from error
+
+
+def _why_no_devices(view: ViewName | None, varies: str | None, base: object, scaling: Scaling | None) -> str:
+    """What of a declaration does not fit a suite of several replicas; empty where all does."""
+    if view == "devices" and varies != TOTAL_REPLICAS:
+        return f"varies: {varies!r:.60} will not do beside view 'devices'; use {TOTAL_REPLICAS!r}"
+    if varies == TOTAL_REPLICAS and base not in (1, None):
+        return f"base: {base!r:.60} will not do where {TOTAL_REPLICAS!r} varies; use 1"
+    if varies == TOTAL_REPLICAS and scaling is None:
+        return f"scaling: None will not do where {TOTAL_REPLICAS!r} varies; use weak or strong"
+    return ""
+
+
+def _base_values(suite: Suite | SuiteDescription) -> dict[str, Any]:
+    """The fields that the base of a suite has fixed."""
+    if suite.varies == TOTAL_REPLICAS:
+        return {**suite.base_fields, "replicas": suite.base, "workers": 1}
+    return {**suite.base_fields, str(suite.varies): suite.base}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -414,7 +482,10 @@ def base_config(suite: SuiteDescription, config: StepConfig) -> StepConfig | Non
     """The case that a suite compares this one with, which may be itself; None: with nothing."""
     if suite.base is None or suite.varies is None:
         return None
-    base = dataclasses.replace(config, **{**suite.base_fields, suite.varies: suite.base})
+    values = _base_values(suite)
+    if suite.varies == TOTAL_REPLICAS and suite.scaling == "weak":
+        values["batch_size"] = config.replica_batch_size
+    base = dataclasses.replace(config, **values)
     # What differs from the base in its other fields alone is another suite's to compare.
     same_value = getattr(config, suite.varies) == getattr(base, suite.varies)
     return None if same_value and base != config else base

@@ -42,7 +42,23 @@ class OpenComparison(NamedComparison, frozen=True, kw_only=True):
 
 
 def banners(summary: Summary) -> list[Banner]:
-    """Whether the run's figures may be quoted, and if not, which of them and why."""
+    """What has to be read before any figure: what devices were, and whether figures may be quoted, and if not, which of
+    them and why.
+    """
+    return [*_devices(summary), *_quoting(summary)]
+
+
+def _devices(summary: Summary) -> Iterator[Banner]:
+    """That several replicas shared the processors of one CPU, which no efficiency may be read without."""
+    configs = [summary.run.configs[row.case] for row in summary.run.rows if row.status == "ok"]
+    on_cpu = [config for config in configs if config.device == "cpu" and config.total_replicas > 1]
+    split = "A CPU was split into logical devices" if any(config.replicas > 1 for config in on_cpu) else ""
+    shared = "several processes shared a CPU" if any(config.workers > 1 for config in on_cpu) else ""
+    if what := " and ".join(filter(None, [split, shared])):
+        yield Banner("bad", f"{what[0].upper()}{what[1:]}: this shows that it works, not how GPUs scale.")
+
+
+def _quoting(summary: Summary) -> list[Banner]:
     doubtful = {case for doubt in summary.doubts for case in doubt.cases}
     if summary.faults or all(row.case in doubtful for row in summary.run.rows if row.status == "ok"):
         return [Banner("bad", "Do not quote these figures:", summary.reservations)]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from gnet_core.config import StepConfig, slug
 from gnet_core.plan.suites import AXES
 
-_WORDS = {"batch_size": "batch", "aux_weight": "auxiliary weight", "bn_momentum": "batch-norm momentum"}
+_WORDS = {
+    "batch_size": "batch",
+    "aux_weight": "auxiliary weight",
+    "bn_momentum": "batch-norm momentum",
+    "batch_norm": "batch norm",
+    "all_reduce": "exchange of gradients",
+}
 _UNITS = {"batch_size": "images", "image_size": "pixels a side"}
 
 

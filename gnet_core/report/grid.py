@@ -115,10 +115,10 @@ def ratio_interval(estimate: Estimate) -> str:
     return f"{shape.format(estimate.low)}–{shape.format(estimate.high)}"
 
 
-def ratio_and_interval(estimate: Estimate) -> str:
+def ratio_and_interval(estimate: Estimate, unit: str = "×") -> str:
     """0.67× (0.64–0.70)"""
     interval = ratio_interval(estimate)
-    return f"{ratio(estimate)}×{f' ({interval})' if interval else ''}"
+    return f"{ratio(estimate)}{unit}{f' ({interval})' if interval else ''}"
 
 
 def _ratio_shape(estimate: Estimate) -> str:

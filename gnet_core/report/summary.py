@@ -17,6 +17,7 @@ from gnet_core.report.findings import findings
 from gnet_core.report.reservations import Doubt
 from gnet_core.report.views.across import AcrossView
 from gnet_core.report.views.comparison import ComparisonView
+from gnet_core.report.views.devices import DevicesView
 from gnet_core.report.views.input_pipeline import InputView
 from gnet_core.report.views.parts import PartsView
 from gnet_core.report.views.scaling import ScalingView, SpeedView
@@ -28,6 +29,7 @@ from gnet_core.stats.verdicts import Comparison
 _VIEWS: Mapping[ViewName, type[Section]] = {
     "comparison": ComparisonView,
     "scaling": ScalingView,
+    "devices": DevicesView,
     "parts": PartsView,
     "speed": SpeedView,
     "input": InputView,
@@ -62,7 +64,10 @@ class Summary:
             cases = {*comparisons, *(comparison.base for comparison in comparisons.values())}
             rows = [row for row in self.run.rows if row.case in cases or suite.name in row.suite.split("+")]
             if rows:
-                sections.append(_VIEWS[suite.view](run=self.run, suite=suite, rows=rows, comparisons=comparisons))
+                view = _VIEWS[suite.view]
+                sections.append(
+                    view(run=self.run, suite=suite, rows=rows, comparisons=comparisons, families=by_suite)
+                )
         return sections
 
     @functools.cached_property

@@ -11,7 +11,7 @@ from typing import Any
 
 from gnet_core.config import StepConfig
 from gnet_core.machine.setting_effects import SettingEffect
-from gnet_core.plan.suites import AGAIN, SOURCE, SuiteDescription, base_config
+from gnet_core.plan.suites import AGAIN, SOURCE, TOTAL_REPLICAS, SuiteDescription, base_config
 from gnet_core.results.records import Row, Run
 from gnet_core.stats.losses import judge_trajectories
 from gnet_core.stats.verdicts import DEFAULT_MARGIN, MIN_PROCESSES, Comparison, Mode, Pair, judge, judge_repeatedly
@@ -143,7 +143,14 @@ def _by_variant(comparisons: list[Comparison]) -> dict[str, Comparison]:
 def _pairs(run: Run, suite: SuiteDescription) -> list[Pair]:
     """Each row that a suite of the run compares, beside its base."""
     bases = [(row, base_row(run, suite, row)) for row in run.rows]
-    return [_pair(run, base, run, row) for row, base in bases if base is not None and base is not row]
+    pairs = [_pair(run, base, run, row) for row, base in bases if base is not None and base is not row]
+    return [_of_a_replica(run, pair) for pair in pairs] if suite.varies == TOTAL_REPLICAS else pairs
+
+
+def _of_a_replica(run: Run, pair: Pair) -> Pair:
+    """The pair compared by images/s a replica, which makes its ratio the efficiency of the many."""
+    base, variant = (run.configs[case].replica_batch_size for case in (pair.base, pair.variant))
+    return dataclasses.replace(pair, scale=variant / base)
 
 
 def _pair(base_run: Run, base: Row, variant_run: Run, variant: Row) -> Pair:

@@ -52,6 +52,15 @@ class Pictures(msgspec.Struct, frozen=True, kw_only=True):
     made: bool
 
 
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """What the replicas of a case exchanged, and how far they are apart (see gnet_core.frameworks.base.Exchange)."""
+
+    gradient_bytes: Positive
+    all_reduce_seconds: Annotated[tuple[Seconds, ...], Meta(min_length=1)]
+    local_step_seconds: Annotated[tuple[Seconds, ...], Meta(min_length=2)]
+    process_peak_bytes: Annotated[tuple[Count, ...], Meta(min_length=1)]
+
+
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that gnet_core.run.timer.Timer adds to a worker's blocks, as pytest-benchmark's extra_info."""
 
@@ -82,6 +91,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     low_precision_note: str = ""
     pictures: Pictures | None = None
     """None of a batch that was ready."""
+    exchange: Exchange | None = None
+    """None where replicas exchange nothing."""
     delay_seconds: Amount = 0.0
 
     def __post_init__(self) -> None:
@@ -147,6 +158,14 @@ class RawProcess:
         return ratio.Process(cohort, tuple(math.log(seconds / steps) for seconds in self.block_seconds))
 
 
+def _require_all(path: Path, exchange: Exchange, config: StepConfig) -> None:
+    """Raise GnetError where it does not tell of each replica and each worker of the case."""
+    told = {"local_step_seconds": config.total_replicas, "process_peak_bytes": config.workers}
+    for field, number in told.items():
+        if (there := len(getattr(exchange, field))) != number:
+            raise GnetError(f"{path}: exchange.{field} has {there} values; this case has to have {number}")
+
+
 class VoidError(GnetError):
     """A worker's file is sound, but none of its samples counts."""
 
@@ -162,6 +181,8 @@ def read(path: Path, directory: Path, case: str, config: StepConfig, run: str) -
     if others := config.differences(migrations.read_config(info.config)):
         text = "; ".join(f"{field} {here!r} and not {there!r}" for field, (here, there) in others.items())
         raise GnetError(f"{path}: config is not that of {case}, which has {text:.300}; the file is another's")
+    if info.exchange:
+        _require_all(path, info.exchange, config)
     if info.run != run:
         raise GnetError(f"{path}: run is {info.run!r:.60}, but this one is {run:.60}; the file is another's")
     kept = [math.nan if index in info.voided_blocks else seconds for index, seconds in enumerate(blocks)]

@@ -17,7 +17,7 @@ from gnet_core.files.whole import PROFILE_FILE
 from gnet_core.networks.map_sizes import single_value_norms
 from gnet_core.plan.request import BenchRequest, command_line
 from gnet_core.plan.suites import AGAIN, AXES
-from gnet_core.results import gpu_summary, raw_files
+from gnet_core.results import exchange, gpu_summary, raw_files
 from gnet_core.results.gpu_summary import GpuSummary
 from gnet_core.results.raw_files import Pictures, RawProcess, Trajectory, WorkerInfo
 from gnet_core.results.run_document import RecordedCase, RunDocument, best_peaks, source_of_peaks
@@ -112,6 +112,19 @@ class Row:
     gpu_power_watts: float | None = None
     """This and the next are medians over the timed blocks of all turns."""
     gpu_sm_clock_hz: float | None = None
+    gradient_bytes: int | None = None
+    """Bytes of the gradients that each replica brings into a step's all-reduce. This and the next are empty where there
+    is one replica, or where several exchange nothing."""
+    all_reduce_seconds: float | None = None
+    """Time of one all-reduce of so many bytes by itself: its median in a process, of which this is the mean."""
+    all_reduce_seconds_ci_low: float | None = None
+    all_reduce_seconds_ci_high: float | None = None
+    bus_bytes_per_second: float | None = None
+    """gradient_bytes ÷ all_reduce_seconds · 2(n - 1) ÷ n for n replicas, the bus bandwidth of nccl-tests."""
+    straggler_spread: float | None = None
+    """(max - min) ÷ mean of the time that each replica takes for its own part of a step."""
+    replica_memory_bytes: int | None = None
+    """The highest peak memory of a worker ÷ its replicas; on GPUs the peak of a worker's first."""
     run: str = ""
 
     def add_note(self, text: str) -> None:
@@ -283,8 +296,27 @@ def _add_figures(row: Row, processes: Sequence[RawProcess]) -> None:
     row.turn_spread = statistics.fmean(spreads) if spreads else None
     if resumed := [step for process in processes for step in process.info.resumed_step_seconds]:
         row.resumed_step_ratio = statistics.median(resumed) / statistics.median(itertools.chain(*seconds))
+    _add_exchange(row, processes)
     _add_start(row, processes)
     _add_work_and_memory(row, processes[0].config, [process.info for process in processes])
+
+
+def _add_exchange(row: Row, processes: Sequence[RawProcess]) -> None:
+    """What several replicas exchanged, and what of their work is not one replica's."""
+    config = processes[0].config
+    if config.total_replicas == 1:
+        return
+    if measured := [process.info.exchange for process in processes if process.info.exchange]:
+        figures = exchange.summary(config, measured)
+        row.gradient_bytes, row.all_reduce_seconds = figures.gradient_bytes, figures.all_reduce_seconds
+        if figures.all_reduce_interval:
+            row.all_reduce_seconds_ci_low, row.all_reduce_seconds_ci_high = figures.all_reduce_interval
+        row.bus_bytes_per_second, row.straggler_spread = figures.bus_bytes_per_second, figures.straggler_spread
+        row.replica_memory_bytes = figures.replica_memory_bytes
+    if not config.all_reduce:
+        row.add_note("replicas exchange no gradients and each goes its own way, which is other work")
+    if not config.synchronises:
+        row.add_note(f"each replica normalises its own {config.replica_batch_size} images, which is not one's work")
 
 
 def _add_start(row: Row, processes: Sequence[RawProcess]) -> None:
@@ -412,8 +444,10 @@ def _add_peaks(run: Run) -> None:
         environment = document.environments.get(row.source, document.environment)
         same = environment.version("tensorflow") == with_peaks.version("tensorflow")
         same = same and not any(one.variables for one in document.sources if one.name in (row.source, measured_by))
-        if peak and same and run.configs[row.case].framework == "tensorflow":
-            row.mfu = row.gflop_per_second * 1e9 / peak.flop_per_second
+        config = run.configs[row.case]
+        if peak and same and config.framework == "tensorflow":
+            devices = 1 if config.device == "cpu" else config.total_replicas  # which share one CPU
+            row.mfu = row.gflop_per_second * 1e9 / (devices * peak.flop_per_second)
 
 
 def _add_turns(run: Run) -> GpuSummary | None:
@@ -434,7 +468,8 @@ def _add_turns(run: Run) -> GpuSummary | None:
         row.waiting_cpu_share = float(waiting.mean()) if len(waiting) else None
         counted = case_turns[case_turns["gpu_energy_joules"].notna()]
         joules, images = float(counted["gpu_energy_joules"].sum()), float(counted["steps"].sum()) * row.batch_size
-        if images and joules and math.isfinite(images / joules):
+        alone = run.configs[row.case].total_replicas == 1  # of several GPUs one was read
+        if alone and images and joules and math.isfinite(images / joules):
             row.images_per_joule = images / joules
         if gpu := gpu_summary.summary(case_turns):
             run.gpu_by_case[row.case] = gpu
@@ -471,11 +506,18 @@ def _request_of_case(case: RecordedCase, config: StepConfig, document: RunDocume
     twins = (other for other in document.cases if other.config == case.config and other.source != AGAIN)
     declared = tuple(suite.name for suite in document.suites)
     suites = next((twin.suites for twin in twins), declared) if is_again else case.suites
+    suite = next((suite for suite in document.suites if suite.name in suites[:1]), None)
     fields: dict[str, Any] = {axis: (getattr(config, axis),) for axis in AXES}
     fields |= {name: getattr(config, name) for name in ("device", "layers", "widths", "image_size", "seed")}
     if config.data != "synthetic":  # a case of a run with data may be fed a synthetic batch all the same
         fields["data"] = config.data
     fields |= {"suites": suites[:1], "case": (), "profile": False, "aa": is_again}
+    if suite is not None and suite.scaling:
+        fields |= {"replicas": (config.replicas,), "workers": (config.workers,)}
+        if suite.scaling == "weak":
+            fields["batch_size"] = (config.replica_batch_size,)
+    else:
+        fields |= {"replicas": None, "workers": None}
     if document.until == "fixed":
         fields |= {"replicates": document.replicates, "until": None}  # which is fixed beside a number
     return dataclasses.replace(document.request, **fields)

@@ -52,28 +52,42 @@ def discover(checkout: Path) -> list[Suite]:
     suites = []
     for module in sorted((checkout / "benchmarks").glob("bench_*.py")):
         try:
-            suite = runpy.run_path(str(module))["SUITE"]
-            if suite is None:  # it times no steps
-                continue
-            if not isinstance(suite, Suite):
-                raise TypeError(f"SUITE is {suite!r:.60}")
+            here = declared_suites(runpy.run_path(str(module)))
         except KeyboardInterrupt:
             raise
         except GnetError as error:
             raise GnetError(f"benchmarks: {module.name}: {error}") from error
         except BaseException as error:  # also what ends a program, or skips a file of tests
             raise GnetError(f"benchmarks: {module.name} declares no SUITE that can be read: {error!r:.300}") from error
-        suites.append(dataclasses.replace(suite, module=module.name))
+        suites += [dataclasses.replace(suite, module=module.name) for suite in here]
     return sorted(suites, key=lambda suite: (suite.position, suite.name))
 
 
+def declared_suites(module: Mapping[str, Any]) -> tuple[Suite, ...]:
+    """The suites of a benchmark module, from its names: its SUITE, or its SUITES where it answers several questions.
+    None is declared by what times no steps. Raises KeyError and TypeError where it declares nothing of the kind.
+    """
+    suites = module["SUITES"] if "SUITES" in module else (module["SUITE"],)
+    if suites == (None,):
+        return ()
+    if wrong := [suite for suite in suites if not isinstance(suite, Suite)]:
+        raise TypeError(f"SUITE is {wrong[0]!r:.60}")
+    return tuple(suites)
+
+
 def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) -> list[Suite]:
-    """Those named; when none is, all that the preset has. Raises GnetError for a name that no module declares."""
-    declared = [suite.name for suite in suites]
+    """Those named by themselves or by their topic; when none is, all that the preset has. Raises GnetError for a name
+    that no module declares.
+    """
+    known = dict.fromkeys(name for suite in suites for name in (suite.topic, suite.name) if name)
     for name in names:
-        if name not in declared:
-            raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(declared)}")
-    return [suite for suite in suites if (suite.name in names if names else preset in suite.presets)]
+        if name not in known:
+            raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(known)}")
+    return [
+        suite
+        for suite in suites
+        if (suite.name in names or suite.topic in names if names else preset in suite.presets)
+    ]
 
 
 def probe(source: Source, *, observe: bool = False) -> Environment:

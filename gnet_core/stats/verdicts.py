@@ -42,7 +42,7 @@ class Pair:
     variant_processes: tuple[stats.Process, ...]
 
     scale: float = 1.0
-    """Images of a variant step ÷ images of a base step."""
+    """Images of a variant step ÷ images of a base step; those of a replica where its efficiency is judged."""
 
     invalid: str = ""
     """Why this pair may not be judged, as a sentence; empty where it may."""
@@ -55,7 +55,9 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One cell of a table. Ratios are of images a second, variant ÷ base; None where the samples give none."""
+    """One cell of a table. Ratios are of images a second, variant ÷ base, or an efficiency (see Pair.scale); None where
+    the samples give none.
+    """
 
     base: str
     variant: str

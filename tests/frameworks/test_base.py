@@ -49,6 +49,18 @@ def here(**sections):
         (JAX, ""),
         (JAX | {"execution": "graph"}, "XLA"),
         (JAX | {"precision": "mixed_float16"}, "loss scaling"),
+        ({"replicas": 4}, ""),
+        ({"workers": 4, "batch_norm": "synchronised", "execution": "eager"}, ""),
+        ({"replicas": 2, "execution": "xla"}, ""),
+        ({"replicas": 2, "execution": "xla", "batch_norm": "synchronised"}, "exchanges within"),
+        ({"execution": "xla", "batch_norm": "synchronised"}, ""),
+        ({"replicas": 2, "workers": 2}, "one CPU device a process"),
+        ({"workers": 2, "data": "digits"}, "synthetic data alone"),
+        ({"replicas": 2, "feed": "jpeg"}, "batches that are ready"),
+        (TORCH | {"workers": 2}, ""),
+        (TORCH | {"replicas": 2}, "a process for each device"),
+        (TORCH | {"workers": 2, "batch_norm": "synchronised"}, "SyncBatchNorm is for GPUs"),
+        (JAX | {"workers": 2}, "one device"),
     ],
 )
 def test_what_a_framework_cannot_do_is_refused_with_its_reason(changes, expected):
@@ -73,6 +85,13 @@ def test_what_a_framework_cannot_do_is_refused_with_its_reason(changes, expected
         (TORCH, {"torch": None}, "--python torch=INTERPRETER names one that has it (tox environment torch-gpu)"),
         (JAX, {"jax": {"built_for_cuda": True, "gpus": [GPU]}}, ""),
         (JAX, {}, "JAX sees no gpu:0: JAX's plugin for CUDA is not installed"),
+        ({"replicas": 2}, {"tensorflow": {"gpus": [GPU, GPU | {"device": "gpu:1"}]}}, ""),
+        ({"replicas": 2}, {"tensorflow": {"gpus": [GPU]}}, "2 replicas from gpu:0 on take gpu:1; there is no gpu:1"),
+        (
+            {"replicas": 2},
+            {"tensorflow": {"gpus": [GPU, GPU | {"device": "gpu:1", "name": "Another"}]}},
+            "gpu:0 is A GPU and gpu:1 is Another; replicas are measured on GPUs of one kind",
+        ),
         # Whatever TensorFlow sees: a device is a row's own framework's.
         (JAX, {"tensorflow": {"gpus": [GPU]}}, "JAX sees no gpu:0"),
     ],

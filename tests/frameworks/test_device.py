@@ -10,6 +10,7 @@ import tensorflow as tf
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.frameworks.tf import device
 from gnet_core.machine import description
+from gnet_core.system.cluster import Cluster
 
 
 @pytest.fixture
@@ -29,7 +30,36 @@ def two_gpus(monkeypatch):
 
 def test_a_gpu_is_the_only_one_visible_and_its_memory_grows(two_gpus):
     assert device.prepare(StepConfig(device="gpu:1")) == "/GPU:0"
-    assert two_gpus == [("visible", "GPU B", "GPU"), ("growth", "GPU B", True), ("reset", "GPU:0")]
+    assert two_gpus == [("visible", ["GPU B"], "GPU"), ("growth", "GPU B", True), ("reset", "GPU:0")]
+
+
+def of_kinds(monkeypatch, *names):
+    details = dict(zip(("GPU A", "GPU B"), names, strict=True))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": details[gpu]})
+
+
+def test_replicas_take_the_gpus_from_their_device_on(two_gpus, monkeypatch):
+    of_kinds(monkeypatch, "H100", "H100")
+    assert device.prepare(StepConfig(device="gpu:0", replicas=2)) == "/GPU:0"
+    assert two_gpus == [
+        ("visible", ["GPU A", "GPU B"], "GPU"),
+        *[("growth", "GPU A", True), ("growth", "GPU B", True), ("reset", "GPU:0"), ("reset", "GPU:1")],
+    ]
+
+
+def test_workers_of_one_host_take_one_gpu_after_the_other_and_leave_tensorflow_untouched(two_gpus):
+    cluster = Cluster(addresses=("127.0.0.1:1", "127.0.0.1:2"), index=1)
+    device.prepare(StepConfig(device="gpu:0", workers=2), cluster)
+    assert two_gpus == [("visible", ["GPU B"], "GPU"), ("growth", "GPU B", True)]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_more_replicas_than_gpus_and_gpus_of_two_kinds_are_refused(monkeypatch):
+    of_kinds(monkeypatch, "H100", "A100")
+    with pytest.raises(GnetError, match="would take this process gpu:1 to gpu:2; TensorFlow sees 2 GPUs"):
+        device.prepare(StepConfig(device="gpu:1", replicas=2))
+    with pytest.raises(GnetError, match="replicas: gpu:0 is H100 and gpu:1 is A100; use GPUs of one kind"):
+        device.prepare(StepConfig(device="gpu:0", replicas=2))
 
 
 def test_on_a_cpu_no_gpu_is_visible(two_gpus):

@@ -38,8 +38,9 @@ class Case(Lockstep):
             self._step = step.make_train_step(self._network, config)
         if self._several:
             self._several.tell_dropout_apart(self._network.dropouts)
+        self._synchronise = self._several.synchronise if self._several else device.synchronise
         self._images, self._labels = next(self.feed)
-        device.synchronise()
+        self._synchronise()
 
     @property
     def steps(self) -> int:
@@ -55,7 +56,7 @@ class Case(Lockstep):
     def _run(self, steps: int) -> Any:
         for _ in range(steps):
             result = self._step(*next(self.feed))
-        device.synchronise()
+        self._synchronise()
         return result.loss
 
     def _set_dropout(self, active: bool) -> None:

@@ -29,7 +29,7 @@ def measure(replicas: Several, train_step: Step, images: Any, labels: Any) -> Ex
 
     def sum_gradients() -> list[Tensor]:
         """The variables stand for their gradients, which have the same shapes."""
-        return replicas.summed([tf.convert_to_tensor(variable) for variable in variables])
+        return replicas.summed([tf.identity(variable) for variable in variables])
 
     def time_own_part(images: Tensor, labels: Tensor) -> Tensor:
         assert train_step.own_part is not None
@@ -38,19 +38,22 @@ def measure(replicas: Several, train_step: Step, images: Any, labels: Any) -> Ex
         with tf.control_dependencies([began]):
             images = tf.identity(images)
         result, gradients = train_step.own_part(images, labels)
-        with tf.control_dependencies(gradients):
-            last = tf.identity(result.loss)
-        with tf.device("CPU:0"), tf.control_dependencies([tf.identity(last)]):  # a GPU's copy comes after its kernels
-            seconds = tf.timestamp() - began
-        return each(seconds)
+        # One value of each, which are all on the host when all are computed. TensorFlow leaves out what is only waited
+        # for, so they are used as well.
+        last = tf.add_n([tf.reshape(tensor, (-1,))[0] for tensor in (result.loss, *gradients)])
+        with tf.device("CPU:0"):
+            last = tf.cast(last, tf.float64)
+            with tf.control_dependencies([last]):
+                seconds = tf.timestamp() - began
+            return replicas.summed(tf.concat([by_replica(seconds), [last]], 0))
 
-    def each(value: Tensor) -> Tensor:
-        """A number of every replica, in their order, from each of them its own: float64 (replicas,)."""
+    def by_replica(value: Tensor) -> Tensor:
+        """A number in its replica's place, float64 (replicas,), whose sum over replicas has those of all."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return replicas.summed(value * tf.one_hot(replica, config.total_replicas, dtype=tf.float64))
+        return value * tf.one_hot(replica, config.total_replicas, dtype=tf.float64)
 
     def peak_bytes() -> Tensor:
-        return each(tf.constant(device.peak_memory(config)[0], tf.float64))
+        return replicas.summed(by_replica(tf.constant(device.peak_memory(config)[0], tf.float64)))
 
     def repeated(body: Callable[..., Any], *arguments: Any) -> list[tuple[float, Any]]:
         """What each call took, seen from here, and what it returned."""
@@ -60,15 +63,15 @@ def measure(replicas: Several, train_step: Step, images: Any, labels: Any) -> Ex
         function(*arguments)
         calls = []
         for _ in range(ROUNDS):
-            device.synchronise()
+            replicas.synchronise()
             start = time.perf_counter()
             returned = function(*arguments)
-            device.synchronise()
+            replicas.synchronise()
             calls.append((time.perf_counter() - start, returned))
         return calls
 
-    peaks = replicas.on_each(peak_bytes)().numpy()  # before what is measured here takes more
-    own = [returned.numpy().tolist() for _, returned in repeated(time_own_part, images, labels)]
+    peaks = tf.function(replicas.on_each(peak_bytes))().numpy()  # before what is measured here takes more
+    own = [returned.numpy()[:-1].tolist() for _, returned in repeated(time_own_part, images, labels)]
     return Exchange(
         gradient_bytes=sum(tf.float32.size * math.prod(variable.shape) for variable in variables),
         all_reduce_seconds=[seconds for seconds, _ in repeated(sum_gradients)],

@@ -43,11 +43,7 @@ class Alone:
 
 @dataclasses.dataclass(frozen=True)
 class Several(Alone):
-    """Replicas under a strategy (tf.distribute), the methods of which but `on_each` are for within a replica.
-
-    The sum of gradients is ours to ask for, and the optimizer is called between the replicas, where it sums nothing
-    itself; called within them, Keras' would sum gradients over the replicas once more.
-    """
+    """Replicas under a strategy (tf.distribute). The first four methods are for what runs within each of them."""
 
     strategy: tf.distribute.Strategy
     config: StepConfig
@@ -66,10 +62,9 @@ class Several(Alone):
         return whole
 
     def update(self, optimizer: Any, gradients: list[Tensor], variables: list[Any]) -> None:
-        def apply(_: tf.distribute.Strategy, *gradients: Any) -> None:
-            optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-        tf.distribute.get_replica_context().merge_call(apply, args=tuple(gradients))
+        # Keras' optimizer would sum them itself, a second time or against what was asked.
+        optimizer._all_reduce_sum_gradients = list
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
     def on_each(self, body: Function) -> Function:
         def run(*arguments: Any) -> Any:
@@ -77,6 +72,12 @@ class Several(Alone):
             return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], returned)
 
         return run  # type: ignore[return-value] # is called as the body is
+
+    def synchronise(self) -> None:
+        """Return when the devices of this process have finished; TensorFlow's own call asks those of all workers."""
+        for name in self.strategy.extended.worker_devices:
+            with tf.device(name):
+                tf.raw_ops.SyncDevice()
 
     def parts_of_batch(self) -> tuple[Any, Any]:
         """Each replica's equal part of the synthetic batch, in order, on its device."""
@@ -101,7 +102,7 @@ class Several(Alone):
                 state = layer.seed_generator.state.value
                 state.assign_add(tf.cast(tf.stack([replica, 0]), state.dtype))
 
-        self.strategy.run(tell_apart)
+        tf.function(self.on_each(tell_apart), autograph=False)()
 
 
 def replicas_of(config: StepConfig) -> Alone:

@@ -207,8 +207,13 @@ def _make_forward_pass(
     crossentropy: Callable[[Tensor, Tensor], Tensor]
     if label_smoothing:
         crossentropy = _make_smoothed_crossentropy(label_smoothing)
-    else:
+    elif config.total_replicas == 1:
         crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published)
+    else:
+        by_image = keras.losses.SparseCategoricalCrossentropy(from_logits=not config.as_published, reduction="none")
+
+        def crossentropy(labels: Tensor, logits: Tensor) -> Tensor:
+            return tf.reduce_mean(by_image(labels, logits))  # Keras' own mean is divided by the replicas besides
 
     def loss_and_logits(images: Tensor, labels: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
         if config.trains_classifiers or config.as_published:

@@ -54,11 +54,11 @@ def throughput(name: str, row: Row) -> Sentence:
     return Sentence(speed_in_words(row), f"with {name}: {milliseconds(row.step_seconds)} ms a step{peak}.")
 
 
-def ratio_in_words(comparison: Comparison) -> str:
+def ratio_in_words(comparison: Comparison, unit: str = "×") -> str:
     """0.67× (0.64–0.70), marked where it is sequential and where it was settled before its last look."""
     sequential = f", timed {MODES['sequential']}" if comparison.mode == "sequential" else ""
     early = f", settled after {comparison.pairs} of at most {comparison.max_looks} processes"
-    return f"{ratio_and_interval(comparison)}{sequential}{early if comparison.settled_early else ''}"
+    return f"{ratio_and_interval(comparison, unit)}{sequential}{early if comparison.settled_early else ''}"
 
 
 def relation(comparison: Comparison) -> str:

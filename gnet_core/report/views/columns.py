@@ -39,10 +39,18 @@ OUTCOME = (
     Column[Row]("status", lambda row: row.status, text=True),
     Column[Row]("note", lambda row: row.note, text=True),
 )
+EXCHANGE = (
+    Column[Row]("gradients MB", lambda row: number(row.gradient_bytes and row.gradient_bytes / 1e6, "{:.1f}")),
+    Column[Row]("all-reduce ms", lambda row: milliseconds(row.all_reduce_seconds)),
+    Column[Row]("bus GB/s", lambda row: number(row.bus_bytes_per_second and row.bus_bytes_per_second / 1e9, "{:.3g}")),
+    Column[Row]("stragglers", lambda row: number(row.straggler_spread, "{:.1%}")),
+)
 FAILED = Column[Row]("status", lambda row: row.status if row.status != "ok" else "", text=True)
 
 
-def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list[Column[Row]]:
+def comparison_columns(
+    comparisons: Mapping[str, Comparison], base: str, quantity: str = "×"
+) -> list[Column[Row]]:
     """The ratio, its interval, the verdict and the minimum detectable effect; none where nothing is compared."""
     if not comparisons:
         return []
@@ -57,8 +65,8 @@ def comparison_columns(comparisons: Mapping[str, Comparison], base: str) -> list
         return cell_of_row
 
     return [
-        Column(f"× {base}", shown(ratio, of_base="1")),
-        Column(f"{interval_words(comparisons.values())} of ×", shown(ratio_interval)),
+        Column(f"{quantity} {base}".rstrip(), shown(ratio, of_base="1")),
+        Column(f"{interval_words(comparisons.values())} of {quantity}", shown(ratio_interval)),
         Column("verdict", shown(verdict), text=True),
         Column("detectable effect", shown(lambda comparison: percent(comparison.minimum_detectable_effect))),
     ]

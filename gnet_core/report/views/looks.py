@@ -25,8 +25,8 @@ def table(section: Section) -> Grid:
     columns = [
         Column[_Seen]("comparison", lambda seen: seen.comparison, text=True),
         Column[_Seen]("n", lambda seen: f"{seen.stood.pairs} of {seen.max_looks}"),
-        Column[_Seen](f"× {section.base}", lambda seen: ratio(seen.stood)),
-        Column[_Seen]("repeated 95 % of ×", lambda seen: ratio_interval(seen.stood)),
+        Column[_Seen](f"{section.quantity} {section.base}", lambda seen: ratio(seen.stood)),
+        Column[_Seen](f"repeated 95 % of {section.quantity}", lambda seen: ratio_interval(seen.stood)),
         Column[_Seen]("repeated p", lambda seen: number(seen.stood.p_value, "{:.2g}")),
         Column[_Seen]("verdict", lambda seen: Cell(seen.stood.verdict, seen.stood.verdict), text=True),
         Column[_Seen]("spent error", lambda seen: f"{ERROR * spent_share(seen.stood.pairs, seen.max_looks):.2%}"),

@@ -6,8 +6,9 @@ import abc
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from gnet_core.config import StepConfig
 from gnet_core.plan.suites import AXES, SOURCE, SuiteDescription
@@ -59,6 +60,11 @@ class Section(abc.ABC):
     rows: list[Row]
     comparisons: dict[str, Comparison]
     """By the variant's case."""
+    families: Mapping[str, Mapping[str, Comparison]]
+    """The comparisons of every suite of the run, by its name."""
+
+    quantity: ClassVar[str] = "×"
+    """What a ratio of its comparisons is, in the heading of its column: times the images/s of the base."""
 
     @abc.abstractmethod
     def answer(self) -> list[Sentence]:
@@ -106,8 +112,8 @@ class Section(abc.ABC):
     def full_table(self) -> Grid:
         """All that is known of the suite's rows, with what they are compared to."""
         measured = [*self._field_columns(), *columns.SPEED, *columns.STEPS]
-        compared = columns.comparison_columns(self.comparisons, self.base)
-        others = [*columns.work_columns(self.rows), *columns.START, *columns.OUTCOME]
+        compared = columns.comparison_columns(self.comparisons, self.base, self.quantity)
+        others = [*columns.EXCHANGE, *columns.work_columns(self.rows), *columns.START, *columns.OUTCOME]
         return grid([*measured, *compared, *others], self.rows, f"{self.suite.name}, all columns")
 
     def short_table(self) -> Grid:
