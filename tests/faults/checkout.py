@@ -118,6 +118,7 @@ class Case(Lockstep):
 
     def __init__(self, config, cluster=None):
         super().__init__(cluster)
+        self.config = config
         self.meeting = Meeting(cluster) if cluster else None
         self.steps = 0
         self.trace_count = 1
@@ -141,7 +142,10 @@ class Case(Lockstep):
 
     def _exchange(self):
         return self.meeting and Exchange(
-            gradient_bytes=4, all_reduce_seconds=[0.001], local_step_seconds=[0.001], process_peak_bytes=[1]
+            gradient_bytes=4,
+            all_reduce_seconds=[0.001],
+            local_step_seconds=[0.001] * self.config.total_replicas,
+            process_peak_bytes=[1] * self.config.workers,
         )
 
     def applied_steps(self):
