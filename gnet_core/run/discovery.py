@@ -84,9 +84,7 @@ def choose_suites(suites: Sequence[Suite], names: Sequence[str], preset: str) ->
         if name not in known:
             raise GnetError(f"suite: {name!r} is unknown; use one of {', '.join(known)}")
     return [
-        suite
-        for suite in suites
-        if (suite.name in names or suite.topic in names if names else preset in suite.presets)
+        suite for suite in suites if (suite.name in names or suite.topic in names if names else preset in suite.presets)
     ]
 
 
