@@ -35,7 +35,8 @@ from gnet_core.profile import document
 from gnet_core.results import raw_files, records, turns
 from gnet_core.results.run_document import Peaks, best_peaks
 from gnet_core.run import gpu_memory
-from gnet_core.run.worker import RunSettings, Worker, WorkerLost
+from gnet_core.run.endings import WorkerLost
+from gnet_core.run.worker import RunSettings, Worker
 from gnet_core.system import children
 
 IDLE_SECONDS = 2.0

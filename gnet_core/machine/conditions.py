@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -75,7 +75,8 @@ class Conditions:
 class Snapshot:
     """Counters at one end of a turn; seconds are processor time, but for the clock's."""
 
-    pid: int
+    pids: tuple[int, ...]
+    """The worker's processes, the one that reports first."""
     clock_seconds: float
     busy_seconds: float
     steal_seconds: float | None
@@ -109,14 +110,14 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._nvml.close()
 
-    def begin(self, pid: int) -> Snapshot:
-        """Call it right before the worker `pid` gets its turn."""
-        worker_seconds = _spent_seconds(self._family(pid))
+    def begin(self, *pids: int) -> Snapshot:
+        """Call it right before the worker of these processes gets its turn, the one that reports first."""
+        worker_seconds = _all_of(_spent_seconds(self._family(pid)) for pid in pids)
         throttle_count = _sum(self._throttle_files)
         quota = self._groups.throttling()
         times = psutil.cpu_times()
         return Snapshot(
-            pid=pid,
+            pids=pids,
             clock_seconds=time.perf_counter(),
             busy_seconds=float(sum(getattr(times, name, 0.0) for name in _BUSY)),
             steal_seconds=getattr(times, "steal", None),
@@ -149,7 +150,7 @@ class Watch:
         `ours` are the other workers on the GPU. `block` and `work` are the spans in which the worker timed its block
         and in which it ran steps at all; without them only the GPU's limit and its other processes are known.
         """
-        ended = self.begin(begun.pid)
+        ended = self.begin(*begun.pids)
         seconds = ended.clock_seconds - begun.clock_seconds
         busy = max(0.0, ended.busy_seconds - begun.busy_seconds)
         worker = _gained(begun.worker_seconds, ended.worker_seconds)
@@ -162,7 +163,7 @@ class Watch:
             gpu = dataclasses.replace(
                 gpu_conditions.conditions(samples, block, work),
                 power_limit_watts=gpu_conditions.power_limit_watts(self._gpu),
-                other_processes=gpu_conditions.other_processes(self._gpu, begun.pid, ours),
+                other_processes=gpu_conditions.other_processes(self._gpu, begun.pids[0], ours),
             )
         return Conditions(
             seconds=seconds,
@@ -187,9 +188,9 @@ class Watch:
         return family
 
 
-def processor_seconds(pid: int) -> float | None:
-    """User and system time so far of a process and its children, ended ones included; None when it is gone."""
-    return _spent_seconds(_find_family(pid))
+def processor_seconds(*pids: int) -> float | None:
+    """User and system time so far of processes and their children, ended ones included; None when one is gone."""
+    return _all_of(_spent_seconds(_find_family(pid)) for pid in pids)
 
 
 def disturbance(
@@ -259,6 +260,12 @@ def _spent_seconds(family: list[psutil.Process]) -> float | None:
             continue  # a child that ended: its parent's count has it now
         total = (total or 0.0) + times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def _all_of(seconds: Iterable[float | None]) -> float | None:
+    """Their sum; None where one is not known."""
+    known = list(seconds)
+    return None if None in known else sum(filter(None, known))
 
 
 def _sum(files: list[Path]) -> int | None:

@@ -51,7 +51,7 @@ class Job:
 
 
 def estimated_bytes(config: StepConfig) -> int:
-    """About the memory a worker takes at its highest on a CPU. What it really takes is watched.
+    """About the memory a worker takes at its highest on a CPU, with all its processes. What it really takes is watched.
 
     From resident memory at 224×224: TensorFlow 2.21's graph float32 1.1 GiB at batch 1 and 3.7 at 64, XLA 3.1 and eager
     2.1 at 16, bfloat16 2.1 at 32; JAX 0.10 5.1 at 16 in both precisions; PyTorch less than TensorFlow.
@@ -68,7 +68,7 @@ def estimated_bytes(config: StepConfig) -> int:
     if config.feed != "ready":  # batches that are made ahead, and images that are kept
         start, an_image = start + (0.5 if config.feed == "cache" else 0.1), an_image + 0.008
     images = config.batch_size * (config.image_size / 224) ** 2
-    return int((start + an_image * images) * 2**30)
+    return int((start * config.workers + an_image * images) * 2**30)
 
 
 def groups(cases: Sequence[PlannedCase], pairs: Sequence[tuple[PlannedCase, PlannedCase]]) -> list[list[PlannedCase]]:

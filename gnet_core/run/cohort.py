@@ -19,7 +19,8 @@ from gnet_core.machine.gpu_conditions import GpuConditions, span, usual
 from gnet_core.plan.schedule import Job, orders
 from gnet_core.plan.suites import Plan, PlannedCase
 from gnet_core.run.account import Account
-from gnet_core.run.worker import RunSettings, Worker, WorkerCrowded, WorkerLost
+from gnet_core.run.endings import WorkerCrowded, WorkerLost
+from gnet_core.run.worker import RunSettings, Worker
 
 LAST_CHANCE_SECONDS = 60.0
 """Time in which a worker may write its samples down when the run is interrupted."""
@@ -204,7 +205,7 @@ class Cohort:
     def _hand_over(self, worker: Worker, number: int, position: int, watch: Watch) -> None:
         job, plan = worker.job, self._settings.plan
         waiting_share = self._waiting_share(worker)
-        begun = watch.begin(worker.pid)
+        begun = watch.begin(*worker.main_pids)
         self._account.begin("timing")
         try:
             with watch.sampling():
@@ -214,7 +215,7 @@ class Cohort:
             return
         finally:
             self._account.begin("waiting")
-        ours = [other.pid for other in self._alive]
+        ours = [pid for other in self._alive for pid in other.main_pids]
         conditions = watch.end(begun, ours, block=span(message.get("block")), work=span(message.get("work")))
         self._turns_left[job] -= 1
         turn = {"run": self._settings.run, "cohort": self._number, "round": number + 1, "position": position}
@@ -290,13 +291,13 @@ class Cohort:
 
     def _begin_waiting(self, worker: Worker) -> None:
         self._last = worker
-        if (burned := processor_seconds(worker.pid)) is not None:
+        if (burned := processor_seconds(*worker.main_pids)) is not None:
             self._waiting_since[worker] = (time.monotonic(), burned)
 
     def _waiting_share(self, worker: Worker) -> float | None:
         """Share of a processor that it took while it waited (a pool that spins takes much); None if that was short."""
         since = self._waiting_since.get(worker)
-        burned = processor_seconds(worker.pid)
+        burned = processor_seconds(*worker.main_pids)
         if since is None or burned is None or (waited := time.monotonic() - since[0]) < MIN_WAIT_SECONDS:
             return None
         return (burned - since[1]) / waited

@@ -24,8 +24,8 @@ from gnet_core.machine.environment import Environment
 from gnet_core.machine.setting_effects import SettingEffect, setting_effects, why_left_out
 from gnet_core.plan.request import InfoRequest, program_words
 from gnet_core.plan.suites import PlannedCase, Source, Suite
+from gnet_core.run.endings import reason
 from gnet_core.run.standing import CaseState
-from gnet_core.run.worker import reason
 from gnet_core.system import children
 from gnet_core.system.git import commit
 

@@ -6,20 +6,24 @@ import contextlib
 import dataclasses
 import functools
 import math
+import platform
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from gnet_core.config import Framework, GnetError, StepConfig
+import gnet_core
+from gnet_core.config import TITLES, Framework, GnetError, StepConfig
 from gnet_core.files.whole import RAW_FORMAT_VERSION
 from gnet_core.frameworks import base
 from gnet_core.frameworks.base import Case
 from gnet_core.machine import description
-from gnet_core.machine.environment import Environment
-from gnet_core.plan.suites import Plan
+from gnet_core.machine.environment import UNKNOWN, Environment
+from gnet_core.plan.suites import Plan, Source
+from gnet_core.run import sources
 from gnet_core.run.protocol import Channel, ChannelClosed
 from gnet_core.stats.losses import TOLERANCE
 from gnet_core.system.cluster import Cluster
@@ -39,7 +43,7 @@ MAX_OBSERVED = 12
 """Steps without dropout, at most: a step whose updates are all skipped has no more losses to compare."""
 
 BEAT_SECONDS = 1.0
-"""Time between the signs of life of a worker that follows, from which a runner tells whom the others wait for."""
+"""Time between the signs of life of a worker's processes, from which a runner tells whom the others wait for."""
 
 
 class Turns:
@@ -98,7 +102,7 @@ class Timer:
         """Build, trace, compile and warm up the case's step, then time it with pytest-benchmark's fixture in seconds a
         block; what else a row needs is in `extra_info`. An error is reported to the runner and raised again.
         """
-        with self._reporting_errors():
+        with self._reporting_errors(), self._beating():
             self._time_train_step(benchmark, config)
 
     def follow_train_step(self, config: StepConfig) -> None:
@@ -116,6 +120,8 @@ class Timer:
         self._phase_seconds = {}
         with self._phase("import"):
             framework = base.load(config.framework)
+        if self._cluster:
+            self.turns.announce("versions", versions=_versions(config.framework))
         with self._phase("build"):
             made = framework.InputCase if config.part == "input" else framework.Case
             case: Case = made(config, self._cluster)
@@ -198,7 +204,12 @@ class Timer:
 
     @contextlib.contextmanager
     def _beating(self) -> Iterator[None]:
-        """Tell the runner once a second, while the block runs, how many steps this worker has entered."""
+        """Tell the runner once a second, while the block runs, how many steps this process has entered: where several
+        take them together, who is behind or silent is whom the others wait for.
+        """
+        if not self._cluster:
+            yield
+            return
         over = threading.Event()
 
         def beat() -> None:
@@ -371,6 +382,15 @@ def worker_environment(checkout: Path, framework: Framework) -> Environment:
     """The machine and the framework that this process measures with, and no other; and the commit of its checkout."""
     section: dict[str, Any] = {framework: base.describe(framework)}
     return Environment(machine=description.describe(checkout), **section)
+
+
+def _versions(framework: Framework) -> dict[str, str]:
+    """What all processes of a case have to have alike, by name."""
+    return {
+        "Python": platform.python_version(),
+        TITLES[framework]: getattr(sys.modules.get(framework), "__version__", UNKNOWN),  # which is imported by now
+        "gnet's code": sources.digest(Source(checkout=Path(gnet_core.__file__).parents[1]))[:12],
+    }
 
 
 def _seconds(action: Any) -> float:

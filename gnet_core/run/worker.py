@@ -6,13 +6,9 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
-import re
 import secrets
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +23,16 @@ from gnet_core.machine.differences import differences
 from gnet_core.machine.environment import Environment
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, Source
-from gnet_core.run.protocol import Channel, ChannelClosed
-from gnet_core.run.timer import OUT_OF_MEMORY_SIGNS
-from gnet_core.system import children, interrupts
+from gnet_core.run.endings import PortTaken, WorkerLost
+from gnet_core.run.members import LocalMember, Member, Task
+from gnet_core.run.team import Team
+from gnet_core.system import interrupts
 
 POLL_SECONDS = 0.5
-LAST_WORDS_SECONDS = 20
-"""Time in which a worker that failed may end by itself."""
-
 SLOWEST_TURN = 20
 """A turn that takes so many times what the worker expected is not coming back."""
 
 MIN_TURN_LIMIT_SECONDS = 30.0
-
-_MAX_LOG_BYTES = 2**16
-"""Length of the end of a worker's log that is read. A log may be of any length."""
-
-
-class WorkerLost(Exception):  # noqa: N818 - it is what happened to a worker, not an error of ours
-    """A worker that did not finish: its row's status, why, and whether it may be for lack of memory beside others."""
-
-    def __init__(self, status: str, note: str, *, short_of_memory: bool = False) -> None:
-        super().__init__(note)
-        self.status = status
-        self.note = note
-        self.short_of_memory = short_of_memory
-
-
-class WorkerCrowded(Exception):  # noqa: N818 - likewise
-    """A worker for which there is no memory beside the others; alone it may have enough."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +58,8 @@ class RunSettings:
 
 
 class Worker:
-    """A pytest process that measures one case in its plan's limit, for which only time with the baton counts.
+    """The pytest process, or processes, that measure one case in its plan's limit, for which only time with the baton
+    counts.
 
     `watch` is called whenever it is waited for, and may raise WorkerLost.
     """
@@ -91,137 +69,104 @@ class Worker:
     ) -> None:
         """`step_seconds` is a step's time, where the worker is not to measure it since it starts beside others."""
         self.job = job
-        self._plan = dataclasses.replace(settings.plan, step_seconds=step_seconds)
         self._settings = settings
         self._source = settings.sources[job.case.source]
         self._watch = watch
         self._final = settings.directory / job.worker.raw_file
         token = secrets.token_hex(8)  # a directory may hold links of any name that can be guessed
         self._partial = self._final.with_name(f"{PARTIAL_PREFIX}{token}.r{job.replicate}.json")
-        self._log = self._final.with_suffix(".log")
         self._environment = settings.environments[self._source.environment_name(job.case.config.framework)]
         self._left_seconds = settings.plan.limit_seconds
         self._turn_limit_seconds = settings.plan.limit_seconds
         self._deadline, self._lateness = math.inf, ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
+        self._task = Task(
+            module=job.case.module,
+            config=job.case.config,
+            plan=dataclasses.replace(settings.plan, step_seconds=step_seconds),
+            run=settings.run,
+            raw_file=str(self._partial),
+        )
+        self._team = Team([self._member(number) for number in range(1, job.case.config.workers + 1)])
         self._collected = False
 
     @property
-    def pid(self) -> int:
-        return self._running.pid
+    def main_pids(self) -> list[int]:
+        """The numbers of its processes on this host, the one that reports first."""
+        return [member.pid for member in self._team.members if member.pid is not None]
 
     def launch(self) -> None:
-        """Start its process. Raises WorkerLost."""
+        """Start its processes. Raises WorkerLost."""
         with interrupts.deferred():
-            self._launch()
+            try:
+                self._team.launch(self._task)
+            except OSError as error:  # the machine has no more processes or memory now, and may have them again
+                why = f"the worker could not be started ({error.strerror or error})"
+                raise WorkerLost("failed", why) from error
 
     def await_ready(self, progress: Callable[[str], None]) -> None:
-        """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost."""
+        """Return when it has built, traced, compiled and warmed up, and waits for its first turn. Raises WorkerLost.
+
+        A port that was free when it was chosen may be another's by the time that it is used, but hardly twice.
+        """
         with self._holding_the_baton():
-            while (message := self._next()).get("event") != "ready":
-                progress(str(message.get("name", message.get("event"))))
+            try:
+                message = self._next("ready", progress)
+            except PortTaken:
+                self.stop()
+                self.launch()
+                message = self._next("ready", progress)
         expected = message.get("step_seconds", 0.0) * (2 * message.get("block_steps", 1) + 1)
         self._turn_limit_seconds = max(MIN_TURN_LIMIT_SECONDS, SLOWEST_TURN * expected)
 
     def take_turn(self, number: int, *, after_others: bool) -> dict[str, Any]:
         """Let it time one block; return what it says of the turn. Raises WorkerLost."""
-        assert self._channel is not None
         with self._holding_the_baton(self._turn_limit_seconds):
-            try:
-                self._channel.send(turn=number, after_others=after_others)
-            except ChannelClosed:
-                raise self._death() from None
-            while (message := self._next()).get("event") != "turn_done":
-                pass
-        return message
+            self._team.send(turn=number, after_others=after_others)
+            return self._next("turn_done")
 
     def end_turns(self) -> None:
         """Tell it that its turns are over; also again."""
-        assert self._channel is not None
-        with contextlib.suppress(ChannelClosed):  # its exit status tells how it ended
-            self._channel.send(finish=True)
+        self._team.send(finish=True)  # its exit status tells how it ended
 
     def finish(self, limit_seconds: float = math.inf) -> None:
         """End its turns, wait for its end, and name its raw file; also again after an interrupt. Raises WorkerLost."""
         with self._holding_the_baton(limit_seconds):
             self.end_turns()
-            self._await_end()
+            while not self._team.has_ended(POLL_SECONDS):
+                self._look_after()
         with interrupts.deferred():
             if not self._collected:
                 self._collect()
             self._collected = True
-        self._log.unlink(missing_ok=True)
+        self._team.remove_logs()
 
     def stop(self) -> None:
-        """Leave nothing of it behind but its log, however far it came."""
+        """Leave nothing of it behind but its logs, however far it came."""
         with interrupts.deferred():
-            if self._process is not None:
-                children.kill(self._process)
-                self._process = None  # its number may soon be another's
-            if self._channel is not None:
-                self._channel.close()
+            self._team.stop()
             self._partial.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Stop it without a trace: it will be started again."""
         self.stop()
-        self._log.unlink(missing_ok=True)
-
-    def command(self, descriptor: int) -> list[str]:
-        """How this worker is started, in the folder of its code."""
-        plan = {name: value for name, value in dataclasses.asdict(self._plan).items() if value is not None}
-        return [
-            self._source.interpreter(self.job.case.config.framework),
-            *pytest_words(self.job.case.module, self._source.checkout),
-            f"--benchmark-json={self._partial}",
-            # No more than that: a revision from before a field was there refuses it.
-            f"--gnet-case={json.dumps(self.job.case.config.overrides())}",
-            f"--gnet-plan={json.dumps(plan)}",
-            f"--gnet-run={self._settings.run}",
-            f"--gnet-channel={descriptor}",
-        ]
+        self._team.remove_logs()
 
     def resident_bytes(self) -> int:
-        """Resident memory of it and its children; 0 when they ended."""
+        """Resident memory of its processes on this host and their children; 0 when they ended."""
         with contextlib.suppress(psutil.Error):
             return sum(process.memory_info().rss for process in self._family())
         return 0
 
     def pids(self) -> set[int]:
-        """The numbers of its process and its children's; none when they ended."""
-        with contextlib.suppress(psutil.Error):
-            return {process.pid for process in self._family()}
-        return set()
+        """The numbers of its processes on this host and of their children; none when they ended."""
+        return {process.pid for process in self._family()}
 
     def _family(self) -> list[psutil.Process]:
-        process = psutil.Process(self.pid)
-        return [process, *process.children(recursive=True)]
+        return [process for member in self._team.members for process in member.family()]
 
-    def _launch(self) -> None:
-        self._log.unlink(missing_ok=True)  # it may be an earlier worker's, or a link
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            self._channel, theirs = Channel.pair()
-            with theirs:
-                descriptor, checkout = theirs.fileno(), self._source.checkout
-                self._process = children.start(
-                    self.command(descriptor),
-                    cwd=checkout,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(descriptor,),
-                    asked=self._source.variables,
-                )
-        except OSError as error:  # the machine has no more processes or memory now, and may have them again
-            raise WorkerLost("failed", f"the worker could not be started ({error.strerror or error})") from error
-        finally:
-            os.close(log)
-
-    @property
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None, "a worker is started before it is spoken to"
-        return self._process
+    def _member(self, number: int) -> Member:
+        log = self._final.with_suffix(".log" if number == 1 else f".worker{number}.log")
+        return LocalMember(self._source, log)
 
     @contextlib.contextmanager
     def _holding_the_baton(self, limit_seconds: float = math.inf) -> Iterator[None]:
@@ -235,59 +180,25 @@ class Worker:
         finally:
             self._left_seconds -= time.monotonic() - start
 
-    def _next(self) -> dict[str, Any]:
-        """The worker's next message. Raises WorkerLost when it died, failed, took too long or too much memory."""
-        assert self._channel is not None
+    def _next(self, awaited: str, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+        """What it says at that event, `progress` hearing of others before. Raises WorkerLost when it died, failed, took
+        too long or too much memory.
+        """
         while True:
-            try:
-                message = self._channel.receive(POLL_SECONDS)
-            except ChannelClosed:
-                raise self._death() from None
+            message = self._team.receive(POLL_SECONDS)
             if message is None:
                 self._look_after()
                 continue
             # What it has done counts, also where this process was stopped meanwhile and hears of it late.
-            self._raise_if_failed(message)
             self._watch(self)
-            return message
-
-    def _await_end(self) -> None:
-        assert self._channel is not None
-        while self._running.poll() is None:
-            try:
-                message = self._channel.receive(POLL_SECONDS)
-            except ChannelClosed:
-                time.sleep(POLL_SECONDS / 10)
-            else:
-                if message:
-                    self._raise_if_failed(message)
-            self._look_after()
-        if self._running.returncode != 0:
-            raise self._death()
-
-    def _raise_if_failed(self, message: dict[str, Any]) -> None:
-        if message.get("event") != "failed":
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it is about to write its traceback into the log
-            self._running.wait(timeout=LAST_WORDS_SECONDS)
-        kind, why = message.get("kind", "failed"), message.get("message", "it did not say why")
-        raise WorkerLost(kind, why, short_of_memory=kind == "oom" or may_lack_memory(self._last_words()))
+            if message.get("event") == awaited:
+                return message
+            progress(str(message.get("name", message.get("event"))))
 
     def _look_after(self) -> None:
         if time.monotonic() > self._deadline:
-            raise WorkerLost("timeout", self._lateness)
+            raise WorkerLost("timeout", "; ".join(filter(None, (self._lateness, self._team.laggard()))))
         self._watch(self)
-
-    def _death(self) -> WorkerLost:
-        """The loss of a worker that ended without having finished, from its exit status and its log."""
-        try:
-            code = self._running.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return WorkerLost("failed", "the worker closed its channel but went on")
-        return death(code, self._last_words())
-
-    def _last_words(self) -> str:
-        return log_end(self._log)
 
     def _collect(self) -> None:
         """Give the raw file its name, once it is whole and of the case and environment that the run began with."""
@@ -320,71 +231,3 @@ class Worker:
             return f"{raw}: field {error} is missing"
         texts = (f"{field} {was!r} was measured, where {wanted!r} was asked" for field, (was, wanted) in differing)
         return "; ".join(texts)
-
-
-def pytest_words(module: str, checkout: Path) -> list[str]:
-    """The words after an interpreter that run a module of benchmarks/, in the folder of its code."""
-    return [
-        # A path from there: pytest takes a part of one for the name of a test where it holds "::" or "[".
-        *("-m", "pytest", f"benchmarks/{module}", "--quiet", "--capture=no", "--color=no", "--benchmark-only"),
-        # The second collects all garbage of TensorFlow before the process ends, which takes half a second.
-        *("-p", "no:cacheprovider", "-p", "no:unraisableexception", "--rootdir", str(checkout)),
-        *("-W", "ignore::pytest.PytestConfigWarning"),  # which PYTHONOPTIMIZE gives, of assertions it leaves out
-    ]
-
-
-def log_end(path: Path) -> str:
-    """The end of what a worker printed. Raises OSError."""
-    with path.open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_BYTES))
-        return log.read().decode(errors="replace")
-
-
-def death(code: int, log: str) -> WorkerLost:
-    """The loss of a worker that ended without having finished, from its exit status and the end of its log."""
-    if "std::bad_alloc" in log:
-        return WorkerLost("oom", "the worker ran out of memory (std::bad_alloc)", short_of_memory=True)
-    if code == -signal.SIGKILL:
-        return WorkerLost("failed", "the worker was killed (SIGKILL); the system may have run out of memory")
-    how = f"ended with status {code}" if code >= 0 else f"died of {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
-    if line := memory_line(log):
-        return WorkerLost("oom", f"the worker {how}, saying: {line}", short_of_memory=True)
-    return WorkerLost("failed", f"the worker {how}, saying: {reason(log)}", short_of_memory=may_lack_memory(log))
-
-
-_REASONS = (
-    re.compile(r"E   +(?=\S)"),  # an exception as pytest shows it
-    re.compile(r"(?=[\w.]+(Error|Exception|Interrupt|Exit)\b)"),  # the end of a traceback
-    re.compile(r"(?=F\d{4} |Fatal |.*: symbol lookup error|ERROR\b|.*\berror: )"),  # a check of C++, usage, collection
-    re.compile(r"(?!(rootdir|configfile|inifile|plugins|testpaths|cachedir): |=+|-+$|!+)"),  # whatever is no setting
-)
-"""Beginnings of the lines that say why a worker ended, the clearest first."""
-_DEADLY = re.compile(r"E   +(?=\S)|(?=[\w.]+(Error|Exception)\b|F\d{4} |\S+ \S+: F |terminate called|what\(\): )")
-"""How the lines begin that say what a process died of."""
-_DEADLY_OR_LOGGED = re.compile(rf"{_DEADLY.pattern}|(?=[EW]\d{{4}} |\S+ \S+: [EW] )")
-"""Those too in which C++ says what it may have done without."""
-_SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
-
-
-def last_line(log: str, pattern: re.Pattern[str], signs: Sequence[str] = ("",)) -> str:
-    """The rest of the last line that begins with the pattern and has one of the signs, up to 300 characters, or ""."""
-    for line in map(str.strip, reversed(log.splitlines())):
-        match = pattern.match(line)
-        if line and match and any(sign in line.casefold() for sign in signs):
-            return line[match.end() :][:300]
-    return ""
-
-
-def reason(log: str) -> str:
-    """The line of a worker's log that says best why it ended, or "nothing"."""
-    return next(filter(None, (last_line(log, pattern) for pattern in _REASONS)), "nothing")
-
-
-def memory_line(log: str, pattern: re.Pattern[str] = _DEADLY) -> str:
-    """The last line of a worker's log that speaks of memory that was not there, or ""."""
-    return last_line(log, pattern, OUT_OF_MEMORY_SIGNS)
-
-
-def may_lack_memory(log: str) -> bool:
-    """Whether memory may be why a worker ended: a library that cannot start for lack of it says so only in its log."""
-    return memory_line(log, _DEADLY_OR_LOGGED) != ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import socket
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,3 +44,11 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def free_port() -> int:
+    """A port that nothing on this host listens on now; by the time that it is used another may have taken it."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))  # on all addresses: TensorFlow takes its port on all of them
+        port: int = probe.getsockname()[1]
+        return port

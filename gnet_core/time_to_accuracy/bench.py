@@ -20,8 +20,11 @@ import msgspec
 from gnet_core.config import GnetError
 from gnet_core.files.whole import make_own_folder
 from gnet_core.plan.suites import Source
+from gnet_core.run.endings import death, log_end
+from gnet_core.run.members import pytest_words
 from gnet_core.run.protocol import Channel, ChannelClosed
-from gnet_core.run.worker import LAST_WORDS_SECONDS, POLL_SECONDS, death, log_end, pytest_words
+from gnet_core.run.team import LAST_WORDS_SECONDS
+from gnet_core.run.worker import POLL_SECONDS
 from gnet_core.system import children, interrupts
 from gnet_core.time_to_accuracy import document as documents
 from gnet_core.time_to_accuracy.document import OPEN_STATUSES, SessionEntry, Status, TimeToAccuracy

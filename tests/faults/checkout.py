@@ -57,31 +57,96 @@ def observe():
 '''
 
 CASE = '''
-"""A train step that sleeps."""
+"""A train step that sleeps, and meets those of its other workers."""
 
+import json
+import socket
 import time
 
-from gnet_core.frameworks.base import Feed
+from gnet_core.frameworks.base import Exchange, Feed
+from gnet_core.frameworks.lockstep import Lockstep
 from gnet_core.machine import description
 
 
-class Case:
+class Meeting:
+    """Sums numbers over the workers, the first of which listens for the others; as patient as TensorFlow."""
+
+    def __init__(self, cluster):
+        host, _, port = cluster.addresses[cluster.index].rpartition(":")
+        own = socket.create_server((host, int(port)))
+        if cluster.reports:
+            self.others = [own.accept()[0] for _ in cluster.addresses[1:]]
+        else:
+            self.others = [self.reach(*cluster.addresses[0].rpartition(":")[::2])]
+        self.files = [(other.makefile("r"), other.makefile("w")) for other in self.others]
+        self.leads = cluster.reports
+
+    def reach(self, host, port):
+        while True:
+            try:
+                return socket.create_connection((host, int(port)))
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+
+    def summed(self, numbers):
+        if not self.leads:
+            self.tell(numbers)
+        parts = [self.hear(file) for file, _ in self.files]
+        if not self.leads:
+            return parts[0]
+        whole = [sum(column) for column in zip(numbers, *parts)]
+        self.tell(whole)
+        return whole
+
+    def tell(self, numbers):
+        for _, file in self.files:
+            print(json.dumps(numbers), file=file, flush=True)
+
+    def hear(self, file):
+        line = file.readline()
+        if not line:
+            raise UnavailableError("Connection reset by peer")
+        return json.loads(line)
+
+
+class UnavailableError(Exception):
+    pass
+
+
+class Case(Lockstep):
     feed = Feed()
 
-    def __init__(self, config):
+    def __init__(self, config, cluster=None):
+        super().__init__(cluster)
+        self.config = config
+        self.meeting = Meeting(cluster) if cluster else None
         self.steps = 0
         self.trace_count = 1
 
     def trace(self):
         pass
 
-    def run(self, steps):
-        time.sleep(0.002 * steps)
-        self.steps += steps
+    def _run(self, steps):
+        for _ in range(steps):
+            self.steps += 1
+            time.sleep(0.002)
+            if self.meeting:
+                self.meeting.summed([0, 0])
         return 1.0 / (1 + self.steps)
 
-    def set_dropout(self, active):
+    def _set_dropout(self, active):
         pass
+
+    def _summed(self, numbers):
+        return self.meeting.summed(numbers)
+
+    def _exchange(self):
+        return self.meeting and Exchange(
+            gradient_bytes=4,
+            all_reduce_seconds=[0.001],
+            local_step_seconds=[0.001] * self.config.total_replicas,
+            process_peak_bytes=[1] * self.config.workers,
+        )
 
     def applied_steps(self):
         return self.steps
@@ -159,8 +224,8 @@ class Case(CpuCase):
     ends the process.
     """
 
-    def __init__(self, config):
-        super().__init__(config)
+    def __init__(self, config, cluster=None):
+        super().__init__(config, cluster)
         wanted = json.loads(os.environ["GNET_TAKES"])[config.execution]
         self.start, self.step, self.later = wanted["bytes"]
         self.dies = wanted.get("dies", False)

@@ -21,8 +21,9 @@ from gnet_core.plan import schedule
 from gnet_core.plan.suites import Plan, PlannedCase, Source, Suite
 from gnet_core.results import records, turns
 from gnet_core.run import cohort, resuming, runner
+from gnet_core.run.endings import WorkerCrowded, WorkerLost
 from gnet_core.run.standing import CaseState
-from gnet_core.run.worker import RunSettings, WorkerCrowded, WorkerLost
+from gnet_core.run.worker import RunSettings
 from gnet_core.system import claims, interrupts
 from tests.conftest import MACHINE, TENSORFLOW, environment_of, raw_document, run_document
 

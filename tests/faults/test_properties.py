@@ -18,8 +18,8 @@ from gnet_core.report import run as report
 from gnet_core.report.summary import Summary
 from gnet_core.results import records
 from gnet_core.run import resuming
+from gnet_core.run.endings import reason
 from gnet_core.run.protocol import Channel, ChannelClosed
-from gnet_core.run.worker import reason
 from gnet_core.system import cgroups, git
 from gnet_core.system import settings as case_settings
 from tests.conftest import RunDirectory

@@ -25,7 +25,7 @@ from gnet_core.machine import gpu_conditions
 from gnet_core.machine import nvml as nvml_library
 from gnet_core.results import raw_files, records
 from gnet_core.run import discovery
-from gnet_core.run.worker import WorkerLost
+from gnet_core.run.endings import WorkerLost
 from tests.conftest import environment_of
 from tests.faults import checkout as house
 

@@ -19,14 +19,14 @@ from gnet_core.config import GnetError, StepConfig
 from gnet_core.files.whole import RAW_FORMAT_VERSION
 from gnet_core.machine import conditions
 from gnet_core.plan.request import PeaksRequest, ProfileRequest
-from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, PlannedCase, Source
 from gnet_core.results import records
 from gnet_core.run import apart, cohort, discovery, resuming, runner
 from gnet_core.run.cohort import expected_seconds
+from gnet_core.run.members import Task
 from gnet_core.run.protocol import Channel
 from gnet_core.run.standing import MAX_LOST, CaseState
-from gnet_core.run.worker import RunSettings, Worker
+from gnet_core.run.worker import RunSettings
 from gnet_core.system import children
 from tests.conftest import MACHINE, TENSORFLOW, WITHOUT_PLUGINS, environment_of, run_document
 
@@ -987,8 +987,8 @@ def test_an_interpreter_without_the_package_is_named_with_what_it_lacks(tmp_path
 def test_every_worker_is_told_what_is_not_the_default(checkout):
     settings = settings_for(checkout)
     (state,) = states_for("fine")
-    worker = Worker(Job(case=state.case, replicate=1), settings, lambda _worker: None)
-    (given,) = [word for word in worker.command(9) if word.startswith("--gnet-case=")]
+    task = Task(module="bench_fake.py", config=state.case.config, plan=settings.plan, run="now")
+    (given,) = [word for word in task.words(settings.own_source, 9) if word.startswith("--gnet-case=")]
     fields = json.loads(given.partition("=")[2])
     assert fields == {"batch_size": 1, "image_size": 96}
     assert StepConfig.from_dict(fields) == state.case.config

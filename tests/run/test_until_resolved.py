@@ -13,7 +13,7 @@ from gnet_core.cli import bench, progress
 from gnet_core.files import whole
 from gnet_core.run import account, budget, discovery, runner
 from gnet_core.run.cohort import Outcome
-from gnet_core.run.worker import WorkerLost
+from gnet_core.run.endings import WorkerLost
 from tests.conftest import environment_of, raw_document
 
 ROOT = Path(__file__).parents[2]

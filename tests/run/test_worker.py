@@ -2,8 +2,8 @@
 
 import pytest
 
+from gnet_core.run.endings import may_lack_memory, memory_line, reason
 from gnet_core.run.protocol import MAX_MESSAGE_BYTES, Channel, ChannelClosed
-from gnet_core.run.worker import may_lack_memory, memory_line, reason
 
 USAGE = """ERROR: usage: pytest [options]
 pytest: error: unrecognized arguments: --turbo
