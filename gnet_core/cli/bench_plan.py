@@ -93,9 +93,11 @@ class BenchPlan:
         if self.device == "cpu":  # which is split into as many logical devices
             return asked
         most = len(gpus_from(self.device, self.environment))
-        teams = {"replicas": tuple(number for number in self._preset.replicas if number <= most)} | asked
-        require_gpus(max(teams["replicas"]), max(teams.get("workers", (1,))), self.device, most)
-        return teams
+        workers = max(asked.get("workers", self._preset.workers))
+        fitting = tuple(number for number in self._preset.replicas if number * workers <= most)
+        replicas = asked.get("replicas") or fitting or (1,)
+        require_gpus(max(replicas), workers, self.device, most)
+        return asked | {"replicas": replicas}
 
     def make_runner(
         self, directory: Path, previous: RunDocument | None, more_seconds: int | None, began: float
