@@ -304,7 +304,7 @@ def test_a_step_that_is_fed_and_a_loader_alone_are_not_traced(part: Any, feed: A
 
 
 def test_a_step_of_several_replicas_is_not_traced() -> None:
-    with pytest.raises(GnetError, match="^replicas: 4 cannot be traced together; gnet profile takes steps of one$"):
+    with pytest.raises(GnetError, match=r"^replicas: 4 cannot be traced together; gnet profile takes steps of one$"):
         ProfileRequest.of(StepConfig(replicas=2, workers=2))
 
 

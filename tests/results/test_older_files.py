@@ -52,6 +52,10 @@ OTHER: dict[str, Any] = {
     "data": "digits",
     "feed": "jpeg",
     "device": "gpu:0",
+    "replicas": 2,
+    "workers": 2,
+    "batch_norm": "synchronised",
+    "all_reduce": False,
     "seed": 7,
 }
 """A value of each field that its absence does not mean."""
@@ -286,7 +290,7 @@ def test_a_suite_from_before_there_were_views_has_the_one_that_its_report_had(ru
     run_directory.document["suites"] = [older]
     run_directory.add(StepConfig(), [1.0])
     (suite,) = records.read_run_document(run_directory.path).suites
-    assert msgspec.to_builtins(suite) == {"base_fields": {}, "costs": "", **older, **means}
+    assert msgspec.to_builtins(suite) == {"base_fields": {}, "costs": "", "scaling": None, **older, **means}
 
 
 def test_a_run_of_format_version_3_is_known_by_the_time_of_its_start(run_directory):
@@ -331,6 +335,8 @@ def test_an_option_that_a_run_was_not_asked_for_has_the_value_that_means_so(tmp_
         "settings": [],
         "sources": None,
         "base": None,
+        "replicas": None,
+        "workers": None,
         name: (MEANINGS | beside)[name],
     }
 
