@@ -221,24 +221,20 @@ def _why_not_there(config: StepConfig, environment: Environment, interpreter: st
 
 def _limits_of_replicas(config: StepConfig, environment: Environment) -> list[tuple[bool, str]]:
     """What several replicas cannot run, or are not measured in, likewise."""
-    name, on_cpu, several = config.framework, config.device == "cpu", config.replicas > 1
-    synchronised = config.batch_norm == "synchronised"
+    on_cpu, synchronised = config.device == "cpu", config.batch_norm == "synchronised"
     shared = [
         (config.data != "synthetic", "several replicas are measured on synthetic data alone"),
         (config.feed != "ready", "several replicas are measured on batches that are ready"),
     ]
-    if name == "jax":
-        return [(True, "JAX is measured on one device"), *shared]
-    if name == "torch":
-        return [
-            *shared,
-            (several, "PyTorch's DistributedDataParallel has a process for each device: workers, and one replica each"),
-            (synchronised and on_cpu, "PyTorch's SyncBatchNorm is for GPUs"),
-        ]
+    if config.framework != "tensorflow":
+        return [(True, f"{TITLES[config.framework]} is measured on one device"), *shared]
     why_no_gpus = "" if on_cpu else _why_not_their_gpus(config, environment)
     return [
         *shared,
-        (several and on_cpu and config.workers > 1, "MultiWorkerMirroredStrategy takes one CPU device a process"),
+        (
+            on_cpu and config.replicas > 1 and config.workers > 1,
+            "MultiWorkerMirroredStrategy takes one CPU device a process",
+        ),
         (
             synchronised and config.execution == "xla",
             "XLA compiles what a replica does between exchanges, and synchronised batch normalisation exchanges within",

@@ -57,9 +57,8 @@ def here(**sections):
         ({"replicas": 2, "workers": 2}, "one CPU device a process"),
         ({"workers": 2, "data": "digits"}, "synthetic data alone"),
         ({"replicas": 2, "feed": "jpeg"}, "batches that are ready"),
-        (TORCH | {"workers": 2}, ""),
-        (TORCH | {"replicas": 2}, "a process for each device"),
-        (TORCH | {"workers": 2, "batch_norm": "synchronised"}, "SyncBatchNorm is for GPUs"),
+        (TORCH | {"workers": 2}, "one device"),
+        (TORCH | {"replicas": 2}, "one device"),
         (JAX | {"workers": 2}, "one device"),
     ],
 )
