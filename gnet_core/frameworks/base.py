@@ -222,7 +222,6 @@ def _why_not_there(config: StepConfig, environment: Environment, interpreter: st
 def _limits_of_replicas(config: StepConfig, environment: Environment) -> list[tuple[bool, str]]:
     """What several replicas cannot run, or are not measured in, likewise."""
     on_cpu, synchronised = config.device == "cpu", config.batch_norm == "synchronised"
-    of_both_kinds = config.replicas > 1 and config.workers > 1
     shared = [
         (config.data != "synthetic", "several replicas are measured on synthetic data alone"),
         (config.feed != "ready", "several replicas are measured on batches that are ready"),

@@ -233,4 +233,7 @@ class Team:
         for process in self._processes:
             if process.failure and not str(process.failure.get("message")).startswith(_CONSEQUENCES):
                 return process
+        for process in self._processes:
+            if process.closed and process.failure is None:  # it left in good order, but before the others were done
+                return process
         return known

@@ -15,7 +15,7 @@ from gnet_core.cli.main import commands
 PACKAGE = Path(__file__).parents[2] / "gnet_core"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OTHER_PROGRAMS = {"--logdir", "--unshallow"}
+OTHER_PROGRAMS = {"--logdir", "--unshallow", "--distribution"}
 """Options of tensorboard and git, which messages tell to run."""
 
 

@@ -170,7 +170,7 @@ def options_with(**changes):
 def test_options_are_taken_as_they_are(tmp_path):
     recorded = resuming.require_options(tmp_path / "run.json", options_with(), 2**30).to_dict()
     added: dict[str, Any] = {"memory": None, "worker_memory": None, "until": None, "budget": None, "case": []}
-    added |= {"settings": [], "sources": None, "base": None}
+    added |= {"settings": [], "sources": None, "base": None, "replicas": None, "workers": None}
     assert recorded == {**OPTIONS, **added}  # which older runs were not asked for
 
 
