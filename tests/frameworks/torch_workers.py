@@ -26,7 +26,7 @@ def in_a_worker(config, cluster):
         return {"applied": case.applied_steps(), "last": last_weights(case)}
     case.set_dropout(False)
     losses = [float(case.run(1))]
-    gradients = [parameter.grad.numpy().copy() for parameter in case.network.parameters()]
+    gradients = gradients_of(case)
     case.rest()
     losses.append(float(case.run(2)))
     exchange = case.exchange()
@@ -49,14 +49,21 @@ def by_itself(config):
         loss = case._forward() / PARTS
         loss.backward()
         losses.append(float(loss))
-    gradients = [parameter.grad.numpy() for parameter in case.network.parameters()]
+    gradients = gradients_of(case)
     case.images, case.labels = images, labels
     found = {"losses": [sum(losses)], "flop": case.flop_per_image()}
     return found | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
 
 
+def gradients_of(case):
+    """Those of the last backward pass; without auxiliary losses their classifiers have none."""
+    parameters = case.network.parameters()
+    return [parameter.grad.numpy().copy() for parameter in parameters if parameter.grad is not None]
+
+
 def last_weights(case):
-    return list(case.network.parameters())[-2].detach().numpy().copy()
+    """The weights that make the main output's logits."""
+    return case.network.named["main_logits"].weight.detach().numpy().copy()
 
 
 if __name__ == "__main__":
