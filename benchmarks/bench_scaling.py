@@ -24,9 +24,7 @@ def with_both_norms(sweep: Sweep) -> list[StepConfig]:
     cases = weak(sweep)
     most = max(case.total_replicas for case in cases)
     largest = [case for case in cases if case.total_replicas == most > 1]
-    return [
-        dataclasses.replace(case, batch_norm=norm) for case in largest for norm in ("per_replica", "synchronised")
-    ]
+    return [dataclasses.replace(case, batch_norm=norm) for case in largest for norm in ("per_replica", "synchronised")]
 
 
 def beside_torch(sweep: Sweep) -> list[StepConfig]:

@@ -124,16 +124,18 @@ class StepConfig:
     """cpu or gpu:N. Of several replicas it is the first: gpu:0 with 4 replicas takes gpu:0 to gpu:3."""
     replicas: int = 1
     """Devices of one process that take the step together, each with a copy of the network and its part of the batch
-    (tf.distribute.MirroredStrategy). A CPU is split into as many logical devices."""
+    (tf.distribute.MirroredStrategy). A CPU is split into as many logical devices. The suite scaling of gnet bench
+    varies this and the next three; gnet profile and gnet train run one replica."""
     workers: int = 1
-    """Processes that take the step together, each with `replicas` devices (MultiWorkerMirroredStrategy). The suite
-    scaling of gnet bench varies it and the replicas; gnet profile and gnet train have one of both."""
+    """Processes that take the step together, each with `replicas` devices (MultiWorkerMirroredStrategy). gnet bench
+    scales over them; gnet profile and gnet train are one process."""
     batch_norm: BatchNorm = "per_replica"
     """per_replica: each replica normalises with the statistics of its own part of the batch, as is usual, so more
-    replicas do other work than one; synchronised: with those of the whole batch, as one replica would."""
+    replicas do other work than one; synchronised: with those of the whole batch, as one replica would. gnet bench
+    compares the two; gnet profile and gnet train run one replica."""
     all_reduce: bool = True
     """False: replicas exchange no gradients and each goes its own way. It is other work, and the difference to the
-    whole step is what communication costs."""
+    whole step is what communication costs, which gnet bench tells; gnet profile and gnet train run one replica."""
     seed: int = 0
     """Seed of the weights, the synthetic batch, shuffling and dropout."""
 

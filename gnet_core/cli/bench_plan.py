@@ -94,10 +94,9 @@ class BenchPlan:
         if asked and not any(suite.scaling for suite in self._suites):
             name = next(iter(asked))
             raise GnetError(f"{name}: no suite that is named takes several; add scaling, or leave it out")
-        workers = max(asked.get("workers", (1,)))
-        if self._cluster is not None:
-            hosts, workers = len(self._cluster.addresses), 1  # each of which has one of a case
-            if (most := max(asked["workers"])) > hosts:
+        if self._cluster is not None:  # each process of which has one worker of a case
+            hosts, most = len(self._cluster.addresses), max(asked["workers"])
+            if most > hosts:
                 raise GnetError(
                     f"workers: {most} were asked, but the site has started {hosts} processes of gnet bench, each of which "
                     f"has one; use at most {hosts}"
@@ -105,9 +104,11 @@ class BenchPlan:
         if self.device == "cpu":  # which is split into as many logical devices
             return asked
         most = len(gpus_from(self.device, self.environment))
-        teams = {"replicas": tuple(number for number in self._preset.replicas if number <= most)} | asked
-        require_gpus(max(teams["replicas"]), workers, self.device, most)
-        return teams
+        workers = 1 if self._cluster else max(asked.get("workers", self._preset.workers))
+        fitting = tuple(number for number in self._preset.replicas if number * workers <= most)
+        replicas = asked.get("replicas") or fitting or (1,)
+        require_gpus(max(replicas), workers, self.device, most)
+        return asked | {"replicas": replicas}
 
     def make_runner(
         self,

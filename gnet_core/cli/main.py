@@ -138,15 +138,16 @@ _DOCUMENTS = {
     "profile": ("profile.document", "Profile"),
     "info": ("machine.overview", "Info"),
     "cases": ("report.run", "RunReport"),
+    "fleet": ("report.fleet", "FleetReport"),
 }
 """The module of gnet_core and the type of each document that has a schema."""
 
 
 @commands.command()
-@click.argument("document", default="run", metavar="[run|raw|profile|info|cases]")
+@click.argument("document", default="run", metavar="[run|raw|profile|info|cases|fleet]")
 def schema(document: str) -> int:
-    """Print the JSON Schema of run.json, of a raw file, of profile.json, or of what `gnet info --json` (info) or
-    `gnet report --json` (cases) prints.
+    """Print the JSON Schema of run.json, of a raw file, of profile.json, or of what `gnet info --json` (info),
+    `gnet report --json` (cases) or `gnet compare --json` of many hosts (fleet) prints.
     """
     import msgspec
 

@@ -222,7 +222,12 @@ class ProfileRequest(StepRequest):
             raise GnetError(
                 f"feed: {config.feed!r} cannot be traced; gnet profile takes steps on a batch that is ready"
             )
-        values = {name: value for name, value in config.to_dict().items() if name not in ("framework", "feed")}
+        if config.total_replicas > 1:
+            raise GnetError(
+                f"replicas: {config.total_replicas} cannot be traced together; gnet profile takes steps of one"
+            )
+        traced = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in config.to_dict().items() if name in traced}
         if config.data == "synthetic" and config.classes == StepConfig.classes:
             values["classes"] = None
         return cls(**values, **how)

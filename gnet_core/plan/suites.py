@@ -222,10 +222,14 @@ class Sweep:
     def scaled(self, scaling: Scaling, **varied: Iterable[Any]) -> list[StepConfig]:
         """As `cases`, each on one replica first and then on every number of replicas and workers (see Suite.scaling).
 
+        On a CPU each of several workers has one device, so there the two numbers vary apart.
+
         Raises GnetError as `cases` does, and for a batch that does not divide among replicas.
         """
         replicas, workers = self.replicas or self.preset.replicas, self.workers or self.preset.workers
-        teams = dict.fromkeys([(1, 1), *itertools.product(workers, replicas)])
+        teams = [(1, 1), *itertools.product(workers, replicas)]
+        if self.template.device == "cpu":
+            teams = [(1, 1), *((1, each) for each in replicas), *((number, 1) for number in workers)]
         return [
             dataclasses.replace(
                 case,
@@ -234,7 +238,7 @@ class Sweep:
                 batch_size=case.batch_size * number * each if scaling == "weak" else case.batch_size,
             )
             for case in self.cases(**varied)
-            for number, each in teams
+            for number, each in dict.fromkeys(teams)
         ]
 
 

@@ -65,9 +65,7 @@ class Summary:
             rows = [row for row in self.run.rows if row.case in cases or suite.name in row.suite.split("+")]
             if rows:
                 view = _VIEWS[suite.view]
-                sections.append(
-                    view(run=self.run, suite=suite, rows=rows, comparisons=comparisons, families=by_suite)
-                )
+                sections.append(view(run=self.run, suite=suite, rows=rows, comparisons=comparisons, families=by_suite))
         return sections
 
     @functools.cached_property

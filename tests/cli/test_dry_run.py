@@ -160,3 +160,36 @@ def test_it_starts_no_worker_in_a_checkout_and_asks_what_is_installed_alone(chec
     )
     assert not [line for line in left.stdout.decode().splitlines() if "__pycache__" not in line]
     assert not os.path.lexists(checkout / "reports")
+
+
+SCALING = ("bench", "weak-scaling", "--preset", "smoke", "--memory", MEMORY, "--dry-run")
+
+
+def test_a_suite_that_scales_takes_the_numbers_of_replicas_and_workers(gnet):
+    status, printed, err = gnet(*SCALING, "--device", "cpu", "--replicas", "2,4", "--workers", "2")
+    assert (status, err) == (0, "")
+    plain = "graph-float32-b{}-i96-synthetic-cpu{}"
+    for batch, team in ((8, ""), (16, "-replicas=2"), (32, "-replicas=4"), (16, "-workers=2")):
+        assert plain.format(batch, team) in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["bench", "execution", "--replicas", "2"], "replicas: no suite that is named takes several; add scaling"),
+        (["bench", "--workers", "2"], "workers: no suite that is named takes several"),
+        (["bench", "strong-scaling", "--preset", "smoke", "--replicas", "3"], "do not divide among 3 replicas"),
+        (["bench", "scaling", "--device", "gpu:1", "--replicas", "2"], "replicas: 2 is too many: 1 workers of 2"),
+        (["bench", "scaling", "--device", "gpu", "--workers", "4"], "workers: 4 is too many: 4 workers of 1 replicas"),
+        (["bench", "scaling", "--replicas", "0"], "replicas: 0 will not do"),
+    ],
+)
+def test_teams_that_cannot_be_are_refused_in_one_line(gnet, environment, words, says):
+    environment["tensorflow"]["gpus"] = [
+        {"device": f"gpu:{number}", "name": "H100", "compute_capability": [9, 0]} for number in range(2)
+    ]
+    device = [] if "--device" in words else ["--device", "cpu"]
+    status, printed, err = gnet(*words, *device, "--dry-run")
+    assert (status, printed) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1

@@ -15,7 +15,7 @@ from tests.conftest import raw_document
 from tests.results.test_records import CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "reports" / "example"
-DOCUMENTS = ("run", "raw", "profile", "info", "cases")
+DOCUMENTS = ("run", "raw", "profile", "info", "cases", "fleet")
 
 
 @pytest.fixture
@@ -83,4 +83,4 @@ def test_a_schema_says_which_dialect_it_is_of(validator, document):
 def test_another_document_is_refused_by_name(gnet):
     status, printed, err = gnet("schema", "turns")
     assert (status, printed) == (2, "")
-    assert err == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases\n"
+    assert err == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases, fleet\n"

@@ -14,7 +14,8 @@ class Worker(Lockstep):
 
     def __init__(self, index, others=()):
         super().__init__(Cluster(addresses=("a:1", "b:1"), index=index))
-        self.done, self.heard, self.others = [], queue.Queue(), others
+        self.done, self.others = [], others
+        self.heard: queue.Queue[list[int]] = queue.Queue()
 
     def _run(self, steps):
         self.done.append(f"run {steps}")

@@ -25,7 +25,7 @@ class TinyNetwork(keras.Model):  # type: ignore[misc]
         inputs = keras.Input((config.image_size, config.image_size, 3))
         # Batch norm takes a bias out again: its gradient would be rounding noise that Adam makes into whole steps.
         x = layers.Conv2D(4, 7, strides=8, use_bias=False, dtype=dtype, name="trunk")(inputs)
-        x = layers.BatchNormalization(momentum=0.9, dtype=dtype)(x)
+        x = layers.BatchNormalization(momentum=0.9, dtype=dtype, synchronized=config.synchronises)(x)
         x = layers.GlobalAveragePooling2D(dtype=dtype)(x)
         outputs = [layers.Dense(config.classes, dtype="float32", name=name)(x) for name in ("main", "aux_1", "aux_2")]
         super().__init__(inputs, tuple(outputs))

@@ -268,10 +268,13 @@ CONFIGS = some.builds(
     seed=some.integers(0, 2**32 - 1),
 )
 
+UNTRACED = {"framework", "feed", "replicas", "workers", "batch_norm", "all_reduce"}
+"""Fields whose cases are refused, or that mean nothing to one replica."""
+
 
 def test_the_cases_of_these_tests_differ_in_every_field_that_can_be_traced() -> None:
     varied = set(CONFIGS.wrapped_strategy.kwargs)  # type: ignore[attr-defined]
-    assert varied == {field.name for field in dataclasses.fields(StepConfig)} - {"framework", "feed"}
+    assert varied == {field.name for field in dataclasses.fields(StepConfig)} - UNTRACED
 
 
 @given(CONFIGS)
@@ -298,6 +301,11 @@ def test_a_step_that_is_fed_and_a_loader_alone_are_not_traced(part: Any, feed: A
         ProfileRequest.of(StepConfig(part=part, feed=feed))
     with pytest.raises(GnetError, match=r"^part: 'input' has no step to trace; use train, gradients or forward$"):
         ProfileRequest(part="input").config(device="cpu", data="synthetic")
+
+
+def test_a_step_of_several_replicas_is_not_traced() -> None:
+    with pytest.raises(GnetError, match="^replicas: 4 cannot be traced together; gnet profile takes steps of one$"):
+        ProfileRequest.of(StepConfig(replicas=2, workers=2))
 
 
 def test_no_field_of_a_request_has_a_type_that_these_tests_do_not_draw() -> None:

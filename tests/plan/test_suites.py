@@ -122,7 +122,7 @@ def test_what_the_user_chose_wins_over_every_suite():
 @pytest.mark.parametrize(
     ("declared", "why"),
     [
-        ({"view": "table"}, "^view: 'table' is unknown; use one of comparison, scaling, parts, speed, input$"),
+        ({"view": "table"}, "^view: 'table' is unknown; use one of comparison, scaling, devices, parts, speed, input$"),
         ({"varies": "layers", "base": "keras", "view": "input"}, "^varies: 'layers' will not do beside view 'input'"),
         ({"varies": "feed", "view": "input"}, "^base: None will not do beside view 'input'; name a value of feed$"),
         ({"varies": "speed"}, "^varies: 'speed' is unknown; use one of execution, precision, part, layers, "),

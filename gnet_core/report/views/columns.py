@@ -48,9 +48,7 @@ EXCHANGE = (
 FAILED = Column[Row]("status", lambda row: row.status if row.status != "ok" else "", text=True)
 
 
-def comparison_columns(
-    comparisons: Mapping[str, Comparison], base: str, quantity: str = "×"
-) -> list[Column[Row]]:
+def comparison_columns(comparisons: Mapping[str, Comparison], base: str, quantity: str = "×") -> list[Column[Row]]:
     """The ratio, its interval, the verdict and the minimum detectable effect; none where nothing is compared."""
     if not comparisons:
         return []

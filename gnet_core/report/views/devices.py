@@ -129,6 +129,7 @@ class DevicesView(Section):
                 column.set_xticks(numbers, list(map(str, numbers)))
                 column.set_xlabel("replicas in all")
                 column.set_ylabel(quantity)
+                column.set_xlim(numbers[0] - 0.1 * numbers[-1], 1.1 * numbers[-1])
                 column.set_ylim(bottom=0)
             subtitle(speeds, "", len(series) - len(shown))
             speeds.figure.legend(*speeds.get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -181,7 +182,9 @@ class DevicesView(Section):
         """What is known to take time that one replica does not need."""
         cost, spread = self._cost_of_exchange(row), row.straggler_spread
         exchange = [f"exchanging gradients takes {cost} of a step"] if cost else []
-        return exchange + ([f"the replicas' own parts of a step are {spread:.1%} apart in time"] if spread is not None else [])
+        return exchange + (
+            [f"the replicas' own parts of a step are {spread:.1%} apart in time"] if spread is not None else []
+        )
 
     def _speedup(self, row: Row) -> str:
         comparison = self.comparisons.get(row.case)
@@ -216,8 +219,11 @@ class DevicesView(Section):
         ]
 
     def _efficiencies(self, rows: Sequence[Row]) -> list[_Point]:
+        """One replica's is 1 by definition."""
         compared = [(self._replicas(row), self.comparisons.get(row.case)) for row in rows]
-        return [_Point(replicas, item.ratio, item.low, item.high) for replicas, item in compared if item and item.ratio]
+        bases = [_Point(1, 1.0, None, None) for replicas, _item in compared if replicas == 1]
+        judged = [(replicas, item) for replicas, item in compared if item is not None]
+        return bases + [_Point(replicas, item.ratio, item.low, item.high) for replicas, item in judged if item.ratio]
 
     def _described(self, row: Row) -> str:
         comparison = self.comparisons.get(row.case)
