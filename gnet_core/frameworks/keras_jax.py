@@ -58,7 +58,7 @@ class Case(Lockstep):
     feed = Feed()
 
     def __init__(self, config: StepConfig, cluster: Cluster | None = None) -> None:
-        super().__init__(cluster)
+        super().__init__(cluster, config.workers)
         self._device = jax_device.prepare(config)
         self._config = config
         self.network = make_network(config)

@@ -6,6 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from typing import Any
 
+from gnet_core.config import GnetError
 from gnet_core.frameworks.base import Exchange
 from gnet_core.system.cluster import Cluster
 
@@ -27,7 +28,11 @@ class Lockstep(ABC):
     collectives, which work between hosts as between processes, and in their order, so that no step can overtake it.
     """
 
-    def __init__(self, cluster: Cluster | None = None) -> None:
+    def __init__(self, cluster: Cluster | None = None, workers: int = 1) -> None:
+        """Raises GnetError where the case has another number of workers than the cluster."""
+        found = len(cluster.addresses) if cluster else 1
+        if found != workers:
+            raise GnetError(f"workers: {workers} take this step together and {found} came; gnet bench starts them all")
         self._leads = cluster is not None and cluster.reports
         self._rests = False
         self._expected_steps = 0

@@ -13,15 +13,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - as its users call it
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from gnet_core.config import GnetError, StepConfig
 from gnet_core.datasets import synthetic
-from gnet_core.frameworks import pytorch_device
-from gnet_core.frameworks.base import Feed
+from gnet_core.frameworks import pytorch_device, pytorch_workers
+from gnet_core.frameworks.base import Exchange, Feed
+from gnet_core.frameworks.lockstep import Lockstep
 from gnet_core.networks.builder import Kit
 from gnet_core.networks.googlenet import Architecture
+from gnet_core.system.cluster import Cluster
 
 BN_EPSILON = 1e-3
 ADAM_EPSILON = 1e-7
@@ -115,21 +118,30 @@ class Network(nn.Module):  # type: ignore[misc]
                 nn.init.zeros_(module.bias)
 
 
-class Case:
-    """See gnet_core.frameworks.base.Case. graph is torch.compile, and memory is channels_last."""
+class Case(Lockstep):
+    """See gnet_core.frameworks.base.Case. graph is torch.compile, and memory is channels_last. Several workers exchange
+    gradients by DistributedDataParallel.
+    """
 
     feed = Feed()
 
-    def __init__(self, config: StepConfig) -> None:
-        self._device = pytorch_device.prepare(config)
+    def __init__(self, config: StepConfig, cluster: Cluster | None = None) -> None:
+        super().__init__(cluster, config.workers)
+        self._device = pytorch_device.prepare(config, cluster)
         self._config = config
+        self._worker = cluster.index if cluster else 0
         self.network = Network(config)
         torch.manual_seed(config.seed)
         self.network.initialise()
         self.network.to(self._device, memory_format=torch.channels_last)
+        self._model: nn.Module = self.network
+        if cluster:
+            pytorch_workers.meet(cluster, self._device)
+            torch.manual_seed(config.seed + cluster.index)  # for dropout, which is to differ
+            self._model = self._distributed()
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=ADAM_EPSILON, fused=True)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=config.precision == "mixed_float16")
-        images, labels = synthetic.batch(config)
+        images, labels = (part[self._own_part] for part in synthetic.batch(config))
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device)
         self.labels = torch.from_numpy(labels.astype("int64")).to(self._device)
         self._losses: Callable[[], torch.Tensor] = self._forward
@@ -143,11 +155,28 @@ class Case:
             self._losses = torch.compile(self._forward)
         self.steps = 0
 
+    def _distributed(self) -> nn.Module:
+        """The network as one of several workers trains it."""
+        config = self._config
+        if config.synchronises:
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        if not config.all_reduce:
+            return self.network
+        # Moving statistics are each worker's own, as they are under TensorFlow's strategies.
+        unused = not config.trains_classifiers
+        return DistributedDataParallel(self.network, broadcast_buffers=False, find_unused_parameters=unused)
+
+    @property
+    def _own_part(self) -> slice:
+        """Where this worker's images are in the batch."""
+        size = self._config.replica_batch_size
+        return slice(self._worker * size, (self._worker + 1) * size)
+
     def _forward(self) -> torch.Tensor:
         config = self._config
         dtype = getattr(torch, config.compute_dtype)
         with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
-            main, *aux = self.network(self.images)
+            main, *aux = self._model(self.images)
         loss = F.cross_entropy(main, self.labels)
         if config.trains_classifiers:
             loss = loss + config.aux_weight * sum(F.cross_entropy(logits, self.labels) for logits in aux)
@@ -156,18 +185,20 @@ class Case:
     def trace(self) -> None:
         """torch.compile traces and compiles at its first call."""
 
-    def run(self, steps: int) -> torch.Tensor:
+    def _run(self, steps: int) -> torch.Tensor:
         for _ in range(steps):
+            self.steps += 1
             self.optimizer.zero_grad(set_to_none=True)
             loss = self._losses()
             self._scaler.scale(loss).backward()
             self._scaler.step(self.optimizer)
             self._scaler.update()
-            self.steps += 1
+        if isinstance(self._model, DistributedDataParallel):
+            loss = pytorch_workers.mean(loss)
         pytorch_device.synchronise(self._device)
         return loss.detach()
 
-    def set_dropout(self, active: bool) -> None:
+    def _set_dropout(self, active: bool) -> None:
         for module in self.network.modules():
             if isinstance(module, SwitchedDropout):
                 module.switch.fill_(float(active))
@@ -188,20 +219,33 @@ class Case:
         return pytorch_device.peak_memory(self._device)
 
     def flop_per_image(self) -> int:
-        return round(self._work.total / self._config.batch_size)
+        return round(self._work.total / self._config.replica_batch_size)
 
     def low_precision_share(self) -> float:
         if self._config.execution != "eager":
             raise GnetError("precision: nothing tells in what precision torch.compile's kernels multiply")
         return self._work.low / self._work.total
 
+    def _exchange(self) -> Exchange | None:
+        if not isinstance(self._model, DistributedDataParallel):
+            return None
+        return pytorch_workers.measure_exchange(self._model, self._losses)
+
+    def _summed(self, numbers: list[int]) -> list[int]:
+        return pytorch_workers.summed(numbers)
+
     @functools.cached_property
     def _work(self) -> _MatrixWork:
-        """The matrix work of one eager step, which does not update weights."""
+        """The matrix work of this worker's part of an eager step, which does not update weights."""
         self.optimizer.zero_grad(set_to_none=True)
+        exchanging, self._model = self._model, self.network
+        # By moving statistics it takes no other worker, and as many products.
+        self.network.train(not self._config.synchronises)
         work = _MatrixWork()
         with work:
             self._forward().backward()
+        self.network.train()
+        self._model = exchanging
         return work
 
 

@@ -12,14 +12,18 @@ from gnet_core.config import Precision, StepConfig
 from gnet_core.frameworks import allocator
 from gnet_core.machine import description
 from gnet_core.machine.environment import Peer, SeenGpu
+from gnet_core.system.cluster import Cluster
 
 
-def prepare(config: StepConfig) -> torch.device:
-    """Make the case's device PyTorch's current one, and let it multiply float32 as the case's precision says."""
+def prepare(config: StepConfig, cluster: Cluster | None = None) -> torch.device:
+    """Make the case's device PyTorch's current one, and let it multiply float32 as the case's precision says. Each
+    worker of a host has a GPU, from the case's device on.
+    """
     device = torch.device(config.device.replace("gpu", "cuda"))
     if device.type == "cpu":
         allocator.keep_freed_memory()
         return device
+    device = torch.device("cuda", device.index + (cluster.place_on_host if cluster else 0))
     torch.cuda.set_device(device)  # else the first GPU gets a context as well, which takes its memory
     set_tf32(config.precision)
     torch.backends.cudnn.benchmark = True

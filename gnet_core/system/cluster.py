@@ -27,6 +27,11 @@ class Cluster:
         return all(_is_loopback(address) for address in self.addresses)
 
     @property
+    def port(self) -> int:
+        """The port of this process's own address."""
+        return int(self.addresses[self.index].rpartition(":")[2])
+
+    @property
     def place_on_host(self) -> int:
         """How many workers of the same host come before this one, which take the devices before this one's."""
         hosts = [host_of(address) for address in self.addresses]

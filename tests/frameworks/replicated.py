@@ -6,13 +6,11 @@ TensorFlow must not have begun when a CPU is split into logical devices or worke
 
 import contextlib
 import json
-import socket
 import sys
 from typing import Any
 
 import msgspec
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from gnet_core.config import StepConfig
@@ -25,6 +23,7 @@ from gnet_core.frameworks.tf.step import ResultAndGradients, make_train_step
 from gnet_core.frameworks.tf.strategy import open_strategy
 from gnet_core.system.cluster import Cluster
 from tests.frameworks.test_step import TinyNetwork
+from tests.loopback import ears
 
 CONFIG = StepConfig(batch_size=8, image_size=67, classes=3, dropout=False, batch_norm="synchronised")
 """Of the cases with the tiny network; with another number of classes it is the whole one."""
@@ -41,7 +40,7 @@ def main(out, cases, cluster=None):
         for kind, arrays in outcome(config, strategy if config.total_replicas > 1 else None).items():
             found |= {f"{name}/{kind}/{place}": array for place, array in enumerate(arrays)}
     if cluster is None or cluster.reports:
-        np.savez(out, bound_to=bound_to(), **found)
+        np.savez(out, ears=ears(), **found)
 
 
 def outcome(config, strategy):
@@ -79,18 +78,6 @@ def masks(strategy, config):
     Several(strategy, config).tell_dropout_apart([layer])
     dropped = strategy.run(lambda: layer(tf.ones((64,)), training=True))
     return np.array([mask.numpy() for mask in strategy.experimental_local_results(dropped)])
-
-
-def bound_to():
-    """The interface to which each listening socket of this process is bound; "" where it hears all."""
-    names = []
-    for connection in psutil.Process().net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN:
-            with socket.socket(fileno=connection.fd) as listening:
-                name = listening.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)
-                listening.detach()
-            names.append(name.rstrip(b"\0").decode())
-    return names
 
 
 if __name__ == "__main__":

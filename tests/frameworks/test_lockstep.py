@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from gnet_core.config import GnetError
 from gnet_core.frameworks.lockstep import Lockstep
 from gnet_core.system.cluster import Cluster
 
@@ -13,7 +14,7 @@ class Worker(Lockstep):
     """Says what it does, and hears from a queue what the first worker says; a first worker has the others' queues."""
 
     def __init__(self, index, others=()):
-        super().__init__(Cluster(addresses=("a:1", "b:1"), index=index))
+        super().__init__(Cluster(addresses=("a:1", "b:1"), index=index), workers=2)
         self.done, self.others = [], others
         self.heard: queue.Queue[list[int]] = queue.Queue()
 
@@ -84,3 +85,8 @@ def test_a_case_of_one_worker_tells_nobody():
     alone.rest()
     alone.finish()
     assert alone.done == ["run 2"]
+
+
+def test_as_many_workers_come_as_the_case_has():
+    with pytest.raises(GnetError, match="workers: 3 take this step together and 2 came; gnet bench starts them all"):
+        Lockstep.__init__(Worker(1), Cluster(addresses=("a:1", "b:1")), workers=3)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.loopback import all_on_loopback, free_addresses
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,14 +71,6 @@ def taken(folder, cases, workers=1):
     return Outcome(path)
 
 
-def free_addresses(number):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    return addresses
-
-
 def equal(left, right, tolerance=1e-3):
     """Whether arrays are equal but for rounding, of which there is nothing else in some: the gradient of a bias that
     normalisation takes away again is 0.
@@ -127,7 +120,7 @@ def test_more_replicas_and_workers_do_the_work_of_one(outcome, larger):
 
 
 def test_workers_on_loopback_listen_there_alone(larger):
-    assert set(larger.arrays["bound_to"].tolist()) <= {"lo"}
+    assert all_on_loopback(larger.arrays["ears"].tolist())
 
 
 def test_the_forward_pass_has_the_result_of_the_whole_batch(outcome):

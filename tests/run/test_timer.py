@@ -2,12 +2,17 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from gnet_core.config import StepConfig
+from gnet_core.frameworks import base
 from gnet_core.plan.suites import Plan
+from gnet_core.run import timer
 from gnet_core.run.protocol import Channel, ChannelClosed
 from gnet_core.run.timer import SETTLE_SECONDS, Ahead, Blocks, Turns, failure_kind, first_line
+from gnet_core.system.cluster import Cluster
 
 
 class ResourceExhaustedError(Exception):
@@ -246,3 +251,64 @@ def test_an_error_is_told_in_the_line_that_comes_to_the_point():
         "ValueError: OOM when allocating tensor"
     )
     assert first_line(MemoryError()) == "MemoryError"
+
+
+def test_who_takes_the_steps_as_well_is_told_of_them_outside_the_clock_and_rests_before_every_wait():
+    _fields, _benchmark, step = time_blocks(Turns(), 2)
+    a_turn = ["expect 2", "expect 2", "rest"]  # the block, and the single steps after it
+    assert step.asked == ["rest", *a_turn, *a_turn]
+
+
+class FollowedCase:
+    """A case whose first worker rests once and then has finished."""
+
+    steps = 7
+
+    def __init__(self, config, cluster):
+        self.config, self.cluster, self.turns = config, cluster, [True, False]
+
+    def trace(self):
+        """Nothing."""
+
+    def follow(self):
+        time.sleep(0.1)
+        return self.turns.pop(0)
+
+
+def follow(monkeypatch, case, channel):
+    monkeypatch.setattr(timer, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(base, "load", lambda _framework: SimpleNamespace(Case=case))
+    cluster = Cluster(addresses=("127.0.0.1:1", "127.0.0.1:2"), index=1)
+    following = timer.Timer(Plan(), Turns(channel), cluster=cluster)
+    assert not following.reports
+    following.follow_train_step(StepConfig(workers=2))
+
+
+def test_a_worker_that_follows_waits_for_turns_and_gives_signs_of_life(monkeypatch):
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        ours.send(turn=0, after_others=False)
+        follow(monkeypatch, FollowedCase, theirs)
+        theirs.send(event="end")
+        messages = []
+        while (message := ours.receive(1)) != {"event": "end"}:
+            messages.append(message)
+    phases = [message["name"] for message in messages if message["event"] == "phase"]
+    assert phases == ["import", "build", "trace", "follow"]
+    beats = [message for message in messages if message["event"] == "beat"]
+    assert len(phases) + len(beats) == len(messages)
+    assert beats[-1] == {"event": "beat", "steps": 7}
+
+
+def test_a_worker_that_follows_reports_its_errors(monkeypatch):
+    class Failing(FollowedCase):
+        def follow(self):
+            raise ResourceExhaustedError("no room")
+
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        with pytest.raises(ResourceExhaustedError):
+            follow(monkeypatch, Failing, theirs)
+        while (message := ours.receive(1) or {}).get("event") in ("phase", "beat"):
+            pass
+    assert message == {"event": "failed", "kind": "oom", "message": "ResourceExhaustedError: no room"}

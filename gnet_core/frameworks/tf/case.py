@@ -23,7 +23,7 @@ class Case(Lockstep):
     """See gnet_core.frameworks.base.Case."""
 
     def __init__(self, config: StepConfig, cluster: Cluster | None = None) -> None:
-        super().__init__(cluster)
+        super().__init__(cluster, config.workers)
         tensorflow_device = device.prepare(config, cluster)
         self._config = config
         strategy = open_strategy(config, cluster)
@@ -101,7 +101,7 @@ class InputCase(Lockstep):
     trace_count = 0
 
     def __init__(self, config: StepConfig, cluster: Cluster | None = None) -> None:
-        super().__init__(cluster)
+        super().__init__(cluster, config.workers)
         self._config = config
         self.feed = feeds.open_feed(config, device.prepare(config))
         self.steps = 0

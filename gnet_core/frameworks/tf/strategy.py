@@ -1,27 +1,21 @@
-"""The devices that take a step together: TensorFlow's strategy for them, and where its server listens."""
+"""The devices that take a step together: TensorFlow's strategy for them."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-import socket
-import sys
-import threading
-from collections.abc import Iterator
 
-import psutil
 import tensorflow as tf
 from tensorflow.python.distribute.mirrored_strategy import MirroredExtended
 
 from gnet_core.config import StepConfig
 from gnet_core.system.cluster import Cluster
+from gnet_core.system.loopback import kept_to_loopback
 
 TIMEOUT_SECONDS = 600
 """After which a collective fails whose other workers do not come. It outlasts any compilation, and a runner's limit of
 a case comes before it."""
-
-_POLL_SECONDS = 0.005
 
 
 def open_strategy(config: StepConfig, cluster: Cluster | None) -> tf.distribute.Strategy | None:
@@ -46,8 +40,9 @@ def open_strategy(config: StepConfig, cluster: Cluster | None) -> tf.distribute.
         num_accelerators={} if kind == "CPU" else {"GPU": config.replicas},
         rpc_layer="grpc",
     )
-    port = int(cluster.addresses[cluster.index].rpartition(":")[2])
-    with _kept_to_loopback(port) if cluster.on_loopback else contextlib.nullcontext():
+    if cluster.on_loopback:
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    with kept_to_loopback(cluster.port) if cluster.on_loopback else contextlib.nullcontext():
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     _have_each_worker_initialise(strategy)
     return strategy
@@ -59,39 +54,3 @@ def _have_each_worker_initialise(strategy: tf.distribute.Strategy) -> None:
     """
     from_first_replica = MirroredExtended._get_variable_creator_initial_value
     strategy.extended._get_variable_creator_initial_value = functools.partial(from_first_replica, strategy.extended)
-
-
-@contextlib.contextmanager
-def _kept_to_loopback(port: int) -> Iterator[None]:
-    """Bind to the loopback interface what listens on the port while the block runs, where the system lets this process.
-
-    TensorFlow 2.21 listens on [::], all addresses of the host, whatever address its cluster gives it, and whoever
-    reaches it may run operations in this process. None of its options says otherwise, so the socket is bound from
-    outside, some milliseconds after it is there (SO_BINDTODEVICE: Linux, and from 5.7 on for every user). NCCL is told
-    by its own variable.
-    """
-    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-    over = threading.Event()
-
-    def bind() -> None:
-        while not _bind_to_loopback(port) and not over.wait(_POLL_SECONDS):
-            pass
-
-    thread = threading.Thread(target=bind, name="gnet-loopback", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _bind_to_loopback(port: int) -> bool:
-    """Bind this process's listening socket of that port to the loopback interface; False where there is none yet."""
-    for connection in psutil.Process().net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-            if sys.platform == "linux":
-                with socket.socket(fileno=os.dup(connection.fd)) as listening, contextlib.suppress(OSError):
-                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
-            return True
-    return False

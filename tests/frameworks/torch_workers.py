@@ -1,0 +1,69 @@
+"""A program that takes steps of PyTorch in one of several workers, or the same by itself, for test_pytorch_distributed:
+`python -m tests.frameworks.torch_workers OUT CHANGES [CLUSTER]`, with what differs from CONFIG as JSON.
+"""
+
+import json
+import sys
+
+import msgspec
+import numpy as np
+
+from gnet_core.config import StepConfig
+from gnet_core.frameworks import base
+from gnet_core.system.cluster import Cluster
+from tests.loopback import ears
+
+PARTS = 2
+CONFIG = {"framework": "torch", "execution": "eager", "batch_size": 8, "image_size": 96, "classes": 10}
+
+
+def in_a_worker(config, cluster):
+    case = base.load("torch").Case(config, cluster)
+    case.trace()
+    if not cluster.reports:
+        while case.follow():
+            pass
+        return {"applied": case.applied_steps(), "last": last_weights(case)}
+    case.set_dropout(False)
+    losses = [float(case.run(1))]
+    gradients = [parameter.grad.numpy().copy() for parameter in case.network.parameters()]
+    case.rest()
+    losses.append(float(case.run(2)))
+    exchange = case.exchange()
+    flop, last = case.flop_per_image(), last_weights(case)
+    case.finish()
+    found = {"losses": losses, "flop": flop, "applied": case.applied_steps(), "last": last, "ears": ears()}
+    if exchange:
+        found |= {f"exchange {name}": value for name, value in vars(exchange).items()}
+    return found | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
+
+
+def by_itself(config):
+    """The mean over the parts of a batch, each normalised by itself, of loss and gradients."""
+    case = base.load("torch").Case(config)
+    case.set_dropout(False)
+    images, labels = case.images, case.labels
+    losses = []
+    for part in range(PARTS):
+        case.images, case.labels = images.chunk(PARTS)[part], labels.chunk(PARTS)[part]
+        loss = case._forward() / PARTS
+        loss.backward()
+        losses.append(float(loss))
+    gradients = [parameter.grad.numpy() for parameter in case.network.parameters()]
+    case.images, case.labels = images, labels
+    found = {"losses": [sum(losses)], "flop": case.flop_per_image()}
+    return found | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
+
+
+def last_weights(case):
+    return list(case.network.parameters())[-2].detach().numpy().copy()
+
+
+if __name__ == "__main__":
+    _, out, changes, *cluster = sys.argv
+    config = StepConfig(**(CONFIG | json.loads(changes)))
+    if cluster:
+        found = in_a_worker(config, msgspec.json.decode(cluster[0], type=Cluster))
+    else:
+        found = by_itself(config)
+    np.savez(out, **found)
