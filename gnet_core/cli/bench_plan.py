@@ -94,13 +94,12 @@ class BenchPlan:
         if asked and not any(suite.scaling for suite in self._suites):
             name = next(iter(asked))
             raise GnetError(f"{name}: no suite that is named takes several; add scaling, or leave it out")
-        if self._cluster is not None:  # each process of which has one worker of a case
-            hosts, most = len(self._cluster.addresses), max(asked["workers"])
-            if most > hosts:
-                raise GnetError(
-                    f"workers: {most} were asked, but the site has started {hosts} processes of gnet bench, each of which "
-                    f"has one; use at most {hosts}"
-                )
+        # Each process of a site's has one worker of a case.
+        if self._cluster is not None and max(asked["workers"]) > (hosts := len(self._cluster.addresses)):
+            raise GnetError(
+                f"workers: {max(asked['workers'])} were asked, but the site has started {hosts} processes of gnet bench, "
+                f"each of which has one; use at most {hosts}"
+            )
         if self.device == "cpu":  # which is split into as many logical devices
             return asked
         most = len(gpus_from(self.device, self.environment))
