@@ -175,7 +175,7 @@ def _figures(lines: Sequence[_Line], shared: str) -> Grid:
         Column[_Line]("processes", lambda line: str(line.row.replicates or "")),
         Column[_Line]("images/J", lambda line: number(line.row.images_per_joule, "{:.2f}")),
         Column[_Line]("images for 1", lambda line: number(line.host.images_per_price(line.row), "{:,.0f}")),
-        Column[_Line]("", lambda line: _why_not(line.row), text=True),
+        Column[_Line]("status", lambda line: _why_not(line.row), text=True),
     ]
     return grid(columns, lines, "Cases, host by host", shared)
 
