@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gnet_core.results.run_document import RunDocument
     from gnet_core.run.runner import Runner
     from gnet_core.run.worker import RunSettings
+    from gnet_core.system.cluster import Cluster
 
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 """A run's identity, which uuid4 gives."""
@@ -107,6 +108,7 @@ def bench(request: BenchRequest) -> int:
     from gnet_core.results import gates, looks, records
     from gnet_core.run import resuming
     from gnet_core.run.forecast import forecast
+    from gnet_core.run.hosts import gathered
     from gnet_core.system import claims
 
     began = time.monotonic()
@@ -122,6 +124,9 @@ def bench(request: BenchRequest) -> int:
         require_empty(out)
     gate = Gate.of_request(request)
     measured = request
+    cluster = _cluster_of(request)
+    if cluster is not None and not cluster.reports:
+        return _join(cluster, request)
     with contextlib.ExitStack() as stack:
         previous = None
         if resume is not None:
@@ -134,18 +139,54 @@ def bench(request: BenchRequest) -> int:
         pythons = [pair for pair in measured.python if pair.partition("=")[0] not in FRAMEWORKS]
         compared = bool(measured.against or measured.settings or measured.sources) or len(pythons) > 1
         gates.require_sources(request.fail_on, compared=compared)
-        plan = BenchPlan(measured, stack)
+        plan = BenchPlan(measured, stack, cluster)
         gates.require_sources(request.fail_on, compared=plan.compares_sources)
         directory = resume or out or options.default_directory("", plan.device)
         options.require_utf8("out", str(directory.resolve()))
         if resume is None:
             stack.enter_context(claims.claimed_empty(directory))
-        runner, settings = plan.make_runner(directory, previous, request.budget, began)
+        hosts = None
+        if cluster is not None and not request.dry_run:
+            complain(f"note: waiting for {', '.join(cluster.addresses[1:])} to join")
+            hosts = stack.enter_context(gathered(cluster))
+        runner, settings = plan.make_runner(directory, previous, request.budget, began, hosts)
         if request.dry_run:
             print_forecast(forecast(runner, settings, traces=plan.profiled is not None), as_json=request.as_json)
             return FINE  # the directory that was claimed goes again, as nothing was written into it
         to_resume = measured.to_resume(directory.resolve())
         return _run_and_report(runner, settings, plan.profiled, request, gate, to_resume)
+
+
+def _asked(request: BenchRequest) -> BenchRequest:
+    """The request of what is measured: where a run is gone on with, the one that it was started with."""
+    from gnet_core.results import records
+    from gnet_core.run import resuming
+
+    if request.resume is None:
+        return request
+    document = records.read_run_document(request.resume)
+    return resuming.require_options(request.resume / "run.json", document.options, document.memory_bytes)
+
+
+def _cluster_of(request: BenchRequest) -> Cluster | None:
+    """The processes of gnet bench that the site has started together, where several workers are asked for: else each of
+    them measures its own host. Raises GnetError for variables that do not tell where they are.
+    """
+    from gnet_core.system.cluster_variables import cluster_of
+
+    return cluster_of() if max(_asked(request).workers or (1,)) > 1 else None
+
+
+def _join(cluster: Cluster, request: BenchRequest) -> int:
+    """Take part in the run of the cluster's first host, until that has ended."""
+    from gnet_core.cli.bench_plan import BenchPlan
+
+    with contextlib.ExitStack() as stack:
+        plan = BenchPlan(_asked(request), stack, cluster)
+        if not request.dry_run:
+            complain(f"note: {cluster.addresses[cluster.index]} takes part in the run of {cluster.addresses[0]}")
+            plan.join(cluster)
+    return FINE
 
 
 def _claim_previous(directory: Path, stack: contextlib.ExitStack) -> RunDocument:

@@ -33,9 +33,11 @@ from gnet_core.plan.suites import (
     preset_for,
 )
 from gnet_core.results.run_document import MAX_RAW_FILES, RecordedSource, RunDocument, source_of_peaks
-from gnet_core.run import discovery, named_sources, resuming, runner, sources
+from gnet_core.run import agent, discovery, named_sources, resuming, runner, sources
+from gnet_core.run.hosts import Hosts
 from gnet_core.run.worker import RunSettings
 from gnet_core.stats.sequential import MAX_LOOKS
+from gnet_core.system.cluster import Cluster
 
 MEMORY_SHARE = 0.7
 """Share of the free memory that a run may take unless --memory says otherwise."""
@@ -44,8 +46,10 @@ MEMORY_SHARE = 0.7
 class BenchPlan:
     """A request, turned into cases, sources and settings. Raises GnetError for what cannot be done."""
 
-    def __init__(self, request: BenchRequest, stack: contextlib.ExitStack) -> None:
+    def __init__(self, request: BenchRequest, stack: contextlib.ExitStack, cluster: Cluster | None = None) -> None:
+        """`cluster` are the processes that a site has started on the hosts that take part, of which this is one."""
         self._request = request
+        self._cluster = cluster
         # What can be refused at once is refused before TensorFlow is asked about its devices.
         preset_for(request.preset, "cpu")
         code = stack.enter_context(sources.code_folder())
@@ -90,21 +94,32 @@ class BenchPlan:
         if asked and not any(suite.scaling for suite in self._suites):
             name = next(iter(asked))
             raise GnetError(f"{name}: no suite that is named takes several; add scaling, or leave it out")
+        # Each process of a site's has one worker of a case.
+        if self._cluster is not None and max(asked["workers"]) > (hosts := len(self._cluster.addresses)):
+            raise GnetError(
+                f"workers: {max(asked['workers'])} were asked, but the site has started {hosts} processes of gnet bench, "
+                f"each of which has one; use at most {hosts}"
+            )
         if self.device == "cpu":  # which is split into as many logical devices
             return asked
         most = len(gpus_from(self.device, self.environment))
-        workers = max(asked.get("workers", self._preset.workers))
+        workers = 1 if self._cluster else max(asked.get("workers", self._preset.workers))
         fitting = tuple(number for number in self._preset.replicas if number * workers <= most)
         replicas = asked.get("replicas") or fitting or (1,)
         require_gpus(max(replicas), workers, self.device, most)
         return asked | {"replicas": replicas}
 
     def make_runner(
-        self, directory: Path, previous: RunDocument | None, more_seconds: int | None, began: float
+        self,
+        directory: Path,
+        previous: RunDocument | None,
+        more_seconds: int | None,
+        began: float,
+        hosts: Hosts | None = None,
     ) -> tuple[runner.Runner, RunSettings]:
         """The run to be, in a directory that is made for it or with whatever a previous run has finished in it, which
         may then take `more_seconds` in place of what it has left. The command `began` at that time of the monotonic
-        clock.
+        clock. `hosts` are those that have joined, where several take part.
         """
         request = self._request
         code = {source.name: sources.digests(source) for source in self._compared}
@@ -133,6 +148,7 @@ class BenchPlan:
                 f"replicates: {replicates!r:.30} processes of each of {len(states)} cases are more than the "
                 f"{MAX_RAW_FILES} that a report reads; use at most {MAX_RAW_FILES // len(states)}"
             )
+        recorded_hosts = hosts.recorded(self.environment) if hosts else ()
         if previous is not None:
             if previous.data_fingerprint != self._data.fingerprint:
                 raise GnetError(
@@ -141,12 +157,13 @@ class BenchPlan:
             resuming.require_same_code(directory, previous.code, code)
             resuming.require_same_environments(directory, previous.environments, self.environments)
             resuming.require_same_settings(directory, previous.sources, self._recorded_sources())
+            resuming.require_same_hosts(directory, previous.hosts, recorded_hosts)
         _require_room_for_names(directory, [state.case.name for state in states])
         settings = RunSettings(
             directory=directory.resolve(),
             plan=self._preset.plan_until(until),
             replicates=replicates,
-            memory_bytes=request.memory or int(MEMORY_SHARE * available_memory_bytes()),
+            memory_bytes=self.memory_bytes,
             seed=request.seed,
             run=previous.run if previous else uuid.uuid4().hex,
             worker_bytes=request.worker_memory,
@@ -156,6 +173,7 @@ class BenchPlan:
                 source_of_peaks(self._recorded_sources(), self.environments) or self._compared[0].name
             ],
             environments=self.environments,
+            hosts=hosts,
         )
         listed = None if request.sources is None else str(Path(request.sources).absolute())
         recorded = dataclasses.replace(request, data=self._data.name, sources=listed).to_dict()
@@ -187,6 +205,7 @@ class BenchPlan:
             environment=self.environment,
             environments=self.environments,
             sources=self._recorded_sources(),
+            hosts=recorded_hosts,
             code=code,
             data_fingerprint=self._data.fingerprint,
             suites=tuple(self._described_suites()),
@@ -205,6 +224,15 @@ class BenchPlan:
     def environments(self) -> dict[str, Environment]:
         """By source; one that cannot be measured has none."""
         return self._probed.environments
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of this host that all workers alive together may take."""
+        return self._request.memory or int(MEMORY_SHARE * available_memory_bytes())
+
+    def join(self, cluster: Cluster) -> None:
+        """Take part in the run of the cluster's first host until that has ended. Raises GnetError."""
+        agent.join(cluster, self._here, self.environment, self.memory_bytes)
 
     @property
     def compares_sources(self) -> bool:

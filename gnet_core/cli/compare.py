@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from gnet_core.results.gates import GateResult
     from gnet_core.results.records import Run
 
+_OF_VERDICTS = ("margin", *options.OF_GATE, "like_base", "to_confirm", "budget", "base_python")
+
 MIN_USUAL_MARGIN = 0.005
 """No run here has resolved as little, so a smaller margin was probably meant as a fraction and not as percent."""
 
@@ -30,6 +33,7 @@ MIN_USUAL_MARGIN = 0.005
 @click.command()
 @click.argument("base", type=options.PATH)
 @click.argument("new", type=options.PATH)
+@click.argument("more", nargs=-1, type=options.PATH)
 @click.option("--margin", default="2", show_default=True, metavar="PCT", help="Differences below it are the SAME.")
 @options.gate("Exit with 1 where one fails, as every one does where nothing could be compared.")
 @click.option(
@@ -41,7 +45,18 @@ MIN_USUAL_MARGIN = 0.005
 )
 @click.option("--budget", type=options.DURATION, metavar="DURATION", help="Wall time of --confirm, such as 20m.")
 @click.option("--base-python", metavar="INTERPRETER", help="For --confirm, the one that measured BASE, if another.")
-@click.option("--across-machines", is_flag=True, help="Compare also what was measured on other hardware.")
+@click.option(
+    "--across-machines",
+    is_flag=True,
+    help="Compare also what was measured on other hardware; three runs or more are of many hosts, side by side.",
+)
+@click.option(
+    "--price-per-hour",
+    "prices",
+    multiple=True,
+    metavar="NAME=PRICE",
+    help="What the host costs whose run's directory has that name: images for its money. For many hosts.",
+)
 @click.option(
     "--like-base", multiple=True, type=options.PATH, help="Another run of BASE's code; with two, each counts once."
 )
@@ -53,12 +68,14 @@ MIN_USUAL_MARGIN = 0.005
 def compare(
     base: Path,
     new: Path,
+    more: tuple[Path, ...],
     margin: str,
     fail_on: tuple[str, ...],
     rules: Path | None,
     junit: Path | None,
     github: bool,
     across_machines: bool,
+    prices: tuple[str, ...],
     like_base: tuple[Path, ...],
     out: Path | None,
     to_confirm: bool,
@@ -71,7 +88,17 @@ def compare(
 
     With --profiles both are directories of gnet profile, or of gnet bench with one trace; there is no verdict then,
     and without --out the page goes to reports/<time>-compare-profiles.
+
+    With --across-machines and MORE runs, or prices, each is a host's, by the name of its directory. The hosts stand
+    side by side, and there is no verdict either.
     """
+    if more or prices:
+        if not across_machines or profiles:
+            raise GnetError(
+                f"across_machines: {2 + len(more)} runs are of many hosts, side by side; add --across-machines and "
+                "leave out --profiles, or name BASE and NEW alone"
+            )
+        return _compare_hosts((base, new, *more), prices, out, as_json=as_json)
     if profiles:
         return _compare_profiles(base, new, out, as_json=as_json)
     from gnet_core.report import comparison
@@ -183,9 +210,7 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     from gnet_core.report import profile_comparison as profile_comparison_report
     from gnet_core.system.claims import claimed_empty
 
-    for name in ("margin", *options.OF_GATE, "across_machines", "like_base", "to_confirm", "budget", "base_python"):
-        if options.is_given(name):
-            raise GnetError(f"{name}: it belongs to verdicts, which profiles carry none of; leave it out")
+    _refuse_verdicts((*_OF_VERDICTS, "across_machines"), "profiles carry none of")
     compared = profile_comparison.compare(profile_comparison.load(base), profile_comparison.load(new))
     out = out or options.default_directory("compare", "profiles")
     with claimed_empty(out):
@@ -196,6 +221,52 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
         print_document(profile_comparison_report.document(compared, with_pictures=False))
         print(f"\nReport: {out / 'report.html'} and report.md")
     return FINE
+
+
+def _compare_hosts(
+    directories: tuple[Path, ...], prices: tuple[str, ...], out: Path | None, *, as_json: bool
+) -> int:
+    import msgspec
+
+    from gnet_core.report import fleet
+    from gnet_core.results.fleet import hosts_of
+    from gnet_core.system.claims import claimed_empty
+
+    _refuse_verdicts(_OF_VERDICTS, "hosts that did not take turns carry none of")
+    hosts = hosts_of(list(map(_load, directories)), _prices(prices))
+    with claimed_empty(out) if out is not None else contextlib.nullcontext():
+        if out is not None:
+            fleet.write(hosts, out)
+    if as_json:
+        print_json(msgspec.to_builtins(fleet.report(hosts)))
+        return FINE
+    print_document(fleet.document(hosts))
+    if out is not None:
+        print(f"\nReport: {out / fleet.HTML_FILE}")
+    return FINE
+
+
+def _refuse_verdicts(names: tuple[str, ...], why: str) -> None:
+    """Raise GnetError for an option that only verdicts have a use for."""
+    for name in filter(options.is_given, names):
+        raise GnetError(f"{name}: it belongs to verdicts, which {why}; leave it out")
+
+
+def _prices(pairs: tuple[str, ...]) -> dict[str, float]:
+    """Prices by host. Raises GnetError for what is none."""
+    prices: dict[str, float] = {}
+    for pair in pairs:
+        name, equals, word = pair.rpartition("=")
+        try:
+            price = float(word)
+        except ValueError:
+            price = math.nan
+        if not equals or not name or not 0 < price < math.inf:
+            raise GnetError(f"price_per_hour: {pair!r:.200} will not do; use NAME=PRICE with a number above 0")
+        if name in prices:
+            raise GnetError(f"price_per_hour: {name!r:.200} has two prices; name one")
+        prices[name] = price
+    return prices
 
 
 def _load(directory: Path) -> Run:

@@ -140,15 +140,16 @@ _DOCUMENTS = {
     "cases": ("report.run", "RunReport"),
     "training": ("training.document", "Training"),
     "time-to-accuracy": ("time_to_accuracy.document", "TimeToAccuracy"),
+    "fleet": ("report.fleet", "FleetReport"),
 }
 """The module of gnet_core and the type of each document that has a schema."""
 
 
 @commands.command()
-@click.argument("document", default="run", metavar="[run|raw|profile|info|cases|training|time-to-accuracy]")
+@click.argument("document", default="run", metavar="[run|raw|profile|info|cases|fleet|training|time-to-accuracy]")
 def schema(document: str) -> int:
     """Print the JSON Schema of run.json, of a raw file, of profile.json, of training.json, of time_to_accuracy.json, or
-    of what `gnet info --json` (info) or `gnet report --json` (cases) prints.
+    of what `gnet info --json` (info), `gnet report --json` (cases) or `gnet compare --json` of many hosts (fleet) prints.
     """
     import msgspec
 

@@ -49,13 +49,16 @@ def banners(summary: Summary) -> list[Banner]:
 
 
 def _devices(summary: Summary) -> Iterator[Banner]:
-    """That several replicas shared the processors of one CPU, which no efficiency may be read without."""
+    """What no efficiency may be read without: replicas that shared one CPU, and hosts that are not alike."""
+    hosts = summary.run.document.hosts
     configs = [summary.run.configs[row.case] for row in summary.run.rows if row.status == "ok"]
     on_cpu = [config for config in configs if config.device == "cpu" and config.total_replicas > 1]
     split = "A CPU was split into logical devices" if any(config.replicas > 1 for config in on_cpu) else ""
-    shared = "several processes shared a CPU" if any(config.workers > 1 for config in on_cpu) else ""
+    shared = "several processes shared a CPU" if any(config.workers > max(1, len(hosts)) for config in on_cpu) else ""
     if what := " and ".join(filter(None, [split, shared])):
         yield Banner("bad", f"{what[0].upper()}{what[1:]}: this shows that it works, not how GPUs scale.")
+    if unlike := [f"{host.name}: {'; '.join(host.differences)}" for host in hosts if host.differences]:
+        yield Banner("bad", f"Hosts are not as {hosts[0].name}, and a step waits for the slowest:", unlike)
 
 
 def _quoting(summary: Summary) -> list[Banner]:

@@ -30,7 +30,16 @@ from gnet_core.report.views import section as views
 from gnet_core.report.views.answers import MODES, spread_of_identical_code
 from gnet_core.results.comparisons import Family
 from gnet_core.results.records import Row, Run
-from gnet_core.results.run_document import Look, Peak, Peaks, RecordedSource, RunDocument, TimeSpent, best_peaks
+from gnet_core.results.run_document import (
+    Look,
+    Peak,
+    Peaks,
+    RecordedHost,
+    RecordedSource,
+    RunDocument,
+    TimeSpent,
+    best_peaks,
+)
 from gnet_core.results.turns import TURNS_FILE
 from gnet_core.stats.ratio import POWER
 from gnet_core.stats.verdicts import Comparison
@@ -288,6 +297,17 @@ def _suites(summary: Summary, *, with_pictures: bool) -> list[Section]:
     ]
 
 
+def _hosts(document: RunDocument) -> Grid:
+    """The hosts that took part, where there were several."""
+    columns = [
+        Column[RecordedHost]("host", lambda host: host.name, text=True),
+        Column[RecordedHost]("address", lambda host: host.address, text=True),
+        Column[RecordedHost]("machine", lambda host: overview.label(host.environment, document.device), text=True),
+        Column[RecordedHost]("unlike the first in", lambda host: "; ".join(host.differences), text=True),
+    ]
+    return grid(columns, document.hosts, "Hosts")
+
+
 def _environment(run: Run) -> Section:
     """The machine and its software, in what the run's sources differ, and the peaks."""
     document = run.document
@@ -310,6 +330,7 @@ def _environment(run: Run) -> Section:
     return section(
         "Environment",
         text_table(("what", "value"), lines, "environment"),
+        _hosts(document),
         *differing,
         Bullets([f"{source.name}: {effect}" for source in document.sources for effect in source.effects]),
         Paragraph(heading) if peaks.rows else None,

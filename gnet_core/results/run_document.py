@@ -190,6 +190,17 @@ class RecordedSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Why nothing could be measured from it; empty where that was possible."""
 
 
+class RecordedHost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A host of a run that several take part in."""
+
+    name: str
+    address: str
+    """HOST:PORT by which the site calls it."""
+    environment: Environment
+    differences: tuple[str, ...] = ()
+    """What of its environment is not as the first host's, the hardware first."""
+
+
 def source_of_peaks(sources: Sequence[RecordedSource], environments: Collection[str]) -> str:
     """The name of the source that measures the device's peaks and takes the trace, of those that have an environment:
     the working tree's code, which knows how to where an older revision's does not, without settings if there is such a
@@ -221,6 +232,8 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Environments by source, then by framework that has an interpreter of its own."""
     sources: tuple[RecordedSource, ...] = ()
     """The sources that are compared, the base first; empty where there is one, and in files of earlier versions."""
+    hosts: tuple[RecordedHost, ...] = ()
+    """Those that take part, the one that reports first; empty where there is one."""
     code: dict[str, dict[str, str]] | None = None
     """A digest of each file that decides what is measured, by source and path."""
     data_fingerprint: str

@@ -61,6 +61,12 @@ def pytest_words(module: str, checkout: Path) -> list[str]:
     ]
 
 
+def open_log(path: Path) -> int:
+    """The descriptor of a new file there; what was there may be an earlier worker's, or a link."""
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+
+
 class Member(Protocol):
     """A process of a worker, wherever it runs."""
 
@@ -124,8 +130,7 @@ class LocalMember:
         return f"{self._host}:{free_port()}"
 
     def launch(self, task: Task) -> None:
-        self._log.unlink(missing_ok=True)  # it may be an earlier worker's, or a link
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        log = open_log(self._log)
         try:
             self._channel, theirs = Channel.pair()
             with theirs:

@@ -14,7 +14,7 @@ from gnet_core.machine.differences import differences
 from gnet_core.plan.request import BenchRequest, quoted, words
 from gnet_core.plan.suites import PRESETS, PlannedCase
 from gnet_core.results import raw_files
-from gnet_core.results.run_document import RecordedCase, RecordedSource, RunDocument, Size
+from gnet_core.results.run_document import RecordedCase, RecordedHost, RecordedSource, RunDocument, Size
 from gnet_core.results.turns import TURNS_FILE, read_turns, without_turns
 from gnet_core.run.discovery import Environments
 from gnet_core.run.sources import differing_files
@@ -94,6 +94,16 @@ def require_same_settings(directory: Path, before: Sequence[RecordedSource], now
                 f"resume: {source.name} of {directory} was started with other settings ("
                 f"{was.get(source.name) or 'none'!s:.300}); name just those"
             )
+
+
+def require_same_hosts(directory: Path, before: Sequence[RecordedHost], now: Sequence[RecordedHost]) -> None:
+    """Raise GnetError unless as many hosts of the same kind take part as when the run was started."""
+    if len(before) != len(now):
+        were, are = (f"{len(hosts) or 1} host{'s' if len(hosts) > 1 else ''}" for hosts in (before, now))
+        raise GnetError(f"resume: {directory} was measured on {were}, and not on {are}; start gnet bench on as many")
+    for then, host in zip(before, now, strict=True):
+        if changed := "; ".join(map(str, differences(then.environment, host.environment))):
+            raise GnetError(f"resume: {host.name} is not what {then.name} of {directory} was: {changed:.300}")
 
 
 def standing_of(directory: Path, previous: RunDocument, states: Sequence[CaseState], replicates: int) -> Standing:

@@ -28,8 +28,11 @@ _PAUSE_SECONDS = 0.05
 _COMMON_PHASES = 4
 """Phases that each process enters: its imports, building, tracing, and the first steps."""
 
-_CONSEQUENCES = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
-"""Errors that TensorFlow raises in a process when another is gone."""
+_CONSEQUENCES = (
+    *("unavailableerror", "abortederror", "cancellederror", "deadlineexceedederror", "collective"),
+    *("socket closed", "connection reset", "connection refused", "by peer"),
+)
+"""Signs of errors that frameworks raise in a process when another is gone."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -57,6 +60,11 @@ class _Process:
     def progress(self) -> tuple[int, int]:
         """How far it is; who follows enters no phases of its own after the one in which it begins to."""
         return min(self.phases, _COMMON_PHASES), self.steps
+
+    @property
+    def failed_for_itself(self) -> bool:
+        why = str(self.failure and self.failure.get("message")).casefold()
+        return self.failure is not None and not any(sign in why for sign in _CONSEQUENCES)
 
     def silence(self, now: float) -> float:
         """Seconds since it was heard, of one that is to be heard all the time; 0 of others."""
@@ -119,17 +127,16 @@ class Team:
         """Who the others waited for, where they took too long: a clause for the note; empty where it is not known."""
         if len(self._processes) == 1:
             return ""
-        now = time.monotonic()
-        ended = [process for process in self._processes if process.member.exit_code() is not None]
         for process in self._processes:
             if process.heard_at is None:
                 return f"{process.name} never arrived"
+        now = time.monotonic()
         silent = max(self._processes, key=lambda process: process.silence(now))
         if silent.silence(now) > SILENT_SECONDS:
             return f"{silent.name} fell silent {silent.silence(now):.0f} s before"
-        if ended:
-            running = (process for process in self._processes if process not in ended)
-            return f"{next(running).name} did not end"
+        running = [process for process in self._processes if process.member.exit_code() is None]
+        if running and len(running) < len(self._processes):
+            return f"{running[0].name} did not end"
         behind = min(self._processes, key=lambda process: process.progress)
         ahead = max(self._processes, key=lambda process: process.progress)
         if behind.progress < ahead.progress:
@@ -200,40 +207,41 @@ class Team:
     def _loss(self, lost: _Process) -> WorkerLost:
         """Who was lost first, of whom the others then failed, and why."""
         now = started = time.monotonic()
-        silent = max(self._processes, key=lambda process: process.silence(now))
+        silent = max(self._processes, key=lambda process: process.silence(started))
         # It is about to write its traceback into its log, and another may be about to show that it had died before.
         while lost.failure and now < started + LAST_WORDS_SECONDS:
             self._hear(_PAUSE_SECONDS)
             lost = self._first_lost(lost)
-            waited = now - started >= GRACE_SECONDS or len(self._processes) == 1
+            now = time.monotonic()
+            waited = now - started >= GRACE_SECONDS or lost.failed_for_itself
             if waited and lost.member.exit_code() is not None:
                 break
-            now = time.monotonic()
-        log = lost.member.log_end()
-        if lost.failure:
-            kind, why = str(lost.failure.get("kind", "failed")), lost.failure.get("message", "it did not say why")
-            note = f"{lost.name}: {why}" if len(self._processes) > 1 else str(why)
-            if silent is not lost and silent.silence(started) > SILENT_SECONDS:
-                note = f"{silent.name} fell silent {silent.silence(started):.0f} s before; {note}"
-            if is_port_taken(f"{why}\n{log}"):
-                return PortTaken(kind, note)
-            return WorkerLost(kind, note, short_of_memory=kind == "oom" or may_lack_memory(log))
-        while (code := lost.member.exit_code()) is None and now < started + LAST_WORDS_SECONDS / 2:
+        if not lost.failure:
+            return self._death(lost)
+        log, why = lost.member.log_end(), str(lost.failure.get("message", "it did not say why"))
+        kind, note = str(lost.failure.get("kind", "failed")), why
+        if len(self._processes) > 1:
+            note = f"{lost.name}: {why}"
+        if silent is not lost and silent.silence(started) > SILENT_SECONDS:
+            note = f"{silent.name} fell silent {silent.silence(started):.0f} s before; {note}"
+        if is_port_taken(f"{why}\n{log}"):
+            return PortTaken(kind, note)
+        return WorkerLost(kind, note, short_of_memory=kind == "oom" or may_lack_memory(log))
+
+    def _death(self, lost: _Process) -> WorkerLost:
+        """The loss of one that ended, or closed its channel, without a word."""
+        end = time.monotonic() + LAST_WORDS_SECONDS / 2
+        while (code := lost.member.exit_code()) is None and time.monotonic() < end:
             time.sleep(_PAUSE_SECONDS)
-            now = time.monotonic()
         if code is None:
             return WorkerLost("failed", f"{lost.name} closed its channel but went on")
         return death(code, lost.member.log_end(), lost.name)
 
     def _first_lost(self, known: _Process) -> _Process:
-        """Of those that are lost by now the one whose loss explains the others'."""
-        for process in self._processes:
-            if process.died_silently:
-                return process
-        for process in self._processes:
-            if process.failure and not str(process.failure.get("message")).startswith(_CONSEQUENCES):
-                return process
-        for process in self._processes:
-            if process.closed and process.failure is None:  # it left in good order, but before the others were done
-                return process
-        return known
+        """Of those that are lost by now the one whose loss explains that of the others."""
+        if known.failed_for_itself:
+            return known
+        others = [process for process in self._processes if process.died_silently or process.failed_for_itself]
+        # One that left in good order did so before the others were done.
+        others += [process for process in self._processes if process.closed and process.failure is None]
+        return others[0] if others else known

@@ -24,6 +24,7 @@ from gnet_core.machine.environment import Environment
 from gnet_core.plan.schedule import Job
 from gnet_core.plan.suites import Plan, Source
 from gnet_core.run.endings import PortTaken, WorkerLost
+from gnet_core.run.hosts import Hosts
 from gnet_core.run.members import LocalMember, Member, Task
 from gnet_core.run.team import Team
 from gnet_core.system import interrupts
@@ -55,6 +56,8 @@ class RunSettings:
     """The environment of each interpreter as the run began, by its name (see Source.environment_name)."""
     worker_bytes: int | None = None
     """GPU memory of each worker, where the user gave it; else it is measured."""
+    hosts: Hosts | None = None
+    """Those that take part, each with one process of a case of several; None where all are on this one."""
 
 
 class Worker:
@@ -86,7 +89,7 @@ class Worker:
             run=settings.run,
             raw_file=str(self._partial),
         )
-        self._team = Team([self._member(number) for number in range(1, job.case.config.workers + 1)])
+        self._team = Team([self._member(index) for index in range(job.case.config.workers)])
         self._collected = False
 
     @property
@@ -164,9 +167,10 @@ class Worker:
     def _family(self) -> list[psutil.Process]:
         return [process for member in self._team.members for process in member.family()]
 
-    def _member(self, number: int) -> Member:
-        log = self._final.with_suffix(".log" if number == 1 else f".worker{number}.log")
-        return LocalMember(self._source, log)
+    def _member(self, index: int) -> Member:
+        log = self._final.with_suffix(f".worker{index + 1}.log" if index else ".log")
+        hosts = self._settings.hosts
+        return hosts.member(index, self._source, log) if hosts else LocalMember(self._source, log)
 
     @contextlib.contextmanager
     def _holding_the_baton(self, limit_seconds: float = math.inf) -> Iterator[None]:

@@ -43,6 +43,13 @@ def host_of(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
+def address_of(address: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """HOST:PORT as sockets take it, the first that the host's name stands for. Raises OSError for an unknown name."""
+    port = int(address.rpartition(":")[2])
+    family, _, _, _, place = socket.getaddrinfo(host_of(address), port, type=socket.SOCK_STREAM)[0]
+    return family, (str(place[0]), port)
+
+
 def _is_loopback(address: str) -> bool:
     host = host_of(address)
     try:

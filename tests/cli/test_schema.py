@@ -16,7 +16,7 @@ from tests.results.test_records import CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "reports" / "example"
 SESSIONS = EXAMPLE.parent / "h100-time-to-accuracy"
-DOCUMENTS = ("run", "raw", "profile", "info", "cases", "training", "time-to-accuracy")
+DOCUMENTS = ("run", "raw", "profile", "info", "cases", "fleet", "training", "time-to-accuracy")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_schema_says_which_dialect_it_is_of(validator, document):
 def test_another_document_is_refused_by_name(gnet):
     status, printed, err = gnet("schema", "turns")
     assert (status, printed) == (2, "")
-    assert (
-        err
-        == "gnet: document: 'turns' is unknown; use one of run, raw, profile, info, cases, training, time-to-accuracy\n"
+    assert err == (
+        "gnet: document: 'turns' is unknown; "
+        "use one of run, raw, profile, info, cases, fleet, training, time-to-accuracy\n"
     )

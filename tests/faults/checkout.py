@@ -287,13 +287,7 @@ WORDS += ["--replicates", str(REPLICATES), "--memory", str(2**32)]
 
 def make_checkout(folder: Path, device: str = DEVICE, case: str = CASE) -> Path:
     """A copy of this one with a train step that sleeps, in blocks of 20 ms; a git repository of two commits."""
-    for name in ("gnet_core", "benchmarks", "pyproject.toml"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            folder.mkdir(exist_ok=True)
-            shutil.copy2(source, folder / name)
+    copy_code(folder)
     frameworks = folder / "gnet_core" / "frameworks"
     (frameworks / "tf" / "device.py").write_text(device)
     (frameworks / "tf" / "observed.py").write_text(OBSERVED)
@@ -313,6 +307,17 @@ def make_checkout(folder: Path, device: str = DEVICE, case: str = CASE) -> Path:
     for words in (["init", "--quiet", "--initial-branch=main"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", str(folder), *words], check=True)
     return folder
+
+
+def copy_code(folder: Path) -> None:
+    """What of this checkout a run measures."""
+    for name in ("gnet_core", "benchmarks", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(source, folder / name)
 
 
 def _change(file: Path, old: str, new: str) -> None:

@@ -162,6 +162,24 @@ def test_the_first_line_says_that_a_cpu_shows_only_that_it_works(run_directory, 
     assert first == expected if says else "shows that it works" not in first
 
 
+def test_hosts_that_are_not_alike_are_named_first_and_do_not_share_a_cpu(run_directory, environment):
+    run_directory.document["suites"] = [WEAK]
+    run_directory.document["hosts"] = [
+        {"name": "node1", "address": "10.0.0.1:8888", "environment": environment},
+        {
+            "name": "node2",
+            "address": "10.0.0.2:8888",
+            "environment": environment,
+            "differences": ["processor: Old → New", "tensorflow: 2.20.0 → 2.21.0"],
+        },
+    ]
+    add(run_directory, 1.0, "weak-scaling", batch_size=8, workers=2)
+    text = markdown(summary_of(run_directory).run)
+    first = "**Hosts are not as node1, and a step waits for the slowest:** node2: processor: Old → New; tensorflow: 2.20.0"
+    assert text.startswith(first)
+    assert "10.0.0.2:8888" in text
+
+
 def test_other_work_is_labelled_in_its_row(stored):
     rows = {(row.batch_size, row.case.endswith("all_reduce=False")): row for row in summary_of(stored).run.rows}
     assert "each replica normalises its own 8 images, which is not one's work" in rows[16, False].note

@@ -3,86 +3,21 @@ others'. Whatever happens to one of them, the case ends with a row that names it
 """
 
 import dataclasses
-import json
 import socket
 
-import msgspec
-import psutil
 import pytest
 
-from gnet_core.config import StepConfig
-from gnet_core.plan.suites import Plan, PlannedCase, Source
+from gnet_core.plan.suites import Source
 from gnet_core.results import records
-from gnet_core.run import discovery, runner, team, worker
-from gnet_core.run.standing import CaseState
-from gnet_core.run.worker import RunSettings
+from gnet_core.run import discovery, team, worker
 from gnet_core.system.cluster import free_port
-from tests.conftest import run_document
-from tests.faults import checkout as house
-
-MODULE = '''
-"""Something happens to one of the workers: a file has its number, what it is, and whether in its turns."""
-
-import json, os, signal, sys, time, types
-from pathlib import Path
-
-from gnet_core.frameworks.tf.case import Case
-
-FILE = Path("trouble.json")
-TROUBLE = json.loads(FILE.read_text()) if FILE.exists() else {"worker": 0}
-INDEX = [json.loads(word.partition("=")[2])["index"] for word in sys.argv if word.startswith("--gnet-cluster=")]
-KIND = TROUBLE["kind"] if INDEX == [TROUBLE["worker"] - 1] else ""
-
-if KIND == "never arrives":
-    time.sleep(600)
-if KIND == "has another version":
-    sys.modules["tensorflow"] = types.SimpleNamespace(__version__="1.0")
-
-
-class Troubled(Case):
-    rested = False
-
-    def follow(self):
-        wanted = super().follow()
-        self.rested = True
-        return wanted
-
-    def rest(self):
-        super().rest()
-        self.rested = True
-
-    def _run(self, steps):
-        if self.rested or not TROUBLE["in_turns"]:
-            match KIND:
-                case "dies":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                case "is stopped":
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                case "sleeps":
-                    time.sleep(600)
-                case "raises":
-                    raise ValueError("one of two")
-                case "has no memory":
-                    raise MemoryError("no more")
-                case "leaves":
-                    os._exit(0)
-        return super()._run(steps)
-
-
-if KIND:
-    sys.modules[Case.__module__].Case = Troubled
-
-
-def bench_trouble(case, time_train_step):
-    time_train_step(case)
-'''
+from tests.run import trouble
+from tests.run.trouble import left_behind, measured
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    folder = house.make_checkout(tmp_path_factory.mktemp("members") / "checkout")
-    (folder / "benchmarks" / "bench_trouble.py").write_text(MODULE)
-    return folder
+    return trouble.make_checkout(tmp_path_factory.mktemp("members") / "checkout")
 
 
 @pytest.fixture(scope="module")
@@ -95,53 +30,12 @@ def settings(checkout, environment, tmp_path, monkeypatch):
     """With limits that are short enough to wait for."""
     monkeypatch.setattr(worker, "MIN_TURN_LIMIT_SECONDS", 5.0)
     monkeypatch.setattr(team, "SILENT_SECONDS", 2.5)
-    (checkout / "trouble.json").unlink(missing_ok=True)
-    here = Source(checkout=checkout)
-    return RunSettings(
-        directory=tmp_path,
-        plan=Plan(turns=3, block_seconds=0.02, limit_seconds=60.0),
-        replicates=1,
-        memory_bytes=2**33,
-        seed=0,
-        run="now",
-        with_peaks=False,
-        sources={"": here},
-        own_source=here,
-        environments={"": environment},
-    )
-
-
-def measured(settings, *workers):
-    """The cases of run.json after a run of cases with so many workers, and the run."""
-    states = [
-        CaseState(
-            case=PlannedCase(
-                config=StepConfig(workers=number, batch_size=12, image_size=96),
-                suites=("fake",),
-                module="bench_trouble.py",
-            )
-        )
-        for number in workers
-    ]
-    document = {"run": "now", "created": "now", "preset": "quick", "device": "cpu", "seed": 0, "replicates": 1}
-    document |= {"memory_bytes": 1, "suites": [], "options": {}, "complete": False, "cohorts": [], "cases": []}
-    environment = msgspec.to_builtins(settings.environments[""])
-    document |= {"environment": environment, "environments": {"": environment}}
-    runs = runner.Runner(states, (), settings, run_document(document))
-    assert runs.run(lambda *_: None)
-    return json.loads((settings.directory / "run.json").read_text())["cases"]
-
-
-def left_behind(checkout):
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(str(checkout) in word for word in process.info["cmdline"] or ())
-    ]
+    trouble.cause(checkout)
+    return trouble.settings_of(checkout, tmp_path, environment)
 
 
 def test_workers_take_their_turns_as_one_among_other_cases(settings, checkout):
-    cases = measured(settings, 1, 2, 3)
+    cases = measured(settings, [1, 2, 3])
     assert [(case["status"], case["note"]) for case in cases] == [("ok", "")] * 3
     run = records.load_run(settings.directory)
     assert [row.samples for row in run.rows] == [3, 3, 3]
@@ -169,17 +63,17 @@ TROUBLES = [
 def test_what_happens_to_one_worker_is_a_row_that_names_it_and_the_run_goes_on(
     settings, checkout, number, kind, in_turns, status, note
 ):
-    (checkout / "trouble.json").write_text(json.dumps({"worker": number, "kind": kind, "in_turns": in_turns}))
-    pair, other = measured(settings, 2, 1)
+    trouble.cause(checkout, number, kind, in_turns=in_turns)
+    pair, other = measured(settings, [2, 1])
     assert (pair["status"], note in pair["note"]) == (status, True), pair["note"]
     assert other["status"] == "ok"
     assert not left_behind(checkout)
 
 
 def test_a_worker_that_never_arrives_is_named_when_the_time_is_up(settings, checkout):
-    (checkout / "trouble.json").write_text(json.dumps({"worker": 3, "kind": "never arrives", "in_turns": False}))
+    trouble.cause(checkout, 3, "never arrives")
     settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, limit_seconds=12.0))
-    trio, other = measured(settings, 3, 1)
+    trio, other = measured(settings, [3, 1])
     assert (trio["status"], trio["note"]) == ("timeout", "not finished after 12 s; worker 3 of 3 never arrived")
     assert other["status"] == "ok"
     assert not left_behind(checkout)
@@ -194,6 +88,6 @@ def test_a_port_that_is_taken_by_then_is_replaced_once(settings, monkeypatch, ta
 
     monkeypatch.setattr("gnet_core.run.members.free_port", port)
     with taker:
-        (pair,) = measured(settings, 2)
+        (pair,) = measured(settings, [2])
     assert pair["status"] == ("ok" if taken == 1 else "failed")
     assert taken == 1 or "worker 2 of 2: OSError: [Errno 98] Address already in use" in pair["note"]

@@ -296,7 +296,9 @@ def test_a_worker_that_follows_waits_for_turns_and_gives_signs_of_life(monkeypat
     phases = [message["name"] for message in messages if message["event"] == "phase"]
     assert phases == ["import", "build", "trace", "follow"]
     beats = [message for message in messages if message["event"] == "beat"]
-    assert len(phases) + len(beats) == len(messages)
+    (told,) = [message["versions"] for message in messages if message["event"] == "versions"]
+    assert list(told) == ["Python", "TensorFlow", "gnet's code"]
+    assert len(phases) + len(beats) + 1 == len(messages)
     assert beats[-1] == {"event": "beat", "steps": 7}
 
 
@@ -309,6 +311,6 @@ def test_a_worker_that_follows_reports_its_errors(monkeypatch):
     with ours, theirs:
         with pytest.raises(ResourceExhaustedError):
             follow(monkeypatch, Failing, theirs)
-        while (message := ours.receive(1) or {}).get("event") in ("phase", "beat"):
+        while (message := ours.receive(1) or {}).get("event") in ("phase", "versions", "beat"):
             pass
     assert message == {"event": "failed", "kind": "oom", "message": "ResourceExhaustedError: no room"}

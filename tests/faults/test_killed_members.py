@@ -1,0 +1,81 @@
+"""Processes of a case of two that are killed at random moments: each is a row that names it, and the run goes on."""
+
+import dataclasses
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from gnet_core.config import StepConfig
+from gnet_core.plan.suites import Source
+from gnet_core.run import discovery
+from gnet_core.run.worker import Worker
+from tests.faults import checkout as house
+from tests.run import trouble
+
+
+@dataclasses.dataclass
+class Kills:
+    """Kills one process of each case of two but the first, which shows how long they take undisturbed."""
+
+    chance: random.Random
+    killed: list[int] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    began: float = 0.0
+
+    def after_launch(self, worker):
+        if self.seconds:
+            index = self.chance.randrange(2)
+            self.killed.append(index + 1)
+            kill = threading.Timer(self.chance.uniform(0, self.seconds), os.kill, (worker.main_pids[index], signal.SIGKILL))
+            kill.start()
+        self.began = time.monotonic()
+
+    def after_finish(self):
+        self.seconds = 0.9 * (time.monotonic() - self.began)
+
+
+def require_rows_of_the_killed(settings, kills, number, monkeypatch):
+    launch, finish = Worker.launch, Worker.finish
+
+    def launched(worker):
+        launch(worker)
+        kills.after_launch(worker)
+
+    def finished(worker, *limit):
+        finish(worker, *limit)
+        kills.after_finish()
+
+    monkeypatch.setattr(Worker, "launch", launched)
+    monkeypatch.setattr(Worker, "finish", finished)
+    monkeypatch.setattr("gnet_core.run.runner.estimated_bytes", lambda _config: settings.memory_bytes)  # one at a time
+    # They differ in what takes no time.
+    configs = [StepConfig(workers=2, batch_size=2, image_size=67, classes=10 + case) for case in range(number + 1)]
+    whole, *rows = trouble.measured_configs(settings, configs, "bench_scaling.py")
+    assert whole["status"] == "ok", whole["note"]
+    notes = [(row["status"], row["note"].partition(" (SIGKILL)")[0]) for row in rows]
+    assert notes == [("failed", f"worker {killed} of 2 was killed") for killed in kills.killed]
+    assert len(notes) == number
+
+
+def test_each_process_that_is_killed_is_a_row_that_names_it(tmp_path, monkeypatch, faults):
+    checkout = house.make_checkout(tmp_path / "checkout")
+    settings = trouble.settings_of(checkout, tmp_path / "run", discovery.probe(Source(checkout=checkout)))
+    settings.directory.mkdir()
+    require_rows_of_the_killed(settings, Kills(random.Random(19)), 3, monkeypatch)
+    assert not trouble.left_behind(checkout)
+    faults.count("killed members")
+
+
+@pytest.mark.campaign
+def test_each_process_of_a_real_step_that_is_killed_is_a_row_that_names_it(tmp_path, monkeypatch, faults):
+    checkout = tmp_path / "checkout"
+    house.copy_code(checkout)
+    settings = trouble.settings_of(checkout, tmp_path / "run", discovery.probe(Source(checkout=checkout)))
+    settings.directory.mkdir()
+    require_rows_of_the_killed(settings, Kills(random.Random(20)), 20, monkeypatch)
+    assert not trouble.left_behind(checkout)
+    faults.count("killed members of a real step")
