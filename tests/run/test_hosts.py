@@ -130,11 +130,13 @@ def test_a_worker_that_is_lost_on_another_host_is_named_with_it_and_leaves_its_l
         settings = dataclasses.replace(settings, hosts=there)
         trouble.cause(checkout, 2, kind)
         (lost,) = measured(settings, [2])
+        (log,) = (settings.directory / "raw").glob("*.worker2.log")
+        told = log.read_text()
         trouble.cause(checkout)
         (case,) = measured(settings, [2])  # the host is there as ever
     assert (lost["status"], note in lost["note"]) == (status, True), lost["note"]
     assert case["status"] == "ok"
-    assert kind == "dies" or "bench_trouble.py" in next((settings.directory / "raw").glob("*.worker2.log")).read_text()
+    assert kind == "dies" or "bench_trouble.py" in told
     assert not left_behind(checkout)
 
 
@@ -229,7 +231,8 @@ def test_who_stays_away_is_named_and_who_is_no_host_is_sent_away(environment, mo
 
     stranger = threading.Thread(target=connect)
     stranger.start()
-    with pytest.raises(GnetError, match=rf"^workers: {cluster.addresses[2]} did not join within "), hosts.gathered(cluster):
+    why = f"^workers: {cluster.addresses[2]} did not join within "
+    with pytest.raises(GnetError, match=why), hosts.gathered(cluster):
         pass
     stranger.join()
     assert [address.ip for address in listening] == ["127.0.0.2"]
