@@ -120,13 +120,13 @@ def bench(request: BenchRequest) -> int:
         )
     if resume is not None and out is not None:
         raise GnetError(f"out: {out} cannot be named beside --resume, which goes on in its own directory")
+    cluster = _cluster_of(request)
+    if cluster is not None and not cluster.reports:
+        return _join(cluster, request)  # which writes nothing into the directory, that hosts may share
     if out is not None:
         require_empty(out)
     gate = Gate.of_request(request)
     measured = request
-    cluster = _cluster_of(request)
-    if cluster is not None and not cluster.reports:
-        return _join(cluster, request)
     with contextlib.ExitStack() as stack:
         previous = None
         if resume is not None:

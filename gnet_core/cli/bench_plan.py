@@ -97,8 +97,8 @@ class BenchPlan:
         # Each process of a site's has one worker of a case.
         if self._cluster is not None and max(asked["workers"]) > (hosts := len(self._cluster.addresses)):
             raise GnetError(
-                f"workers: {max(asked['workers'])} were asked, but the site has started {hosts} processes of gnet bench, "
-                f"each of which has one; use at most {hosts}"
+                f"workers: {max(asked['workers'])} were asked, but the site has started {hosts} processes of gnet "
+                f"bench, each of which has one; use at most {hosts}"
             )
         if self.device == "cpu":  # which is split into as many logical devices
             return asked

@@ -44,7 +44,8 @@ def join(cluster: Cluster, source: Source, environment: Environment, memory_byte
     first = cluster.addresses[0]
     link = HostLink(_connected(first))
     try:
-        with tempfile.TemporaryDirectory(prefix="gnet-host-") as folder:
+        # Beside the code, which is removed by the next run where this process is killed.
+        with tempfile.TemporaryDirectory(prefix="logs-", dir=source.checkout.parent) as folder:
             link.send(Join(index=cluster.index, environment=environment))
             _Agent(link, source, host_of(cluster.addresses[cluster.index]), Path(folder), memory_bytes).serve()
     except ChannelClosed as error:

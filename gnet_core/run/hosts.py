@@ -244,8 +244,8 @@ def gathered(cluster: Cluster) -> Iterator[Hosts]:
         listening = socket.create_server(place, family=family)
     except OSError as error:
         raise GnetError(
-            f"workers: nothing can listen on {own}, the first address of the cluster ({error.strerror or error}); it has "
-            "to be one of this host's, with a port that is free"
+            f"workers: nothing can listen on {own}, the first address of the cluster ({error.strerror or error}); it "
+            "has to be one of this host's, with a port that is free"
         ) from error
     joined: dict[int, Host] = {}
     try:
@@ -267,8 +267,8 @@ def _admit(listening: socket.socket, left_seconds: float, cluster: Cluster, join
     except (TimeoutError, BlockingIOError):
         missing = [address for index, address in enumerate(cluster.addresses) if index and index not in joined]
         raise GnetError(
-            f"workers: {', '.join(missing)} did not join within {JOIN_SECONDS:.0f} s; start the same gnet bench on every "
-            "host of the cluster"
+            f"workers: {', '.join(missing)} did not join within {JOIN_SECONDS:.0f} s; start the same gnet bench on "
+            "every host of the cluster"
         ) from None
     connection.setblocking(True)
     link = HostLink(connection)

@@ -30,8 +30,8 @@ class Kills:
         if self.seconds:
             index = self.chance.randrange(2)
             self.killed.append(index + 1)
-            kill = threading.Timer(self.chance.uniform(0, self.seconds), os.kill, (worker.main_pids[index], signal.SIGKILL))
-            kill.start()
+            pid, after = worker.main_pids[index], self.chance.uniform(0, self.seconds)
+            threading.Timer(after, os.kill, (pid, signal.SIGKILL)).start()
         self.began = time.monotonic()
 
     def after_finish(self):

@@ -130,11 +130,13 @@ def test_a_worker_that_is_lost_on_another_host_is_named_with_it_and_leaves_its_l
         settings = dataclasses.replace(settings, hosts=there)
         trouble.cause(checkout, 2, kind)
         (lost,) = measured(settings, [2])
+        (log,) = (settings.directory / "raw").glob("*.worker2.log")
+        told = log.read_text()
         trouble.cause(checkout)
         (case,) = measured(settings, [2])  # the host is there as ever
     assert (lost["status"], note in lost["note"]) == (status, True), lost["note"]
     assert case["status"] == "ok"
-    assert kind == "dies" or "bench_trouble.py" in next((settings.directory / "raw").glob("*.worker2.log")).read_text()
+    assert kind == "dies" or "bench_trouble.py" in told
     assert not left_behind(checkout)
 
 
@@ -229,7 +231,8 @@ def test_who_stays_away_is_named_and_who_is_no_host_is_sent_away(environment, mo
 
     stranger = threading.Thread(target=connect)
     stranger.start()
-    with pytest.raises(GnetError, match=rf"^workers: {cluster.addresses[2]} did not join within "), hosts.gathered(cluster):
+    why = f"^workers: {cluster.addresses[2]} did not join within "
+    with pytest.raises(GnetError, match=why), hosts.gathered(cluster):
         pass
     stranger.join()
     assert [address.ip for address in listening] == ["127.0.0.2"]
@@ -253,18 +256,17 @@ WORDS += ["--device", "cpu", "--memory", str(2**33), "--workers"]
 def test_gnet_bench_on_two_hosts_leaves_one_run_with_both_in_it(tmp_path, checkout):
     addresses = cluster_of(2).addresses
     runs = [
-        house.start(checkout, *WORDS, "2", "--out", str(tmp_path / f"run {index}"), TF_CONFIG=tf_config(addresses, index))
+        house.start(checkout, *WORDS, "2", "--out", str(tmp_path / "run"), TF_CONFIG=tf_config(addresses, index))
         for index in (0, 1)
     ]
     answers = [run.communicate(timeout=100) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], answers
-    document = house.read(tmp_path / "run 0")
+    document = house.read(tmp_path / "run")
     assert [(case["status"], case["note"]) for case in document["cases"]] == [("ok", "")] * 2
     assert [host["name"] for host in document["hosts"]] == ["127.0.0.2", "127.0.0.3"]
     assert document["hosts"][1]["environment"]["tensorflow"]["version"]
     assert answers[1] == ("", f"gnet: note: {addresses[1]} takes part in the run of {addresses[0]}\n")
-    assert not (tmp_path / "run 1").exists()
-    status, _, err = house.gnet(checkout, "bench", "--resume", str(tmp_path / "run 0"))
+    status, _, err = house.gnet(checkout, "bench", "--resume", str(tmp_path / "run"))
     assert (status, "was measured on 2 hosts, and not on 1 host" in err) == (2, True), err
 
 
