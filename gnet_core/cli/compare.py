@@ -223,9 +223,7 @@ def _compare_profiles(base: Path, new: Path, out: Path | None, *, as_json: bool)
     return FINE
 
 
-def _compare_hosts(
-    directories: tuple[Path, ...], prices: tuple[str, ...], out: Path | None, *, as_json: bool
-) -> int:
+def _compare_hosts(directories: tuple[Path, ...], prices: tuple[str, ...], out: Path | None, *, as_json: bool) -> int:
     import msgspec
 
     from gnet_core.report import fleet

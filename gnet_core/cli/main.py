@@ -149,7 +149,7 @@ _DOCUMENTS = {
 @click.argument("document", default="run", metavar="[run|raw|profile|info|cases|fleet|training|time-to-accuracy]")
 def schema(document: str) -> int:
     """Print the JSON Schema of run.json, of a raw file, of profile.json, of training.json, of time_to_accuracy.json, or
-    of what `gnet info --json` (info), `gnet report --json` (cases) or `gnet compare --json` of many hosts (fleet) prints.
+    of what `gnet info --json` (info), `gnet report --json` (cases) or `gnet compare --json` of hosts (fleet) prints.
     """
     import msgspec
 

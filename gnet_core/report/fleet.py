@@ -107,7 +107,9 @@ def document(hosts: Sequence[Host]) -> Document:
         heading="Hosts side by side",
         title=f"{len(hosts)} hosts side by side",
         banners=[Banner("bad", NO_TURNS)],
-        summary=[Bullets([_most(group) for group in several[:MAX_SENTENCES]] or ["No case was measured on two hosts."])],
+        summary=[
+            Bullets([_most(group) for group in several[:MAX_SENTENCES]] or ["No case was measured on two hosts."])
+        ],
         sections=[
             section("Hosts", _hosts(hosts)),
             section("Cases", _figures(lines, shared)),

@@ -174,7 +174,8 @@ class _Agent:
         speaking = [running.member for running in self._running.values() if not running.closed]
         ending = len(speaking) < len(self._running)
         seconds = 0.05 if ending else BEAT_SECONDS / 2 if self._running else None
-        select.select([self._link, *speaking], [], [], seconds)
+        heard: list[HostLink | LocalMember] = [self._link, *speaking]
+        select.select(heard, [], [], seconds)
 
 
 def _resident_bytes(member: LocalMember) -> int:

@@ -108,11 +108,11 @@ class HostLink:
 
     def order(self) -> FromFirst | None:
         """What the first host wants next, of what has arrived. Raises ChannelClosed."""
-        return self._received(FromFirst, 0)  # type: ignore[arg-type] # a union is no type to mypy
+        return self._received(FromFirst, 0)  # type: ignore[arg-type,no-any-return] # a union is no type to mypy
 
     def report(self, timeout_seconds: float = 0.0) -> FromOther | None:
         """What the other host says next; None where nothing comes in time. Raises ChannelClosed."""
-        return self._received(FromOther, timeout_seconds)  # type: ignore[arg-type] # as above
+        return self._received(FromOther, timeout_seconds)  # type: ignore[arg-type,no-any-return] # as above
 
     def close(self) -> None:
         self._channel.close()

@@ -161,7 +161,7 @@ class RemoteMember:
             case Ended():
                 self._ended = report
                 if report.code != 0:
-                    with open(open_log(self._log), "w", encoding="utf-8") as log:
+                    with open(open_log(self._log), "w", encoding="utf-8") as log:  # noqa: PTH123 # of a file that is open
                         log.write(report.log)
 
     def fileno(self) -> int:

@@ -69,8 +69,6 @@ def last_weights(case):
 if __name__ == "__main__":
     _, out, changes, *cluster = sys.argv
     config = StepConfig(**(CONFIG | json.loads(changes)))
-    if cluster:
-        found = in_a_worker(config, msgspec.json.decode(cluster[0], type=Cluster))
-    else:
-        found = by_itself(config)
+    alone = not cluster
+    found = by_itself(config) if alone else in_a_worker(config, msgspec.json.decode(cluster[0], type=Cluster))
     np.savez(out, **found)

@@ -175,7 +175,9 @@ def test_hosts_that_are_not_alike_are_named_first_and_do_not_share_a_cpu(run_dir
     ]
     add(run_directory, 1.0, "weak-scaling", batch_size=8, workers=2)
     text = markdown(summary_of(run_directory).run)
-    first = "**Hosts are not as node1, and a step waits for the slowest:** node2: processor: Old → New; tensorflow: 2.20.0"
+    first = (
+        "**Hosts are not as node1, and a step waits for the slowest:** node2: processor: Old → New; tensorflow: 2.20.0"
+    )
     assert text.startswith(first)
     assert "10.0.0.2:8888" in text
 

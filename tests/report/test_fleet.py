@@ -102,8 +102,14 @@ def test_a_device_of_another_name_is_the_same_case(compare, hosts):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--price-per-hour", "node9=1"], "price_per_hour: 'node9' is no host here; use the name of a directory: node1"),
-        (["--price-per-hour", "node1=-1"], "price_per_hour: 'node1=-1' will not do; use NAME=PRICE with a number above"),
+        (
+            ["--price-per-hour", "node9=1"],
+            "price_per_hour: 'node9' is no host here; use the name of a directory: node1",
+        ),
+        (
+            ["--price-per-hour", "node1=-1"],
+            "price_per_hour: 'node1=-1' will not do; use NAME=PRICE with a number above",
+        ),
         (["--price-per-hour", "node1=nan"], "price_per_hour: 'node1=nan' will not do"),
         (["--price-per-hour", "node1"], "price_per_hour: 'node1' will not do"),
         (["--price-per-hour", "node1=1", "--price-per-hour", "node1=2"], "price_per_hour: 'node1' has two prices"),

@@ -41,7 +41,8 @@ def row_of(directory: RunDirectory, config: StepConfig = FOUR, **changes: Any) -
 
 def test_a_row_has_the_median_all_reduce_and_its_bus_bandwidth(run_directory):
     row = row_of(run_directory)
-    assert (row.status, row.all_reduce_seconds, row.gradient_bytes) == ("ok", pytest.approx(0.012), 24_000_000)
+    assert (row.status, row.gradient_bytes) == ("ok", 24_000_000)
+    assert row.all_reduce_seconds == pytest.approx(0.012)
     assert row.bus_bytes_per_second == pytest.approx(24e6 / 0.012 * 2 * 3 / 4)
     assert row.straggler_spread == pytest.approx(0.2)
 

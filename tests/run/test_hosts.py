@@ -5,7 +5,6 @@ agent, a process as `gnet bench` is there.
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,12 +17,10 @@ import psutil
 import pytest
 
 from gnet_core.config import GnetError
-from gnet_core.machine.environment import Environment
 from gnet_core.plan.suites import Source
 from gnet_core.run import discovery, host_protocol, hosts
 from gnet_core.run.worker import Worker
 from gnet_core.system.cluster import Cluster, free_port
-from tests.conftest import environment_of
 from tests.faults import checkout as house
 from tests.run import trouble
 from tests.run.trouble import left_behind, measured
@@ -206,14 +203,13 @@ def test_who_stays_away_is_named_and_who_is_no_host_is_sent_away(environment, mo
     monkeypatch.setattr(hosts, "JOIN_SECONDS", 1.5)
     monkeypatch.setattr(hosts, "ANSWER_SECONDS", 0.2)
     cluster = cluster_of(3)
-    refused, listening = [], []
+    listening: list[str] = []
 
     def connect():
         host, _, port = cluster.addresses[0].rpartition(":")
         join = host_protocol.Join(index=1, environment=environment)
         words = [b"", b"GET / HTTP/1.1\r\n\r\n", b'{"type": "Join"}\n', msgspec.json.encode(join) + b"\n"]
-        for index in (0, 3):
-            words.append(msgspec.json.encode(msgspec.structs.replace(join, index=index)) + b"\n")
+        words.extend(msgspec.json.encode(msgspec.structs.replace(join, index=index)) + b"\n" for index in (0, 3))
         words.append(words[3])  # once more
         connections = []
         for word in words:
@@ -223,10 +219,10 @@ def test_who_stays_away_is_named_and_who_is_no_host_is_sent_away(environment, mo
                     break
             connections[-1].sendall(word)
         own = psutil.Process().net_connections("tcp")
-        listening.extend(each.laddr for each in own if each.status == "LISTEN" and each.laddr.port == int(port))
+        listening.extend(each.laddr.ip for each in own if each.status == "LISTEN" and each.laddr.port == int(port))
         for connection in connections:
             with contextlib.suppress(ConnectionResetError):
-                refused.append(connection.recv(100))
+                connection.recv(100)
             connection.close()
 
     stranger = threading.Thread(target=connect)
@@ -235,7 +231,7 @@ def test_who_stays_away_is_named_and_who_is_no_host_is_sent_away(environment, mo
     with pytest.raises(GnetError, match=why), hosts.gathered(cluster):
         pass
     stranger.join()
-    assert [address.ip for address in listening] == ["127.0.0.2"]
+    assert listening == ["127.0.0.2"]
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:7000", "no-such-host.invalid:7000"])

@@ -292,6 +292,7 @@ def test_a_worker_that_follows_waits_for_turns_and_gives_signs_of_life(monkeypat
         theirs.send(event="end")
         messages = []
         while (message := ours.receive(1)) != {"event": "end"}:
+            assert message is not None
             messages.append(message)
     phases = [message["name"] for message in messages if message["event"] == "phase"]
     assert phases == ["import", "build", "trace", "follow"]
