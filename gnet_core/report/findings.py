@@ -36,13 +36,14 @@ def findings(sections: Sequence[Section], traces: Sequence[Profile] = ()) -> lis
 
 
 def _fastest(sections: Sequence[Section]) -> Iterator[Finding]:
-    """The most images/s that a whole step with all its losses, on the run's largest images, reached in any suite."""
+    """The most images/s of a whole step, all its losses and exchange included, on the largest images, in any suite."""
     reached = []
     for section in sections:
         largest = max(config.image_size for config in section.run.configs.values())
         for row in filter(counts, section.rows):
             config = section.config(row)
-            if config.part == "train" and config.aux_weight > 0 and config.image_size == largest:
+            whole = config.part == "train" and config.aux_weight > 0 and config.all_reduce
+            if whole and config.image_size == largest:
                 reached.append((section, row))
     if reached:
         section, row = max(reached, key=lambda candidate: speed(candidate[1]))
@@ -57,7 +58,8 @@ def _too_few(sections: Sequence[Section]) -> Iterator[Finding]:
         if comparisons := section.too_few_processes():
             ratios = [f"{section.value(section.row(item.variant))} {ratio(item)}×" for item in comparisons]
             more = f" and {len(ratios) - MAX_NAMED} more" if len(ratios) > MAX_NAMED else ""
-            groups.append(f"{', '.join(ratios[:MAX_NAMED])}{more} of {section.base}")
+            of_what = f" of {section.base}" if section.base else f" ({section.suite.name}, {section.quantity})"
+            groups.append(f"{', '.join(ratios[:MAX_NAMED])}{more}{of_what}")
             short += comparisons
     if short:
         number = "1 comparison" if len(short) == 1 else f"{len(short)} comparisons"

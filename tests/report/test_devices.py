@@ -124,6 +124,23 @@ def test_the_answers_are_sentences(stored):
     assert "2 workers lose 20%:" in terminal(summary_of(stored).run)
 
 
+def test_too_few_processes_are_told_by_suite_and_without_the_base_that_goes_without_saying(run_directory):
+    run_directory.document["suites"] = [WEAK]
+    for config in (StepConfig(batch_size=8), StepConfig(batch_size=16, replicas=2)):
+        run_directory.add(config, *processes(1.0, number=2), suites=("weak-scaling",))
+    said = [sentence.rest for sentence in summary_of(run_directory).findings]
+    assert any(rest.startswith("2 replicas 1.000× (weak-scaling, efficiency), from 2 processes") for rest in said), said
+
+
+def test_the_most_images_a_second_are_those_of_replicas_that_exchange_their_gradients(run_directory):
+    """Without the exchange each replica trains a network of its own, however fast."""
+    run_directory.document["suites"] = [COMMUNICATION]
+    add(run_directory, 1.0, "communication", batch_size=16, replicas=2)
+    add(run_directory, 0.5, "communication", batch_size=16, replicas=2, all_reduce=False)
+    fastest = next(sentence for sentence in summary_of(run_directory).findings if "images/s" in sentence.point)
+    assert fastest.point.startswith("16.0 images/s")
+
+
 def test_a_team_without_figures_has_a_reason_and_no_efficiency(run_directory):
     run_directory.document["suites"] = [WEAK]
     add(run_directory, 1.0, "weak-scaling", batch_size=8)
