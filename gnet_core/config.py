@@ -168,7 +168,7 @@ class StepConfig:
             use = f"{fewer} or {more}" if fewer else str(more)
             raise GnetError(
                 f"batch_size: {self.batch_size} images do not divide among {total} replicas "
-                f"({self.workers} workers of {self.replicas}); use {use}"
+                f"({self.workers} × {self.replicas}); use {use}"
             )
         if total > 1 and self.precision == "mixed_float16":
             raise GnetError(

@@ -17,7 +17,7 @@ from gnet_core.datasets.catalog import absolute, fingerprint, open_data
 from gnet_core.datasets.data_set import broken_notes
 from gnet_core.files.whole import PARTIAL_PREFIX, RUN_FORMAT_VERSION
 from gnet_core.machine.description import available_memory_bytes
-from gnet_core.machine.devices import gpus_from, require_gpus
+from gnet_core.machine.devices import gpus_from, require_gpus, require_parts_of_cpu
 from gnet_core.machine.environment import Environment
 from gnet_core.plan.request import BenchRequest, Until
 from gnet_core.plan.suites import (
@@ -100,7 +100,8 @@ class BenchPlan:
                 f"workers: {max(asked['workers'])} were asked, but the site has started {hosts} processes of gnet "
                 f"bench, each of which has one; use at most {hosts}"
             )
-        if self.device == "cpu":  # which is split into as many logical devices
+        if self.device == "cpu":
+            require_parts_of_cpu(max(asked.get("replicas", (1,))), self.environment.machine.usable_threads)
             return asked
         most = len(gpus_from(self.device, self.environment))
         workers = 1 if self._cluster else max(asked.get("workers", self._preset.workers))

@@ -82,9 +82,22 @@ def gpus_from(device: str, environment: Environment) -> list[SeenGpu]:
     return gpus[first:]
 
 
+REPLICAS_PER_THREAD = 4
+"""Logical devices that a CPU is split into at most, for each of its threads: more only wait for one another."""
+
+
+def require_parts_of_cpu(replicas: int, threads: int) -> None:
+    """Raise GnetError where a CPU of so many threads is not split into so many logical devices."""
+    if replicas > (most := REPLICAS_PER_THREAD * threads):
+        raise GnetError(
+            f"replicas: {replicas} is too many: a CPU of {threads} threads is split into at most {most} logical "
+            "devices; use fewer"
+        )
+
+
 def require_gpus(replicas: int, workers: int, device: str, there: int) -> None:
     """Raise GnetError where so many workers of a host with so many replicas each lack a GPU of their own."""
     if replicas * workers > there:
         field, value = ("replicas", replicas) if replicas > there else ("workers", workers)
-        kinds = f"{workers} workers of {replicas} replicas take {workers * replicas} GPUs"
+        kinds = f"{workers} × {replicas} replicas take {workers * replicas} GPUs"
         raise GnetError(f"{field}: {value} is too many: {kinds}, and from {device} on there are {there}; use fewer")

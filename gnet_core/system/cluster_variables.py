@@ -77,7 +77,8 @@ def _of_tensorflow(text: str) -> Cluster:
     chiefs, workers = config.cluster.get("chief", []), config.cluster.get("worker", [])
     own = config.cluster.get(config.task.type, []) if config.task.type in ("chief", "worker") else []
     if config.task.index >= len(own):
-        there = f"{len(own)} of that type" if own else f"only {' and '.join(sorted(config.cluster)) or 'no tasks'}"
+        there = f"{len(own)} of that type" if own else f"only {' and '.join(sorted(config.cluster))}"
+        there = there if config.cluster else "no tasks"
         raise GnetError(
             f"TF_CONFIG: its task is {config.task.type!r:.60} {config.task.index}, but its cluster has {there}"
         )

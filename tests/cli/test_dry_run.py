@@ -179,9 +179,16 @@ def test_a_suite_that_scales_takes_the_numbers_of_replicas_and_workers(gnet):
         (["bench", "execution", "--replicas", "2"], "replicas: no suite that is named takes several; add scaling"),
         (["bench", "--workers", "2"], "workers: no suite that is named takes several"),
         (["bench", "strong-scaling", "--preset", "smoke", "--replicas", "3"], "do not divide among 3 replicas"),
-        (["bench", "scaling", "--device", "gpu:1", "--replicas", "2"], "replicas: 2 is too many: 1 workers of 2"),
-        (["bench", "scaling", "--device", "gpu", "--workers", "4"], "workers: 4 is too many: 4 workers of 1 replicas"),
+        (
+            ["bench", "scaling", "--device", "gpu:1", "--replicas", "2"],
+            "replicas: 2 is too many: 1 × 2 replicas take 2 GPUs",
+        ),
+        (
+            ["bench", "scaling", "--device", "gpu", "--workers", "4"],
+            "workers: 4 is too many: 4 × 1 replicas take 4 GPUs",
+        ),
         (["bench", "scaling", "--replicas", "0"], "replicas: 0 will not do"),
+        (["bench", "weak-scaling", "--replicas", "64"], "replicas: 64 is too many: a CPU of 8 threads is split into"),
     ],
 )
 def test_teams_that_cannot_be_are_refused_in_one_line(gnet, environment, words, says):

@@ -61,7 +61,7 @@ def test_a_process_that_was_started_alone_has_no_cluster(variables):
         (tf_config(TWO, index=2), "its task is 'worker' 2, but its cluster has 2 of that type"),
         (tf_config(TWO, "chief"), "its task is 'chief' 0, but its cluster has only worker"),
         (tf_config(TWO | {"evaluator": ["e:1"]}, "evaluator"), "its task is 'evaluator' 0"),
-        (tf_config({}), "its cluster has only no tasks"),
+        (tf_config({}), "its cluster has no tasks"),
         (tf_config(TWO | {"ps": ["p:1"]}), "its cluster has 'ps', which takes no step"),
         (tf_config({"worker": ["a:1", "a:1"]}), "it lists 'a:1' twice"),
         (tf_config({"chief": ["a:1"], "worker": ["a:1"]}), "it lists 'a:1' twice"),
