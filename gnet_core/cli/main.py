@@ -138,9 +138,9 @@ _DOCUMENTS = {
     "profile": ("profile.document", "Profile"),
     "info": ("machine.overview", "Info"),
     "cases": ("report.run", "RunReport"),
+    "fleet": ("report.fleet", "FleetReport"),
     "training": ("training.document", "Training"),
     "time-to-accuracy": ("time_to_accuracy.document", "TimeToAccuracy"),
-    "fleet": ("report.fleet", "FleetReport"),
 }
 """The module of gnet_core and the type of each document that has a schema."""
 

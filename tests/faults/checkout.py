@@ -117,7 +117,7 @@ class Case(Lockstep):
     feed = Feed()
 
     def __init__(self, config, cluster=None):
-        super().__init__(cluster)
+        super().__init__(cluster, config.workers)
         self.config = config
         self.meeting = Meeting(cluster) if cluster else None
         self.steps = 0
@@ -207,7 +207,7 @@ GPU_DEVICE = DEVICE.replace("built_for_cuda=False", "built_for_cuda=True").repla
 )
 
 GPU_CASE = (
-    CASE.replace("class Case:", "class CpuCase:")
+    CASE.replace("class Case(Lockstep):", "class CpuCase(Lockstep):")
     + '''
 
 import json

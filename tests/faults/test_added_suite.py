@@ -42,9 +42,10 @@ SECONDS = "0.002 * (config.image_size / 96) ** 2 * (1 + 5 * (config.bn_momentum 
 
 @pytest.fixture(scope="module")
 def house_of_suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    case = house.CASE.replace("time.sleep(0.002 * steps)", "time.sleep(self.seconds * steps)")
+    case = house.CASE.replace("time.sleep(0.002)", "time.sleep(self.seconds)")
     case = case.replace("        self.steps = 0\n", f"        self.steps = 0\n        self.seconds = {SECONDS}\n", 1)
     assert "self.seconds = " in case
+    assert "sleep(self.seconds)" in case
     return house.make_checkout(tmp_path_factory.mktemp("suites") / "checkout", case=case)
 
 
@@ -139,7 +140,7 @@ def test_a_field_that_nothing_was_written_for_is_told_as_well(house_of_suites, t
 @pytest.mark.parametrize(
     ("field", "more", "why"),
     [
-        ("image_size", 'view="table"', "view: 'table' is unknown; use one of comparison, scaling, parts, speed"),
+        ("image_size", 'view="table"', "view: 'table' is unknown; use one of comparison, scaling, devices, parts, speed"),
         ("speed", "base=1", "varies: 'speed' is unknown; use one of execution, precision, part,"),
         ("image_size", "base=66", "image_size: 66 will not do; use a whole number of at least 67"),
         (

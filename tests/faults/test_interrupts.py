@@ -53,8 +53,8 @@ class PaperWorker:
         self._given_up = False
 
     @property
-    def pid(self) -> int:
-        return 2**22 + 1  # no process has it
+    def main_pids(self) -> list[int]:
+        return [2**22 + 1]  # no process has it
 
     def launch(self) -> None:
         PaperWorker.alive[str(self.job.worker)] += 1

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from gnet_core.frameworks.tf.case import Case
 
+SUITE = None
 FILE = Path("trouble.json")
 TROUBLE = json.loads(FILE.read_text()) if FILE.exists() else {"worker": 0, "kind": ""}
 INDEX = [json.loads(word.partition("=")[2])["index"] for word in sys.argv if word.startswith("--gnet-cluster=")]
