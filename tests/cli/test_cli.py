@@ -369,7 +369,7 @@ def test_pytest_finds_every_case_of_the_benchmarks_by_itself():
     found = [line for line in answer.stdout.splitlines() if "::bench_" in line]
     cases = [line.partition("[")[2] for line in found if "[" in line]
     assert len(cases) == 36
-    assert len(set(cases)) == 25
+    assert len(set(cases)) == 24
     assert [line.partition("::")[2] for line in found if "[" not in line] == ["bench_time_to_accuracy"]
 
 
