@@ -140,7 +140,11 @@ def test_a_field_that_nothing_was_written_for_is_told_as_well(house_of_suites, t
 @pytest.mark.parametrize(
     ("field", "more", "why"),
     [
-        ("image_size", 'view="table"', "view: 'table' is unknown; use one of comparison, scaling, devices, parts, speed"),
+        (
+            "image_size",
+            'view="table"',
+            "view: 'table' is unknown; use one of comparison, scaling, devices, parts, speed",
+        ),
         ("speed", "base=1", "varies: 'speed' is unknown; use one of execution, precision, part,"),
         ("image_size", "base=66", "image_size: 66 will not do; use a whole number of at least 67"),
         (

@@ -160,7 +160,7 @@ def test_a_host_that_is_lost_ends_the_cases_that_need_it_and_no_other(
         three, two, one = measured(dataclasses.replace(settings, hosts=there, memory_bytes=2**32), [3, 2, 1])
         agents[0].send_signal(signal.SIGCONT)
         if number == signal.SIGKILL:
-            agents.pop(0).wait()
+            agents.pop(0).communicate()
     assert (three["status"], note in three["note"]) == ("failed", True), three["note"]
     assert (two["status"], "127.0.0.3 does not answer" in two["note"]) == ("failed", True), two["note"]
     assert one["status"] == "ok"
