@@ -25,7 +25,6 @@ def without():
 @pytest.mark.parametrize(
     ("variables", "effect", "name"),
     [
-        ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "acts", "oneDNN: off"),
         ({"TF_NUM_INTRAOP_THREADS": str(USABLE_THREADS + 1)}, "acts", "intra-op and other threads: "),
         (
             {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"},
@@ -39,3 +38,14 @@ def test_a_setting_acts_where_tensorflow_shows_another_behaviour(without, variab
     (found,) = setting_effects(variables, environment(**variables), without)
     assert found.effect == effect, found
     assert name in found.evidence
+
+
+def test_onednn_acts_where_it_is_not_what_tensorflow_chooses_for_the_processor(without):
+    """It is on by default where there is AVX-512, and off elsewhere."""
+    off, on = (
+        setting_effects({"TF_ENABLE_ONEDNN_OPTS": value}, environment(TF_ENABLE_ONEDNN_OPTS=value), without)[0]
+        for value in ("0", "1")
+    )
+    assert {off.effect, on.effect} == {"acts", "changes nothing"}
+    assert "oneDNN: off" in off.evidence
+    assert "oneDNN: on" in on.evidence

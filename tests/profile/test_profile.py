@@ -80,12 +80,17 @@ def test_a_step_on_a_cpu_is_divided_without_what_only_a_device_has(tables: dict[
 
 def test_what_a_cpu_trace_cannot_tell_is_named_with_the_reason(tables: dict[str, Any]) -> None:
     missing = {row["what"]: row["why"] for row in tables["not_available"]}
-    assert set(missing) == {"device compute and idle time", "kernels, tensor cores, occupancy"}
+    assert set(missing) - {"the peak of memory"} == {"device compute and idle time", "kernels, tensor cores, occupancy"}
     assert all(missing.values())
 
 
-def test_a_cpu_trace_tells_the_peak_of_tensorflows_allocator(tables: dict[str, Any]) -> None:
+def test_a_cpu_trace_tells_the_peak_of_the_allocator_or_that_it_cannot(tables: dict[str, Any]) -> None:
+    """oneDNN's allocator tells a trace of itself, and TensorFlow leaves oneDNN out on a processor without AVX-512."""
     memory = tables["peak_memory"]
+    missing = {row["what"] for row in tables["not_available"]}
+    assert (memory is None) == ("the peak of memory" in missing)
+    if memory is None:
+        return
     assert memory["allocator"].endswith("cpu")
     weights = 4 * 7_000_000  # of GoogLeNet's parameters; the step holds them, their gradients and Adam's moments
     assert weights < memory["peak_bytes"] < memory["capacity_bytes"]
