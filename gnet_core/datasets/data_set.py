@@ -93,8 +93,8 @@ class DataSet:
 
     @property
     def default_augmentation(self) -> Augmentation:
-        """What a training session does to the images that names nothing: a shift suits all that are not aligned and
-        that have nothing else, a mirror not a digit.
+        """What a training session that names nothing does to the images: photos are shifted and mirrored, aligned ones
+        mirrored alone, and what a mirror would make another, such as a digit, is shifted.
         """
         if self.mirrored == "same":
             return "flip" if self.aligned else "crop-flip"

@@ -65,6 +65,7 @@ class PackIndex(msgspec.Struct, frozen=True, kw_only=True):
     default_image_size: Count
     mirrored: Mirrored
     aligned: bool = False
+    """Packs of older versions do not say; a shift was their default."""
     duplicates: Count
     notes: list[str]
     train: PackedSplit
