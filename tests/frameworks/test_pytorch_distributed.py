@@ -27,7 +27,7 @@ def taken(folder, changes, workers=1):
             command.append(json.dumps({"addresses": addresses, "index": index}))
         processes.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True))
     try:
-        ends = [process.communicate(timeout=300)[1][-2000:] for process in processes]
+        ends = [process.communicate(timeout=900)[1][-2000:] for process in processes]
     finally:
         for process in processes:
             process.kill()
