@@ -17,14 +17,14 @@ def free_addresses(number):
 
 def ears():
     """Where each listening socket of this process hears: its interface where it is bound to one, else its address."""
-    found = []
+    names = []
     for connection in psutil.Process().net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN:
             listening = socket.socket(fileno=connection.fd)
             interface = listening.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)
             listening.detach()  # it stays the library's
-            found.append(interface.rstrip(b"\0").decode() or connection.laddr.ip)
-    return found
+            names.append(interface.rstrip(b"\0").decode() or connection.laddr.ip)
+    return names
 
 
 def all_on_loopback(ears):

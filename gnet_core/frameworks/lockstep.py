@@ -10,6 +10,13 @@ from gnet_core.config import GnetError
 from gnet_core.frameworks.base import Exchange
 from gnet_core.system.cluster import Cluster
 
+EXCHANGE_ROUNDS = 7
+"""Times that an exchange is measured, after one more that traces it or warms up."""
+
+COLLECTIVE_TIMEOUT_SECONDS = 600
+"""After which a collective fails whose other workers do not come. It outlasts any compilation, and a runner's limit of
+a case comes before it."""
+
 
 class Command(enum.IntEnum):
     """What the first worker tells the others, each with a whole number."""
@@ -30,9 +37,11 @@ class Lockstep(ABC):
 
     def __init__(self, cluster: Cluster | None = None, workers: int = 1) -> None:
         """Raises GnetError where the case has another number of workers than the cluster."""
-        found = len(cluster.addresses) if cluster else 1
-        if found != workers:
-            raise GnetError(f"workers: {workers} take this step together and {found} came; gnet bench starts them all")
+        present = len(cluster.addresses) if cluster else 1
+        if present != workers:
+            raise GnetError(
+                f"workers: {workers} take this step together and {present} came; gnet bench starts them all"
+            )
         self._leads = cluster is not None and cluster.reports
         self._rests = False
         self._expected_steps = 0

@@ -15,14 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gnet_core.frameworks import pytorch_device
 from gnet_core.frameworks.base import Exchange
+from gnet_core.frameworks.lockstep import COLLECTIVE_TIMEOUT_SECONDS, EXCHANGE_ROUNDS
 from gnet_core.system.cluster import Cluster
 from gnet_core.system.loopback import kept_to_loopback
-
-TIMEOUT = datetime.timedelta(seconds=600)
-"""After which a collective fails whose other workers do not come, as it does in TensorFlow."""
-
-ROUNDS = 7
-"""Times that an exchange is measured, after one more that warms up."""
 
 
 def meet(cluster: Cluster, device: torch.device) -> None:
@@ -37,7 +32,7 @@ def meet(cluster: Cluster, device: torch.device) -> None:
             init_method=f"tcp://{cluster.addresses[0]}",
             rank=cluster.index,
             world_size=len(cluster.addresses),
-            timeout=TIMEOUT,
+            timeout=datetime.timedelta(seconds=COLLECTIVE_TIMEOUT_SECONDS),
         )
 
 
@@ -84,7 +79,7 @@ def measure_exchange(model: DistributedDataParallel, own_losses: Callable[[], to
 def _seconds(action: Callable[[], None], device: torch.device) -> list[float]:
     """What it takes in this worker, each time when all are ready for it."""
     seconds = []
-    for _ in range(ROUNDS + 1):
+    for _ in range(EXCHANGE_ROUNDS + 1):
         pytorch_device.synchronise(device)
         distributed.barrier()
         start = time.perf_counter()

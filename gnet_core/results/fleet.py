@@ -64,11 +64,11 @@ def hosts_of(runs: Sequence[Run], prices: Mapping[str, float]) -> list[Host]:
 
 def cases_of(hosts: Sequence[Host]) -> list[FleetCase]:
     """The cases of all hosts, in the order in which the hosts have them."""
-    found: dict[str, FleetCase] = {}
+    cases: dict[str, FleetCase] = {}
     for host in hosts:
         for row in host.run.rows:
             config = dataclasses.replace(host.run.configs[row.case], device="cpu")
             name = PlannedCase(config=config, suites=(), source=row.source).name
-            case = found.get(name) or FleetCase(config=config, source=row.source, rows={})
-            found[name] = dataclasses.replace(case, rows={**case.rows, host.name: row})
-    return list(found.values())
+            case = cases.get(name) or FleetCase(config=config, source=row.source, rows={})
+            cases[name] = dataclasses.replace(case, rows={**case.rows, host.name: row})
+    return list(cases.values())

@@ -160,8 +160,8 @@ class RawProcess:
 
 def _require_all(path: Path, exchange: Exchange, config: StepConfig) -> None:
     """Raise GnetError where it does not tell of each replica and each worker of the case."""
-    told = {"local_step_seconds": config.total_replicas, "process_peak_bytes": config.workers}
-    for field, number in told.items():
+    lengths = {"local_step_seconds": config.total_replicas, "process_peak_bytes": config.workers}
+    for field, number in lengths.items():
         if (there := len(getattr(exchange, field))) != number:
             raise GnetError(f"{path}: exchange.{field} has {there} values; this case has to have {number}")
 

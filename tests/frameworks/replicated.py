@@ -35,12 +35,12 @@ def main(out, cases, cluster=None):
     device.prepare(several, cluster)
     # The only one: another would number its collectives as the first did, which TensorFlow mixes up.
     strategy = open_strategy(several, cluster)
-    found: dict[str, Any] = {"masks": masks(strategy, several)}
+    outcomes: dict[str, Any] = {"masks": masks(strategy, several)}
     for name, config in configs.items():
         for kind, arrays in outcome(config, strategy if config.total_replicas > 1 else None).items():
-            found |= {f"{name}/{kind}/{place}": array for place, array in enumerate(arrays)}
+            outcomes |= {f"{name}/{kind}/{place}": array for place, array in enumerate(arrays)}
     if cluster is None or cluster.reports:
-        np.savez(out, ears=ears(), **found)
+        np.savez(out, ears=ears(), **outcomes)
 
 
 def outcome(config, strategy):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="t
 
 
 def taken(folder, changes, workers=1):
-    """What each worker found (see tests.frameworks.torch_workers)."""
+    """What each worker measured (see tests.frameworks.torch_workers)."""
     addresses, paths, processes = free_addresses(workers), [], []
     for index in range(workers):
         paths.append(folder / f"{index}.npz")
@@ -35,8 +35,8 @@ def taken(folder, changes, workers=1):
     return [dict(np.load(path)) for path in paths]
 
 
-def gradients(found):
-    return [found[f"gradient {number}"] for number in range(sum(name.startswith("gradient ") for name in found))]
+def gradients(measured):
+    return [measured[f"gradient {number}"] for number in range(sum(name.startswith("gradient ") for name in measured))]
 
 
 @pytest.mark.parametrize("changes", [{}, {"execution": "graph"}, {"aux_weight": 0.0}], ids=["eager", "graph", "main"])

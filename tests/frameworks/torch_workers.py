@@ -32,10 +32,10 @@ def in_a_worker(config, cluster):
     exchange = case.exchange()
     flop, last = case.flop_per_image(), last_weights(case)
     case.finish()
-    found = {"losses": losses, "flop": flop, "applied": case.applied_steps(), "last": last, "ears": ears()}
+    measured = {"losses": losses, "flop": flop, "applied": case.applied_steps(), "last": last, "ears": ears()}
     if exchange:
-        found |= {f"exchange {name}": value for name, value in vars(exchange).items()}
-    return found | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
+        measured |= {f"exchange {name}": value for name, value in vars(exchange).items()}
+    return measured | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
 
 
 def by_itself(config):
@@ -51,8 +51,8 @@ def by_itself(config):
         losses.append(float(loss))
     gradients = gradients_of(case)
     case.images, case.labels = images, labels
-    found = {"losses": [sum(losses)], "flop": case.flop_per_image()}
-    return found | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
+    measured = {"losses": [sum(losses)], "flop": case.flop_per_image()}
+    return measured | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
 
 
 def gradients_of(case):
@@ -70,5 +70,5 @@ if __name__ == "__main__":
     _, out, changes, *cluster = sys.argv
     config = StepConfig(**(CONFIG | json.loads(changes)))
     alone = not cluster
-    found = by_itself(config) if alone else in_a_worker(config, msgspec.json.decode(cluster[0], type=Cluster))
-    np.savez(out, **found)
+    measured = by_itself(config) if alone else in_a_worker(config, msgspec.json.decode(cluster[0], type=Cluster))
+    np.savez(out, **measured)

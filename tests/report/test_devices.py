@@ -44,10 +44,10 @@ def exchange(config: StepConfig) -> dict[str, Any]:
 
 def add(directory: RunDirectory, seconds: float, *suites: str, **fields: Any) -> StepConfig:
     config = StepConfig(**fields)
-    told: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if config.total_replicas > 1 and config.all_reduce:
-        told["exchange"] = exchange(config)
-    directory.add(config, *processes(seconds), suites=suites, **told)
+        extra["exchange"] = exchange(config)
+    directory.add(config, *processes(seconds), suites=suites, **extra)
     return config
 
 

@@ -88,8 +88,8 @@ def test_an_exchange_that_cannot_be_fails_its_row_and_names_the_field(run_direct
 def test_mfu_of_several_gpus_is_of_their_peaks_together_and_one_gpu_s_joules_are_not_theirs(run_directory):
     run_directory.document["peaks"] = [{"float32": {"flop_per_second": 1e12, "operation": "conv"}}]
     config = StepConfig(batch_size=32, workers=2, replicas=2, device="gpu:0")
-    told = {"gpu": lambda _number: {"gpu_energy_joules": 10.0}, "exchange": MEASURED, "flop_per_image": 1e10}
-    run_directory.add(config, *processes(1.0), **told)
+    extra = {"gpu": lambda _number: {"gpu_energy_joules": 10.0}, "exchange": MEASURED, "flop_per_image": 1e10}
+    run_directory.add(config, *processes(1.0), **extra)
     (row,) = records.load_run(run_directory.path).rows
     assert row.mfu == pytest.approx(32 * 1e10 / 4e12)
     assert row.images_per_joule is None

@@ -128,12 +128,12 @@ def test_a_worker_that_is_lost_on_another_host_is_named_with_it_and_leaves_its_l
         trouble.cause(checkout, 2, kind)
         (lost,) = measured(settings, [2])
         (log,) = (settings.directory / "raw").glob("*.worker2.log")
-        told = log.read_text()
+        printed = log.read_text()
         trouble.cause(checkout)
         (case,) = measured(settings, [2])  # the host is there as ever
     assert (lost["status"], note in lost["note"]) == (status, True), lost["note"]
     assert case["status"] == "ok"
-    assert kind == "dies" or "bench_trouble.py" in told
+    assert kind == "dies" or "bench_trouble.py" in printed
     assert not left_behind(checkout)
 
 

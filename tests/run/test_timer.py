@@ -297,8 +297,8 @@ def test_a_worker_that_follows_waits_for_turns_and_gives_signs_of_life(monkeypat
     phases = [message["name"] for message in messages if message["event"] == "phase"]
     assert phases == ["import", "build", "trace", "follow"]
     beats = [message for message in messages if message["event"] == "beat"]
-    (told,) = [message["versions"] for message in messages if message["event"] == "versions"]
-    assert list(told) == ["Python", "TensorFlow", "gnet's code"]
+    (versions,) = [message["versions"] for message in messages if message["event"] == "versions"]
+    assert list(versions) == ["Python", "TensorFlow", "gnet's code"]
     assert len(phases) + len(beats) + 1 == len(messages)
     assert beats[-1] == {"event": "beat", "steps": 7}
 

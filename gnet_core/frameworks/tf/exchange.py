@@ -11,13 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from gnet_core.frameworks.base import Exchange
+from gnet_core.frameworks.lockstep import EXCHANGE_ROUNDS
 from gnet_core.frameworks.tf import device
 from gnet_core.frameworks.tf.replicas import Several
 from gnet_core.frameworks.tf.step import Step
 from gnet_core.networks.builder import Tensor
-
-ROUNDS = 7
-"""Times that each is measured, after one more that traces it."""
 
 
 def measure(replicas: Several, train_step: Step, images: Any, labels: Any) -> Exchange:
@@ -62,7 +60,7 @@ def measure(replicas: Several, train_step: Step, images: Any, labels: Any) -> Ex
             function = tf.function(function, autograph=False)
         function(*arguments)
         calls = []
-        for _ in range(ROUNDS):
+        for _ in range(EXCHANGE_ROUNDS):
             replicas.synchronise()
             start = time.perf_counter()
             returned = function(*arguments)

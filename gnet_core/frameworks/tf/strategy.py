@@ -10,12 +10,9 @@ import tensorflow as tf
 from tensorflow.python.distribute.mirrored_strategy import MirroredExtended
 
 from gnet_core.config import StepConfig
+from gnet_core.frameworks.lockstep import COLLECTIVE_TIMEOUT_SECONDS
 from gnet_core.system.cluster import Cluster
 from gnet_core.system.loopback import kept_to_loopback
-
-TIMEOUT_SECONDS = 600
-"""After which a collective fails whose other workers do not come. It outlasts any compilation, and a runner's limit of
-a case comes before it."""
 
 
 def open_strategy(config: StepConfig, cluster: Cluster | None) -> tf.distribute.Strategy | None:
@@ -31,7 +28,8 @@ def open_strategy(config: StepConfig, cluster: Cluster | None) -> tf.distribute.
         return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(config.replicas)])
     implementations = tf.distribute.experimental.CommunicationImplementation
     options = tf.distribute.experimental.CommunicationOptions(
-        implementation=implementations.RING if kind == "CPU" else implementations.NCCL, timeout_seconds=TIMEOUT_SECONDS
+        implementation=implementations.RING if kind == "CPU" else implementations.NCCL,
+        timeout_seconds=COLLECTIVE_TIMEOUT_SECONDS,
     )
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
