@@ -108,20 +108,27 @@ class Team:
         """
         if not self._arrived:
             self._hear(timeout_seconds)
+        self._require_alike()
         if self._arrived:  # what it has done counts, also where it is heard of late
             return self._arrived.popleft()
-        self._require_alike()
         if lost := [process for process in self._processes if process.failure or process.closed]:
             raise self._loss(lost[0])
         return None
 
     def has_ended(self, timeout_seconds: float) -> bool:
-        """Wait so long for all of them to end; say whether they have. Raises WorkerLost for who did not end well."""
+        """Wait so long for all of them to end; say whether they have. Raises WorkerLost for who did not end well,
+        or had other versions than the first.
+        """
         self._hear(timeout_seconds)
         for process in self._processes:
             if process.failure or process.member.exit_code() not in (None, 0):
                 raise self._loss(process)
-        return all(process.member.exit_code() == 0 for process in self._processes)
+        if not all(process.member.exit_code() == 0 for process in self._processes):
+            return False
+        for process in self._processes:
+            self._drain(process)  # what it said last may have come from another host only now
+        self._require_alike()
+        return True
 
     def laggard(self) -> str:
         """Who the others waited for, where they took too long: a clause for the note; empty where it is not known."""
