@@ -17,7 +17,7 @@ from gnet_core.frameworks import pytorch_device
 from gnet_core.frameworks.base import Exchange
 from gnet_core.frameworks.lockstep import COLLECTIVE_TIMEOUT_SECONDS, EXCHANGE_ROUNDS
 from gnet_core.system.cluster import Cluster
-from gnet_core.system.loopback import kept_to_loopback
+from gnet_core.system.listening import kept_to_own_address
 
 
 def meet(cluster: Cluster, device: torch.device) -> None:
@@ -25,8 +25,8 @@ def meet(cluster: Cluster, device: torch.device) -> None:
     if cluster.on_loopback:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-    keeps = cluster.reports and cluster.on_loopback  # the only one that listens on an address of the cluster
-    with kept_to_loopback(cluster.port) if keeps else contextlib.nullcontext():
+    # The first is the only one that listens on an address of the cluster.
+    with kept_to_own_address(cluster) if cluster.reports else contextlib.nullcontext():
         distributed.init_process_group(
             "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl",
             init_method=f"tcp://{cluster.addresses[0]}",

@@ -35,7 +35,7 @@ from gnet_core.run.host_protocol import (
 )
 from gnet_core.run.members import LocalMember, Member, Task, open_log
 from gnet_core.run.protocol import ChannelClosed
-from gnet_core.system.cluster import Cluster, address_of, host_of
+from gnet_core.system.cluster import Cluster, host_of, own_addresses
 
 ANSWER_SECONDS = 10.0
 """Time in which a host has to answer a question, and one that connects to say who it is."""
@@ -240,8 +240,9 @@ def gathered(cluster: Cluster) -> Iterator[Hosts]:
     """
     own = cluster.addresses[0]
     try:
-        family, place = address_of(own)
-        listening = socket.create_server(place, family=family)
+        place = own_addresses(cluster)[0]
+        family = socket.AF_INET6 if ":" in place else socket.AF_INET
+        listening = socket.create_server((place, cluster.port), family=family)
     except OSError as error:
         raise GnetError(
             f"workers: nothing can listen on {own}, the first address of the cluster ({error.strerror or error}); it "

@@ -50,6 +50,29 @@ def address_of(address: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
     return family, (str(place[0]), port)
 
 
+def own_addresses(cluster: Cluster) -> list[str]:
+    """The IP addresses by which this process is found: those that its host's name stands for. Raises OSError for a name
+    that nobody knows.
+
+    Many a host has its own name stand for 127.0.1.1, by which no other host finds it; the one by which it reaches the
+    next host of the cluster is then the first of them.
+    """
+    known = _ip_addresses(cluster.addresses[cluster.index])
+    if cluster.on_loopback or not all(ipaddress.ip_address(address).is_loopback for address in known):
+        return known
+    other = cluster.addresses[(cluster.index + 1) % len(cluster.addresses)]
+    family, place = address_of(other)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(place)  # sends nothing, but chooses the way there
+        return [*dict.fromkeys([str(probe.getsockname()[0]), *known])]
+
+
+def _ip_addresses(address: str) -> list[str]:
+    """All that the host of HOST:PORT stands for, without the zone of IPv6."""
+    known = socket.getaddrinfo(host_of(address), None, type=socket.SOCK_STREAM)
+    return [*dict.fromkeys(str(place[0]).partition("%")[0] for *_, place in known)]
+
+
 def _is_loopback(address: str) -> bool:
     host = host_of(address)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 
@@ -12,7 +11,7 @@ from tensorflow.python.distribute.mirrored_strategy import MirroredExtended
 from gnet_core.config import StepConfig
 from gnet_core.frameworks.lockstep import COLLECTIVE_TIMEOUT_SECONDS
 from gnet_core.system.cluster import Cluster
-from gnet_core.system.loopback import kept_to_loopback
+from gnet_core.system.listening import kept_to_own_address
 
 
 def open_strategy(config: StepConfig, cluster: Cluster | None) -> tf.distribute.Strategy | None:
@@ -40,7 +39,7 @@ def open_strategy(config: StepConfig, cluster: Cluster | None) -> tf.distribute.
     )
     if cluster.on_loopback:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-    with kept_to_loopback(cluster.port) if cluster.on_loopback else contextlib.nullcontext():
+    with kept_to_own_address(cluster):
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     _have_each_worker_initialise(strategy)
     return strategy
