@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from gnet_core.config import StepConfig
-from gnet_core.plan.suites import Source
+from gnet_core.plan.suites import Plan, Source
 from gnet_core.run import discovery
 from gnet_core.run.worker import Worker
 from tests.faults import checkout as house
@@ -94,7 +94,9 @@ def test_each_process_that_is_killed_is_a_row_that_names_it(tmp_path, monkeypatc
 def test_each_process_of_a_real_step_that_is_killed_is_a_row_that_names_it(tmp_path, monkeypatch, faults):
     checkout = tmp_path / "checkout"
     house.copy_code(checkout)
-    settings = trouble.settings_of(checkout, tmp_path / "run", discovery.probe(Source(checkout=checkout)))
+    environment = discovery.probe(Source(checkout=checkout))
+    patient = Plan(turns=3, block_seconds=0.02, limit_seconds=600.0)  # on a busy machine a start takes over a minute
+    settings = trouble.settings_of(checkout, tmp_path / "run", environment, plan=patient)
     settings.directory.mkdir()
     require_rows_of_the_killed(settings, Kills(random.Random(20)), 20, monkeypatch)
     assert not trouble.left_behind(checkout)
