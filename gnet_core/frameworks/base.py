@@ -226,8 +226,14 @@ def _limits_of_replicas(config: StepConfig, environment: Environment) -> list[tu
         (config.data != "synthetic", "several replicas are measured on synthetic data alone"),
         (config.feed != "ready", "several replicas are measured on batches that are ready"),
     ]
-    if config.framework != "tensorflow":
-        return [(True, f"{TITLES[config.framework]} is measured on one device"), *shared]
+    if config.framework == "jax":
+        return [(True, "JAX is measured on one device"), *shared]
+    if config.framework == "torch":
+        return [
+            *shared,
+            (config.replicas > 1, "PyTorch's DistributedDataParallel takes one device a process; use workers"),
+            (synchronised and on_cpu, "PyTorch synchronises batch normalisation on GPUs alone"),
+        ]
     why_no_gpus = "" if on_cpu else _why_not_their_gpus(config, environment)
     return [
         *shared,

@@ -57,8 +57,10 @@ def here(**sections):
         ({"replicas": 2, "workers": 2}, "one CPU device a process"),
         ({"workers": 2, "data": "digits"}, "synthetic data alone"),
         ({"replicas": 2, "feed": "jpeg"}, "batches that are ready"),
-        (TORCH | {"workers": 2}, "one device"),
-        (TORCH | {"replicas": 2}, "one device"),
+        (TORCH | {"workers": 2}, ""),
+        (TORCH | {"workers": 2, "batch_norm": "synchronised"}, "synchronises batch normalisation on GPUs alone"),
+        (TORCH | {"workers": 2, "data": "digits"}, "synthetic data alone"),
+        (TORCH | {"replicas": 2}, "one device a process; use workers"),
         (JAX | {"workers": 2}, "one device"),
     ],
 )
