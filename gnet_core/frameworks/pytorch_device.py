@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 
@@ -14,14 +15,22 @@ from gnet_core.machine import description
 from gnet_core.machine.environment import Peer, SeenGpu
 from gnet_core.system.cluster import Cluster
 
+_THREADS = torch.get_num_threads()
+"""What an operation on a CPU runs on in a process that is alone: the processors that it may use, or OMP_NUM_THREADS."""
+
 
 def prepare(config: StepConfig, cluster: Cluster | None = None) -> torch.device:
-    """Make the case's device PyTorch's current one, and let it multiply float32 as the case's precision says. Each
-    worker of a host has a GPU, from the case's device on.
+    """Make the case's device PyTorch's current one, and let it multiply float32 as the case's precision says.
+
+    Of the workers of a host each has a GPU, from the case's device on, or an equal part of the threads: waiting threads
+    of OpenMP keep their processors busy, so that two workers of as many threads as there are processors were ten times
+    as slow. torch.distributed.run limits them for the same reason, and leaves OMP_NUM_THREADS as it was set.
     """
     device = torch.device(config.device.replace("gpu", "cuda"))
     if device.type == "cpu":
         allocator.keep_freed_memory()
+        if cluster and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, _THREADS // cluster.workers_on_host))
         return device
     device = torch.device("cuda", device.index + (cluster.place_on_host if cluster else 0))
     torch.cuda.set_device(device)  # else the first GPU gets a context as well, which takes its memory
@@ -70,7 +79,7 @@ def describe() -> Peer:
         cudnn=None if cudnn is None else f"{cudnn // 10_000}.{cudnn // 100 % 100}.{cudnn % 100}",
         gpus=gpus,
         why_no_gpus=why_none,
-        threads=torch.get_num_threads(),
+        threads=_THREADS,
         triton=importlib.util.find_spec("triton") is not None,
         # Where each looks: triton.runtime.build for a kernel's launcher, torch._inductor.cpp_builder for a CPU's code.
         c_compiler=shutil.which("gcc") or shutil.which("clang"),

@@ -34,8 +34,16 @@ class Cluster:
     @property
     def place_on_host(self) -> int:
         """How many workers of the same host come before this one, which take the devices before this one's."""
-        hosts = [host_of(address) for address in self.addresses]
-        return hosts[: self.index].count(hosts[self.index])
+        return self._hosts[: self.index].count(self._hosts[self.index])
+
+    @property
+    def workers_on_host(self) -> int:
+        """How many workers share this one's host and its processors; on loopback all, whatever their addresses."""
+        return len(self.addresses) if self.on_loopback else self._hosts.count(self._hosts[self.index])
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [host_of(address) for address in self.addresses]
 
 
 def host_of(address: str) -> str:

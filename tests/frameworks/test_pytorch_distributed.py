@@ -49,6 +49,7 @@ def test_two_workers_have_the_gradients_of_the_whole_batch(tmp_path, changes):
     np.testing.assert_array_equal(first["last"], second["last"])
     assert first["flop"] == alone["flop"]
     assert first["applied"] == second["applied"] == 3
+    assert first["threads"] == max(1, alone["threads"] // 2)
 
 
 def test_what_workers_exchange_is_measured(tmp_path):

@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 import numpy as np
+import torch
 
 from gnet_core.config import StepConfig
 from gnet_core.frameworks import base
@@ -33,6 +34,7 @@ def in_a_worker(config, cluster):
     flop, last = case.flop_per_image(), last_weights(case)
     case.finish()
     measured = {"losses": losses, "flop": flop, "applied": case.applied_steps(), "last": last, "ears": ears()}
+    measured["threads"] = torch.get_num_threads()
     if exchange:
         measured |= {f"exchange {name}": value for name, value in vars(exchange).items()}
     return measured | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
@@ -51,7 +53,7 @@ def by_itself(config):
         losses.append(float(loss))
     gradients = gradients_of(case)
     case.images, case.labels = images, labels
-    measured = {"losses": [sum(losses)], "flop": case.flop_per_image()}
+    measured = {"losses": [sum(losses)], "flop": case.flop_per_image(), "threads": torch.get_num_threads()}
     return measured | {f"gradient {number}": gradient for number, gradient in enumerate(gradients)}
 
 

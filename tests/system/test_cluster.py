@@ -25,6 +25,19 @@ def test_a_worker_has_a_place_among_those_of_its_host():
     assert [Cluster(addresses=addresses, index=index).place_on_host for index in range(6)] == [0, 0, 1, 1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("addresses", "workers"),
+    [
+        (("a:1", "b:1", "a:2"), [2, 1, 2]),
+        (("127.0.0.1:1", "127.0.0.1:2"), [2, 2]),
+        (("127.0.0.2:1", "127.0.0.3:1"), [2, 2]),
+    ],
+)
+def test_workers_share_the_processors_of_their_host(addresses, workers):
+    clusters = [Cluster(addresses=addresses, index=index) for index in range(len(addresses))]
+    assert [cluster.workers_on_host for cluster in clusters] == workers
+
+
 def names(monkeypatch, **known):
     """Have these names stand for these IP addresses, and no others."""
 
