@@ -62,14 +62,16 @@ def own_addresses(cluster: Cluster) -> list[str]:
     """The IP addresses by which this process is found: those that its host's name stands for. Raises OSError for a name
     that nobody knows.
 
-    Many a host has its own name stand for 127.0.1.1, by which no other host finds it; the one by which it reaches the
-    next host of the cluster is then the first of them.
+    Many a host has its own name stand for 127.0.1.1, by which no other host finds it; the one by which it reaches
+    another host of the cluster is then the first of them.
     """
-    known = _ip_addresses(cluster.addresses[cluster.index])
-    if cluster.on_loopback or not all(ipaddress.ip_address(address).is_loopback for address in known):
+    own = cluster.addresses[cluster.index]
+    known = _ip_addresses(own)
+    others = [address for address in cluster.addresses if host_of(address) != host_of(own)]
+    loopback_is_meant = _is_loopback(own) or not others
+    if loopback_is_meant or not all(ipaddress.ip_address(address).is_loopback for address in known):
         return known
-    other = cluster.addresses[(cluster.index + 1) % len(cluster.addresses)]
-    family, place = address_of(other)
+    family, place = address_of(others[0])
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(place)  # sends nothing, but chooses the way there
         return [*dict.fromkeys([str(probe.getsockname()[0]), *known])]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gnet_core.config import GnetError, StepConfig
+from gnet_core.frameworks.base import why_unsupported
 from gnet_core.plan.suites import (
     Source,
     Suite,
@@ -21,6 +22,7 @@ from gnet_core.plan.suites import (
     preset_for,
 )
 from gnet_core.run import discovery
+from tests.conftest import JAX_SECTION, MACHINE, TENSORFLOW, TORCH_SECTION, environment_of
 
 ROOT = Path(__file__).parents[2]
 SUITES = discovery.choose_suites(discovery.discover(ROOT), ["scaling"], "smoke")
@@ -87,6 +89,13 @@ def test_pytorch_stands_beside_the_same_batch_on_as_many_workers():
     pairs = [(base.config, variant.config) for base, variant in comparisons(cases, SUITES)]
     ((base, torch),) = [pair for pair in pairs if pair[1].framework == "torch"]
     assert (team(base), base.framework) == (team(torch), "tensorflow") == ((1, 2, 16), "tensorflow")
+
+
+def test_every_case_can_be_measured_where_all_frameworks_are_installed():
+    sections = {"machine": MACHINE, "tensorflow": TENSORFLOW, "torch": TORCH_SECTION, "jax": JAX_SECTION}
+    cases = plan_cases(SUITES, sweep(replicas=(1, 2), workers=(1, 2)), HERE)
+    assert {case.config.framework for case in cases} == {"tensorflow", "torch"}
+    assert not [reason for case in cases if (reason := why_unsupported(case.config, environment_of(sections)))]
 
 
 def test_what_does_not_divide_is_refused_with_what_would():

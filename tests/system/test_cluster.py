@@ -56,8 +56,10 @@ def test_a_process_is_found_by_all_that_its_hosts_name_stands_for(monkeypatch):
 def test_a_name_that_stands_for_loopback_on_its_own_host_is_not_how_others_find_it(monkeypatch):
     """127.0.0.9 is the way from here to the other host, as far as this test goes."""
     names(monkeypatch, node1=["127.0.1.1"], node2=["127.0.0.9"])
-    address, own = own_addresses(Cluster(addresses=("node1:1", "node2:1")))
-    assert own == "127.0.1.1" != address
+    for addresses in (("node1:1", "node2:1"), ("node1:1", "node1:2", "node2:1")):
+        address, own = own_addresses(Cluster(addresses=addresses))
+        assert own == "127.0.1.1" != address
+    assert own_addresses(Cluster(addresses=("node1:1", "node1:2"))) == ["127.0.1.1"]  # which no other host is to find
 
 
 def test_a_name_that_nobody_knows_has_no_address():
