@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -119,6 +121,7 @@ class LocalMember:
         self._source = source
         self._log = log
         self._host = host
+        self._temporary: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
@@ -135,6 +138,8 @@ class LocalMember:
             self._channel, theirs = Channel.pair()
             with theirs:
                 descriptor, checkout = theirs.fileno(), self._source.checkout
+                # A process that is killed cannot remove its own. Beside the code, this goes even where gnet is killed.
+                self._temporary = Path(tempfile.mkdtemp(prefix="worker-", dir=checkout.parent))
                 self._process = children.start(
                     task.words(self._source, descriptor),
                     cwd=checkout,
@@ -142,6 +147,7 @@ class LocalMember:
                     stderr=subprocess.STDOUT,
                     pass_fds=(descriptor,),
                     asked=self._source.variables,
+                    temporary=self._temporary,
                 )
         finally:
             os.close(log)
@@ -174,6 +180,9 @@ class LocalMember:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
 
     def remove_log(self) -> None:
         self._log.unlink(missing_ok=True)

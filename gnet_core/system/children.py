@@ -34,15 +34,18 @@ os.execv(command[0], command)
 """
 
 
-def environment(asked: Mapping[str, str] = _NOTHING) -> dict[str, str]:
+def environment(asked: Mapping[str, str] = _NOTHING, temporary: Path | None = None) -> dict[str, str]:
     """The environment of every child: what a process needs, and what gnet records because it can change a figure, then
-    the variables that are `asked` for, which act in it whatever they decide (see settings.ASKED_VARIABLE).
+    the variables that are `asked` for, which act in it whatever they decide (see settings.ASKED_VARIABLE). It makes its
+    temporary files in `temporary`, where that is given.
 
     What a shell, a hook or a test runner around gnet sets for others (PYTEST_*, GIT_*, PYTHON*) stays out.
     """
     prefixes, names = (*variables.PREFIXES, *_NEEDED_PREFIXES), (*variables.NAMES, *_NEEDED)
     passed = {name: value for name, value in os.environ.items() if name.startswith(prefixes) or name in names}
     passed.pop(settings.ASKED_VARIABLE, None)
+    if temporary:
+        passed["TMPDIR"] = str(temporary)
     if asked:
         passed |= {**asked, settings.ASKED_VARIABLE: json.dumps(dict(asked))}
     return {**passed, "PYTHONHASHSEED": "0"}  # hashing decides the order of sets, which no run is to differ in
@@ -56,11 +59,13 @@ def start(
     stderr: int,
     pass_fds: Sequence[int] = (),
     asked: Mapping[str, str] = _NOTHING,
+    temporary: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program, given by its path, in a session of its own: Ctrl-C is its parent's to handle.
 
     On Linux it is killed as soon as this process ends, however that ends. `stdout` and `stderr` are as Popen takes
-    them; there is nothing to read from stdin. `asked` are variables for its environment.
+    them; there is nothing to read from stdin. `asked` are variables for its environment, and `temporary` is the folder
+    of its temporary files.
     """
     if sys.platform == "linux":
         # A step in between, since preexec_fn may dead-lock a process that has threads.
@@ -68,7 +73,7 @@ def start(
     return subprocess.Popen(
         list(command),
         cwd=cwd,
-        env=environment(asked),
+        env=environment(asked, temporary),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

@@ -70,6 +70,19 @@ def test_what_happens_to_one_worker_is_a_row_that_names_it_and_the_run_goes_on(
     assert not left_behind(checkout)
 
 
+@pytest.mark.parametrize("kind", ["", "dies"])
+def test_no_temporary_file_of_a_worker_outlives_it(settings, checkout, tmp_path, monkeypatch, kind):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(shared))
+    beside = set(checkout.parent.iterdir())
+    trouble.cause(checkout, 2, kind)
+    (pair,) = measured(settings, [2])
+    assert pair["status"] == ("failed" if kind else "ok")
+    assert not list(shared.iterdir())
+    assert set(checkout.parent.iterdir()) == beside
+
+
 def test_a_worker_that_never_arrives_is_named_when_the_time_is_up(settings, checkout):
     trouble.cause(checkout, 3, "never arrives")
     settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, limit_seconds=12.0))

@@ -25,7 +25,7 @@ from tests.faults import checkout as house
 MODULE = '''
 """Something happens to one of the workers: a file has its number, what it is, and whether in its turns."""
 
-import json, os, signal, sys, time, types
+import json, os, signal, sys, tempfile, time, types
 from pathlib import Path
 
 from gnet_core.frameworks.tf.case import Case
@@ -36,6 +36,7 @@ TROUBLE = json.loads(FILE.read_text()) if FILE.exists() else {"worker": 0, "kind
 INDEX = [json.loads(word.partition("=")[2])["index"] for word in sys.argv if word.startswith("--gnet-cluster=")]
 KIND = TROUBLE["kind"] if INDEX == [TROUBLE["worker"] - 1] else ""
 
+tempfile.mkdtemp()
 if KIND == "never arrives":
     time.sleep(600)
 if KIND == "has another version":
