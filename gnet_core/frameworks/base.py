@@ -79,13 +79,15 @@ class Case(Protocol):
     def trace(self) -> None:
         """Trace the step without running it, where the framework can tell the two apart."""
 
-    def expect(self, steps: int) -> None:
-        """Tell the other workers that so many steps come next, in one run or in several, so that a clock need not
-        see them being told.
+    def expect(self, steps: int, runs: int = 1) -> None:
+        """Tell the other workers that so many runs of so many steps each come next, so that a clock need not see them
+        being told.
         """
 
     def run(self, steps: int) -> Any:
-        """Train; return the last loss, a scalar, when the device has finished; None of its input alone."""
+        """Train; return the last loss, a scalar, when the device has finished; None of its input alone. Raises
+        ValueError for another number of steps than is expected.
+        """
 
     def set_dropout(self, active: bool) -> None:
         """Switch dropout on, as it is at first, or off, without another trace."""

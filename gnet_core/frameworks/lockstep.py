@@ -19,7 +19,7 @@ a case comes before it."""
 
 
 class Command(enum.IntEnum):
-    """What the first worker tells the others, each with a whole number."""
+    """What the first worker tells the others, each with two whole numbers."""
 
     RUN = 1
     DROPOUT = 2
@@ -44,16 +44,18 @@ class Lockstep(ABC):
             )
         self._leads = cluster is not None and cluster.reports
         self._rests = False
-        self._expected_steps = 0
+        self._expected_steps = self._expected_runs = 0
 
-    def expect(self, steps: int) -> None:
-        self._tell(Command.RUN, steps)
-        self._expected_steps = steps
+    def expect(self, steps: int, runs: int = 1) -> None:
+        self._tell(Command.RUN, steps, runs)
+        self._expected_steps, self._expected_runs = steps, runs
 
     def run(self, steps: int) -> Any:
-        if self._expected_steps < steps:
+        if not self._expected_runs:
             self.expect(steps)
-        self._expected_steps -= steps
+        if steps != self._expected_steps:
+            raise ValueError(f"steps: {steps} will not do; the other workers expect a run of {self._expected_steps}")
+        self._expected_runs -= 1
         return self._run(steps)
 
     def set_dropout(self, active: bool) -> None:
@@ -74,10 +76,11 @@ class Lockstep(ABC):
 
     def follow(self) -> bool:
         while True:
-            command, number = self._summed([0, 0])
+            command, number, runs = self._summed([0, 0, 0])
             match Command(command):
                 case Command.RUN:
-                    self._run(number)
+                    for _ in range(runs):  # each ends with collectives of its own
+                        self._run(number)
                 case Command.DROPOUT:
                     self._set_dropout(bool(number))
                 case Command.EXCHANGE:
@@ -87,9 +90,9 @@ class Lockstep(ABC):
                 case Command.FINISH:
                     return False
 
-    def _tell(self, command: Command, number: int = 0) -> None:
+    def _tell(self, command: Command, number: int = 0, runs: int = 0) -> None:
         if self._leads:
-            self._summed([command, number])
+            self._summed([command, number, runs])
         self._rests = False
 
     @abstractmethod

@@ -254,7 +254,7 @@ class Stepping(Protocol):
     @property
     def trace_count(self) -> int: ...
 
-    def expect(self, steps: int) -> None: ...
+    def expect(self, steps: int, runs: int = 1) -> None: ...
 
     def run(self, steps: int) -> Any: ...
 
@@ -339,7 +339,7 @@ class Blocks:
         # A block of one step is a synchronised step already.
         if self._block_steps > 1:
             traces = self._case.trace_count
-            self._case.expect(self._single_steps)
+            self._case.expect(1, runs=self._single_steps)
             single = [_seconds(lambda: self._counted(1)) for _ in range(self._single_steps)]
             if self._case.trace_count == traces:
                 self._single_seconds += single

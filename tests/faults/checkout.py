@@ -125,7 +125,7 @@ class Meeting:
         parts = [self.hear(file) for file, _ in self.files]
         if not self.leads:
             return parts[0]
-        whole = [sum(column) for column in zip(numbers, *parts)]
+        whole = [sum(column) for column in zip(numbers, *parts, strict=True)]
         self.tell(whole)
         return whole
 
@@ -163,6 +163,8 @@ class Case(Lockstep):
             time.sleep(0.002)
             if self.meeting:
                 self.meeting.summed([0, 0])
+        if self.meeting:
+            self.meeting.summed([0])  # as PyTorch's workers end each run with their losses
         return 1.0 / (1 + self.steps)
 
     def _set_dropout(self, active):

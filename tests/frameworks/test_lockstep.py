@@ -15,7 +15,7 @@ class Worker(Lockstep):
 
     def __init__(self, index, others=()):
         super().__init__(Cluster(addresses=("a:1", "b:1"), index=index), workers=2)
-        self.done, self.others = [], others
+        self.done, self.told, self.others = [], [], others
         self.heard: queue.Queue[list[int]] = queue.Queue()
 
     def _run(self, steps):
@@ -30,7 +30,10 @@ class Worker(Lockstep):
     def _summed(self, numbers):
         for other in self.others:
             other.heard.put(numbers)
-        return numbers if self.others else self.heard.get(timeout=10)
+        if self.others:
+            return numbers
+        self.told.append(self.heard.get(timeout=10))
+        return self.told[-1]
 
 
 @pytest.fixture
@@ -63,15 +66,27 @@ def test_a_worker_that_follows_does_what_the_first_does_until_it_rests_and_then_
     assert first.done == follower.done == ["run 3", "dropout False", "run 2", "exchange"]
 
 
-def test_steps_that_were_expected_are_not_told_again(pair):
+def test_runs_that_were_expected_are_not_told_again(pair):
     first, follower = pair
-    first.expect(3)
-    for steps in (2, 1, 1):
-        first.run(steps)
+    first.expect(1, runs=3)
+    for _ in range(4):
+        first.run(1)
+    first.expect(2)
+    first.run(2)
     first.rest()
     assert follower.follow()
-    assert first.done == ["run 2", "run 1", "run 1"]
-    assert follower.done == ["run 3", "run 1"]
+    assert first.done == follower.done == [*["run 1"] * 4, "run 2"]
+    assert len(follower.told) == 4
+
+
+def test_another_run_than_the_one_that_others_expect_is_refused(pair):
+    first, _ = pair
+    first.expect(2)
+    with pytest.raises(ValueError, match="steps: 1 will not do; the other workers expect a run of 2"):
+        first.run(1)
+    first.run(2)
+    first.run(1)
+    assert first.done == ["run 2", "run 1"]
 
 
 def test_a_case_of_one_worker_tells_nobody():

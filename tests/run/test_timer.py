@@ -72,8 +72,8 @@ class CountedStep:
         self.count += steps
         return self.count
 
-    def expect(self, steps):
-        self.asked.append(f"expect {steps}")
+    def expect(self, steps, runs=1):
+        self.asked.append(f"expect {runs} × {steps}")
 
     def rest(self):
         self.asked.append("rest")
@@ -255,7 +255,7 @@ def test_an_error_is_told_in_the_line_that_comes_to_the_point():
 
 def test_who_takes_the_steps_as_well_is_told_of_them_outside_the_clock_and_rests_before_every_wait():
     _fields, _benchmark, step = time_blocks(Turns(), 2)
-    a_turn = ["expect 2", "expect 2", "rest"]  # the block, and the single steps after it
+    a_turn = ["expect 1 × 2", "expect 2 × 1", "rest"]  # the block, and the single steps after it
     assert step.asked == ["rest", *a_turn, *a_turn]
 
 
