@@ -272,5 +272,7 @@ def _load(directory: Path) -> Run:
     from gnet_core.results import records
 
     if document.is_profile(directory):
-        raise GnetError(f"{directory}: it holds a profile; name two directories of gnet bench, or ask for --profiles")
+        raise GnetError(
+            f"{directory}: it holds a profile; name directories of gnet bench, or compare two profiles with --profiles"
+        )
     return records.load_run(directory)

@@ -182,7 +182,7 @@ def _epochs(training: Training) -> Grid:
 def _recipe(training: Training) -> Grid:
     recipe, case, steps = training.recipe, training.case, training.epochs * training.steps_per_epoch
     rows = [
-        ("learning rate", f"{case.learning_rate:g} at its highest"),
+        ("highest learning rate", f"{case.learning_rate:g}"),
         ("schedule", recipe.schedule),
         ("warm-up", f"{recipe.warmup:.0%} of the run" if recipe.warmup else "none"),
         ("weight decay", f"{recipe.weight_decay:g}" if recipe.weight_decay else "none"),
@@ -301,7 +301,11 @@ def _learning_rate(training: Training) -> Picture:
         axes.set_xlabel("epochs done")
         axes.set_ylabel("learning rate")
 
-    title = f"The learning rate ends at {rates[-1]:.2g} after a highest of {max(rates):.2g}"
+    title = (
+        f"The learning rate is {rates[0]:.2g} throughout"
+        if min(rates) == max(rates)
+        else f"The learning rate ends at {rates[-1]:.2g} after a highest of {max(rates):.2g}"
+    )
     return draw("learning-rate", title, f"A line from {rates[0]:.2g} over {max(rates):.2g} to {rates[-1]:.2g}.", paint)
 
 

@@ -235,7 +235,9 @@ def test_two_runs_without_a_measured_case_in_common_are_refused(gnet, base, tmp_
 def test_a_profile_is_refused_by_name(gnet, base, tmp_path):
     (tmp_path / "profile").mkdir()
     (tmp_path / "profile" / "run.json").write_text('{"kind": "profile"}')
-    refused(gnet(base.path, tmp_path / "profile"), f"{tmp_path / 'profile'}: it holds a profile")
+    for words in ([], ["--across-machines", base.path]):
+        why = "it holds a profile; name directories of gnet bench, or compare two profiles with --profiles"
+        refused(gnet(*words, base.path, tmp_path / "profile"), f"{tmp_path / 'profile'}: {why}")
 
 
 @pytest.mark.parametrize(

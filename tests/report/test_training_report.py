@@ -120,6 +120,14 @@ def pictures(training: Any) -> dict[str, Any]:
     return {picture.name: picture for picture in pictures_in([*document.summary, *document.sections])}
 
 
+def test_a_learning_rate_that_stays_has_no_highest(read: Any) -> None:
+    def title(training: Any) -> str:
+        return " ".join(words(pictures(training)["learning-rate"]))
+
+    assert re.search(r"The learning rate is [\d.]+ throughout", title(read(recipe=dataclasses.asdict(PLAIN))))
+    assert "after a highest of" in title(read())
+
+
 def test_the_pictures_are_whole_and_the_sheet_marks_right_and_wrong(read: Any) -> None:
     drawn = pictures(read())
     assert drawn.keys() == {"curves", "learning-rate", "confusion", "accuracy-by-class", "sheet"}
