@@ -320,7 +320,7 @@ WORDS += ["--replicates", str(REPLICATES), "--memory", str(2**32)]
 
 
 def make_checkout(folder: Path, device: str = DEVICE, case: str = CASE) -> Path:
-    """A copy of this one with a train step that sleeps, in blocks of 20 ms; a git repository of two commits."""
+    """A copy of this one with a train step that sleeps, by a clock of its own, in blocks of 20 ms; a git repository."""
     copy_code(folder)
     frameworks = folder / "gnet_core" / "frameworks"
     (frameworks / "tf" / "device.py").write_text(device)

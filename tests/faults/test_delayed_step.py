@@ -3,10 +3,14 @@
 import json
 import sys
 
+import pytest
+
 from tests.faults import checkout as house
 from tests.faults import delayed_step
 
 DELAY_SECONDS = 0.05
+STEP_SECONDS = 0.002
+"""What the stand-in's step sleeps for; its clock counts what was asked for, within 1.5 %."""
 
 
 def test_a_delayed_source_is_slower_by_its_delay_and_its_row_says_so(tmp_path):
@@ -20,4 +24,5 @@ def test_a_delayed_source_is_slower_by_its_delay_and_its_row_says_so(tmp_path):
     rows = {row["source"]: row for row in json.loads(out)["rows"]}
     assert (rows["plain"]["delay_seconds"], rows["plain"]["note"]) == (None, "")
     assert rows["delayed"]["note"] == "every step was delayed by 0.05 s to test the suite"
-    assert rows["delayed"]["step_seconds"] > DELAY_SECONDS  # nothing sleeps for less
+    assert rows["delayed"]["step_seconds"] == pytest.approx(DELAY_SECONDS + STEP_SECONDS, rel=0.02)
+    assert rows["plain"]["step_seconds"] == pytest.approx(STEP_SECONDS, rel=0.02)
